@@ -1,0 +1,191 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Processes: who they are, signalling just them, and running one to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import typing as t
+
+from .errors import DeadlineExceeded, InvalidInput, ProgramFailed
+from .files import read_text
+from .waiting import Deadline, wait_readable
+
+# What a program of ours is given, whatever the caller's environment holds.
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class ProcessId(t.NamedTuple):
+    """A process that cannot be mistaken for a later one with the same number."""
+
+    pid: int
+    start: int  # clock ticks after boot, field 22 of /proc/PID/stat
+    boot: str  # /proc/sys/kernel/random/boot_id
+
+
+class Completed(t.NamedTuple):
+    """A program that ran to its end. ``rc`` is negative for a signal, as in subprocess."""
+
+    rc: int
+    stdout: str
+    stderr: str
+
+
+def boot_id() -> str:
+    return (read_text("/proc/sys/kernel/random/boot_id") or "").strip()
+
+
+def _stat(pid: int) -> tuple[str, int] | None:
+    """State letter and start time. The name in parentheses may hold anything, so fields count from the last one."""
+    text = read_text(f"/proc/{pid}/stat")
+    if not text:
+        return None
+    fields = text.rpartition(")")[2].split()
+    return fields[0], int(fields[19])
+
+
+def identify(pid: int) -> ProcessId | None:
+    """Who has this number now; None for nobody and for a zombie."""
+    stat = _stat(pid)
+    return None if stat is None or stat[0] in "ZX" else ProcessId(pid, stat[1], boot_id())
+
+
+def is_alive(process: ProcessId | None) -> bool:
+    """A zombie is dead: it may wait long for a lazy parent, and kill(pid, 0) would call it alive."""
+    return process is not None and identify(process.pid) == process
+
+
+def stuck_in(process: ProcessId) -> str:
+    """What a process that will not die is waiting for, as words for an error message."""
+    stat = _stat(process.pid)
+    where = (read_text(f"/proc/{process.pid}/wchan") or "").strip(" \n0") or "the kernel"
+    return f"in state {stat[0]}, waiting in {where}" if stat else "gone by now"
+
+
+class Handle:
+    """A pidfd of exactly one process, as a context manager. ``fd`` is None when that process is gone."""
+
+    def __init__(self, process: ProcessId | None) -> None:
+        self.fd: int | None = None
+        if process is None:
+            return
+        try:
+            self.fd = os.pidfd_open(process.pid)
+        except ProcessLookupError:
+            return
+        # Only now is the number nailed to a process; see whether it is the one that was meant.
+        if not is_alive(process):
+            self.close()
+
+    def send(self, number: int) -> None:
+        if self.fd is not None:
+            with contextlib.suppress(ProcessLookupError):  # It exited just now: that is what a signal wants.
+                signal.pidfd_send_signal(self.fd, number)
+
+    def wait(self, deadline: Deadline) -> bool:
+        """True when the process is gone (a zombie is), False when the deadline passed first."""
+        return self.fd is None or bool(wait_readable([self.fd], deadline))
+
+    def close(self) -> None:
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
+
+    def __enter__(self) -> Handle:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+def find_by_argument(argument: str) -> list[ProcessId]:
+    """Processes that have exactly this word in their command line. Reads all of /proc: for recovery only."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and argument in (read_text(f"/proc/{entry}/cmdline") or "").split("\0"):
+            process = identify(int(entry))
+            if process is not None:
+                found.append(process)
+    return found
+
+
+def kill_and_wait(processes: t.Iterable[ProcessId], deadline: Deadline) -> list[ProcessId]:
+    """SIGKILL; returns those that are still there at the deadline."""
+    handles = [(process, Handle(process)) for process in processes]
+    try:
+        for _process, handle in handles:
+            handle.send(signal.SIGKILL)
+        return [process for process, handle in handles if not handle.wait(deadline)]
+    finally:
+        for _process, handle in handles:
+            handle.close()
+
+
+def parse_signal(value: str | int) -> int:
+    """``TERM``, ``SIGTERM``, ``15`` or ``RTMIN+3`` as a number. Raises InvalidInput for anything else."""
+    text = str(value).strip().upper()
+    name, plus, offset = text.partition("+")
+    number = int(text) if text.isdigit() else 0
+    if plus and name in ("RTMIN", "SIGRTMIN") and offset.isdigit():
+        number = signal.SIGRTMIN + int(offset)
+    elif not text.isdigit() and not plus:
+        found = getattr(signal.Signals, text if text.startswith("SIG") else f"SIG{text}", None)
+        number = int(found) if found else 0
+    if not 1 <= number <= signal.SIGRTMAX:
+        raise InvalidInput(
+            f"{value} is not a signal of this system.",
+            hint="Give a name like TERM or SIGINT, or a number from 1 to 64.",
+        )
+    return number
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name[3:]
+    except ValueError:
+        return f"RTMIN+{number - signal.SIGRTMIN}" if number > signal.SIGRTMIN else str(number)
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """A minimal environment: nothing of the caller's leaks into programs that outlive it."""
+    environment = {"PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8"}
+    for name in ("HOME", "XDG_RUNTIME_DIR"):
+        if os.environ.get(name):
+            environment[name] = os.environ[name]
+    environment.update(more)
+    return environment
+
+
+def run(argv: t.Sequence[str], deadline: Deadline, *, what: str) -> Completed:
+    """Run a program to its end, or kill it and its group at the deadline.
+
+    Its output goes to anonymous memory rather than through pipes: a grandchild that keeps them open cannot make us
+    wait, and nothing has to be pumped. ``what`` says for the error message what it was to do.
+    """
+    with open(os.memfd_create("stdout"), "w+b") as out, open(os.memfd_create("stderr"), "w+b") as err:
+        try:
+            child = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=clean_environment(), start_new_session=True
+            )
+        except OSError as exc:
+            raise ProgramFailed(f"Cannot run {argv[0]} to {what}: {exc.strerror}.", argv=list(argv)) from exc
+        descriptor = os.pidfd_open(child.pid)
+        in_time = False
+        try:
+            in_time = bool(wait_readable([descriptor], deadline))
+        finally:
+            os.close(descriptor)
+            if not in_time:  # also when the wait was interrupted
+                os.killpg(child.pid, signal.SIGKILL)
+            rc = child.wait()
+        out.seek(0)
+        err.seek(0)
+        result = Completed(rc, out.read().decode("utf-8", "replace"), err.read().decode("utf-8", "replace"))
+    if not in_time:
+        raise DeadlineExceeded(
+            f"{argv[0]} did not {what} in time and was killed.", argv=list(argv), stderr=result.stderr[-2000:]
+        )
+    return result

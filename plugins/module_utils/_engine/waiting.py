@@ -1,0 +1,92 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Waiting: one deadline on the monotonic clock, and events instead of sleeping."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import time
+import typing as t
+
+from .errors import EngineError
+
+IN_CLOSE = 0x08 | 0x10  # IN_CLOSE_WRITE | IN_CLOSE_NOWRITE
+IN_MOVED_TO = 0x80
+
+
+class Deadline:
+    """A point in time that several steps share. ``seconds`` from now, on the monotonic clock."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def remaining(self) -> float:
+        """Seconds left, never negative."""
+        return max(0.0, self._end - time.monotonic())
+
+    def at_most(self, seconds: float) -> Deadline:
+        """A nearer deadline for one step of the way."""
+        return Deadline(min(self.remaining(), seconds))
+
+
+def wait_readable(descriptors: t.Iterable[int], deadline: Deadline) -> set[int]:
+    """Those of the descriptors that have something to say; empty when the deadline passed first.
+
+    poll() rather than select(), which breaks in a program with more than 1024 open files.
+    """
+    poller = select.poll()
+    for descriptor in descriptors:
+        poller.register(descriptor, select.POLLIN)
+    # Rounded up: with 0.4 ms left, poll(0) would spin.
+    return {descriptor for descriptor, _event in poller.poll(int(deadline.remaining() * 1000) + 1)}
+
+
+class Watch:
+    """An inotify watch on one file or directory, as a context manager. ``fd`` polls readable when it fired."""
+
+    def __init__(self, path: str, mask: int) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        self.fd = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+        if self.fd < 0 or libc.inotify_add_watch(self.fd, os.fsencode(path), mask) < 0:
+            reason = os.strerror(ctypes.get_errno())
+            self.close()
+            raise EngineError(
+                f"Cannot watch {path}: {reason}.",
+                hint="Is fs.inotify.max_user_instances (or max_user_watches) used up?",
+            )
+
+    def clear(self) -> None:
+        """Forget what fired so far."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.fd, 65536)
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+def wait_until(
+    check: t.Callable[[], bool], deadline: Deadline, *, path: str, mask: int, until: t.Sequence[int] = ()
+) -> bool:
+    """Wait until ``check()`` is true; ``path`` is watched for what may make it so.
+
+    Stops early when one of the descriptors ``until`` becomes readable (the process that would do it is gone): then
+    ``check()`` is asked a last time. The watch is set before the first check, so nothing falls in between.
+    """
+    with Watch(path, mask) as watch:
+        while not check():
+            ready = wait_readable([watch.fd, *until], deadline)
+            watch.clear()
+            if not ready or ready & set(until):
+                return check()
+        return True
