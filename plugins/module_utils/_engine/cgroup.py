@@ -1,0 +1,153 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Control groups: v1, hybrid and v2 behind one set of verbs.
+
+A cgroup is named by its path as /proc/PID/cgroup has it (``/longshore/web/container``). On v1 and hybrid hosts it is one
+directory for each hierarchy, on v2 a single one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import typing as t
+
+from .files import make_directory, read_text
+from .process import Handle, ProcessId, identify, kill_and_wait
+from .waiting import Deadline
+
+
+class Layout(t.NamedTuple):
+    """Where this host mounts its hierarchies."""
+
+    v2: str | None  # mount point of cgroup2
+    v1: tuple[tuple[str, str], ...]  # (controllers, mount point), such as ("cpu,cpuacct", "/sys/fs/cgroup/cpu")
+
+    @property
+    def mode(self) -> str:
+        """``unified``, ``hybrid`` or ``legacy``, the words of the systemd documentation."""
+        if not self.v1:
+            return "unified"
+        return "hybrid" if self.v2 else "legacy"
+
+    def roots(self) -> list[str]:
+        return ([self.v2] if self.v2 else []) + [mount for _controllers, mount in self.v1]
+
+
+def parse_mounts(text: str) -> Layout:
+    """From the text of /proc/self/mounts; of several mounts of one hierarchy the first counts."""
+    v2: str | None = None
+    v1: dict[str, str] = {}
+    for line in text.splitlines():
+        fields = line.split(" ")
+        if len(fields) < 4 or not fields[1].startswith("/sys/fs/cgroup"):
+            continue
+        if fields[2] == "cgroup2":
+            v2 = v2 or fields[1]
+        elif fields[2] == "cgroup":
+            generic = {"rw", "ro", "relatime", "noatime", "nosuid", "nodev", "noexec", "xattr", "clone_children"}
+            names = [n for n in fields[3].split(",") if n not in generic and not n.startswith("release_agent")]
+            v1.setdefault(",".join(names), fields[1])
+    return Layout(v2, tuple(v1.items()))
+
+
+def layout() -> Layout:
+    return parse_mounts(read_text("/proc/self/mounts") or "")
+
+
+def path_of(pid: int) -> str | None:
+    """The cgroup of a process. Where hierarchies differ, the longest path: what a manager made is below what it found."""
+    text = read_text(f"/proc/{pid}/cgroup") or ""
+    paths = [line.split(":", 2)[2] for line in text.splitlines() if line.count(":") >= 2]
+    return max(paths, key=len) if paths else None
+
+
+def directories(path: str | None, where: Layout | None = None) -> list[str]:
+    """The directories of a cgroup that exist. Nothing for the root: no one may act on that by mistake."""
+    if not path or path.strip("/.") == "":
+        return []
+    found = [root + path for root in (where or layout()).roots()]
+    return [directory for directory in found if os.path.isdir(directory)]
+
+
+def place(path: str, pid: int) -> None:
+    """Make a cgroup in every hierarchy and move a process there. Raises OSError or EngineError."""
+    where = layout()
+    for controllers, root in [("", where.v2), *where.v1]:
+        # An empty cpuset takes no process, and conmon needs no cpuset of its own.
+        if root is None or "cpuset" in controllers.split(","):
+            continue
+        make_directory(root + path, mode=0o755)
+        with open(f"{root}{path}/cgroup.procs", "w", encoding="ascii") as stream:
+            stream.write(str(pid))
+
+
+def is_frozen(path: str | None) -> bool:
+    for directory in directories(path):
+        if (read_text(f"{directory}/cgroup.freeze") or "").strip() == "1":
+            return True
+        if (read_text(f"{directory}/freezer.state") or "").strip() in ("FROZEN", "FREEZING"):
+            return True
+    return False
+
+
+def thaw(path: str | None) -> None:
+    """Let a frozen cgroup go on, without asking the runtime: runc and crun read the same files back."""
+    for directory in directories(path):
+        for name, value in (("cgroup.freeze", "0"), ("freezer.state", "THAWED")):
+            try:
+                with open(f"{directory}/{name}", "w", encoding="ascii") as stream:
+                    stream.write(value)
+            except OSError:
+                pass  # Not a freezer, or gone just now.
+
+
+def members(path: str | None) -> list[ProcessId]:
+    """All processes of a cgroup and of those below it. Never ourselves."""
+    pids = set()
+    for top in directories(path):
+        for directory, _names, _files in os.walk(top):
+            pids.update((read_text(f"{directory}/cgroup.procs") or "").split())
+    found = (identify(int(pid)) for pid in pids if int(pid) not in (0, os.getpid()))
+    return [process for process in found if process is not None]
+
+
+def kill(path: str | None, deadline: Deadline) -> list[ProcessId]:
+    """SIGKILL everything in a cgroup, frozen or not; returns what is still there at the deadline.
+
+    cgroup.kill (Linux 5.14, v2) also catches a fork bomb; elsewhere the list is read again until it is empty. A v1
+    freezer holds back SIGKILL until it is thawed; v2 does not (engine contract of runc 1.1 and crun 1.8, both tried).
+    """
+    while True:
+        before = members(path)
+        if not before:
+            return []
+        for directory in directories(path):
+            if os.path.exists(f"{directory}/cgroup.kill"):
+                try:
+                    with open(f"{directory}/cgroup.kill", "w", encoding="ascii") as stream:
+                        stream.write("1")
+                except OSError:
+                    pass  # Gone just now, or not ours to kill: the signals below tell.
+        handles = [Handle(process) for process in before]
+        for handle in handles:
+            handle.send(signal.SIGKILL)
+            handle.close()
+        thaw(path)
+        left = kill_and_wait(before, deadline)
+        if left:
+            return left
+
+
+def remove(path: str | None) -> list[str]:
+    """Remove a cgroup and those below it; returns the directories that would not go."""
+    left = []
+    for top in directories(path):
+        for directory, _names, _files in os.walk(top, topdown=False):
+            try:
+                os.rmdir(directory)
+            except FileNotFoundError:
+                pass
+            except OSError:
+                left.append(directory)
+    return left
