@@ -1,0 +1,157 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The config.json of a bundle: read and checked, completed with what we owe it, and compared.
+
+A container runs from an effective config, made from the bundle's by pure functions and kept in directories of our own.
+The bundle itself is never written to: it may be read-only, and conmon's sockets have no business in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import typing as t
+
+from .errors import InvalidInput
+
+Config = dict[str, t.Any]
+
+# Lists whose order means nothing to a runtime: by the last key of their path.
+_SETS = {
+    "additionalGids", "ambient", "bounding", "effective", "inheritable", "permitted",
+    "maskedPaths", "readonlyPaths", "architectures",
+}  # fmt: skip
+# Lists of objects that are told apart by one key.
+_KEYED = {"namespaces": "type", "rlimits": "type", "devices": "path", "hugepageLimits": "pageSize"}
+NOTIFY_DIRECTORY = "/run/notify"
+
+
+def read_bundle(bundle: str) -> Config:
+    """The bundle's config.json with its root path made absolute. Raises InvalidInput with one clear sentence."""
+    if not os.path.isabs(bundle):
+        raise InvalidInput(f"The bundle {bundle} must be given as an absolute path.")
+    if not os.path.isdir(bundle):
+        raise InvalidInput(
+            f"There is no bundle at {bundle}.", hint="It is a directory with config.json and a root file system."
+        )
+    path = os.path.join(bundle, "config.json")
+    try:
+        with open(path, encoding="utf-8") as stream:
+            config = json.load(stream)
+    except FileNotFoundError:
+        raise InvalidInput(
+            f"The bundle {bundle} has no config.json.", hint="'runc spec' makes one to start from."
+        ) from None
+    except (OSError, ValueError) as exc:
+        raise InvalidInput(f"{path} cannot be read: {exc}.") from exc
+    _check(config, path)
+    root = os.path.join(bundle, config["root"]["path"])
+    if not os.path.isdir(root):
+        raise InvalidInput(f"The root file system {root} of the bundle does not exist.")
+    config["root"]["path"] = os.path.normpath(root)
+    # Relative sources count from the bundle (runtime-spec, config.md); ours lies elsewhere.
+    for mount in config.get("mounts") or []:
+        binds = {"bind", "rbind"} & set(mount.get("options") or ())
+        if (binds or mount.get("type") == "bind") and mount.get("source"):
+            mount["source"] = os.path.join(bundle, mount["source"])
+    return t.cast(Config, config)
+
+
+def _check(config: t.Any, path: str) -> None:
+    """What every runtime needs, said more clearly than a runtime says it; the rest is the runtime's to judge."""
+    if not isinstance(config, dict) or not isinstance(config.get("ociVersion"), str):
+        raise InvalidInput(f"{path} is not an OCI runtime configuration: it has no ociVersion.")
+    for name in ("root", "process", "linux", "annotations"):
+        if not isinstance(config.get(name) or {}, dict):
+            raise InvalidInput(f"{path} is not valid: {name} must be an object.")
+    if not isinstance((config.get("root") or {}).get("path"), str):
+        raise InvalidInput(f"{path} names no root file system (root.path).")
+    args = (config.get("process") or {}).get("args")
+    if not args or not isinstance(args, list) or not all(isinstance(word, str) for word in args):
+        raise InvalidInput(f"{path} names no program to run (process.args, a list of strings).")
+    if not str(config["process"].get("cwd", "/")).startswith("/"):
+        raise InvalidInput(f"{path} is not valid: process.cwd must be an absolute path.")
+
+
+def effective(config: Config, *, cgroups_path: str, notify_source: str | None) -> Config:
+    """The config that the runtime gets. ``notify_source`` is the directory with conmon's notify socket, or None."""
+    result = dict(config)
+    result["linux"] = {**(config.get("linux") or {}), "cgroupsPath": cgroups_path}
+    if notify_source:  # Given twice (a recorded config is made anew) it must not add up.
+        environment = [word for word in config["process"].get("env") or [] if not word.startswith("NOTIFY_SOCKET=")]
+        environment.append(f"NOTIFY_SOCKET={NOTIFY_DIRECTORY}/notify.sock")
+        result["process"] = {**config["process"], "env": environment}
+        mount = {
+            "destination": NOTIFY_DIRECTORY,
+            "type": "bind",
+            "source": notify_source,
+            "options": ["bind", "rprivate"],
+        }
+        others = [other for other in config.get("mounts") or [] if other.get("destination") != NOTIFY_DIRECTORY]
+        result["mounts"] = [*others, mount]
+    return result
+
+
+def has_private_pids(config: Config) -> bool:
+    """Whether the end of the first process ends all others: it has a pid namespace that nobody else is in."""
+    for namespace in (config.get("linux") or {}).get("namespaces") or []:
+        if namespace.get("type") == "pid":
+            return not namespace.get("path")
+    return False
+
+
+def default_stop_signal(config: Config) -> str:
+    """What the image says, where the bundle was made of one (image-spec, conversion.md), else TERM."""
+    return str((config.get("annotations") or {}).get("org.opencontainers.image.stopSignal") or "TERM")
+
+
+def flatten(value: t.Any, path: str = "") -> dict[str, t.Any]:
+    """Leaves by JSON path, with everything that means nothing to a runtime taken out.
+
+    Empty is the same as absent, lists without an order are sorted, environments and keyed lists go by name rather than
+    by position, so a new first variable is one difference and not one for each.
+    """
+    key = path.rpartition(".")[2]
+    if isinstance(value, list) and key == "env":
+        value = dict(str(word).partition("=")[::2] for word in value)
+    elif isinstance(value, list) and key in _SETS:
+        value = sorted(value, key=str)
+    elif isinstance(value, list) and key in _KEYED and all(isinstance(entry, dict) for entry in value):
+        value = {f"[{entry.get(_KEYED[key])}]": entry for entry in value}
+    if isinstance(value, dict):
+        items = [(f"{path}.{name}" if path else str(name), item) for name, item in value.items()]
+    elif isinstance(value, list):
+        items = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
+    else:
+        return {} if value is None else {path: value}
+    leaves: dict[str, t.Any] = {}
+    for name, item in items:
+        leaves.update(flatten(item, name))
+    return leaves
+
+
+def differences(before: t.Any, after: t.Any) -> dict[str, tuple[t.Any, t.Any]]:
+    """JSON path to (old, new), None for a side that has no such value. Values of environments are never shown."""
+    old, new = flatten(before), flatten(after)
+    found = {}
+    for path in sorted(old.keys() | new.keys()):
+        pair = (old.get(path), new.get(path))
+        # True == 1 in Python, but not in JSON.
+        if pair[0] != pair[1] or type(pair[0]) is not type(pair[1]):
+            found[path] = _hide(pair) if ".env." in path or ".conmon_env." in path else pair
+    return found
+
+
+def _hide(pair: tuple[t.Any, t.Any]) -> tuple[t.Any, t.Any]:
+    old, new = pair
+    return (
+        None if old is None else "(hidden)",
+        None if new is None else "(hidden, new)" if old is not None else "(hidden)",
+    )
+
+
+def digest(config: Config) -> str:
+    """sha256 of what the config means: the same for any order of keys and of unordered lists."""
+    text = json.dumps(flatten(config), sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

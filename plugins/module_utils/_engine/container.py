@@ -1,0 +1,200 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The vocabulary: what a container shall be, what it is, and what can be done about it. No behaviour here."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import typing as t
+
+from .process import ProcessId
+
+
+class Status(str, enum.Enum):
+    ABSENT = "absent"
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+class Goal(str, enum.Enum):
+    """The states that can be asked for."""
+
+    PRESENT = "present"
+    STARTED = "started"
+    STOPPED = "stopped"
+    RESTARTED = "restarted"
+    PAUSED = "paused"
+    ABSENT = "absent"
+
+
+class Action(str, enum.Enum):
+    """The steps of a plan, in the words of the result."""
+
+    UPDATE = "update"  # the record only: what needs no new container
+    STOP = "stop"
+    REMOVE = "remove"
+    CREATE = "create"
+    START = "start"
+    PAUSE = "pause"
+    RESUME = "resume"
+
+
+class Recreate(str, enum.Enum):
+    CHANGED = "changed"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+@dataclasses.dataclass(frozen=True)
+class Definition:
+    """Everything that a launch is made of, as it was asked for. A difference in any field needs a new container."""
+
+    bundle: str
+    runtime: str = "auto"
+    runtime_root: str | None = None
+    runtime_args: tuple[str, ...] = ()
+    conmon: str | None = None
+    conmon_env: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    cgroup_manager: str = "auto"
+    cgroup_parent: str | None = None
+    log_driver: str = "k8s-file"
+    log_path: str | None = None
+    log_size_max: int | None = None  # bytes
+    log_tag: str | None = None
+    stdin: bool = False
+    no_pivot: bool = False
+    no_new_keyring: bool = False
+    conmon_pidfile: str | None = None
+    exit_command: tuple[str, ...] = ()
+    exit_delay: int | None = None  # seconds
+    sdnotify: str = "ignore"
+
+    def to_json(self) -> dict[str, t.Any]:
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    @classmethod
+    def from_json(cls, value: t.Mapping[str, t.Any]) -> Definition:
+        names = {f.name for f in dataclasses.fields(cls)}
+        known: dict[str, t.Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k in names}
+        return cls(**known)
+
+
+@dataclasses.dataclass(frozen=True)
+class Timeouts:
+    """Seconds. ``stop`` None: as recorded, else 10."""
+
+    stop: float | None = None
+    kill: float = 5
+    create: float = 240
+
+
+@dataclasses.dataclass(frozen=True)
+class Desired:
+    """One container as it shall be.
+
+    ``definition`` None: as recorded, apart from the fields in ``overrides``. ``stop_signal`` None: as recorded, else what
+    the image says, else TERM.
+    """
+
+    name: str
+    goal: Goal = Goal.STARTED
+    definition: Definition | None = None
+    overrides: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+    recreate: Recreate = Recreate.CHANGED
+    stop_signal: int | None = None
+    timeouts: Timeouts = Timeouts()
+
+
+class Program(t.NamedTuple):
+    """conmon or a runtime, as found on this host."""
+
+    name: str
+    path: str
+    version: str
+
+
+class Exit(t.NamedTuple):
+    """How a container ended. ``reason`` is one of exited, killed, monitor-timeout (code known), or monitor-lost,
+    host-rebooted, no-exit-file, never-ran (code None)."""
+
+    code: int | None
+    reason: str
+    finished_at: str | None
+    oom: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What we know of a container since its last launch; one JSON file, replaced as a whole."""
+
+    name: str
+    phase: str  # creating, created, running, stopping, removed
+    definition: Definition
+    config_digest: str
+    runtime: Program
+    runtime_root: str
+    conmon: Program
+    cgroup_manager: str
+    boot: str
+    log_path: str | None = None
+    cgroup_path: str | None = None
+    conmon_cgroup_path: str | None = None
+    stop_signal: int = 15
+    stop_timeout: float = 10
+    init: ProcessId | None = None
+    monitor: ProcessId | None = None
+    created_at: str | None = None
+    started_at: str | None = None
+    last_exit: Exit | None = None  # of the previous run, kept while the container waits to be made anew
+
+    def to_json(self) -> dict[str, t.Any]:
+        value = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {**value, "format": 1, "definition": self.definition.to_json()}
+
+    @classmethod
+    def from_json(cls, value: t.Mapping[str, t.Any]) -> Record:
+        """Raises KeyError or TypeError where something is missing: the caller takes that for a damaged record."""
+        known = {f.name: value[f.name] for f in dataclasses.fields(cls) if f.name in value}
+        known["definition"] = Definition.from_json(value["definition"])
+        for name, kind in (("runtime", Program), ("conmon", Program), ("init", ProcessId), ("monitor", ProcessId)):
+            known[name] = kind(*value[name]) if value.get(name) else None
+        known["last_exit"] = Exit(*value["last_exit"]) if value.get("last_exit") else None
+        return cls(**known)
+
+    def replace(self, **changes: t.Any) -> Record:
+        return dataclasses.replace(self, **changes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Observed:
+    """One container as it is."""
+
+    name: str
+    status: Status
+    record: Record | None = None
+    monitored: bool = False
+    exit: Exit | None = None  # when stopped
+    leftovers: bool = False  # something of an interrupted run, of an earlier boot or without a record is in the way
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What has to be done, in order, and why. ``definition`` is what a create uses."""
+
+    actions: tuple[Action, ...]
+    result: Status
+    definition: Definition | None = None
+    differences: t.Mapping[str, tuple[t.Any, t.Any]] = dataclasses.field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class StopReport:
+    """What a stop took. ``waited`` in seconds."""
+
+    signal: str
+    killed: bool
+    waited: float

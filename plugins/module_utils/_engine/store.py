@@ -1,0 +1,201 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is kept about containers on disk: where, the record, the lock, and who uses a bundle.
+
+The state directory is durable and the run directory volatile, on purpose two file systems: when one is full, conmon still
+leaves the exit code in the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import typing as t
+
+from .config import Config
+from .container import Record
+from .errors import Conflict, InvalidInput
+from .files import make_directory, read_json, read_text, remove_file, remove_tree, write_text
+from .waiting import IN_CLOSE, Deadline, wait_until
+
+# What runc and crun both take as an id, no longer than a file name with our additions may be.
+_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_+.-]{0,199}")
+
+
+def check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(
+            f"{name!r} cannot be the name of a container.",
+            hint="Use letters, digits, '_', '+', '-' and '.', not a '.' first, at most 200 characters.",
+        )
+
+
+class Paths:
+    """Every path of one container. ``state`` is durable, ``run`` volatile."""
+
+    def __init__(self, name: str, *, state_dir: str, run_dir: str) -> None:
+        self.name = name
+        self.state = f"{state_dir}/containers/{name}"
+        self.run = f"{run_dir}/containers/{name}"
+        self.lock = f"{run_dir}/locks/{name}"
+        self.record = f"{self.state}/record.json"
+        self.config = f"{self.state}/config.json"
+        self.log = f"{self.state}/container.log"
+        self.persist = f"{self.state}/persist"
+        self.bundle = f"{self.run}/bundle"
+        self.exits = f"{self.run}/exits"
+        self.pidfile = f"{self.run}/pid"
+        self.conmon_pidfile = f"{self.run}/conmon.pid"
+        self.runtime_log = f"{self.run}/runtime.log"
+        self.conmon_log = f"{self.run}/conmon.log"
+        self.notify = f"{self.bundle}/notify"
+        self.ready_socket = f"{self.run}/ready.sock"
+
+
+class Store:
+    """The containers of one pair of directories. Stores only; touches the disk when asked to."""
+
+    def __init__(self, *, state_dir: str, run_dir: str) -> None:
+        self.state_dir = state_dir
+        self.run_dir = run_dir
+
+    def paths(self, name: str) -> Paths:
+        return Paths(name, state_dir=self.state_dir, run_dir=self.run_dir)
+
+    def names(self) -> list[str]:
+        """Containers that have a record, sorted."""
+        try:
+            return sorted(name for name in os.listdir(f"{self.state_dir}/containers") if self.load(name))
+        except FileNotFoundError:
+            return []
+
+    def load(self, name: str) -> Record | None:
+        """None where there is none or it is damaged; then nothing of it can be believed."""
+        value = read_json(self.paths(name).record)
+        if value is None or value.get("format") != 1:
+            return None
+        try:
+            return Record.from_json(value)
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def save(self, record: Record) -> None:
+        write_text(self.paths(record.name).record, json.dumps(record.to_json()))
+
+    def load_config(self, name: str) -> Config | None:
+        return read_json(self.paths(name).config)
+
+    def forget(self, name: str) -> None:
+        """Remove all that is kept durably. The record goes first: without it nothing else counts."""
+        remove_file(self.paths(name).record)
+        remove_tree(self.paths(name).state)
+
+    @contextlib.contextmanager
+    def locked(self, name: str, deadline: Deadline) -> t.Iterator[Lock]:
+        lock = Lock(self.paths(name).lock, name)
+        lock.acquire(deadline)
+        try:
+            yield lock
+        finally:
+            lock.release()
+
+    def claim_bundle(self, bundle: str, name: str) -> None:
+        """Reserve a bundle for a container whose record is saved. Raises Conflict where another container has it."""
+        path = self._claim(bundle)
+        # No container can have this name; held for a moment only.
+        with self.locked(".bundles", Deadline(10)):
+            self.check_bundle(bundle, name)
+            make_directory(os.path.dirname(path))
+            remove_file(path)  # Ours, or left by a run that was killed.
+            os.symlink(name, path)
+
+    def check_bundle(self, bundle: str, name: str) -> None:
+        """Raises Conflict where another container has the bundle."""
+        path = self._claim(bundle)
+        holder = self._holder(path)
+        record = self.load(holder) if holder and holder != name else None
+        if record is not None and self._claim(record.definition.bundle) == path:
+            raise Conflict(
+                f"The bundle {bundle} is in use by the container {holder}.",
+                hint="Two containers cannot share one root file system; make a bundle for each.",
+            )
+
+    def release_bundle(self, bundle: str, name: str) -> None:
+        if self._holder(self._claim(bundle)) == name:
+            remove_file(self._claim(bundle))
+
+    def _claim(self, bundle: str) -> str:
+        key = hashlib.sha256(os.path.realpath(bundle).encode()).hexdigest()[:32]
+        return f"{self.state_dir}/bundles/{key}"
+
+    @staticmethod
+    def _holder(path: str) -> str | None:
+        try:
+            return os.readlink(path)
+        except OSError:
+            return None
+
+
+class Lock:
+    """An flock on a file of its own, which vanishes with the last user. Not held while a container stops gracefully.
+
+    flock has no timeout, so a waiter watches the file: whoever had the lock closes it, and that is an event.
+    """
+
+    def __init__(self, path: str, name: str) -> None:
+        self._path = path
+        self._name = name
+        self._fd = -1
+
+    def acquire(self, deadline: Deadline) -> None:
+        """Raises Conflict, with who has it, at the deadline."""
+        make_directory(os.path.dirname(self._path))
+        while self._fd < 0:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                if not self._wait(descriptor, deadline):
+                    holder = (read_text(self._path) or "another process").strip()
+                    raise Conflict(f"{holder} is working on the container {self._name} and did not finish in time.")
+                # Whoever had it may have removed the file; then this lock is on nothing, and a new file counts.
+                if _same_file(self._path, descriptor):
+                    os.ftruncate(descriptor, 0)
+                    os.write(descriptor, f"process {os.getpid()}".encode())
+                    self._fd = descriptor
+            finally:
+                if self._fd < 0:
+                    os.close(descriptor)
+
+    @staticmethod
+    def _wait(descriptor: int, deadline: Deadline) -> bool:
+        """One descriptor for all attempts: each close is an event for everybody who waits, us included."""
+
+        def check() -> bool:
+            return _flock(descriptor)
+
+        return check() or wait_until(check, deadline, path=f"/proc/self/fd/{descriptor}", mask=IN_CLOSE)
+
+    def release(self) -> None:
+        """Also removes the file: while the lock is held nobody else can have it."""
+        if self._fd >= 0:
+            remove_file(self._path)
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _flock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+
+
+def _same_file(path: str, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
