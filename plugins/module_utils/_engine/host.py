@@ -1,0 +1,116 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What this host has: conmon, the runtimes, and who manages cgroups."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import typing as t
+
+from . import cgroup, conmon, runtime, systemd
+from .container import Program
+from .errors import EngineError, InvalidInput
+from .files import make_directory, read_json, read_text, write_text
+from .process import SEARCH_PATH, run
+from .waiting import Deadline
+
+RUNTIMES = ("crun", "runc")  # in the order of preference
+# conmon is a helper of podman to most distributions, and lies where podman looks for it (containers.conf(5)).
+_CONMON_DIRECTORIES = (
+    "/usr/libexec/podman", "/usr/local/libexec/podman", "/usr/lib/podman", "/usr/local/lib/podman", "/usr/libexec/crio",
+    "/run/current-system/sw/bin",
+)  # fmt: skip
+_PACKAGES = "The role longshore.oci.runtime installs it."
+
+
+def find(name: str, more: t.Sequence[str] = ()) -> str | None:
+    """The full path of a program by name or path. /usr/sbin is searched too, which an ssh session may not have in PATH."""
+    if "/" in name:
+        candidates = [name]
+    else:
+        directories = os.environ.get("PATH", "").split(":") + SEARCH_PATH.split(":") + list(more)
+        candidates = [os.path.join(directory, name) for directory in directories if directory.startswith("/")]
+    for path in candidates:
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return os.path.abspath(path)
+    return None
+
+
+def crun_refuses(where: cgroup.Layout) -> str | None:
+    """Why crun would refuse this host's cgroups, or None. It checks for itself and says so only at the first create."""
+    controllers = read_text(f"{where.v2}/cgroup.controllers") if where.mode == "hybrid" else ""
+    if (controllers or "").strip():
+        return "crun does not support hybrid cgroups (cgroup v1 with controllers in cgroup v2 too)"
+    return None
+
+
+class Host:
+    """Programs are found without starting one; versions are asked once and remembered in the run directory.
+
+    ``remember`` False (check mode) writes nothing. Safe to share between threads.
+    """
+
+    def __init__(self, *, run_dir: str, remember: bool = True) -> None:
+        self._cache = f"{run_dir}/programs.json"
+        self._remember = remember
+        self._lock = threading.Lock()
+        self._versions: dict[str, str] = {}
+
+    def runtime(self, wanted: str) -> Program:
+        """Raises InvalidInput where there is none that can run here."""
+        if wanted != "auto":
+            path = find(wanted)
+            if path is None:
+                raise InvalidInput(f"The runtime {wanted} is not on this host.", hint=_PACKAGES)
+            reason = crun_refuses(cgroup.layout()) if os.path.basename(path) == "crun" else None
+            if reason:
+                raise InvalidInput(f"The runtime {wanted} cannot run on this host: {reason}.", hint="Use runc.")
+            return self._probe(path, runtime.parse_version)
+        reasons = []
+        for name in RUNTIMES:
+            try:
+                return self.runtime(name)
+            except InvalidInput as exc:
+                reasons.append(exc.message)
+        raise InvalidInput("No runtime can run on this host: " + " ".join(reasons), hint=_PACKAGES)
+
+    def conmon(self, wanted: str | None) -> Program:
+        path = find(wanted or "conmon", _CONMON_DIRECTORIES)
+        if path is None:
+            raise InvalidInput(f"conmon is not on this host ({wanted or 'PATH and the usual places'}).", hint=_PACKAGES)
+        return self._probe(path, conmon.parse_version)
+
+    def cgroup_manager(self, wanted: str) -> str:
+        if wanted == "auto":
+            return "systemd" if systemd.is_running() else "cgroupfs"
+        if wanted == "systemd" and not systemd.is_running():
+            raise InvalidInput("systemd does not run on this host.", hint="Use cgroup_manager: cgroupfs, or auto.")
+        return wanted
+
+    def _probe(self, path: str, parse: t.Callable[[str], str | None]) -> Program:
+        """Also proves that the program can be run at all: wrong architecture or missing libraries show here."""
+        name = os.path.basename(path)
+        stat = os.stat(path)
+        key = f"{path} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns}"
+        with self._lock:
+            if not self._versions:
+                self._versions.update(read_json(self._cache) or {})
+            if key not in self._versions:
+                try:
+                    result = run([path, "--version"], Deadline(10), what="tell its version")
+                except EngineError as exc:
+                    raise InvalidInput(exc.message, hint="Is it made for this machine?") from exc
+                version = parse(result.stdout)
+                if result.rc != 0 or version is None:
+                    # Another runtime may word it differently; conmon and the two we know do not.
+                    if result.rc != 0 or name in ("conmon", *RUNTIMES):
+                        said = (result.stderr or result.stdout).strip()[:300]
+                        raise InvalidInput(f"{path} cannot be used: asked for its version it said {said!r}.")
+                    version = "unknown"
+                self._versions[key] = version
+                if self._remember:
+                    make_directory(os.path.dirname(self._cache))
+                    write_text(self._cache, json.dumps(self._versions))
+            return Program(name, path, self._versions[key])

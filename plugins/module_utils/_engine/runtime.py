@@ -1,0 +1,150 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The OCI runtime, runc or crun: its command line, its answers, and where it keeps its state."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import typing as t
+
+from .container import Record
+from .errors import DeadlineExceeded, ProgramFailed
+from .files import make_directory, read_text, remove_file
+from .process import Completed, run
+from .waiting import Deadline
+
+# runc and crun of all versions since 1.0; crun 1.21 and older only names its status file.
+_GONE = re.compile(r"does not exist|status`?: No such file or directory", re.IGNORECASE)
+_VERSION = re.compile(r"^\S+ version (\S+)", re.MULTILINE)
+CALL_SECONDS = 30.0
+DELETE_SECONDS = 60.0  # runc itself tries for 10 s, and its hooks may take their time
+
+
+class RuntimeState(t.NamedTuple):
+    """What ``RUNTIME state`` says."""
+
+    status: str
+    pid: int
+    bundle: str
+
+
+def parse_version(text: str) -> str | None:
+    """From ``runc --version`` or ``crun --version``."""
+    found = _VERSION.search(text)
+    return found.group(1) if found else None
+
+
+def parse_state(text: str) -> RuntimeState:
+    """From the JSON of ``RUNTIME state``. Raises ValueError. runc says 0 for the pid of a dead container, crun too."""
+    value = json.loads(text)
+    if not isinstance(value, dict) or not isinstance(value.get("status"), str):
+        raise ValueError("no status")
+    return RuntimeState(value["status"], int(value.get("pid") or 0), str(value.get("bundle") or ""))
+
+
+def is_gone(result: Completed) -> bool:
+    """Whether a failed call failed because the runtime does not know the container."""
+    return result.rc != 0 and bool(_GONE.search(result.stderr + result.stdout))
+
+
+def last_error(log: str) -> str | None:
+    """The last error of a runtime's JSON log; it may hold warnings before it, and lines that are no JSON."""
+    found = None
+    for line in log.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and entry.get("level") in ("error", "fatal", "panic"):
+            found = str(entry.get("msg") or "").strip() or found
+    return found
+
+
+def global_arguments(record: Record, log: str) -> list[str]:
+    """The options before the verb, the same for conmon's calls and ours; the state root is always named."""
+    systemd = ["--systemd-cgroup"] if record.cgroup_manager == "systemd" else []
+    return [
+        "--root",
+        record.runtime_root,
+        "--log",
+        log,
+        "--log-format",
+        "json",
+        *systemd,
+        *record.definition.runtime_args,
+    ]
+
+
+class Runtime:
+    """The runtime of one container. ``log`` is the file for its JSON log, emptied before each call."""
+
+    def __init__(self, record: Record, log: str) -> None:
+        self._record = record
+        self._log = log
+        self.directory = f"{record.runtime_root}/{record.name}"
+
+    def start(self) -> None:
+        self._call("start")
+
+    def pause(self) -> None:
+        self._call("pause")
+
+    def resume(self) -> None:
+        self._call("resume")
+
+    def state(self) -> RuntimeState | None:
+        """Asked of the runtime itself; None where it does not know the container."""
+        result = self._run(["state", self._record.name], CALL_SECONDS)
+        if result.rc == 0:
+            try:
+                return parse_state(result.stdout)
+            except ValueError:
+                raise self._failure("state", result) from None
+        if is_gone(result) and not os.path.exists(f"{self.directory}/state.json"):
+            return None
+        raise self._failure("state", result)
+
+    def delete(self) -> str | None:
+        """Delete a container that has ended. None when it is gone, else what the runtime said.
+
+        ``--force`` is the second try, for state that is only half there. A runtime that hangs (crun on a process in
+        uninterruptible sleep tries for ever) is cut short.
+        """
+        said = None
+        for force in ([], ["--force"]):
+            if not os.path.isdir(self.directory):
+                return None
+            try:
+                result = self._run(["delete", *force, self._record.name], DELETE_SECONDS)
+            except (DeadlineExceeded, ProgramFailed) as exc:
+                said = str(exc)
+                continue
+            if result.rc == 0 and not os.path.isdir(self.directory):
+                return None
+            said = self._said(result)
+        return said
+
+    def error_in_log(self) -> str | None:
+        return last_error(read_text(self._log) or "")
+
+    def _call(self, verb: str) -> None:
+        result = self._run([verb, self._record.name], CALL_SECONDS)
+        if result.rc != 0:
+            raise self._failure(verb, result)
+
+    def _run(self, words: list[str], seconds: float) -> Completed:
+        make_directory(os.path.dirname(self._log))
+        remove_file(self._log)
+        argv = [self._record.runtime.path, *global_arguments(self._record, self._log), *words]
+        return run(argv, Deadline(seconds), what=words[0])
+
+    def _said(self, result: Completed) -> str:
+        return self.error_in_log() or result.stderr.strip()[-2000:] or f"nothing, only exit status {result.rc}"
+
+    def _failure(self, verb: str, result: Completed) -> ProgramFailed:
+        return ProgramFailed(
+            f"Cannot {verb} the container {self._record.name}: {self._record.runtime.name} says: {self._said(result)}",
+            rc=result.rc, stderr=result.stderr[-2000:], runtime_log=(read_text(self._log) or "").splitlines()[-20:],
+        )  # fmt: skip
