@@ -1,0 +1,223 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Making a container: everything is checked first, without touching anything; then it is launched, or nothing is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import typing as t
+
+from . import cgroup, config, conmon, systemd, teardown
+from .container import Definition, Desired, Record, Timeouts
+from .errors import Conflict, DeadlineExceeded, EngineError, InvalidInput, ProgramFailed
+from .files import make_directory, read_text, remove_tree, write_text
+from .host import Host
+from .observe import timestamp
+from .process import boot_id, identify, parse_signal
+from .runtime import Runtime
+from .store import Paths, Store
+from .waiting import Deadline
+
+DEFAULT_STOP_SECONDS = 10.0
+
+
+class Launch(t.NamedTuple):
+    """A container that can be made: the record as it will be at first, and the effective config."""
+
+    record: Record
+    config: config.Config
+
+
+def prepare(store: Store, host: Host, desired: Desired, definition: Definition, recorded: Record | None) -> Launch:
+    """Everything that can be known to be wrong is raised here (InvalidInput, Conflict), before anything is touched.
+
+    Without a bundle in ``desired`` the recorded container is made again, from the config that it had.
+    """
+    paths = store.paths(desired.name)
+    saved = store.load_config(desired.name) if definition is not desired.definition else None
+    source = saved or config.read_bundle(definition.bundle)
+    if not os.path.isdir(source["root"]["path"]):
+        raise InvalidInput(f"The root file system {source['root']['path']} does not exist any more.")
+    _check(definition, terminal=bool(source["process"].get("terminal")))
+    manager = host.cgroup_manager(definition.cgroup_manager)
+    _check_parent(definition.cgroup_parent, manager)
+    runtime, monitor = host.runtime(definition.runtime), host.conmon(definition.conmon)
+    conmon.check_options(definition, monitor.version)
+    signal_number, stop_timeout = stop_settings(desired, source, recorded)
+    record = Record(
+        name=desired.name, phase="creating", definition=definition, config_digest="", runtime=runtime,
+        runtime_root=definition.runtime_root or f"{store.run_dir}/{runtime.name}", conmon=monitor, cgroup_manager=manager,
+        boot=boot_id(), log_path=log_path(definition, paths), stop_signal=signal_number, stop_timeout=stop_timeout,
+    )  # fmt: skip
+    effective = effective_config(source, record, paths)
+    record = record.replace(config_digest=config.digest(effective))
+    _check_free(store, record, paths)
+    return Launch(record, effective)
+
+
+def effective_config(source: config.Config, record: Record, paths: Paths) -> config.Config:
+    parent = teardown.container_parent(record)
+    escaped = systemd.escape(record.name)
+    in_scope = record.cgroup_manager == "systemd"
+    path = f"{parent}:longshore:{escaped}" if in_scope else f"{parent}/{record.name}/container"
+    notify = paths.notify if record.definition.sdnotify == "container" else None
+    return config.effective(source, cgroups_path=path, notify_source=notify)
+
+
+def stop_settings(desired: Desired, source: config.Config, recorded: Record | None) -> tuple[int, float]:
+    """Signal and grace that a new container's record gets. With a bundle the task says it all; else the record does."""
+    if desired.definition is None and recorded is not None:
+        return recorded.stop_signal, recorded.stop_timeout
+    number = desired.stop_signal or parse_signal(config.default_stop_signal(source))
+    return number, DEFAULT_STOP_SECONDS if desired.timeouts.stop is None else desired.timeouts.stop
+
+
+def log_path(definition: Definition, paths: Paths) -> str | None:
+    return (definition.log_path or paths.log) if definition.log_driver in ("k8s-file", "passthrough") else None
+
+
+def _check(definition: Definition, *, terminal: bool) -> None:
+    for name in ("runtime_root", "log_path", "conmon_pidfile", "cgroup_parent"):
+        value = getattr(definition, name)
+        if (
+            value is not None
+            and not value.startswith("/")
+            and not (name == "cgroup_parent" and value.endswith(".slice"))
+        ):
+            raise InvalidInput(f"{name} must be an absolute path, not {value!r}.")
+    if definition.log_path is not None:
+        _check_log(definition.log_path, definition.log_driver)
+    if definition.log_tag is not None and definition.log_driver != "journald":
+        raise InvalidInput("log_tag needs the log driver journald; conmon refuses it with any other.")
+    if definition.log_size_max is not None and definition.log_driver != "k8s-file":
+        raise InvalidInput("log_size_max needs the log driver k8s-file.")
+    if definition.exit_delay is not None and not definition.exit_command:
+        raise InvalidInput("exit_delay delays the exit_command, and there is none.")
+    if terminal and definition.log_driver == "passthrough":
+        raise InvalidInput("The log driver passthrough cannot be used for a container with a terminal.")
+
+
+def _check_log(path: str, driver: str) -> None:
+    if driver not in ("k8s-file", "passthrough"):
+        raise InvalidInput(f"log_path does not go with the log driver {driver}, which writes no file.")
+    if not os.path.isdir(os.path.dirname(path)):
+        raise InvalidInput(f"The directory of the log {path} does not exist.")
+    # conmon opens the log before anything else, and hangs in that for ever on a FIFO that nobody reads.
+    if os.path.lexists(path) and not stat.S_ISREG(os.stat(path).st_mode if os.path.exists(path) else 0):
+        raise InvalidInput(
+            f"The log {path} is not a regular file.", hint="Name another log_path, or remove what is there."
+        )
+
+
+def _check_parent(parent: str | None, manager: str) -> None:
+    if parent is not None and parent.endswith(".slice") != (manager == "systemd"):
+        wanted = "a slice, such as machine.slice" if manager == "systemd" else "a path, such as /longshore"
+        raise InvalidInput(f"With the cgroup manager {manager}, cgroup_parent must be {wanted}, not {parent!r}.")
+
+
+def _check_free(store: Store, record: Record, paths: Paths) -> None:
+    store.check_bundle(record.definition.bundle, record.name)
+    runtime = Runtime(record, paths.runtime_log)
+    if not os.path.isdir(runtime.directory) or store.load(record.name) is not None:
+        return
+    # Not in our records: left by us when a record was lost, or somebody else's. Their state names the bundle.
+    text = "".join(read_text(f"{runtime.directory}/{name}") or "" for name in ("state.json", "status"))
+    if paths.bundle not in text and text:
+        raise Conflict(
+            f"{record.runtime.name} already has a container {record.name} in {record.runtime_root}, and it is not ours.",
+            hint="Choose another name or runtime_root.",
+        )
+
+
+def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: Timeouts) -> tuple[Record, list[str]]:
+    """Launch it; returns the record and warnings. On failure nothing is left, and the record is the previous one again."""
+    record, paths = launch.record, store.paths(launch.record.name)
+    previous_config = read_text(paths.config)
+    make_directory(paths.state)
+    store.save(record)
+    try:
+        store.claim_bundle(record.definition.bundle, record.name)
+        _lay_out(launch, paths)
+        return _launch(store, launch, paths, timeouts)
+    except BaseException as exc:  # an interrupt too must leave nothing behind
+        words = teardown.last_words(paths, record.log_path)
+        said = Runtime(record, paths.runtime_log).error_in_log()
+        left = ""
+        try:
+            teardown.sweep(store, record, timeouts)
+        except EngineError as problem:
+            left = f"Cleaning up failed too: {problem}"
+        if previous is None:
+            store.release_bundle(record.definition.bundle, record.name)
+            store.forget(record.name)
+        else:
+            write_text(paths.config, previous_config or "")
+            store.save(previous.replace(phase="removed"))
+        if isinstance(exc, (ProgramFailed, DeadlineExceeded)):
+            raise _explain(exc, record, said, words, left) from exc
+        raise
+
+
+def _lay_out(launch: Launch, paths: Paths) -> None:
+    """The directories and files of a container that is about to be launched. Whatever an earlier run left goes first:
+    a stale exit file would be believed, and conmon makes no directory itself."""
+    remove_tree(paths.run)
+    remove_tree(paths.persist)
+    for directory in (paths.bundle, paths.exits, paths.persist, launch.record.runtime_root):
+        make_directory(directory)
+    write_text(paths.config, json.dumps(launch.config))
+    os.symlink(paths.config, f"{paths.bundle}/config.json")
+    if launch.record.definition.sdnotify == "container":
+        make_directory(paths.notify, mode=0o755)
+
+
+def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> tuple[Record, list[str]]:
+    record, deadline = launch.record, Deadline(timeouts.create)
+    warnings: list[str] = []
+    conmon_cgroup: list[str | None] = [None]
+
+    def place(pid: int) -> None:
+        try:
+            _place_conmon(record, pid, deadline.at_most(10))
+        except (EngineError, OSError) as exc:
+            warnings.append(
+                f"conmon of {record.name} stays in the cgroup of this task, and ends with it at worst: {exc}"
+            )
+        conmon_cgroup[0] = cgroup.path_of(pid)
+
+    passthrough = record.definition.log_driver == "passthrough" and record.log_path
+    terminal = bool(launch.config["process"].get("terminal"))
+    pid = conmon.launch(
+        conmon.create_argv(record, paths, terminal=terminal), directory=paths.bundle,
+        output=passthrough or paths.conmon_log, environment=record.definition.conmon_env, place=place, deadline=deadline,
+    )  # fmt: skip
+    monitor = (read_text(record.definition.conmon_pidfile or paths.conmon_pidfile) or "").strip()
+    record = record.replace(
+        phase="created", init=identify(pid), monitor=identify(int(monitor)) if monitor.isdigit() else None,
+        cgroup_path=cgroup.path_of(pid), conmon_cgroup_path=conmon_cgroup[0], created_at=timestamp(),
+    )  # fmt: skip
+    store.save(record)
+    return record, warnings
+
+
+def _place_conmon(record: Record, pid: int, deadline: Deadline) -> None:
+    """conmon must outlive the session that starts it, and must not be in the container's own cgroup."""
+    parent = teardown.container_parent(record)
+    if record.cgroup_manager == "systemd":
+        with systemd.Bus(user=os.geteuid() != 0, deadline=deadline) as bus:
+            description = f"conmon of the container {record.name}"
+            bus.start_scope(teardown.conmon_unit(record.name), pid=pid, parent=parent, description=description)
+    else:
+        cgroup.place(f"{parent}/{record.name}/conmon", pid)
+
+
+def _explain(exc: EngineError, record: Record, said: str | None, words: dict[str, list[str]], left: str) -> EngineError:
+    """The runtime's own last error says most, then conmon's message, then what conmon wrote before it detached."""
+    reasons = (said, exc.message, " ".join(words["conmon_log"][-3:]))
+    reason = next((text for text in reasons if text), "the runtime died without a word")
+    if isinstance(exc, DeadlineExceeded):
+        reason = f"{exc.message}{f' ({said})' if said else ''}"
+    message = f"Cannot create the container {record.name}: {reason}"
+    return type(exc)(message.rstrip(".") + ".", hint=f"{exc.hint} {left}".strip(), **{**words, **exc.details})

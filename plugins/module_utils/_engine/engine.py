@@ -1,0 +1,209 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine: brings one container into a state, with what is found out about the host shared by all.
+
+    engine = Engine(state_dir="/var/lib/longshore", run_dir="/run/longshore")
+    outcome = engine.converge(Desired("web", Goal.STARTED, Definition(bundle="/srv/web")))
+
+It has no global state, changes neither directory, umask nor signal handlers, and may be shared by many threads.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from . import config, conmon, teardown
+from .container import (
+    Action,
+    Definition,
+    Desired,
+    Goal,
+    Observed,
+    Plan,
+    Record,
+    Recreate,
+    Status,
+    StopReport,
+)  # fmt: skip
+from .create import Launch, create, effective_config, prepare, stop_settings
+from .errors import Conflict
+from .host import Host
+from .observe import collect_exit, observe, timestamp
+from .plan import definition_changes, plan
+from .runtime import Runtime
+from .store import Lock, Store, check_name
+from .waiting import Deadline
+
+Differences = dict[str, tuple[t.Any, t.Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What was found, decided and done. In check mode ``after`` is ``before``."""
+
+    plan: Plan
+    before: Observed
+    after: Observed
+    actions: tuple[Action, ...]
+    stop: StopReport | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class Engine:
+    """``remember`` False: nothing at all is written, for check mode."""
+
+    def __init__(self, *, state_dir: str, run_dir: str, remember: bool = True) -> None:
+        self.store = Store(state_dir=state_dir, run_dir=run_dir)
+        self.host = Host(run_dir=run_dir, remember=remember)
+
+    def converge(self, desired: Desired, *, check: bool = False) -> Outcome:
+        """Make it so. Where nothing is to be done, no process is started and no lock taken. Raises EngineError."""
+        check_name(desired.name)
+        before, decided = self._decide(desired)
+        if check and Action.CREATE in decided.actions:
+            self._prepare(desired, before, decided)
+        if check or not decided.actions:
+            return Outcome(decided, before, before, decided.actions, warnings=decided.warnings)
+        with self.store.locked(desired.name, Deadline(desired.timeouts.create)) as lock:
+            return _Task(self, desired, lock).run()
+
+    def observe(self, name: str) -> Observed:
+        check_name(name)
+        return observe(self.store, name)
+
+    def _decide(self, desired: Desired) -> tuple[Observed, Plan]:
+        before = observe(self.store, desired.name)
+        wanted = _wanted(desired, before.record)
+        changes, updates = self._compare(desired, wanted, before.record)
+        return before, plan(dataclasses.replace(desired, definition=wanted), before, changes=changes, updates=updates)
+
+    def _compare(
+        self, desired: Desired, wanted: Definition | None, record: Record | None
+    ) -> tuple[Differences, Differences]:
+        """What of the definition differs from the record's, and what of the stop settings. Only files are read."""
+        if wanted is None or record is None or desired.goal is Goal.ABSENT:
+            return {}, {}
+        manager = record.cgroup_manager if wanted.cgroup_manager == "auto" else wanted.cgroup_manager
+        saved = self.store.load_config(desired.name) or {}
+        source = saved if desired.definition is None else config.read_bundle(wanted.bundle)
+        paths = self.store.paths(desired.name)
+        effective = effective_config(source, record.replace(definition=wanted, cgroup_manager=manager), paths)
+        changes = definition_changes(wanted, record.definition)
+        changes.update(config.differences({"config": saved}, {"config": effective}))
+        number, seconds = stop_settings(desired, source, record)
+        settings = {"stop_signal": (record.stop_signal, number), "stop_timeout": (record.stop_timeout, seconds)}
+        return changes, {name: pair for name, pair in settings.items() if pair[0] != pair[1]}
+
+    def _prepare(self, desired: Desired, before: Observed, decided: Plan) -> Launch:
+        return prepare(self.store, self.host, desired, t.cast(Definition, decided.definition), before.record)
+
+
+def _wanted(desired: Desired, record: Record | None) -> Definition | None:
+    if desired.definition is None and desired.overrides and record is not None:
+        return dataclasses.replace(record.definition, **desired.overrides)
+    return desired.definition
+
+
+class _Task:
+    """One container's actions, under its lock."""
+
+    def __init__(self, engine: Engine, desired: Desired, lock: Lock) -> None:
+        self._engine, self._desired, self._lock = engine, desired, lock
+        self._store, self._name = engine.store, desired.name
+        self._done: list[Action] = []
+        self._warnings: list[str] = []
+        self._stopped: StopReport | None = None
+
+    def run(self) -> Outcome:
+        """Decide again, now that nobody else can interfere, and act.
+
+        Others get in only while a container stops. One that was made anew meanwhile has been restarted as wished, so the
+        rest of the plan is dropped and what is left to do decided once more.
+        """
+        first: tuple[Observed, Plan] | None = None
+        for _round in range(5):
+            before, decided = self._engine._decide(self._desired)
+            first = first or (before, decided)
+            if self._perform(before, decided):
+                after = observe(self._store, self._name)
+                warnings = (*decided.warnings, *self._warnings)
+                return Outcome(first[1], first[0], after, tuple(self._done), self._stopped, warnings)
+            eased = Recreate.CHANGED if self._desired.recreate is Recreate.ALWAYS else self._desired.recreate
+            goal = Goal.STARTED if self._desired.goal is Goal.RESTARTED else self._desired.goal
+            self._desired = dataclasses.replace(self._desired, recreate=eased, goal=goal)
+        raise Conflict(f"Other tasks make the container {self._name} anew again and again while this one stops it.")
+
+    def _perform(self, before: Observed, decided: Plan) -> bool:
+        """False when somebody else took over while the lock was free."""
+        record = before.record
+        launch = self._engine._prepare(self._desired, before, decided) if Action.CREATE in decided.actions else None
+        for action in decided.actions:
+            if action is Action.STOP:
+                made = record.created_at if record else None
+                self._stop(t.cast(Record, record))
+                self._done.append(action)
+                record = self._store.load(self._name)
+                if record is None or record.created_at != made or record.phase == "removed":
+                    return False
+                record = self._save(record.replace(phase="stopped"))
+                continue
+            if action is Action.CREATE:
+                record, warnings = create(
+                    self._store, t.cast(Launch, launch), previous=record, timeouts=self._desired.timeouts
+                )
+                self._warnings += warnings
+            elif action is Action.REMOVE:
+                record = self._remove(before, record, forget=launch is None)
+            else:
+                record = self._act(action, t.cast(Record, record))
+            self._done.append(action)
+        return True
+
+    def _save(self, record: Record) -> Record:
+        self._store.save(record)
+        return record
+
+    def _stop(self, record: Record) -> None:
+        number = self._desired.stop_signal or record.stop_signal
+        self._stopped = teardown.stop(self._store, self._lock, record, number=number, timeouts=self._desired.timeouts)
+
+    def _act(self, action: Action, record: Record) -> Record:
+        paths = self._store.paths(self._name)
+        runtime = Runtime(record, paths.runtime_log)
+        if action is Action.UPDATE:
+            source = self._store.load_config(self._name) or {}
+            number, seconds = stop_settings(self._desired, source, record)
+            return self._save(record.replace(stop_signal=number, stop_timeout=seconds))
+        if action is Action.PAUSE:
+            runtime.pause()
+        elif action is Action.RESUME:
+            runtime.resume()
+        elif record.definition.sdnotify == "container":
+            with conmon.ReadySocket(paths.ready_socket) as ready:
+                runtime.start()
+                ready.wait(record, Deadline(self._desired.timeouts.create))
+        else:
+            runtime.start()
+        if action is Action.START:
+            record = record.replace(phase="running", started_at=timestamp())
+        return self._save(record)
+
+    def _remove(self, before: Observed, record: Record | None, *, forget: bool) -> Record | None:
+        """Remove the container, and with ``forget`` its record and log too; else keep them for the next one."""
+        if record is None:
+            for orphan in teardown.orphans(self._store, self._engine.host, self._name):
+                teardown.sweep(self._store, orphan, self._desired.timeouts)
+        elif record.phase == "creating":
+            teardown.sweep(self._store, record, self._desired.timeouts)
+        elif record.phase != "removed":
+            paths = self._store.paths(self._name)
+            teardown.remove(self._store, record, self._desired.timeouts)
+            ended = before.exit if before.status is Status.STOPPED else collect_exit(record, paths, Deadline(0))
+            record = self._save(record.replace(phase="removed", last_exit=ended))
+        if forget or record is None or record.phase == "creating":
+            if record is not None:
+                self._store.release_bundle(record.definition.bundle, self._name)
+            self._store.forget(self._name)
+            return None
+        return record

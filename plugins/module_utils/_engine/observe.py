@@ -1,0 +1,118 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a container is right now, from files alone: no process is started.
+
+Four sources are merged: our record, the state directory of the runtime (the very files that ``runc state`` and
+``crun state`` judge by), the exit file of conmon, and whether the processes of the record are still those.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import typing as t
+
+from . import cgroup
+from .container import Exit, Observed, Record, Status
+from .files import read_text
+from .process import Handle, boot_id, is_alive
+from .store import Paths, Store
+from .waiting import IN_MOVED_TO, Deadline, wait_until
+
+# How long conmon may take from the death of the container to its exit file, and then to its own end.
+EXIT_FILE_SECONDS = 5.0
+
+
+def timestamp(seconds: float | None = None) -> str:
+    """RFC 3339 in UTC with microseconds, the form in which crun writes its own."""
+    moment = time.time() if seconds is None else seconds
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f".{int(moment % 1 * 1_000_000):06d}Z"
+
+
+def observe(store: Store, name: str) -> Observed:
+    """Also waits, five seconds at most, for conmon to write the exit code of a container that has just ended."""
+    record, paths = store.load(name), store.paths(name)
+    if record is None:
+        return Observed(name, Status.ABSENT, leftovers=bool(leftovers(store, name)))
+    if record.phase == "creating":
+        return Observed(name, Status.ABSENT, record, leftovers=True)
+    if record.phase == "removed":
+        return Observed(name, Status.STOPPED, record, exit=record.last_exit)
+    if is_alive(record.init):
+        return Observed(name, live_status(record), record, monitored=is_alive(record.monitor))
+    return Observed(name, Status.STOPPED, record, exit=collect_exit(record, paths, Deadline(EXIT_FILE_SECONDS)))
+
+
+def live_status(record: Record) -> Status:
+    """Both runtimes keep exec.fifo in the state directory until ``start``, and call a container created by that."""
+    if os.path.exists(f"{record.runtime_root}/{record.name}/exec.fifo"):
+        return Status.CREATED
+    return Status.PAUSED if cgroup.is_frozen(record.cgroup_path) else Status.RUNNING
+
+
+def leftovers(store: Store, name: str) -> list[str]:
+    """What stands in the way of a container that has no record: a damaged record, or files of ours in the run directory."""
+    paths = store.paths(name)
+    places = [paths.state, paths.run] + [f"{store.run_dir}/{root}/{name}" for root in ("crun", "runc")]
+    return [place for place in places if os.path.lexists(place)]
+
+
+def collect_exit(record: Record, paths: Paths, deadline: Deadline) -> Exit:
+    """How a container ended whose first process is gone.
+
+    conmon writes the persist file, then renames the exit file into place; so the watch is on the exit directory, and
+    conmon's own end ends the wait. The code -1 is conmon's for a container that ran into its time limit.
+    """
+    files = (f"{paths.exits}/{record.name}", f"{paths.persist}/exit")
+    with Handle(record.monitor) as monitor:
+        if monitor.fd is not None and os.path.isdir(paths.exits):
+            wait_until(
+                lambda: _first(files) is not None, deadline, path=paths.exits, mask=IN_MOVED_TO, until=[monitor.fd]
+            )
+        monitored = monitor.fd is not None and not monitor.wait(Deadline(0))
+    # conmon 2.1.6 leaves the mark in its working directory, which is the bundle; later ones in the persist directory.
+    oom = any(os.path.exists(f"{place}/oom") for place in (paths.persist, paths.bundle))
+    path = _first(files)
+    if path is None:
+        if record.boot != boot_id():
+            return Exit(None, "host-rebooted", None, oom)
+        return Exit(None, "no-exit-file" if monitored else "monitor-lost", None, oom)
+    code = int((read_text(path) or "").strip())
+    finished = timestamp(os.stat(path).st_mtime)
+    reason = "monitor-timeout" if code < 0 else "killed" if code > 128 else "exited"
+    return Exit(code if code >= 0 else None, reason, finished, oom)
+
+
+def _first(files: t.Iterable[str]) -> str | None:
+    """The first file with a number in it; a full file system leaves empty ones."""
+    for path in files:
+        if (read_text(path) or "").strip().lstrip("-").isdigit():
+            return path
+    return None
+
+
+def describe(observed: Observed) -> dict[str, t.Any]:
+    """A container as the modules return it: the same keys for every status."""
+    record, end = observed.record, observed.exit
+    alive = observed.status in (Status.CREATED, Status.RUNNING, Status.PAUSED)
+    known = record if record is not None and observed.status is not Status.ABSENT else None
+    return {
+        "name": observed.name,
+        "status": observed.status.value,
+        "pid": known.init.pid if known and known.init and alive else None,
+        "conmon_pid": known.monitor.pid if known and known.monitor and observed.monitored else None,
+        "monitored": observed.monitored,
+        "exit_code": end.code if end else None,
+        "exit_reason": end.reason if end else None,
+        "oom_killed": end.oom if end else False,
+        "created_at": known.created_at if known else None,
+        "started_at": known.started_at if known else None,
+        "finished_at": end.finished_at if end else None,
+        "bundle": known.definition.bundle if known else None,
+        "config_digest": known.config_digest if known else None,
+        "runtime": {**known.runtime._asdict(), "root": known.runtime_root} if known else None,
+        "cgroup": {
+            "manager": known.cgroup_manager, "path": known.cgroup_path, "conmon_path": known.conmon_cgroup_path,
+        } if known else None,
+        "log": {"driver": known.definition.log_driver, "path": known.log_path} if known else None,
+    }  # fmt: skip

@@ -1,0 +1,121 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From what is and what shall be to what has to be done. Pure: nothing is read, nothing is changed."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .container import Action, Definition, Desired, Goal, Observed, Plan, Recreate, Status
+from .errors import InvalidInput
+
+Differences = t.Mapping[str, tuple[t.Any, t.Any]]
+
+_HAS_RUN = (Status.RUNNING, Status.PAUSED)
+
+
+def plan(desired: Desired, observed: Observed, *, changes: Differences, updates: Differences) -> Plan:
+    """``changes`` are the differences that need a new container, ``updates`` those that only the record needs.
+
+    Raises InvalidInput where a container would have to be made and nothing says from which bundle.
+    """
+    if desired.goal is Goal.ABSENT:
+        return _plan_absent(observed)
+    status = observed.status
+    stopping = status in _HAS_RUN and observed.record is not None and observed.record.phase == "stopping"
+    recorded = observed.record.definition if observed.record else None
+    replace = desired.recreate is Recreate.ALWAYS or (desired.recreate is Recreate.CHANGED and bool(changes))
+    anew = status is not Status.ABSENT and (replace or _must_be_made_anew(desired.goal, status, stopping=stopping))
+    make = anew or status is Status.ABSENT
+    kept = desired.recreate is Recreate.NEVER and bool(changes) and status is not Status.ABSENT
+    actions: list[Action] = []
+    if make:
+        definition = recorded if kept or desired.definition is None else desired.definition
+        if definition is None:
+            raise InvalidInput(
+                f"The container {desired.name} does not exist and there is no bundle to create it from.",
+                hint="Give the option bundle.",
+            )
+        if status in _HAS_RUN:
+            actions.append(Action.STOP)
+        if anew or observed.leftovers:
+            actions.append(Action.REMOVE)
+        actions.append(Action.CREATE)
+        actions += _after_create(desired.goal, status)
+    else:
+        definition = None
+        actions += [Action.UPDATE] if updates else []
+        actions += [Action.STOP] if stopping else _in_place(desired.goal, status)
+    warnings: tuple[str, ...] = ()
+    if kept:
+        warnings = (
+            f"The definition of {desired.name} differs ({_short(changes)}), but recreate=never keeps the container as it is.",
+        )
+    shown = {} if kept else {**changes, **({} if make else updates)}
+    return Plan(tuple(actions), _result(actions, status), definition, shown, warnings)
+
+
+def _plan_absent(observed: Observed) -> Plan:
+    if observed.status is Status.ABSENT and not observed.leftovers:
+        return Plan((), Status.ABSENT)
+    stop = (Action.STOP,) if observed.status in _HAS_RUN else ()
+    return Plan((*stop, Action.REMOVE), Status.ABSENT)
+
+
+def _must_be_made_anew(goal: Goal, status: Status, *, stopping: bool) -> bool:
+    """An OCI container runs once: what has ended, or is being stopped by another task or was by one
+    that was killed, can only be made again, from the same bundle."""
+    if goal is Goal.RESTARTED:
+        return status is not Status.CREATED
+    return goal in (Goal.STARTED, Goal.PAUSED) and (status is Status.STOPPED or stopping)
+
+
+def _after_create(goal: Goal, before: Status) -> list[Action]:
+    """A container that was replaced while it was only to be present goes on doing what it did."""
+    if goal is Goal.PRESENT:
+        return {Status.RUNNING: [Action.START], Status.PAUSED: [Action.START, Action.PAUSE]}.get(before, [])
+    return {Goal.STOPPED: [], Goal.PAUSED: [Action.START, Action.PAUSE]}.get(goal, [Action.START])
+
+
+def _in_place(goal: Goal, status: Status) -> list[Action]:
+    table = {
+        (Goal.STARTED, Status.CREATED): [Action.START],
+        (Goal.STARTED, Status.PAUSED): [Action.RESUME],
+        (Goal.RESTARTED, Status.CREATED): [Action.START],
+        (Goal.PAUSED, Status.CREATED): [Action.START, Action.PAUSE],
+        (Goal.PAUSED, Status.RUNNING): [Action.PAUSE],
+        (Goal.STOPPED, Status.RUNNING): [Action.STOP],
+        (Goal.STOPPED, Status.PAUSED): [Action.STOP],
+    }
+    return table.get((goal, status), [])
+
+
+def _result(actions: t.Sequence[Action], status: Status) -> Status:
+    leads_to = {
+        Action.STOP: Status.STOPPED, Action.REMOVE: Status.ABSENT, Action.CREATE: Status.CREATED,
+        Action.START: Status.RUNNING, Action.RESUME: Status.RUNNING, Action.PAUSE: Status.PAUSED,
+    }  # fmt: skip
+    for action in actions:
+        status = leads_to.get(action, status)
+    return status
+
+
+def _short(changes: Differences) -> str:
+    names = sorted(changes)
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def definition_changes(definition: Definition, recorded: Definition) -> dict[str, tuple[t.Any, t.Any]]:
+    """Launch inputs that differ. ``auto`` (or nothing) for a program or manager is content with what was taken."""
+    changes = {}
+    for name, new in definition.to_json().items():
+        old = getattr(recorded, name)
+        content = name in ("runtime", "conmon", "cgroup_manager") and new in ("auto", None)
+        if old != new and not content:
+            hidden = name == "conmon_env"
+            changes[f"launch.{name}"] = ("(hidden)", "(hidden, new)") if hidden else (_plain(old), _plain(new))
+    return changes
+
+
+def _plain(value: t.Any) -> t.Any:
+    return list(value) if isinstance(value, tuple) else value

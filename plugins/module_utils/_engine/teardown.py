@@ -1,0 +1,155 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The end of containers: one contract by which they are stopped, whoever asks, and leaving nothing behind.
+
+What is left may be of a container that is removed, a launch that failed, a run that was killed, or an earlier boot.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from . import cgroup, systemd
+from .container import Definition, Program, Record, StopReport, Timeouts
+from .errors import DeadlineExceeded, EngineError
+from .files import read_tail, remove_file, remove_tree
+from .host import RUNTIMES, Host, find
+from .observe import EXIT_FILE_SECONDS, collect_exit
+from .process import Handle, find_by_argument, kill_and_wait, signal_name, stuck_in
+from .runtime import Runtime
+from .store import Lock, Paths, Store
+from .waiting import Deadline
+
+
+def stop(store: Store, lock: Lock, record: Record, *, number: int, timeouts: Timeouts) -> StopReport:
+    """Ask with a signal, then kill, each with its own deadline; the lock is free while the container takes its time.
+
+    The record says ``stopping`` meanwhile, so that whoever comes next finishes what a killed run has begun. A paused
+    container gets the signal before it may go on, so it does nothing else first; one with ``stop`` 0 is killed frozen.
+    Afterwards nothing is left in its cgroup, also without a pid namespace of its own, and conmon has written the exit.
+    Raises DeadlineExceeded where SIGKILL does not help.
+    """
+    began = time.monotonic()
+    grace = record.stop_timeout if timeouts.stop is None else timeouts.stop
+    store.save(record.replace(phase="stopping"))
+    lock.release()
+    try:
+        with Handle(record.init) as init:
+            ended = init.fd is None
+            if not ended and grace > 0:
+                init.send(number)
+                cgroup.thaw(record.cgroup_path)
+                ended = init.wait(Deadline(grace))
+            killed = not ended
+            kill_all(record, init, Deadline(timeouts.kill))
+        collect_exit(record, store.paths(record.name), Deadline(EXIT_FILE_SECONDS))
+    finally:
+        lock.acquire(Deadline(timeouts.create))
+    used = "KILL" if killed and grace <= 0 else signal_name(number)
+    return StopReport(signal=used, killed=killed, waited=round(time.monotonic() - began, 3))
+
+
+def kill_all(record: Record, init: Handle, deadline: Deadline) -> None:
+    """SIGKILL the first process and everything that is left in the container's cgroup."""
+    init.send(signal.SIGKILL)
+    left = cgroup.kill(record.cgroup_path, deadline)
+    if not init.wait(deadline) and record.init is not None:
+        left = [record.init, *left]
+    if left:
+        raise DeadlineExceeded(
+            f"Process {left[0].pid} of the container {record.name} does not die of SIGKILL: it is {stuck_in(left[0])}.",
+            hint="A process in state D waits for a device or file system; nothing but that can end it.",
+        )
+
+
+def container_parent(record: Record) -> str:
+    """Below which the cgroups of container and conmon are: a slice under systemd, else a path."""
+    default = "/longshore"
+    if record.cgroup_manager == "systemd":
+        default = "machine.slice" if os.geteuid() == 0 else "user.slice"
+    return record.definition.cgroup_parent or default
+
+
+def container_unit(name: str) -> str:
+    return f"longshore-{systemd.escape(name)}.scope"
+
+
+def conmon_unit(name: str) -> str:
+    """Not to be had by any container's own scope: a container's name has no ':'."""
+    return f"longshore-conmon:{systemd.escape(name)}.scope"
+
+
+def remove(store: Store, record: Record, timeouts: Timeouts) -> None:
+    """Remove a container that has ended or was never started, and all traces of it in the run directory and beyond.
+
+    The record and the log stay; they are the caller's to forget. Raises EngineError that names what would not go.
+    """
+    paths = store.paths(record.name)
+    with Handle(record.init) as init:
+        kill_all(record, init, Deadline(timeouts.kill))
+    said = Runtime(record, paths.runtime_log).delete()
+    with Handle(record.monitor) as monitor:
+        # What conmon still does is its exit command; a delay of that (exit_delay) does not hold up a removal.
+        if not monitor.wait(Deadline(timeouts.kill)) and record.monitor is not None:
+            kill_and_wait([record.monitor], Deadline(timeouts.kill))
+    sweep(store, record, timeouts, said=said)
+
+
+def sweep(store: Store, record: Record, timeouts: Timeouts, *, said: str | None = None) -> None:
+    """Clear away whatever is there, known to the runtime or not. Safe to run on anything, any number of times.
+
+    An interrupted launch may have left a conmon that is not in the record yet; it is known by the path of this very
+    container in its command line. Killing conmon kills the runtime that it runs (PDEATHSIG).
+    """
+    paths = store.paths(record.name)
+    left = []
+    strays = find_by_argument(paths.pidfile) if record.phase == "creating" or record.monitor is None else []
+    left += [f"process {process.pid}" for process in kill_and_wait(strays, Deadline(timeouts.kill))]
+    if record.cgroup_manager != "systemd":
+        cgroup.kill(f"{container_parent(record)}/{record.name}/container", Deadline(timeouts.kill))
+    runtime = Runtime(record, paths.runtime_log)
+    said = runtime.delete() or said
+    # State without a status file (a create or restore that was killed) is nothing that a runtime would delete.
+    remove_tree(runtime.directory)
+    left += _remove_cgroups(record)
+    if record.definition.conmon_pidfile:
+        remove_file(record.definition.conmon_pidfile)
+    remove_tree(paths.run)
+    if left:
+        raise EngineError(
+            f"The container {record.name} is gone, but these are left: {', '.join(left)}.",
+            hint=f"{record.runtime.name} said: {said}" if said else "",
+        )
+
+
+def _remove_cgroups(record: Record) -> list[str]:
+    if record.cgroup_manager != "systemd":
+        return cgroup.remove(f"{container_parent(record)}/{record.name}")
+    if record.init is None or cgroup.directories(record.cgroup_path):
+        with systemd.Bus(user=os.geteuid() != 0, deadline=Deadline(10)) as bus:
+            bus.stop_unit(container_unit(record.name))
+    return cgroup.remove(record.cgroup_path)
+
+
+def orphans(store: Store, host: Host, name: str) -> list[Record]:
+    """Stand-ins for the record of a container that has none any more, one for each runtime that may have its state."""
+    found = [Program(runtime, find(runtime) or runtime, "unknown") for runtime in RUNTIMES]
+    return [
+        Record(
+            name=name, phase="creating", definition=Definition(bundle=""), config_digest="", runtime=program,
+            runtime_root=f"{store.run_dir}/{program.name}", conmon=program, boot="",
+            cgroup_manager=host.cgroup_manager("auto"),
+        )
+        for program in found
+    ]  # fmt: skip
+
+
+def last_words(paths: Paths, log_path: str | None) -> dict[str, list[str]]:
+    """The ends of the three logs of a container, for an error that comes before they are swept away."""
+    return {
+        "runtime_log": read_tail(paths.runtime_log),
+        "conmon_log": read_tail(paths.conmon_log),
+        "container_log": read_tail(log_path) if log_path else [],
+    }
