@@ -1,0 +1,35 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the engine meets Ansible: its directories and its errors."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .._engine.errors import EngineError
+
+DIRECTORY_ARGUMENTS: dict[str, dict[str, t.Any]] = {"state_dir": {"type": "path"}, "run_dir": {"type": "path"}}
+
+
+def directories(params: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """The two directories of the engine: as given, else the system's for root and the user's own for anybody else."""
+    if os.geteuid() == 0:
+        state, run = "/var/lib/longshore", "/run/longshore"
+    else:
+        home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+        runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
+        state, run = f"{home}/longshore", f"{runtime}/longshore"
+    return {"state_dir": params["state_dir"] or state, "run_dir": params["run_dir"] or run}
+
+
+def run(module: AnsibleModule, body: t.Callable[[AnsibleModule], dict[str, t.Any]]) -> None:
+    """Run the module's body; the only place where an error of the engine becomes a failed task."""
+    if not hasattr(os, "pidfd_open"):
+        module.fail_json(msg="Longshore needs Linux 5.3 and Python 3.9 or newer on the host (pidfd_open is missing).")
+    try:
+        module.exit_json(**body(module))
+    except EngineError as exc:
+        module.fail_json(msg=str(exc), **exc.details)

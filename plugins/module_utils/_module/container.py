@@ -1,0 +1,117 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The parameters of oci_container, what they ask for, and what it returns."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.text.formatters import human_to_bytes
+
+from .._engine.container import Definition, Desired, Goal, Recreate, Timeouts
+from .._engine.engine import Outcome
+from .._engine.errors import InvalidInput
+from .._engine.observe import describe
+from .._engine.process import parse_signal
+from .boundary import DIRECTORY_ARGUMENTS
+
+# The fields of a container's definition. No defaults here: what is not given is as recorded, or as in Definition.
+DEFINITION_ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "bundle": {"type": "path"},
+    "runtime": {"type": "str"},
+    "runtime_root": {"type": "path"},
+    "runtime_args": {"type": "list", "elements": "str"},
+    "conmon": {"type": "path"},
+    "conmon_env": {"type": "dict", "no_log": True},
+    "cgroup_manager": {"type": "str", "choices": ["auto", "systemd", "cgroupfs"]},
+    "cgroup_parent": {"type": "str"},
+    "log_driver": {"type": "str", "choices": ["k8s-file", "journald", "none", "passthrough"]},
+    "log_path": {"type": "path"},
+    "log_size_max": {"type": "str"},
+    "log_tag": {"type": "str"},
+    "stdin": {"type": "bool"},
+    "no_pivot": {"type": "bool"},
+    "no_new_keyring": {"type": "bool"},
+    "conmon_pidfile": {"type": "path"},
+    "exit_command": {"type": "list", "elements": "str"},
+    "exit_delay": {"type": "int"},
+    "sdnotify": {"type": "str", "choices": ["ignore", "container"]},
+}
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "name": {"type": "str", "required": True},
+    "state": {"type": "str", "default": "started", "choices": [goal.value for goal in Goal]},
+    "recreate": {"type": "str", "default": "changed", "choices": [choice.value for choice in Recreate]},
+    "stop_signal": {"type": "str"},
+    "stop_timeout": {"type": "float"},
+    "kill_timeout": {"type": "float", "default": 5},
+    "create_timeout": {"type": "float", "default": 240},
+    **DEFINITION_ARGUMENTS,
+    **DIRECTORY_ARGUMENTS,
+}
+
+
+def forget_short_secrets(module: AnsibleModule) -> None:
+    """Ansible blanks out each value of conmon_env wherever it appears; a ``1`` would garble pids and exit codes."""
+    module.no_log_values = {value for value in module.no_log_values if len(value) > 3}
+
+
+def desired(params: t.Mapping[str, t.Any]) -> Desired:
+    """Raises InvalidInput for a value that no container can have."""
+    for name in ("stop_timeout", "kill_timeout", "create_timeout", "exit_delay"):
+        if (params[name] or 0) < 0:
+            raise InvalidInput(f"{name} cannot be negative.")
+    given = _definition(params)
+    return Desired(
+        name=params["name"],
+        goal=Goal(params["state"]),
+        definition=Definition(**given) if "bundle" in given else None,
+        overrides={} if "bundle" in given else given,
+        recreate=Recreate(params["recreate"]),
+        stop_signal=None if params["stop_signal"] is None else parse_signal(params["stop_signal"]),
+        timeouts=Timeouts(params["stop_timeout"], params["kill_timeout"], params["create_timeout"]),
+    )
+
+
+def _definition(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The fields of a definition that were given."""
+    given = {name: params[name] for name in DEFINITION_ARGUMENTS if params[name] is not None}
+    if "log_size_max" in given:
+        try:
+            given["log_size_max"] = human_to_bytes(given["log_size_max"])
+        except ValueError as exc:
+            raise InvalidInput(f"log_size_max is not a size: {exc}.") from exc
+    for name in ("runtime_args", "exit_command"):
+        if name in given:
+            given[name] = tuple(given[name])
+    if "conmon_env" in given:
+        given["conmon_env"] = {str(name): str(value) for name, value in given["conmon_env"].items()}
+    return given
+
+
+def result(module: AnsibleModule, outcome: Outcome) -> dict[str, t.Any]:
+    for warning in outcome.warnings:
+        module.warn(warning)
+    returned: dict[str, t.Any] = {
+        "changed": bool(outcome.actions),
+        "actions": [action.value for action in outcome.actions],
+        "container": describe(outcome.after),
+        "diff": _diff(outcome),
+    }
+    if outcome.stop:
+        returned["stop"] = {
+            "signal": outcome.stop.signal, "killed": outcome.stop.killed, "waited": outcome.stop.waited,
+        }  # fmt: skip
+    return returned
+
+
+def _diff(outcome: Outcome) -> dict[str, dict[str, t.Any]]:
+    """The plan as before and after, by JSON path; a side that has no such value leaves it out."""
+    before: dict[str, t.Any] = {"status": outcome.before.status.value}
+    after: dict[str, t.Any] = {"status": outcome.plan.result.value}
+    for path, (old, new) in outcome.plan.differences.items():
+        if old is not None:
+            before[path] = old
+        if new is not None:
+            after[path] = new
+    return {"before": before, "after": after}

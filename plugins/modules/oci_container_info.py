@@ -1,0 +1,81 @@
+#!/usr/bin/python
+# Copyright (c) Longshore contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: oci_container_info
+short_description: Look at OCI containers without touching them
+version_added: 0.1.0
+description:
+  - Returns what is known of the containers of M(longshore.oci.oci_container). Starts no process on the host.
+extends_documentation_fragment:
+  - longshore.oci._attributes
+  - longshore.oci._attributes.action_group
+  - longshore.oci._attributes.info
+  - longshore.oci._directories
+options:
+  name:
+    description: Names of containers. Empty for all. One that does not exist is returned with the status V(absent).
+    type: list
+    elements: str
+    default: []
+seealso:
+  - module: longshore.oci.oci_container
+author:
+  - Longshore contributors (@longshore)
+"""
+
+EXAMPLES = r"""
+- name: Look at all containers
+  longshore.oci.oci_container_info:
+  register: all_containers
+
+- name: Show the names of those that run
+  ansible.builtin.debug:
+    msg: "{{ all_containers.containers | selectattr('status', 'eq', 'running') | map(attribute='name') }}"
+
+- name: Look at one
+  longshore.oci.oci_container_info:
+    name: web
+  register: web
+  failed_when: web.containers[0].exit_code not in [none, 0]
+"""
+
+RETURN = r"""
+containers:
+  description: A dictionary for each container, as RV(longshore.oci.oci_container#module:container).
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: web
+      status: running
+      pid: 4711
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.longshore.oci.plugins.module_utils._engine.observe import describe, observe
+from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Store, check_name
+from ansible_collections.longshore.oci.plugins.module_utils._module import boundary
+
+
+def look(module: AnsibleModule) -> dict[str, t.Any]:
+    store = Store(**boundary.directories(module.params))
+    for name in module.params["name"]:
+        check_name(name)
+    names = module.params["name"] or store.names()
+    return {"changed": False, "containers": [describe(observe(store, name)) for name in names]}
+
+
+def main() -> None:
+    arguments = {"name": {"type": "list", "elements": "str", "default": []}, **boundary.DIRECTORY_ARGUMENTS}
+    boundary.run(AnsibleModule(argument_spec=arguments, supports_check_mode=True), look)
+
+
+if __name__ == "__main__":
+    main()
