@@ -71,11 +71,12 @@ def directories(path: str | None, where: Layout | None = None) -> list[str]:
 
 
 def place(path: str, pid: int) -> None:
-    """Make a cgroup in every hierarchy and move a process there. Raises OSError or EngineError."""
+    """Make a cgroup and move a process there. Raises OSError or EngineError."""
     where = layout()
-    for controllers, root in [("", where.v2), *where.v1]:
-        # An empty cpuset takes no process, and conmon needs no cpuset of its own.
-        if root is None or "cpuset" in controllers.split(","):
+    # Sessions end and are limited by these; every other v1 hierarchy would only cost a millisecond.
+    matter = {"name=systemd", "memory", "pids"}
+    for root in [where.v2] + [mount for names, mount in where.v1 if matter & set(names.split(","))]:
+        if root is None:
             continue
         make_directory(root + path, mode=0o755)
         with open(f"{root}{path}/cgroup.procs", "w", encoding="ascii") as stream:

@@ -10,6 +10,8 @@ import typing as t
 
 from .process import ProcessId
 
+RECORD_FORMAT = 1  # Raised when an older release could misread what is written.
+
 
 class Status(str, enum.Enum):
     ABSENT = "absent"
@@ -152,7 +154,7 @@ class Record:
 
     def to_json(self) -> dict[str, t.Any]:
         value = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {**value, "format": 1, "definition": self.definition.to_json()}
+        return {**value, "format": RECORD_FORMAT, "definition": self.definition.to_json()}
 
     @classmethod
     def from_json(cls, value: t.Mapping[str, t.Any]) -> Record:

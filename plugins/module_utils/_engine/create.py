@@ -122,9 +122,9 @@ def _check_free(store: Store, record: Record, paths: Paths) -> None:
     runtime = Runtime(record, paths.runtime_log)
     if not os.path.isdir(runtime.directory) or store.load(record.name) is not None:
         return
-    # Not in our records: left by us when a record was lost, or somebody else's. Their state names the bundle.
-    text = "".join(read_text(f"{runtime.directory}/{name}") or "" for name in ("state.json", "status"))
-    if paths.bundle not in text and text:
+    # Not in our records: left by us when a record was lost, or somebody else's.
+    state = runtime.state()
+    if state is not None and os.path.realpath(state.bundle) != os.path.realpath(paths.bundle):
         raise Conflict(
             f"{record.runtime.name} already has a container {record.name} in {record.runtime_root}, and it is not ours.",
             hint="Choose another name or runtime_root.",
@@ -196,10 +196,19 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
     monitor = (read_text(record.definition.conmon_pidfile or paths.conmon_pidfile) or "").strip()
     record = record.replace(
         phase="created", init=identify(pid), monitor=identify(int(monitor)) if monitor.isdigit() else None,
-        cgroup_path=cgroup.path_of(pid), conmon_cgroup_path=conmon_cgroup[0], created_at=timestamp(),
+        cgroup_path=_own_cgroup(record, pid), conmon_cgroup_path=conmon_cgroup[0], created_at=timestamp(),
     )  # fmt: skip
     store.save(record)
     return record, warnings
+
+
+def _own_cgroup(record: Record, pid: int) -> str | None:
+    """The container's cgroup; None where the runtime could not make one and left it in a cgroup of others (a rootless
+    session), which must never be frozen or killed as if it were the container's."""
+    path = cgroup.path_of(pid) or ""
+    in_scope = record.cgroup_manager == "systemd"
+    own = teardown.container_unit(record.name) if in_scope else f"/{record.name}/container"
+    return path if own in path else None
 
 
 def _place_conmon(record: Record, pid: int, deadline: Deadline) -> None:

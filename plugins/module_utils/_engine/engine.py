@@ -89,7 +89,7 @@ class Engine:
         source = saved if desired.definition is None else config.read_bundle(wanted.bundle)
         paths = self.store.paths(desired.name)
         effective = effective_config(source, record.replace(definition=wanted, cgroup_manager=manager), paths)
-        changes = definition_changes(wanted, record.definition)
+        changes = definition_changes(wanted, record)
         changes.update(config.differences({"config": saved}, {"config": effective}))
         number, seconds = stop_settings(desired, source, record)
         settings = {"stop_signal": (record.stop_signal, number), "stop_timeout": (record.stop_timeout, seconds)}

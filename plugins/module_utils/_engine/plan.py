@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .container import Action, Definition, Desired, Goal, Observed, Plan, Recreate, Status
+from .container import Action, Definition, Desired, Goal, Observed, Plan, Record, Recreate, Status
 from .errors import InvalidInput
 
 Differences = t.Mapping[str, tuple[t.Any, t.Any]]
@@ -51,7 +51,7 @@ def plan(desired: Desired, observed: Observed, *, changes: Differences, updates:
         warnings = (
             f"The definition of {desired.name} differs ({_short(changes)}), but recreate=never keeps the container as it is.",
         )
-    shown = {} if kept else {**changes, **({} if make else updates)}
+    shown = {**({} if kept else changes), **({} if make else updates)}
     return Plan(tuple(actions), _result(actions, status), definition, shown, warnings)
 
 
@@ -105,13 +105,22 @@ def _short(changes: Differences) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def definition_changes(definition: Definition, recorded: Definition) -> dict[str, tuple[t.Any, t.Any]]:
-    """Launch inputs that differ. ``auto`` (or nothing) for a program or manager is content with what was taken."""
+def definition_changes(definition: Definition, record: Record) -> dict[str, tuple[t.Any, t.Any]]:
+    """Launch inputs that differ from the record's.
+
+    ``auto`` (or nothing) for a program or manager is content with what was taken, and so is naming just that.
+    """
+    taken = {
+        "runtime": ("auto", record.runtime.name, record.runtime.path),
+        "conmon": (None, record.conmon.path),
+        "cgroup_manager": ("auto", record.cgroup_manager),
+        "runtime_root": (record.runtime_root,),
+        "log_path": (record.log_path,),
+    }
     changes = {}
     for name, new in definition.to_json().items():
-        old = getattr(recorded, name)
-        content = name in ("runtime", "conmon", "cgroup_manager") and new in ("auto", None)
-        if old != new and not content:
+        old = getattr(record.definition, name)
+        if old != new and new not in taken.get(name, ()):
             hidden = name == "conmon_env"
             changes[f"launch.{name}"] = ("(hidden)", "(hidden, new)") if hidden else (_plain(old), _plain(new))
     return changes

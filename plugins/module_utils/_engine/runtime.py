@@ -95,14 +95,16 @@ class Runtime:
         self._call("resume")
 
     def state(self) -> RuntimeState | None:
-        """Asked of the runtime itself; None where it does not know the container."""
-        result = self._run(["state", self._record.name], CALL_SECONDS)
+        """Asked of the runtime itself, without leaving a trace; None where it does not know the container."""
+        arguments = ["--root", self._record.runtime_root, *self._record.definition.runtime_args]
+        argv = [self._record.runtime.path, *arguments, "state", self._record.name]
+        result = run(argv, Deadline(CALL_SECONDS), what="tell the state of a container")
         if result.rc == 0:
             try:
                 return parse_state(result.stdout)
             except ValueError:
                 raise self._failure("state", result) from None
-        if is_gone(result) and not os.path.exists(f"{self.directory}/state.json"):
+        if is_gone(result):
             return None
         raise self._failure("state", result)
 

@@ -17,8 +17,8 @@ import re
 import typing as t
 
 from .config import Config
-from .container import Record
-from .errors import Conflict, InvalidInput
+from .container import RECORD_FORMAT, Record
+from .errors import Conflict, EngineError, InvalidInput
 from .files import make_directory, read_json, read_text, remove_file, remove_tree, write_text
 from .waiting import IN_CLOSE, Deadline, wait_until
 
@@ -76,8 +76,13 @@ class Store:
     def load(self, name: str) -> Record | None:
         """None where there is none or it is damaged; then nothing of it can be believed."""
         value = read_json(self.paths(name).record)
-        if value is None or value.get("format") != 1:
+        if value is None:
             return None
+        if value.get("format") != RECORD_FORMAT:
+            raise EngineError(
+                f"The record of the container {name} has the format {value.get('format')}, this release knows {RECORD_FORMAT}.",
+                hint="Use the newer release of longshore.oci that wrote it.",
+            )
         try:
             return Record.from_json(value)
         except (KeyError, TypeError, ValueError):
