@@ -1,0 +1,62 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) Longshore contributors
+
+# Finds a Python for the controller side and builds a virtual environment with pinned packages, once.
+
+# find_python: prints the path of a Python that can run the newest supported ansible-core.
+find_python() {
+    local path
+    if [[ -n ${LONGSHORE_PYTHON:-} ]]; then
+        if ! path=$(python_path "$LONGSHORE_PYTHON"); then
+            echo "LONGSHORE_PYTHON=$LONGSHORE_PYTHON is not a Python 3.11 or newer" >&2
+            return 1
+        fi
+    elif ! path=$(first_python) && ! { install_packages python3 python3-venv && path=$(first_python); }; then
+        echo "no Python 3.11 or newer found" >&2
+        return 1
+    fi
+    # Debian ships ensurepip apart, in a package that is called after the version.
+    if ! "$path" -c 'import ensurepip, venv' 2>/dev/null; then
+        install_packages "$("$path" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" || return 1
+    fi
+    echo "$path"
+}
+
+first_python() {
+    local candidate
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do
+        if python_path "$candidate"; then
+            return 0
+        fi
+    done
+    return 1
+}
+
+# python_path COMMAND: prints which interpreter COMMAND starts, if it starts one that is new enough. Only running it
+# tells: the python3.x shims of a version manager exist even where they only print an error.
+python_path() {
+    "$1" -c 'import sys; sys.version_info >= (3, 11) or sys.exit(1); print(sys.executable)' 2>/dev/null </dev/null
+}
+
+# make_environment PYTHON CACHE REQUIREMENTS LOCK: prints the path of the virtual environment for these very inputs.
+make_environment() {
+    local python=$1 cache=$2 requirements=$3 lock=$4 key environment
+    key=$({ "$python" -c 'import sys; print(sys.executable, sys.version)' && cat "$requirements" "$lock"; } | sha256sum)
+    environment=$cache/venv-${key:0:12}
+    # Two runs at the same time must not build the same environment.
+    exec 9>"$environment.lock"
+    flock 9
+    if [[ ! -e $environment/.complete ]]; then
+        echo "building the test environment, once: $environment" >&2
+        rm -rf "$environment"
+        if ! { "$python" -m venv "$environment" && "$environment/bin/python" -m pip install --disable-pip-version-check \
+            --requirement "$requirements" --constraint "$lock"; } >"$environment.log" 2>&1 </dev/null; then
+            cat "$environment.log" >&2
+            return 1
+        fi
+        touch "$environment/.complete"
+    fi
+    exec 9>&-
+    echo "$environment"
+}

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) Longshore contributors
+
+"""Runs the parts of the test suite and counts. bin/test calls this with a Python that has all it needs."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import traceback
+
+from . import integration, lint, sanity, unit
+from .report import Report
+from .workspace import Workspace
+
+# In the order in which they run: what fails soonest comes first.
+PARTS = {
+    "unit": unit.run,
+    "lint": lint.run,
+    "sanity": sanity.run,
+    "integration": integration.run,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bin/test", usage="bin/test [PART [ARGUMENT...]], see bin/test --help")
+    parser.add_argument("--root", required=True, help="the checkout")
+    parser.add_argument("--cache", required=True, help="a directory that outlives the run")
+    parser.add_argument("part", nargs="?", default="all", choices=["all", *PARTS])
+    parser.add_argument("arguments", nargs=argparse.REMAINDER)
+    options = parser.parse_args()
+    if options.part == "all" and options.arguments:
+        parser.error("arguments need a part to go to")
+
+    # A run that is told to end still has to remove its temporary files and the processes it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+    report = Report()
+    with Workspace(options.root, options.cache) as workspace:
+        for name in PARTS if options.part == "all" else [options.part]:
+            report.begin(name)
+            try:
+                PARTS[name](workspace, report, options.arguments)
+            except Exception:
+                # A fault of the runner must not hide what the other parts found.
+                report.add("test runner", failed=1, output=traceback.format_exc())
+            report.end()
+    return report.summary()
+
+
+sys.exit(main())

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) Longshore contributors
+
+"""The linters, each of which counts as one test."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+
+from . import processes
+from .report import Report
+from .workspace import Workspace, collections_path
+
+
+def run(workspace: Workspace, report: Report, arguments: list[str]) -> None:
+    tree = workspace.tree()
+    env = workspace.environment(tree)
+    linters = _linters(workspace, tree)
+    unknown = set(arguments) - {*linters, "open-points"}
+    if unknown:
+        known = ", ".join([*linters, "open-points"])
+        report.add("lint", failed=1, output=f"no such linter: {', '.join(sorted(unknown))}\nthere are: {known}")
+        return
+    for name, (argv, cwd) in linters.items():
+        if not arguments or name in arguments:
+            outcome = processes.run(argv, cwd=cwd, env=env)
+            failed = int(outcome.status != 0)
+            report.add(name, passed=1 - failed, failed=failed, seconds=outcome.seconds, output=outcome.output)
+    if not arguments or "open-points" in arguments:
+        _check_open_points(report, tree)
+
+
+def _linters(workspace: Workspace, tree: str) -> dict[str, tuple[list[str], str]]:
+    """For each linter its command and the directory to run it in."""
+    above = collections_path(tree)
+    inside = os.path.relpath(tree, above)
+    # mypy has to start above ansible_collections: where it starts it also looks for modules, and each file of the
+    # collection would get two names.
+    typed = [os.path.join(inside, name) for name in ("plugins", "tests", "benchmarks") if _has_python(tree, name)]
+    mypy_cache = os.path.join(workspace.cache, "mypy")
+    return {
+        "ruff": (["ruff", "check", "."], tree),
+        "ruff-format": (["ruff", "format", "--check", "--diff", "."], tree),
+        "mypy": (["mypy", "--config-file", os.path.join(inside, "mypy.ini"), "--cache-dir", mypy_cache, *typed], above),
+        "ansible-lint": (["ansible-lint", "--offline", "--nocolor", "-c", ".ansible-lint.yml"], tree),
+        "shellcheck": (["shellcheck", "--color=never", "--external-sources", *_shell_scripts(tree)], tree),
+        "antsibull-changelog": (["antsibull-changelog", "lint"], tree),
+        "antsibull-docs": (
+            [
+                "antsibull-docs", "lint-collection-docs", "--plugin-docs",
+                "--validate-collection-refs=self", "--disallow-unknown-collection-refs", ".",
+            ],
+            tree,
+        ),
+        # The output goes where no other linter looks.
+        "build": (["ansible-galaxy", "collection", "build", "--output-path", os.path.join(above, "dist")], tree),
+    }  # fmt: skip
+
+
+def _has_python(tree: str, directory: str) -> bool:
+    return any(path.endswith(".py") for path in _files(tree, directory))
+
+
+def _shell_scripts(tree: str) -> list[str]:
+    scripts = []
+    for path in _files(tree):
+        with open(os.path.join(tree, path), "rb") as file:
+            first_line = file.readline()
+        if path.endswith(".sh") or re.match(rb"#!\s*/(usr/)?bin/(env )?(ba|da)?sh\b", first_line):
+            scripts.append(path)
+    return scripts
+
+
+def _check_open_points(report: Report, tree: str) -> None:
+    """What is still to be done belongs into an issue, not into what users get."""
+    started = time.monotonic()
+    # Written so that this file does not match.
+    pattern = re.compile(rb"\b(TO[D]O|FIX[M]E)\b")
+    found = []
+    for path in _files(tree, "bin", "plugins", "roles"):
+        with open(os.path.join(tree, path), "rb") as file:
+            found += [
+                f"{path}:{number}: {line.decode('utf-8', 'replace').strip()}"
+                for number, line in enumerate(file, 1)
+                if pattern.search(line)
+            ]
+    seconds = time.monotonic() - started
+    report.add("open-points", passed=int(not found), failed=int(bool(found)), seconds=seconds, output="\n".join(found))
+
+
+def _files(tree: str, *directories: str) -> list[str]:
+    """The regular files of the tree, or of some of its directories, as relative paths."""
+    found = []
+    for directory in directories or ("",):
+        for parent, children, names in os.walk(os.path.join(tree, directory)):
+            if ".git" in children:
+                children.remove(".git")
+            paths = (os.path.join(parent, name) for name in names)
+            found += [
+                os.path.relpath(path, tree) for path in paths if os.path.isfile(path) and not os.path.islink(path)
+            ]
+    return sorted(found)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) Longshore contributors
+
+"""Runs one program to its end and keeps its output."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import Callable
+
+# Nothing takes this long: a test that hangs has to fail before somebody stops the whole run.
+TIMEOUT = 1800.0
+POLL_INTERVAL = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    status: int
+    output: str
+    seconds: float
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    cwd: str,
+    env: dict[str, str],
+    on_line: Callable[[str], None] | None = None,
+    timeout: float = TIMEOUT,
+) -> Outcome:
+    """Runs argv with stderr in stdout. on_line gets every line as soon as it is written."""
+    started = time.monotonic()
+    # A file and not a pipe: a container that a test leaves running keeps its end of a pipe open, and reading the pipe
+    # to its end would then never return. In append mode it does not matter what is read while others write.
+    with tempfile.TemporaryFile("a+b") as output:
+        process = subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        reader = _LineReader(output.fileno(), on_line)
+        note = ""
+        try:
+            if not _wait(process, started + timeout, reader):
+                note = f"\nended after {timeout:.0f} s\n"
+        finally:
+            _end(process)
+        reader.read()
+        output.seek(0)
+        text = output.read().decode("utf-8", "replace")
+        return Outcome(process.returncode, text + note, time.monotonic() - started)
+
+
+class _LineReader:
+    """Follows a file that another process writes to."""
+
+    def __init__(self, fd: int, on_line: Callable[[str], None] | None) -> None:
+        self._fd = fd
+        self._on_line = on_line
+        self._offset = 0
+        self._rest = b""
+
+    def read(self) -> None:
+        if not self._on_line:
+            return
+        while chunk := os.pread(self._fd, 65536, self._offset):
+            self._offset += len(chunk)
+            *lines, self._rest = (self._rest + chunk).split(b"\n")
+            for line in lines:
+                self._on_line(line.decode("utf-8", "replace"))
+
+
+def _wait(process: subprocess.Popen[bytes], deadline: float, reader: _LineReader) -> bool:
+    while process.poll() is None:
+        if time.monotonic() > deadline:
+            return False
+        reader.read()
+        time.sleep(POLL_INTERVAL)
+    return True
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process that still runs, with its children."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) Longshore contributors
+
+"""Copies of the checkout, and an environment, in which the tools of Ansible work."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+
+from . import interpreters
+
+NAMESPACE, NAME = "longshore", "oci"
+# What would change what the tools do, depending on who starts them.
+_NOT_INHERITED = ("ANSIBLE_", "GIT_", "MYPY", "PYENV_", "PYTEST_", "PYTHON", "RUFF_", "VIRTUAL_ENV", "XDG_")
+
+
+class Workspace:
+    """A temporary directory that holds one copy of the checkout for each caller of tree()."""
+
+    def __init__(self, checkout: str, cache: str) -> None:
+        self.checkout = checkout
+        self.cache = cache
+        # The tools get a home of their own: their caches last from run to run, and no setting of the user changes
+        # the outcome.
+        self.home = os.path.join(cache, "home")
+        self.python_version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        self.directory = ""
+        self._trees = 0
+
+    def __enter__(self) -> Workspace:
+        self.directory = tempfile.mkdtemp(prefix="longshore-test-")
+        os.makedirs(self.home, exist_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def tree(self, *, leave_out: Sequence[str] = ()) -> str:
+        """Copies the files of the checkout, committed or not, to where ansible-test wants a collection to be.
+
+        It has to lie in ansible_collections/NAMESPACE/NAME, and a symbolic link there is not enough. The copy is a
+        repository because ansible-test asks git for the names of the files.
+        """
+        self._trees += 1
+        collections = os.path.join(self.directory, str(self._trees))
+        destination = os.path.join(collections, "ansible_collections", NAMESPACE, NAME)
+        os.makedirs(destination)
+        for path in self._files():
+            source = os.path.join(self.checkout, path)
+            # A file that is deleted and not yet committed is still listed.
+            if path.startswith(tuple(leave_out)) or not os.path.lexists(source):
+                continue
+            target = os.path.join(destination, path)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            shutil.copy2(source, target, follow_symlinks=False)
+        for command in (["git", "init", "--quiet"], ["git", "add", "--all"]):
+            subprocess.run(command, cwd=destination, env=self.environment(destination), check=True)
+        return destination
+
+    def environment(self, tree: str) -> dict[str, str]:
+        env = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
+        collections = collections_path(tree)
+        env.update(
+            ANSIBLE_COLLECTIONS_PATH=collections,
+            ANSIBLE_NOCOLOR="1",
+            HOME=self.home,
+            LC_ALL="C.UTF-8",
+            PATH=os.pathsep.join([os.path.dirname(sys.executable), *self._path()]),
+            PYTHONDONTWRITEBYTECODE="1",
+            PYTHONPATH=collections,
+            RUFF_CACHE_DIR=os.path.join(self.cache, "ruff"),
+        )
+        return env
+
+    def _path(self) -> list[str]:
+        """PATH without the directories whose Pythons do not run, behind one directory with all Pythons that do."""
+        links = os.path.join(self.directory, "pythons")
+        if not os.path.isdir(links):
+            os.mkdir(links)
+            for version, path in interpreters.working().items():
+                os.symlink(path, os.path.join(links, f"python{version}"))
+            self._usable_path = interpreters.without_broken(os.environ["PATH"].split(os.pathsep))
+        return [links, *self._usable_path]
+
+    def _files(self) -> list[str]:
+        # safe.directory: in continuous integration the checkout often belongs to another user.
+        command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        listed = subprocess.run(command, cwd=self.checkout, env=env, stdout=subprocess.PIPE, text=True, check=True)
+        return sorted(set(listed.stdout.split("\0")) - {""})
+
+
+def collections_path(tree: str) -> str:
+    """The directory above ansible_collections."""
+    return os.path.dirname(os.path.dirname(os.path.dirname(tree)))
