@@ -17,6 +17,13 @@ from .process import Handle, ProcessId, identify, kill_and_wait
 from .waiting import Deadline
 
 
+# cgroups(7); other mount options stand between them.
+_V1_CONTROLLERS = {
+    "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "net_cls", "net_prio", "blkio", "perf_event", "hugetlb",
+    "pids", "rdma", "misc",
+}  # fmt: skip
+
+
 class Layout(t.NamedTuple):
     """Where this host mounts its hierarchies."""
 
@@ -45,8 +52,7 @@ def parse_mounts(text: str) -> Layout:
         if fields[2] == "cgroup2":
             v2 = v2 or fields[1]
         elif fields[2] == "cgroup":
-            generic = {"rw", "ro", "relatime", "noatime", "nosuid", "nodev", "noexec", "xattr", "clone_children"}
-            names = [n for n in fields[3].split(",") if n not in generic and not n.startswith("release_agent")]
+            names = [name for name in fields[3].split(",") if name in _V1_CONTROLLERS or name.startswith("name=")]
             v1.setdefault(",".join(names), fields[1])
     return Layout(v2, tuple(v1.items()))
 
@@ -56,10 +62,18 @@ def layout() -> Layout:
 
 
 def path_of(pid: int) -> str | None:
-    """The cgroup of a process. Where hierarchies differ, the longest path: what a manager made is below what it found."""
-    text = read_text(f"/proc/{pid}/cgroup") or ""
-    paths = [line.split(":", 2)[2] for line in text.splitlines() if line.count(":") >= 2]
-    return max(paths, key=len) if paths else None
+    """The cgroup of a process: the longest path, since what a manager made is below what it found.
+
+    Only hierarchies that are mounted here count: a namespace, or a container with systemd in it, lists others too.
+    """
+    return parse_membership(read_text(f"/proc/{pid}/cgroup") or "", layout())
+
+
+def parse_membership(text: str, where: Layout) -> str | None:
+    """From the text of /proc/PID/cgroup, lines of ``number:controllers:path``; v2 has no controllers there."""
+    mounted = {names for names, _mount in where.v1} | ({""} if where.v2 else set())
+    lines = [line.split(":", 2) for line in text.splitlines() if line.count(":") >= 2]
+    return max((path for _number, names, path in lines if names in mounted), key=len, default=None)
 
 
 def directories(path: str | None, where: Layout | None = None) -> list[str]:

@@ -27,10 +27,11 @@ from .container import (
     StopReport,
 )  # fmt: skip
 from .create import Launch, create, effective_config, prepare, stop_settings
-from .errors import Conflict
+from .errors import Conflict, ProgramFailed
 from .host import Host
-from .observe import collect_exit, observe, timestamp
+from .observe import collect_exit, live_status, observe, timestamp
 from .plan import definition_changes, plan
+from .process import is_alive
 from .runtime import Runtime
 from .store import Lock, Store, check_name
 from .waiting import Deadline
@@ -105,6 +106,15 @@ def _wanted(desired: Desired, record: Record | None) -> Definition | None:
     return desired.definition
 
 
+def _unless_done(step: t.Callable[[], None], record: Record, wanted: Status) -> None:
+    """A runtime that a killed task has started may do the same step at this very moment: what counts is that it is done."""
+    try:
+        step()
+    except ProgramFailed:
+        if not is_alive(record.init) or live_status(record) is not wanted:
+            raise
+
+
 class _Task:
     """One container's actions, under its lock."""
 
@@ -176,15 +186,15 @@ class _Task:
             number, seconds = stop_settings(self._desired, source, record)
             return self._save(record.replace(stop_signal=number, stop_timeout=seconds))
         if action is Action.PAUSE:
-            runtime.pause()
+            _unless_done(runtime.pause, record, Status.PAUSED)
         elif action is Action.RESUME:
-            runtime.resume()
+            _unless_done(runtime.resume, record, Status.RUNNING)
         elif record.definition.sdnotify == "container":
             with conmon.ReadySocket(paths.ready_socket) as ready:
-                runtime.start()
+                _unless_done(runtime.start, record, Status.RUNNING)
                 ready.wait(record, Deadline(self._desired.timeouts.create))
         else:
-            runtime.start()
+            _unless_done(runtime.start, record, Status.RUNNING)
         if action is Action.START:
             record = record.replace(phase="running", started_at=timestamp())
         return self._save(record)

@@ -39,12 +39,17 @@ def boot_id() -> str:
 
 
 def _stat(pid: int) -> tuple[str, int] | None:
-    """State letter and start time. The name in parentheses may hold anything, so fields count from the last one."""
+    """State letter and start time. The name in parentheses may hold anything, so fields count from the last one.
+
+    The state is that of the first thread; Z while others live on (a program may end its main thread alone, and a killed
+    one with many threads takes a while) is not the end, so that is called R.
+    """
     text = read_text(f"/proc/{pid}/stat")
     if not text:
         return None
     fields = text.rpartition(")")[2].split()
-    return fields[0], int(fields[19])
+    state, threads, start = fields[0], int(fields[17]), int(fields[19])
+    return "R" if state == "Z" and threads > 1 else state, start
 
 
 def identify(pid: int) -> ProcessId | None:

@@ -108,7 +108,9 @@ def sweep(store: Store, record: Record, timeouts: Timeouts, *, said: str | None 
     strays = find_by_argument(paths.pidfile) if record.phase == "creating" or record.monitor is None else []
     left += [f"process {process.pid}" for process in kill_and_wait(strays, Deadline(timeouts.kill))]
     if record.cgroup_manager != "systemd":
-        cgroup.kill(f"{container_parent(record)}/{record.name}/container", Deadline(timeouts.kill))
+        # Also what a killed runtime has started below conmon and nobody has a name for.
+        stuck = cgroup.kill(f"{container_parent(record)}/{record.name}", Deadline(timeouts.kill))
+        left += [f"process {process.pid}" for process in stuck]
     runtime = Runtime(record, paths.runtime_log)
     said = runtime.delete() or said
     # State without a status file (a create or restore that was killed) is nothing that a runtime would delete.
@@ -130,6 +132,7 @@ def _remove_cgroups(record: Record) -> list[str]:
     if record.init is None or cgroup.directories(record.cgroup_path):
         with systemd.Bus(user=os.geteuid() != 0, deadline=Deadline(10)) as bus:
             bus.stop_unit(container_unit(record.name))
+            bus.stop_unit(conmon_unit(record.name))
     return cgroup.remove(record.cgroup_path)
 
 
