@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) Longshore contributors
+"""Print, as JSON, where the parts of the engine are on this host; null for a part that is missing.
+
+Arguments: the names of the parts. What is neither a Python library nor libcriu is a program.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import json
+import os
+import shutil
+import sys
+
+# A module of the library is named, for a namespace package of the same name can be anybody's directory.
+LIBRARIES = {"psutil": "psutil._common", "pyroute2": "pyroute2.netlink", "systemd": "systemd.journal"}
+# The PATH of a session without a login often has no sbin, and podman's packages put conmon into libexec.
+PLACES = (
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    ":/usr/libexec/podman:/usr/local/libexec/podman:/usr/local/lib/podman:/run/current-system/sw/bin"
+)
+
+
+def library(module: str) -> str | None:
+    try:
+        found = importlib.util.find_spec(module)
+    except ImportError:
+        return None
+    return found.origin if found else None
+
+
+def shared_object(name: str) -> str | None:
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return None
+    return name
+
+
+def locate(part: str) -> str | None:
+    if part in LIBRARIES:
+        return library(LIBRARIES[part])
+    if part == "libcriu":
+        return shared_object("libcriu.so.2")
+    return shutil.which(part, path=os.environ.get("PATH", "") + ":" + PLACES)
+
+
+# "python -c" looks for modules in the current directory first, which the modules of Ansible do not.
+sys.path[:] = [entry for entry in sys.path if entry]
+print(json.dumps({part: locate(part) for part in sys.argv[1:]}))
