@@ -4,16 +4,17 @@
 
 # Finds a Python for the controller side and builds a virtual environment with pinned packages, once.
 
-# find_python: prints the path of a Python that can run the newest supported ansible-core.
+# find_python MINIMUM: prints the path of a Python of at least that version (such as 3.11) that can make environments.
 find_python() {
-    local path
+    local minimum=$1 path
     if [[ -n ${LONGSHORE_PYTHON:-} ]]; then
-        if ! path=$(python_path "$LONGSHORE_PYTHON"); then
-            echo "LONGSHORE_PYTHON=$LONGSHORE_PYTHON is not a Python 3.11 or newer" >&2
+        if ! path=$(python_path "$minimum" "$LONGSHORE_PYTHON"); then
+            echo "LONGSHORE_PYTHON=$LONGSHORE_PYTHON is not a Python $minimum or newer" >&2
             return 1
         fi
-    elif ! path=$(first_python) && ! { install_packages python3 python3-venv && path=$(first_python); }; then
-        echo "no Python 3.11 or newer found" >&2
+    elif ! path=$(first_python "$minimum") &&
+        ! { install_packages python3 python3-venv && path=$(first_python "$minimum"); }; then
+        echo "no Python $minimum or newer found: install one, or name it with LONGSHORE_PYTHON" >&2
         return 1
     fi
     # Debian ships ensurepip apart, in a package that is called after the version.
@@ -25,18 +26,19 @@ find_python() {
 
 first_python() {
     local candidate
-    for candidate in python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do
-        if python_path "$candidate"; then
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11 python3.10 /usr/bin/python3; do
+        if python_path "$1" "$candidate"; then
             return 0
         fi
     done
     return 1
 }
 
-# python_path COMMAND: prints which interpreter COMMAND starts, if it starts one that is new enough. Only running it
-# tells: the python3.x shims of a version manager exist even where they only print an error.
+# python_path MINIMUM COMMAND: prints which interpreter COMMAND starts, if it starts one that is new enough. Only running
+# it tells: the python3.x shims of a version manager exist even where they only print an error.
 python_path() {
-    "$1" -c 'import sys; sys.version_info >= (3, 11) or sys.exit(1); print(sys.executable)' 2>/dev/null </dev/null
+    "$2" -c 'import sys; wanted = tuple(map(int, sys.argv[1].split("."))); sys.version_info >= wanted or sys.exit(1)
+print(sys.executable)' "$1" 2>/dev/null </dev/null
 }
 
 # make_environment PYTHON CACHE REQUIREMENTS LOCK: prints the path of the virtual environment for these very inputs.
@@ -48,7 +50,7 @@ make_environment() {
     exec 9>"$environment.lock"
     flock 9
     if [[ ! -e $environment/.complete ]]; then
-        echo "building the test environment, once: $environment" >&2
+        echo "installing Ansible and what belongs to it, once: $environment" >&2
         rm -rf "$environment"
         if ! { "$python" -m venv "$environment" && "$environment/bin/python" -m pip install --disable-pip-version-check \
             --requirement "$requirements" --constraint "$lock"; } >"$environment.log" 2>&1 </dev/null; then

@@ -16,7 +16,6 @@ from .files import make_directory, read_text
 from .process import Handle, ProcessId, identify, kill_and_wait
 from .waiting import Deadline
 
-
 # cgroups(7); other mount options stand between them.
 _V1_CONTROLLERS = {
     "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "net_cls", "net_prio", "blkio", "perf_event", "hugetlb",
