@@ -130,7 +130,7 @@ def launch(
                     stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True,
                 )  # fmt: skip
             except OSError as exc:
-                raise ProgramFailed(f"conmon ({argv[0]}) cannot be run: {exc.strerror}.") from exc
+                raise ProgramFailed(f"conmon cannot be run ({argv[0]}): {exc.strerror}.") from exc
         released = False
         try:
             place(conmon.pid)

@@ -140,7 +140,7 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
     try:
         store.claim_bundle(record.definition.bundle, record.name)
         _lay_out(launch, paths)
-        return _launch(store, launch, paths, timeouts)
+        record, warnings = _launch(store, launch, paths, timeouts)
     except BaseException as exc:  # an interrupt too must leave nothing behind
         words = teardown.last_words(paths, record.log_path)
         said = Runtime(record, paths.runtime_log).error_in_log()
@@ -149,8 +149,9 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
             teardown.sweep(store, record, timeouts)
         except EngineError as problem:
             left = f"Cleaning up failed too: {problem}"
-        if previous is None:
+        if previous is None or previous.definition.bundle != record.definition.bundle:
             store.release_bundle(record.definition.bundle, record.name)
+        if previous is None:
             store.forget(record.name)
         else:
             write_text(paths.config, previous_config or "")
@@ -158,6 +159,9 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
         if isinstance(exc, (ProgramFailed, DeadlineExceeded)):
             raise _explain(exc, record, said, words, left) from exc
         raise
+    if previous is not None and previous.definition.bundle != record.definition.bundle:
+        store.release_bundle(previous.definition.bundle, record.name)
+    return record, warnings
 
 
 def _lay_out(launch: Launch, paths: Paths) -> None:
@@ -224,9 +228,10 @@ def _place_conmon(record: Record, pid: int, deadline: Deadline) -> None:
 
 def _explain(exc: EngineError, record: Record, said: str | None, words: dict[str, list[str]], left: str) -> EngineError:
     """The runtime's own last error says most, then conmon's message, then what conmon wrote before it detached."""
-    reasons = (said, exc.message, " ".join(words["conmon_log"][-3:]))
+    conmon_said = " ".join(words["conmon_log"][-3:])
+    reasons = (said, exc.message, conmon_said)
     reason = next((text for text in reasons if text), "the runtime died without a word")
-    if isinstance(exc, DeadlineExceeded):
-        reason = f"{exc.message}{f' ({said})' if said else ''}"
+    if exc.message.startswith("conmon "):  # what launch() says itself, not what it was told
+        reason = ": ".join(text for text in (exc.message, said or conmon_said) if text)
     message = f"Cannot create the container {record.name}: {reason}"
     return type(exc)(message.rstrip(".") + ".", hint=f"{exc.hint} {left}".strip(), **{**words, **exc.details})
