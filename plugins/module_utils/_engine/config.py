@@ -93,14 +93,6 @@ def effective(config: Config, *, cgroups_path: str, notify_source: str | None) -
     return result
 
 
-def has_private_pids(config: Config) -> bool:
-    """Whether the end of the first process ends all others: it has a pid namespace that nobody else is in."""
-    for namespace in (config.get("linux") or {}).get("namespaces") or []:
-        if namespace.get("type") == "pid":
-            return not namespace.get("path")
-    return False
-
-
 def default_stop_signal(config: Config) -> str:
     """What the image says, where the bundle was made of one (image-spec, conversion.md), else TERM."""
     return str((config.get("annotations") or {}).get("org.opencontainers.image.stopSignal") or "TERM")

@@ -40,7 +40,7 @@ def prepare(store: Store, host: Host, desired: Desired, definition: Definition, 
     source = saved or config.read_bundle(definition.bundle)
     if not os.path.isdir(source["root"]["path"]):
         raise InvalidInput(f"The root file system {source['root']['path']} does not exist any more.")
-    _check(definition, terminal=bool(source["process"].get("terminal")))
+    _check(definition, paths, terminal=bool(source["process"].get("terminal")))
     manager = host.cgroup_manager(definition.cgroup_manager)
     _check_parent(definition.cgroup_parent, manager)
     runtime, monitor = host.runtime(definition.runtime), host.conmon(definition.conmon)
@@ -78,7 +78,7 @@ def log_path(definition: Definition, paths: Paths) -> str | None:
     return (definition.log_path or paths.log) if definition.log_driver in ("k8s-file", "passthrough") else None
 
 
-def _check(definition: Definition, *, terminal: bool) -> None:
+def _check(definition: Definition, paths: Paths, *, terminal: bool) -> None:
     for name in ("runtime_root", "log_path", "conmon_pidfile", "cgroup_parent"):
         value = getattr(definition, name)
         if (
@@ -95,6 +95,10 @@ def _check(definition: Definition, *, terminal: bool) -> None:
         raise InvalidInput("log_size_max needs the log driver k8s-file.")
     if definition.exit_delay is not None and not definition.exit_command:
         raise InvalidInput("exit_delay delays the exit_command, and there is none.")
+    if definition.sdnotify == "container" and len(paths.ready_socket) > 107:
+        raise InvalidInput(
+            f"{paths.ready_socket} is too long for a socket (107 bytes).", hint="Shorten name or run_dir."
+        )
     if terminal and definition.log_driver == "passthrough":
         raise InvalidInput("The log driver passthrough cannot be used for a container with a terminal.")
 

@@ -86,8 +86,10 @@ class Engine:
         if wanted is None or record is None or desired.goal is Goal.ABSENT:
             return {}, {}
         manager = record.cgroup_manager if wanted.cgroup_manager == "auto" else wanted.cgroup_manager
-        saved = self.store.load_config(desired.name) or {}
-        source = saved if desired.definition is None else config.read_bundle(wanted.bundle)
+        saved = self.store.load_config(desired.name)
+        if saved is None and desired.definition is None:
+            return {}, {}  # The record is of a create that was interrupted.
+        source = saved or {} if desired.definition is None else config.read_bundle(wanted.bundle)
         paths = self.store.paths(desired.name)
         effective = effective_config(source, record.replace(definition=wanted, cgroup_manager=manager), paths)
         changes = definition_changes(wanted, record)
@@ -150,15 +152,11 @@ class _Task:
         launch = self._engine._prepare(self._desired, before, decided) if Action.CREATE in decided.actions else None
         for action in decided.actions:
             if action is Action.STOP:
-                made = record.created_at if record else None
-                self._stop(t.cast(Record, record))
-                self._done.append(action)
-                record = self._store.load(self._name)
-                if record is None or record.created_at != made or record.phase == "removed":
+                record = self._stop(t.cast(Record, record))
+                if record is None:
+                    self._done.append(action)
                     return False
-                record = self._save(record.replace(phase="stopped"))
-                continue
-            if action is Action.CREATE:
+            elif action is Action.CREATE:
                 record, warnings = create(
                     self._store, t.cast(Launch, launch), previous=record, timeouts=self._desired.timeouts
                 )
@@ -174,9 +172,10 @@ class _Task:
         self._store.save(record)
         return record
 
-    def _stop(self, record: Record) -> None:
-        number = self._desired.stop_signal or record.stop_signal
-        self._stopped = teardown.stop(self._store, self._lock, record, number=number, timeouts=self._desired.timeouts)
+    def _stop(self, record: Record) -> Record | None:
+        number, timeouts = self._desired.stop_signal or record.stop_signal, self._desired.timeouts
+        self._stopped, now = teardown.stop(self._store, self._lock, record, number=number, timeouts=timeouts)
+        return now
 
     def _act(self, action: Action, record: Record) -> Record:
         paths = self._store.paths(self._name)
@@ -191,13 +190,15 @@ class _Task:
             _unless_done(runtime.resume, record, Status.RUNNING)
         elif record.definition.sdnotify == "container":
             with conmon.ReadySocket(paths.ready_socket) as ready:
-                _unless_done(runtime.start, record, Status.RUNNING)
+                record = self._start(runtime, record)
                 ready.wait(record, Deadline(self._desired.timeouts.create))
         else:
-            _unless_done(runtime.start, record, Status.RUNNING)
-        if action is Action.START:
-            record = record.replace(phase="running", started_at=timestamp())
-        return self._save(record)
+            record = self._start(runtime, record)
+        return record
+
+    def _start(self, runtime: Runtime, record: Record) -> Record:
+        _unless_done(runtime.start, record, Status.RUNNING)
+        return self._save(record.replace(phase="running", started_at=timestamp()))
 
     def _remove(self, before: Observed, record: Record | None, *, forget: bool) -> Record | None:
         """Remove the container, and with ``forget`` its record and log too; else keep them for the next one."""

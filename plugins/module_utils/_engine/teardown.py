@@ -23,32 +23,42 @@ from .store import Lock, Paths, Store
 from .waiting import Deadline
 
 
-def stop(store: Store, lock: Lock, record: Record, *, number: int, timeouts: Timeouts) -> StopReport:
+def stop(
+    store: Store, lock: Lock, record: Record, *, number: int, timeouts: Timeouts
+) -> tuple[StopReport, Record | None]:
     """Ask with a signal, then kill, each with its own deadline; the lock is free while the container takes its time.
 
     The record says ``stopping`` meanwhile, so that whoever comes next finishes what a killed run has begun. A paused
     container gets the signal before it may go on, so it does nothing else first; one with ``stop`` 0 is killed frozen.
     Afterwards nothing is left in its cgroup, also without a pid namespace of its own, and conmon has written the exit.
-    Raises DeadlineExceeded where SIGKILL does not help.
+    Returns the record as it is then, or None when somebody else has removed or remade the container meanwhile: then
+    nothing more is touched, since its cgroup may be that of the next one. Raises DeadlineExceeded where SIGKILL does not help.
     """
     began = time.monotonic()
     grace = record.stop_timeout if timeouts.stop is None else timeouts.stop
-    store.save(record.replace(phase="stopping"))
-    lock.release()
-    try:
-        with Handle(record.init) as init:
-            ended = init.fd is None
-            if not ended and grace > 0:
-                init.send(number)
-                cgroup.thaw(record.cgroup_path)
+    record = record.replace(phase="stopping")
+    store.save(record)
+    now: Record | None = record
+    with Handle(record.init) as init:
+        ended = init.fd is None
+        if not ended and grace > 0:
+            init.send(number)
+            cgroup.thaw(record.cgroup_path)
+            lock.release()
+            try:
                 ended = init.wait(Deadline(grace))
-            killed = not ended
+            finally:
+                lock.acquire(Deadline(timeouts.create))
+            now = store.load(record.name)
+        if now is not None and (now.created_at != record.created_at or now.phase == "removed"):
+            now = None
+        if now is not None:
             kill_all(record, init, Deadline(timeouts.kill))
-        collect_exit(record, store.paths(record.name), Deadline(EXIT_FILE_SECONDS))
-    finally:
-        lock.acquire(Deadline(timeouts.create))
-    used = "KILL" if killed and grace <= 0 else signal_name(number)
-    return StopReport(signal=used, killed=killed, waited=round(time.monotonic() - began, 3))
+            collect_exit(record, store.paths(record.name), Deadline(EXIT_FILE_SECONDS))
+            now = now.replace(phase="stopped")
+            store.save(now)
+    used = "KILL" if not ended and grace <= 0 else signal_name(number)
+    return StopReport(signal=used, killed=not ended, waited=round(time.monotonic() - began, 3)), now
 
 
 def kill_all(record: Record, init: Handle, deadline: Deadline) -> None:
