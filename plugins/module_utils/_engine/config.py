@@ -13,7 +13,10 @@ import json
 import os
 import typing as t
 
+from .container import Desired, Record
 from .errors import InvalidInput
+from .process import parse_signal
+from .store import Paths
 
 Config = dict[str, t.Any]
 
@@ -25,6 +28,7 @@ _SETS = {
 # Lists of objects that are told apart by one key.
 _KEYED = {"namespaces": "type", "rlimits": "type", "devices": "path", "hugepageLimits": "pageSize"}
 NOTIFY_DIRECTORY = "/run/notify"
+DEFAULT_STOP_SECONDS = 10.0
 
 
 def read_bundle(bundle: str) -> Config:
@@ -74,23 +78,56 @@ def _check(config: t.Any, path: str) -> None:
         raise InvalidInput(f"{path} is not valid: process.cwd must be an absolute path.")
 
 
-def effective(config: Config, *, cgroups_path: str, notify_source: str | None) -> Config:
-    """The config that the runtime gets. ``notify_source`` is the directory with conmon's notify socket, or None."""
-    result = dict(config)
-    result["linux"] = {**(config.get("linux") or {}), "cgroupsPath": cgroups_path}
-    if notify_source:  # Given twice (a recorded config is made anew) it must not add up.
-        environment = [word for word in config["process"].get("env") or [] if not word.startswith("NOTIFY_SOCKET=")]
+def cgroup_parent(record: Record) -> str:
+    """Below which the cgroups of container and conmon are: a slice under systemd, else a path."""
+    default = "/longshore"
+    if record.cgroup_manager == "systemd":
+        default = "machine.slice" if os.geteuid() == 0 else "user.slice"
+    return record.definition.cgroup_parent or default
+
+
+def _unit_part(name: str) -> str:
+    """Of the characters of a container's name, ``+`` alone is none of a unit's name: escaped as systemd-escape does."""
+    return name.replace("+", "\\x2b")
+
+
+def container_unit(name: str) -> str:
+    return f"longshore-{_unit_part(name)}.scope"
+
+
+def conmon_unit(name: str) -> str:
+    """Not to be had by any container's own scope: a container's name has no ':'."""
+    return f"longshore-conmon:{_unit_part(name)}.scope"
+
+
+def effective(config: Config, record: Record, paths: Paths) -> Config:
+    """The config that the runtime gets, from the bundle's or from an effective one."""
+    parent = cgroup_parent(record)
+    in_scope = record.cgroup_manager == "systemd"
+    path = f"{parent}:longshore:{_unit_part(record.name)}" if in_scope else f"{parent}/{record.name}/container"
+    result = {**config, "linux": {**(config.get("linux") or {}), "cgroupsPath": path}}
+    if record.definition.sdnotify == "container":
+        process = config["process"]
+        environment = [word for word in process.get("env") or [] if not word.startswith("NOTIFY_SOCKET=")]
         environment.append(f"NOTIFY_SOCKET={NOTIFY_DIRECTORY}/notify.sock")
-        result["process"] = {**config["process"], "env": environment}
+        result["process"] = {**process, "env": environment}
         mount = {
             "destination": NOTIFY_DIRECTORY,
             "type": "bind",
-            "source": notify_source,
+            "source": paths.notify,
             "options": ["bind", "rprivate"],
         }
         others = [other for other in config.get("mounts") or [] if other.get("destination") != NOTIFY_DIRECTORY]
         result["mounts"] = [*others, mount]
     return result
+
+
+def stop_settings(desired: Desired, source: Config, recorded: Record | None) -> tuple[int, float]:
+    """Signal and grace in seconds for the record. With a bundle the task says it all; else what is recorded stays."""
+    if desired.definition is None and recorded is not None:
+        return recorded.stop_signal, recorded.stop_timeout
+    number = desired.stop_signal or parse_signal(default_stop_signal(source))
+    return number, DEFAULT_STOP_SECONDS if desired.timeouts.stop is None else desired.timeouts.stop
 
 
 def default_stop_signal(config: Config) -> str:

@@ -15,12 +15,10 @@ from .errors import Conflict, DeadlineExceeded, EngineError, InvalidInput, Progr
 from .files import make_directory, read_text, remove_tree, write_text
 from .host import Host
 from .observe import timestamp
-from .process import boot_id, identify, parse_signal
+from .process import boot_id, identify
 from .runtime import Runtime
 from .store import Paths, Store
 from .waiting import Deadline
-
-DEFAULT_STOP_SECONDS = 10.0
 
 
 class Launch(t.NamedTuple):
@@ -45,33 +43,16 @@ def prepare(store: Store, host: Host, desired: Desired, definition: Definition, 
     _check_parent(definition.cgroup_parent, manager)
     runtime, monitor = host.runtime(definition.runtime), host.conmon(definition.conmon)
     conmon.check_options(definition, monitor.version)
-    signal_number, stop_timeout = stop_settings(desired, source, recorded)
+    signal_number, stop_timeout = config.stop_settings(desired, source, recorded)
     record = Record(
         name=desired.name, phase="creating", definition=definition, config_digest="", runtime=runtime,
         runtime_root=definition.runtime_root or f"{store.run_dir}/{runtime.name}", conmon=monitor, cgroup_manager=manager,
         boot=boot_id(), log_path=log_path(definition, paths), stop_signal=signal_number, stop_timeout=stop_timeout,
     )  # fmt: skip
-    effective = effective_config(source, record, paths)
+    effective = config.effective(source, record, paths)
     record = record.replace(config_digest=config.digest(effective))
     _check_free(store, record, paths)
     return Launch(record, effective)
-
-
-def effective_config(source: config.Config, record: Record, paths: Paths) -> config.Config:
-    parent = teardown.container_parent(record)
-    escaped = systemd.escape(record.name)
-    in_scope = record.cgroup_manager == "systemd"
-    path = f"{parent}:longshore:{escaped}" if in_scope else f"{parent}/{record.name}/container"
-    notify = paths.notify if record.definition.sdnotify == "container" else None
-    return config.effective(source, cgroups_path=path, notify_source=notify)
-
-
-def stop_settings(desired: Desired, source: config.Config, recorded: Record | None) -> tuple[int, float]:
-    """Signal and grace that a new container's record gets. With a bundle the task says it all; else the record does."""
-    if desired.definition is None and recorded is not None:
-        return recorded.stop_signal, recorded.stop_timeout
-    number = desired.stop_signal or parse_signal(config.default_stop_signal(source))
-    return number, DEFAULT_STOP_SECONDS if desired.timeouts.stop is None else desired.timeouts.stop
 
 
 def log_path(definition: Definition, paths: Paths) -> str | None:
@@ -215,17 +196,17 @@ def _own_cgroup(record: Record, pid: int) -> str | None:
     session), which must never be frozen or killed as if it were the container's."""
     path = cgroup.path_of(pid) or ""
     in_scope = record.cgroup_manager == "systemd"
-    own = teardown.container_unit(record.name) if in_scope else f"/{record.name}/container"
+    own = config.container_unit(record.name) if in_scope else f"/{record.name}/container"
     return path if own in path else None
 
 
 def _place_conmon(record: Record, pid: int, deadline: Deadline) -> None:
     """conmon must outlive the session that starts it, and must not be in the container's own cgroup."""
-    parent = teardown.container_parent(record)
+    parent = config.cgroup_parent(record)
     if record.cgroup_manager == "systemd":
         with systemd.Bus(user=os.geteuid() != 0, deadline=deadline) as bus:
             description = f"conmon of the container {record.name}"
-            bus.start_scope(teardown.conmon_unit(record.name), pid=pid, parent=parent, description=description)
+            bus.start_scope(config.conmon_unit(record.name), pid=pid, parent=parent, description=description)
     else:
         cgroup.place(f"{parent}/{record.name}/conmon", pid)
 

@@ -6,41 +6,34 @@
     outcome = engine.converge(Desired("web", Goal.STARTED, Definition(bundle="/srv/web")))
 
 It has no global state, changes neither directory, umask nor signal handlers, and may be shared by many threads.
+
+What only an action needs is imported when there is one: on a host every file is compiled anew in every task, and the
+greater part of the engine is of no use to a task that finds all as it should be.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import threading
 import typing as t
 
-from . import config, conmon, teardown
-from .container import (
-    Action,
-    Definition,
-    Desired,
-    Goal,
-    Observed,
-    Plan,
-    Record,
-    Recreate,
-    Status,
-    StopReport,
-)  # fmt: skip
-from .create import Launch, create, effective_config, prepare, stop_settings
+from . import config
+from .container import Action, Definition, Desired, Goal, Observed, Plan, Record, Recreate, Status, StopReport
 from .errors import Conflict, ProgramFailed
-from .host import Host
 from .observe import collect_exit, live_status, observe, timestamp
 from .plan import definition_changes, plan
 from .process import is_alive
-from .runtime import Runtime
 from .store import Lock, Store, check_name
 from .waiting import Deadline
+
+if t.TYPE_CHECKING:
+    from .create import Launch
+    from .host import Host
+    from .runtime import Runtime
 
 Differences = dict[str, tuple[t.Any, t.Any]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Outcome:
+class Outcome(t.NamedTuple):
     """What was found, decided and done. In check mode ``after`` is ``before``."""
 
     plan: Plan
@@ -56,7 +49,18 @@ class Engine:
 
     def __init__(self, *, state_dir: str, run_dir: str, remember: bool = True) -> None:
         self.store = Store(state_dir=state_dir, run_dir=run_dir)
-        self.host = Host(run_dir=run_dir, remember=remember)
+        self._run_dir, self._remember = run_dir, remember
+        self._host: Host | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def host(self) -> Host:
+        """What was found out about this host, once for all threads."""
+        from .host import Host
+
+        with self._lock:
+            self._host = self._host or Host(run_dir=self._run_dir, remember=self._remember)
+            return self._host
 
     def converge(self, desired: Desired, *, check: bool = False) -> Outcome:
         """Make it so. Where nothing is to be done, no process is started and no lock taken. Raises EngineError."""
@@ -77,7 +81,7 @@ class Engine:
         before = observe(self.store, desired.name)
         wanted = _wanted(desired, before.record)
         changes, updates = self._compare(desired, wanted, before.record)
-        return before, plan(dataclasses.replace(desired, definition=wanted), before, changes=changes, updates=updates)
+        return before, plan(desired._replace(definition=wanted), before, changes=changes, updates=updates)
 
     def _compare(
         self, desired: Desired, wanted: Definition | None, record: Record | None
@@ -91,20 +95,22 @@ class Engine:
             return {}, {}  # The record is of a create that was interrupted.
         source = saved or {} if desired.definition is None else config.read_bundle(wanted.bundle)
         paths = self.store.paths(desired.name)
-        effective = effective_config(source, record.replace(definition=wanted, cgroup_manager=manager), paths)
+        effective = config.effective(source, record.replace(definition=wanted, cgroup_manager=manager), paths)
         changes = definition_changes(wanted, record)
         changes.update(config.differences({"config": saved}, {"config": effective}))
-        number, seconds = stop_settings(desired, source, record)
+        number, seconds = config.stop_settings(desired, source, record)
         settings = {"stop_signal": (record.stop_signal, number), "stop_timeout": (record.stop_timeout, seconds)}
         return changes, {name: pair for name, pair in settings.items() if pair[0] != pair[1]}
 
     def _prepare(self, desired: Desired, before: Observed, decided: Plan) -> Launch:
+        from .create import prepare
+
         return prepare(self.store, self.host, desired, t.cast(Definition, decided.definition), before.record)
 
 
 def _wanted(desired: Desired, record: Record | None) -> Definition | None:
     if desired.definition is None and desired.overrides and record is not None:
-        return dataclasses.replace(record.definition, **desired.overrides)
+        return record.definition._replace(**desired.overrides)
     return desired.definition
 
 
@@ -143,11 +149,13 @@ class _Task:
                 return Outcome(first[1], first[0], after, tuple(self._done), self._stopped, warnings)
             eased = Recreate.CHANGED if self._desired.recreate is Recreate.ALWAYS else self._desired.recreate
             goal = Goal.STARTED if self._desired.goal is Goal.RESTARTED else self._desired.goal
-            self._desired = dataclasses.replace(self._desired, recreate=eased, goal=goal)
+            self._desired = self._desired._replace(recreate=eased, goal=goal)
         raise Conflict(f"Other tasks make the container {self._name} anew again and again while this one stops it.")
 
     def _perform(self, before: Observed, decided: Plan) -> bool:
         """False when somebody else took over while the lock was free."""
+        from .create import create
+
         record = before.record
         launch = self._engine._prepare(self._desired, before, decided) if Action.CREATE in decided.actions else None
         for action in decided.actions:
@@ -158,7 +166,7 @@ class _Task:
                     return False
             elif action is Action.CREATE:
                 record, warnings = create(
-                    self._store, t.cast(Launch, launch), previous=record, timeouts=self._desired.timeouts
+                    self._store, t.cast("Launch", launch), previous=record, timeouts=self._desired.timeouts
                 )
                 self._warnings += warnings
             elif action is Action.REMOVE:
@@ -173,23 +181,28 @@ class _Task:
         return record
 
     def _stop(self, record: Record) -> Record | None:
+        from . import teardown
+
         number, timeouts = self._desired.stop_signal or record.stop_signal, self._desired.timeouts
         self._stopped, now = teardown.stop(self._store, self._lock, record, number=number, timeouts=timeouts)
         return now
 
     def _act(self, action: Action, record: Record) -> Record:
+        from .conmon import ReadySocket
+        from .runtime import Runtime
+
         paths = self._store.paths(self._name)
         runtime = Runtime(record, paths.runtime_log)
         if action is Action.UPDATE:
             source = self._store.load_config(self._name) or {}
-            number, seconds = stop_settings(self._desired, source, record)
+            number, seconds = config.stop_settings(self._desired, source, record)
             return self._save(record.replace(stop_signal=number, stop_timeout=seconds))
         if action is Action.PAUSE:
             _unless_done(runtime.pause, record, Status.PAUSED)
         elif action is Action.RESUME:
             _unless_done(runtime.resume, record, Status.RUNNING)
         elif record.definition.sdnotify == "container":
-            with conmon.ReadySocket(paths.ready_socket) as ready:
+            with ReadySocket(paths.ready_socket) as ready:
                 record = self._start(runtime, record)
                 ready.wait(record, Deadline(self._desired.timeouts.create))
         else:
@@ -202,6 +215,8 @@ class _Task:
 
     def _remove(self, before: Observed, record: Record | None, *, forget: bool) -> Record | None:
         """Remove the container, and with ``forget`` its record and log too; else keep them for the next one."""
+        from . import teardown
+
         if record is None:
             for orphan in teardown.orphans(self._store, self._engine.host, self._name):
                 teardown.sweep(self._store, orphan, self._desired.timeouts)

@@ -65,9 +65,15 @@ def collect_exit(record: Record, paths: Paths, deadline: Deadline) -> Exit:
     """
     files = (f"{paths.exits}/{record.name}", f"{paths.persist}/exit")
     with Handle(record.monitor) as monitor:
-        if monitor.fd is not None and os.path.isdir(paths.exits):
+        # conmon ends right after it has written, unless it has a command to run then. Its end is cheaper to wait for:
+        # closing an inotify descriptor takes the kernel some 10 ms.
+        if _first(files) is None and not monitor.wait(deadline.at_most(0.05)) and os.path.isdir(paths.exits):
             wait_until(
-                lambda: _first(files) is not None, deadline, path=paths.exits, mask=IN_MOVED_TO, until=[monitor.fd]
+                lambda: _first(files) is not None,
+                deadline,
+                path=paths.exits,
+                mask=IN_MOVED_TO,
+                until=[t.cast(int, monitor.fd)],
             )
         monitored = monitor.fd is not None and not monitor.wait(Deadline(0))
     # conmon 2.1.6 leaves the mark in its working directory, which is the bundle; later ones in the persist directory.

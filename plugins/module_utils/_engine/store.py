@@ -16,7 +16,6 @@ import os
 import re
 import typing as t
 
-from .config import Config
 from .container import RECORD_FORMAT, Record
 from .errors import Conflict, EngineError, InvalidInput
 from .files import make_directory, read_json, read_text, remove_file, remove_tree, write_text
@@ -91,7 +90,7 @@ class Store:
     def save(self, record: Record) -> None:
         write_text(self.paths(record.name).record, json.dumps(record.to_json()))
 
-    def load_config(self, name: str) -> Config | None:
+    def load_config(self, name: str) -> dict[str, t.Any] | None:
         return read_json(self.paths(name).config)
 
     def forget(self, name: str) -> None:

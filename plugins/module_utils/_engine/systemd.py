@@ -26,11 +26,6 @@ def is_running() -> bool:
     return os.path.isdir("/run/systemd/system")
 
 
-def escape(name: str) -> str:
-    """Of the characters of a container's name, ``+`` alone is none of a unit's name: escaped as systemd-escape does."""
-    return name.replace("+", "\\x2b")
-
-
 class Bus:
     """A connection to the manager (system, or the user's own), as a context manager. All its calls share one deadline."""
 

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 
-from . import cgroup, systemd
+from . import cgroup, config, systemd
 from .container import Definition, Program, Record, StopReport, Timeouts
 from .errors import DeadlineExceeded, EngineError
 from .files import read_tail, remove_file, remove_tree
@@ -74,23 +74,6 @@ def kill_all(record: Record, init: Handle, deadline: Deadline) -> None:
         )
 
 
-def container_parent(record: Record) -> str:
-    """Below which the cgroups of container and conmon are: a slice under systemd, else a path."""
-    default = "/longshore"
-    if record.cgroup_manager == "systemd":
-        default = "machine.slice" if os.geteuid() == 0 else "user.slice"
-    return record.definition.cgroup_parent or default
-
-
-def container_unit(name: str) -> str:
-    return f"longshore-{systemd.escape(name)}.scope"
-
-
-def conmon_unit(name: str) -> str:
-    """Not to be had by any container's own scope: a container's name has no ':'."""
-    return f"longshore-conmon:{systemd.escape(name)}.scope"
-
-
 def remove(store: Store, record: Record, timeouts: Timeouts) -> None:
     """Remove a container that has ended or was never started, and all traces of it in the run directory and beyond.
 
@@ -119,7 +102,7 @@ def sweep(store: Store, record: Record, timeouts: Timeouts, *, said: str | None 
     left += [f"process {process.pid}" for process in kill_and_wait(strays, Deadline(timeouts.kill))]
     if record.cgroup_manager != "systemd":
         # Also what a killed runtime has started below conmon and nobody has a name for.
-        stuck = cgroup.kill(f"{container_parent(record)}/{record.name}", Deadline(timeouts.kill))
+        stuck = cgroup.kill(f"{config.cgroup_parent(record)}/{record.name}", Deadline(timeouts.kill))
         left += [f"process {process.pid}" for process in stuck]
     runtime = Runtime(record, paths.runtime_log)
     said = runtime.delete() or said
@@ -138,11 +121,11 @@ def sweep(store: Store, record: Record, timeouts: Timeouts, *, said: str | None 
 
 def _remove_cgroups(record: Record) -> list[str]:
     if record.cgroup_manager != "systemd":
-        return cgroup.remove(f"{container_parent(record)}/{record.name}")
+        return cgroup.remove(f"{config.cgroup_parent(record)}/{record.name}")
     if record.init is None or cgroup.directories(record.cgroup_path):
         with systemd.Bus(user=os.geteuid() != 0, deadline=Deadline(10)) as bus:
-            bus.stop_unit(container_unit(record.name))
-            bus.stop_unit(conmon_unit(record.name))
+            bus.stop_unit(config.container_unit(record.name))
+            bus.stop_unit(config.conmon_unit(record.name))
     return cgroup.remove(record.cgroup_path)
 
 
