@@ -10,7 +10,7 @@ import signal
 import sys
 import traceback
 
-from . import integration, lint, sanity, unit
+from . import hosts, integration, lint, sanity, unit
 from .report import Report
 from .workspace import Workspace
 
@@ -20,18 +20,26 @@ PARTS = {
     "lint": lint.run,
     "sanity": sanity.run,
     "integration": integration.run,
+    "hosts": hosts.run,
 }
 
 
 def main() -> int:
+    # Anywhere in the line: what follows the part would otherwise all be the part's own.
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--hosts", metavar="KINDS")
+    where, words = early.parse_known_args()
     parser = argparse.ArgumentParser(prog="bin/test", usage="bin/test [PART [ARGUMENT...]], see bin/test --help")
     parser.add_argument("--root", required=True, help="the checkout")
     parser.add_argument("--cache", required=True, help="a directory that outlives the run")
     parser.add_argument("part", nargs="?", default="all", choices=["all", *PARTS])
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     if options.part == "all" and options.arguments:
         parser.error("arguments need a part to go to")
+    if where.hosts and options.part == "integration":
+        options.part = "hosts"  # the same targets, but there
+    arguments = {options.part: options.arguments, "hosts": [where.hosts or "", *options.arguments]}
 
     # A run that is told to end still has to remove its temporary files and the processes it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -41,7 +49,7 @@ def main() -> int:
         for name in PARTS if options.part == "all" else [options.part]:
             report.begin(name)
             try:
-                PARTS[name](workspace, report, options.arguments)
+                PARTS[name](workspace, report, arguments.get(name, []))
             except Exception:
                 # A fault of the runner must not hide what the other parts found.
                 report.add("test runner", failed=1, output=traceback.format_exc())

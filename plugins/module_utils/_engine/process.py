@@ -155,9 +155,13 @@ def signal_name(number: int) -> str:
 
 
 def clean_environment(**more: str) -> dict[str, str]:
-    """A minimal environment: nothing of the caller's leaks into programs that outlive it."""
+    """A minimal environment: nothing of the caller's leaks into programs that outlive it.
+
+    root's own session is left out: crun (1.8) would put a container of root into the user manager of that session, where
+    it ends with the session.
+    """
     environment = {"PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8"}
-    for name in ("HOME", "XDG_RUNTIME_DIR"):
+    for name in ("HOME", "XDG_RUNTIME_DIR") if os.geteuid() != 0 else ("HOME",):
         if os.environ.get(name):
             environment[name] = os.environ[name]
     environment.update(more)
