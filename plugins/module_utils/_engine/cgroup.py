@@ -77,7 +77,7 @@ def parse_membership(text: str, where: Layout) -> str | None:
 
 def directories(path: str | None, where: Layout | None = None) -> list[str]:
     """The directories of a cgroup that exist. Nothing for the root: no one may act on that by mistake."""
-    if not path or path.strip("/.") == "":
+    if not path or os.path.normpath(path).strip("/.") == "":
         return []
     found = [root + path for root in (where or layout()).roots()]
     return [directory for directory in found if os.path.isdir(directory)]

@@ -69,13 +69,29 @@ def _check(config: t.Any, path: str) -> None:
     for name in ("root", "process", "linux", "annotations"):
         if not isinstance(config.get(name) or {}, dict):
             raise InvalidInput(f"{path} is not valid: {name} must be an object.")
-    if not isinstance((config.get("root") or {}).get("path"), str):
+    root = (config.get("root") or {}).get("path")
+    if not root or not isinstance(root, str):
         raise InvalidInput(f"{path} names no root file system (root.path).")
     args = (config.get("process") or {}).get("args")
-    if not args or not isinstance(args, list) or not all(isinstance(word, str) for word in args):
+    if not args or not _is_strings(args):
         raise InvalidInput(f"{path} names no program to run (process.args, a list of strings).")
     if not str(config["process"].get("cwd", "/")).startswith("/"):
         raise InvalidInput(f"{path} is not valid: process.cwd must be an absolute path.")
+    if not _is_strings(config["process"].get("env") or []):
+        raise InvalidInput(f"{path} is not valid: process.env must be a list of strings.")
+    mounts = config.get("mounts") or []
+    if not isinstance(mounts, list) or not all(_is_mount(mount) for mount in mounts):
+        raise InvalidInput(f"{path} is not valid: mounts must be a list of objects with text for options and source.")
+
+
+def _is_mount(value: t.Any) -> bool:
+    return (
+        isinstance(value, dict) and _is_strings(value.get("options") or []) and _is_strings([value.get("source", "")])
+    )
+
+
+def _is_strings(value: t.Any) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
 def cgroup_parent(record: Record) -> str:
@@ -146,8 +162,8 @@ def flatten(value: t.Any, path: str = "") -> dict[str, t.Any]:
         value = dict(str(word).partition("=")[::2] for word in value)
     elif isinstance(value, list) and key in _SETS:
         value = sorted(value, key=str)
-    elif isinstance(value, list) and key in _KEYED and all(isinstance(entry, dict) for entry in value):
-        value = {f"[{entry.get(_KEYED[key])}]": entry for entry in value}
+    elif isinstance(value, list) and key in _KEYED and all(isinstance(e, dict) and _KEYED[key] in e for e in value):
+        value = {f"[{entry[_KEYED[key]]}]": entry for entry in value}
     if isinstance(value, dict):
         items = [(f"{path}.{name}" if path else str(name), item) for name, item in value.items()]
     elif isinstance(value, list):

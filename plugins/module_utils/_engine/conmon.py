@@ -15,7 +15,7 @@ import subprocess
 import typing as t
 
 from .container import Definition, Record
-from .errors import DeadlineExceeded, InvalidInput, ProgramFailed
+from .errors import DeadlineExceeded, InvalidInput, ProgramFailed, reason_of
 from .files import read_tail, remove_file
 from .process import Handle, clean_environment, identify
 from .runtime import global_arguments
@@ -29,12 +29,6 @@ _SINCE = {
 }  # fmt: skip
 # The option of ours that asks for an option of conmon's.
 _ASKED_BY = {"log_tag": "--log-tag", "exit_delay": "--exit-delay"}
-
-
-def parse_version(text: str) -> str | None:
-    """From ``conmon --version``."""
-    found = re.search(r"^conmon version (\S+)", text, re.MULTILINE)
-    return found.group(1) if found else None
 
 
 def has(version: str, option: str) -> bool:
@@ -68,7 +62,7 @@ def create_argv(record: Record, paths: Paths, *, terminal: bool) -> list[str]:
         "--container-pidfile", paths.pidfile,
         "--conmon-pidfile", wanted.conmon_pidfile or paths.conmon_pidfile,
         "--exit-dir", paths.exits,
-        "--log-path", log_argument(wanted.log_driver, record.log_path),
+        "--log-path", f"k8s-file:{record.log_path}" if wanted.log_driver == "k8s-file" else wanted.log_driver,
         # Never debug: those lines would mix with what the container says.
         "--log-level", "warning", "--syslog",
     ]  # fmt: skip
@@ -102,10 +96,6 @@ def create_argv(record: Record, paths: Paths, *, terminal: bool) -> list[str]:
     return argv
 
 
-def log_argument(driver: str, path: str | None) -> str:
-    return f"k8s-file:{path}" if driver == "k8s-file" else driver
-
-
 def launch(
     argv: t.Sequence[str], *, directory: str, output: str, environment: t.Mapping[str, str],
     place: t.Callable[[int], None], deadline: Deadline,
@@ -126,11 +116,11 @@ def launch(
             pipes = {"_OCI_SYNCPIPE": str(inherited[0]), "_OCI_STARTPIPE": str(inherited[1])}
             try:
                 conmon = subprocess.Popen(
-                    argv, cwd=directory, env=clean_environment(**environment, **pipes), pass_fds=inherited,
+                    argv, cwd=directory, env=clean_environment(**{**environment, **pipes}), pass_fds=inherited,
                     stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True,
                 )  # fmt: skip
-            except OSError as exc:
-                raise ProgramFailed(f"conmon cannot be run ({argv[0]}): {exc.strerror}.") from exc
+            except (OSError, ValueError) as exc:  # ValueError: a NUL in an argument
+                raise ProgramFailed(f"conmon cannot be run ({argv[0]}): {reason_of(exc)}") from exc
         released = False
         try:
             place(conmon.pid)
@@ -201,14 +191,17 @@ class ReadySocket:
     def wait(self, record: Record, deadline: Deadline) -> None:
         """Until READY=1. Raises ProgramFailed when the container ends first, DeadlineExceeded when it stays silent."""
         with Handle(record.init) as init:
-            watched = [self._socket.fileno()] + ([init.fd] if init.fd is not None else [])
+            ended = init.fd is None
             while True:
-                ready = wait_readable(watched, deadline)
-                if self._socket.fileno() in ready and self._is_ready(self._socket.recv(65536)):
-                    return
-                if self._socket.fileno() not in ready:
+                watched = [self._socket.fileno()] + ([] if init.fd is None else [init.fd])
+                ready = wait_readable(watched, Deadline(0) if ended else deadline)
+                if self._socket.fileno() in ready:
+                    if self._is_ready(self._socket.recv(65536)):
+                        return
+                elif ended or not ready:
                     break
-        kind, text = (ProgramFailed, "ended before it said") if ready else (DeadlineExceeded, "did not say in time")
+                ended = ended or init.fd in ready  # what it said before is still to be read
+        kind, text = (ProgramFailed, "ended before it said") if ended else (DeadlineExceeded, "did not say in time")
         last = f" Its last status was: {self._status}." if self._status else ""
         log = read_tail(record.log_path) if record.log_path else []
         raise kind(f"The container {record.name} {text} that it is ready (READY=1).{last}", container_log=log)

@@ -120,7 +120,7 @@ class Program(t.NamedTuple):
 
 class Exit(t.NamedTuple):
     """How a container ended. ``reason`` is one of exited, killed, monitor-timeout (code known), or monitor-lost,
-    host-rebooted, no-exit-file, never-ran (code None)."""
+    host-rebooted, no-exit-file (code None)."""
 
     code: int | None
     reason: str

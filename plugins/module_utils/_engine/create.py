@@ -68,6 +68,9 @@ def _check(definition: Definition, paths: Paths, *, terminal: bool) -> None:
             and not (name == "cgroup_parent" and value.endswith(".slice"))
         ):
             raise InvalidInput(f"{name} must be an absolute path, not {value!r}.")
+    for name, value in definition.conmon_env.items():
+        if not name or "=" in name or "\0" in name + value or name.startswith("_OCI_"):
+            raise InvalidInput(f"conmon_env cannot have a variable {name!r}, or not with such a value.")
     if definition.log_path is not None:
         _check_log(definition.log_path, definition.log_driver)
     if definition.log_tag is not None and definition.log_driver != "journald":
@@ -76,7 +79,7 @@ def _check(definition: Definition, paths: Paths, *, terminal: bool) -> None:
         raise InvalidInput("log_size_max needs the log driver k8s-file.")
     if definition.exit_delay is not None and not definition.exit_command:
         raise InvalidInput("exit_delay delays the exit_command, and there is none.")
-    if definition.sdnotify == "container" and len(paths.ready_socket) > 107:
+    if definition.sdnotify == "container" and len(os.fsencode(paths.ready_socket)) > 107:
         raise InvalidInput(
             f"{paths.ready_socket} is too long for a socket (107 bytes).", hint="Shorten name or run_dir."
         )
@@ -97,6 +100,8 @@ def _check_log(path: str, driver: str) -> None:
 
 
 def _check_parent(parent: str | None, manager: str) -> None:
+    if parent is not None and os.path.normpath(parent) != parent:
+        raise InvalidInput(f"cgroup_parent must be a plain path, not {parent!r}.")
     if parent is not None and parent.endswith(".slice") != (manager == "systemd"):
         wanted = "a slice, such as machine.slice" if manager == "systemd" else "a path, such as /longshore"
         raise InvalidInput(f"With the cgroup manager {manager}, cgroup_parent must be {wanted}, not {parent!r}.")
@@ -187,8 +192,7 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
         phase="created", init=identify(pid), monitor=identify(int(monitor)) if monitor.isdigit() else None,
         cgroup_path=_own_cgroup(record, pid), conmon_cgroup_path=conmon_cgroup[0], created_at=timestamp(),
     )  # fmt: skip
-    store.save(record)
-    return record, warnings
+    return store.save(record), warnings
 
 
 def _own_cgroup(record: Record, pid: int) -> str | None:

@@ -13,7 +13,7 @@ greater part of the engine is of no use to a task that finds all as it should be
 
 from __future__ import annotations
 
-import threading
+import functools
 import typing as t
 
 from . import config
@@ -49,18 +49,14 @@ class Engine:
 
     def __init__(self, *, state_dir: str, run_dir: str, remember: bool = True) -> None:
         self.store = Store(state_dir=state_dir, run_dir=run_dir)
-        self._run_dir, self._remember = run_dir, remember
-        self._host: Host | None = None
-        self._lock = threading.Lock()
+        self._remember = remember
 
-    @property
+    @functools.cached_property
     def host(self) -> Host:
         """What was found out about this host, once for all threads."""
         from .host import Host
 
-        with self._lock:
-            self._host = self._host or Host(run_dir=self._run_dir, remember=self._remember)
-            return self._host
+        return Host(run_dir=self.store.run_dir, remember=self._remember)
 
     def converge(self, desired: Desired, *, check: bool = False) -> Outcome:
         """Make it so. Where nothing is to be done, no process is started and no lock taken. Raises EngineError."""
@@ -114,10 +110,10 @@ def _wanted(desired: Desired, record: Record | None) -> Definition | None:
     return desired.definition
 
 
-def _unless_done(step: t.Callable[[], None], record: Record, wanted: Status) -> None:
+def _unless_done(runtime: Runtime, verb: str, record: Record, wanted: Status) -> None:
     """A runtime that a killed task has started may do the same step at this very moment: what counts is that it is done."""
     try:
-        step()
+        runtime.call(verb)
     except ProgramFailed:
         if not is_alive(record.init) or live_status(record) is not wanted:
             raise
@@ -176,10 +172,6 @@ class _Task:
             self._done.append(action)
         return True
 
-    def _save(self, record: Record) -> Record:
-        self._store.save(record)
-        return record
-
     def _stop(self, record: Record) -> Record | None:
         from . import teardown
 
@@ -196,11 +188,11 @@ class _Task:
         if action is Action.UPDATE:
             source = self._store.load_config(self._name) or {}
             number, seconds = config.stop_settings(self._desired, source, record)
-            return self._save(record.replace(stop_signal=number, stop_timeout=seconds))
+            return self._store.save(record.replace(stop_signal=number, stop_timeout=seconds))
         if action is Action.PAUSE:
-            _unless_done(runtime.pause, record, Status.PAUSED)
+            _unless_done(runtime, "pause", record, Status.PAUSED)
         elif action is Action.RESUME:
-            _unless_done(runtime.resume, record, Status.RUNNING)
+            _unless_done(runtime, "resume", record, Status.RUNNING)
         elif record.definition.sdnotify == "container":
             with ReadySocket(paths.ready_socket) as ready:
                 record = self._start(runtime, record)
@@ -210,8 +202,8 @@ class _Task:
         return record
 
     def _start(self, runtime: Runtime, record: Record) -> Record:
-        _unless_done(runtime.start, record, Status.RUNNING)
-        return self._save(record.replace(phase="running", started_at=timestamp()))
+        _unless_done(runtime, "start", record, Status.RUNNING)
+        return self._store.save(record.replace(phase="running", started_at=timestamp()))
 
     def _remove(self, before: Observed, record: Record | None, *, forget: bool) -> Record | None:
         """Remove the container, and with ``forget`` its record and log too; else keep them for the next one."""
@@ -226,7 +218,7 @@ class _Task:
             paths = self._store.paths(self._name)
             teardown.remove(self._store, record, self._desired.timeouts)
             ended = before.exit if before.status is Status.STOPPED else collect_exit(record, paths, Deadline(0))
-            record = self._save(record.replace(phase="removed", last_exit=ended))
+            record = self._store.save(record.replace(phase="removed", last_exit=ended))
         if forget or record is None or record.phase == "creating":
             if record is not None:
                 self._store.release_bundle(record.definition.bundle, self._name)

@@ -7,6 +7,11 @@ from __future__ import annotations
 import typing as t
 
 
+def reason_of(exc: OSError | ValueError) -> str:
+    """What went wrong, without number and path."""
+    return getattr(exc, "strerror", None) or str(exc)
+
+
 class EngineError(Exception):
     """Something could not be done.
 

@@ -9,7 +9,7 @@ import os
 import shutil
 import typing as t
 
-from .errors import EngineError
+from .errors import EngineError, reason_of
 
 
 def read_text(path: str) -> str | None:
@@ -29,7 +29,8 @@ def read_text(path: str) -> str | None:
 def read_tail(path: str, *, lines: int = 20, limit: int = 16384) -> list[str]:
     """The last lines of a log, at most ``limit`` bytes of it; nothing where there is no such regular file."""
     try:
-        with open(path, "rb") as stream:
+        # Not to be held up by a FIFO.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
             stream.seek(max(0, os.fstat(stream.fileno()).st_size - limit))
             return stream.read(limit).decode("utf-8", "replace").splitlines()[-lines:]
     except OSError:
@@ -58,6 +59,7 @@ def write_text(path: str, text: str, *, mode: int = 0o600) -> None:
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with open(descriptor, "w", encoding="utf-8") as stream:
+            os.fchmod(descriptor, mode)
             stream.write(text)
         os.rename(temporary, path)
     except OSError as exc:
@@ -74,6 +76,7 @@ def make_directory(path: str, *, mode: int = 0o750) -> None:
         make_directory(parent, mode=mode)
     try:
         os.mkdir(path, mode)
+        os.chmod(path, mode)
     except FileExistsError:
         if not os.path.isdir(path):
             raise EngineError(f"{path} is in the way: it is not a directory.") from None
@@ -99,4 +102,4 @@ def remove_tree(path: str) -> None:
         # Also when a file in it vanished meanwhile (conmon renames its temporary files): once more settles it.
         shutil.rmtree(path, ignore_errors=True)
     except OSError as exc:
-        raise EngineError(f"Cannot remove {path}: {exc.strerror}.", hint="Is something mounted there?") from exc
+        raise EngineError(f"Cannot remove {path}: {reason_of(exc)}.", hint="Is something mounted there?") from exc

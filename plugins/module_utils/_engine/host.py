@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 import typing as t
 
-from . import cgroup, conmon, runtime, systemd
+from . import cgroup, systemd
 from .container import Program
 from .errors import EngineError, InvalidInput
 from .files import make_directory, read_json, read_text, write_text
 from .process import SEARCH_PATH, run
+from .runtime import parse_version
 from .waiting import Deadline
 
 RUNTIMES = ("crun", "runc")  # in the order of preference
@@ -27,15 +29,9 @@ _PACKAGES = "The role longshore.oci.runtime installs it."
 
 def find(name: str, more: t.Sequence[str] = ()) -> str | None:
     """The full path of a program by name or path. /usr/sbin is searched too, which an ssh session may not have in PATH."""
-    if "/" in name:
-        candidates = [name]
-    else:
-        directories = os.environ.get("PATH", "").split(":") + SEARCH_PATH.split(":") + list(more)
-        candidates = [os.path.join(directory, name) for directory in directories if directory.startswith("/")]
-    for path in candidates:
-        if os.path.isfile(path) and os.access(path, os.X_OK):
-            return os.path.abspath(path)
-    return None
+    directories = [*os.environ.get("PATH", "").split(":"), *SEARCH_PATH.split(":"), *more]
+    path = shutil.which(name, path=":".join(directory for directory in directories if directory.startswith("/")))
+    return os.path.abspath(path) if path else None
 
 
 def crun_refuses(where: cgroup.Layout) -> str | None:
@@ -67,7 +63,7 @@ class Host:
             reason = crun_refuses(cgroup.layout()) if os.path.basename(path) == "crun" else None
             if reason:
                 raise InvalidInput(f"The runtime {wanted} cannot run on this host: {reason}.", hint="Use runc.")
-            return self._probe(path, runtime.parse_version)
+            return self._probe(path)
         reasons = []
         for name in RUNTIMES:
             try:
@@ -80,7 +76,7 @@ class Host:
         path = find(wanted or "conmon", _CONMON_DIRECTORIES)
         if path is None:
             raise InvalidInput(f"conmon is not on this host ({wanted or 'PATH and the usual places'}).", hint=_PACKAGES)
-        return self._probe(path, conmon.parse_version)
+        return self._probe(path)
 
     def cgroup_manager(self, wanted: str) -> str:
         if wanted == "auto":
@@ -89,7 +85,7 @@ class Host:
             raise InvalidInput("systemd does not run on this host.", hint="Use cgroup_manager: cgroupfs, or auto.")
         return wanted
 
-    def _probe(self, path: str, parse: t.Callable[[str], str | None]) -> Program:
+    def _probe(self, path: str) -> Program:
         """Also proves that the program can be run at all: wrong architecture or missing libraries show here."""
         name = os.path.basename(path)
         stat = os.stat(path)
@@ -102,7 +98,7 @@ class Host:
                     result = run([path, "--version"], Deadline(10), what="tell its version")
                 except EngineError as exc:
                     raise InvalidInput(exc.message, hint="Is it made for this machine?") from exc
-                version = parse(result.stdout)
+                version = parse_version(result.stdout)
                 if result.rc != 0 or version is None:
                     # Another runtime may word it differently; conmon and the two we know do not.
                     if result.rc != 0 or name in ("conmon", *RUNTIMES):

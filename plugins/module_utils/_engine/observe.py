@@ -85,7 +85,7 @@ def collect_exit(record: Record, paths: Paths, deadline: Deadline) -> Exit:
         return Exit(None, "no-exit-file" if monitored else "monitor-lost", None, oom)
     code = int((read_text(path) or "").strip())
     finished = timestamp(os.stat(path).st_mtime)
-    reason = "monitor-timeout" if code < 0 else "killed" if code > 128 else "exited"
+    reason = "monitor-timeout" if code < 0 else "killed" if 128 < code <= 192 else "exited"
     return Exit(code if code >= 0 else None, reason, finished, oom)
 
 
@@ -117,8 +117,7 @@ def describe(observed: Observed) -> dict[str, t.Any]:
         "bundle": known.definition.bundle if known else None,
         "config_digest": known.config_digest if known else None,
         "runtime": {**known.runtime._asdict(), "root": known.runtime_root} if known else None,
-        "cgroup": {
-            "manager": known.cgroup_manager, "path": known.cgroup_path, "conmon_path": known.conmon_cgroup_path,
-        } if known else None,
+        "cgroup": {"manager": known.cgroup_manager, "path": known.cgroup_path, "conmon_path": known.conmon_cgroup_path}
+        if known else None,
         "log": {"driver": known.definition.log_driver, "path": known.log_path} if known else None,
     }  # fmt: skip

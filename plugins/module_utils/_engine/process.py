@@ -10,7 +10,7 @@ import signal
 import subprocess
 import typing as t
 
-from .errors import DeadlineExceeded, InvalidInput, ProgramFailed
+from .errors import DeadlineExceeded, InvalidInput, ProgramFailed, reason_of
 from .files import read_text
 from .waiting import Deadline, wait_readable
 
@@ -133,10 +133,10 @@ def parse_signal(value: str | int) -> int:
     """``TERM``, ``SIGTERM``, ``15`` or ``RTMIN+3`` as a number. Raises InvalidInput for anything else."""
     text = str(value).strip().upper()
     name, plus, offset = text.partition("+")
-    number = int(text) if text.isdigit() else 0
-    if plus and name in ("RTMIN", "SIGRTMIN") and offset.isdigit():
+    number = int(text) if text.isdecimal() else 0
+    if plus and name in ("RTMIN", "SIGRTMIN") and offset.isdecimal():
         number = signal.SIGRTMIN + int(offset)
-    elif not text.isdigit() and not plus:
+    elif not number and not plus:
         found = getattr(signal.Signals, text if text.startswith("SIG") else f"SIG{text}", None)
         number = int(found) if found else 0
     if not 1 <= number <= signal.SIGRTMAX:
@@ -179,8 +179,8 @@ def run(argv: t.Sequence[str], deadline: Deadline, *, what: str) -> Completed:
             child = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=clean_environment(), start_new_session=True
             )
-        except OSError as exc:
-            raise ProgramFailed(f"Cannot run {argv[0]} to {what}: {exc.strerror}.", argv=list(argv)) from exc
+        except (OSError, ValueError) as exc:  # ValueError: a NUL in an argument
+            raise ProgramFailed(f"Cannot run {argv[0]} to {what}: {reason_of(exc)}.", argv=list(argv)) from exc
         descriptor = os.pidfd_open(child.pid)
         in_time = False
         try:

@@ -31,7 +31,7 @@ class RuntimeState(t.NamedTuple):
 
 
 def parse_version(text: str) -> str | None:
-    """From ``runc --version`` or ``crun --version``."""
+    """From what conmon, runc and crun say to ``--version``."""
     found = _VERSION.search(text)
     return found.group(1) if found else None
 
@@ -85,14 +85,11 @@ class Runtime:
         self._log = log
         self.directory = f"{record.runtime_root}/{record.name}"
 
-    def start(self) -> None:
-        self._call("start")
-
-    def pause(self) -> None:
-        self._call("pause")
-
-    def resume(self) -> None:
-        self._call("resume")
+    def call(self, verb: str) -> None:
+        """``start``, ``pause`` or ``resume``. Raises ProgramFailed with what the runtime said, or DeadlineExceeded."""
+        result = self._run([verb, self._record.name], CALL_SECONDS)
+        if result.rc != 0:
+            raise self._failure(verb, result)
 
     def state(self) -> RuntimeState | None:
         """Asked of the runtime itself, without leaving a trace; None where it does not know the container."""
@@ -103,10 +100,10 @@ class Runtime:
             try:
                 return parse_state(result.stdout)
             except ValueError:
-                raise self._failure("state", result) from None
+                raise self._failure("tell the state of", result) from None
         if is_gone(result):
             return None
-        raise self._failure("state", result)
+        raise self._failure("tell the state of", result)
 
     def delete(self) -> str | None:
         """Delete a container that has ended. None when it is gone, else what the runtime said.
@@ -130,11 +127,6 @@ class Runtime:
 
     def error_in_log(self) -> str | None:
         return last_error(read_text(self._log) or "")
-
-    def _call(self, verb: str) -> None:
-        result = self._run([verb, self._record.name], CALL_SECONDS)
-        if result.rc != 0:
-            raise self._failure(verb, result)
 
     def _run(self, words: list[str], seconds: float) -> Completed:
         make_directory(os.path.dirname(self._log))

@@ -21,15 +21,16 @@ from .errors import Conflict, EngineError, InvalidInput
 from .files import make_directory, read_json, read_text, remove_file, remove_tree, write_text
 from .waiting import IN_CLOSE, Deadline, wait_until
 
-# What runc and crun both take as an id, no longer than a file name with our additions may be.
-_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_+.-]{0,199}")
+# What runc and crun both take as an id, apart from a "-" in front: for both that is an option on the command line.
+_NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+.-]*")
 
 
 def check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
+    # The length is that of a unit's name (255) without our additions; "+" is four characters there.
+    if not _NAME.fullmatch(name) or len(name) + 3 * name.count("+") > 200:
         raise InvalidInput(
             f"{name!r} cannot be the name of a container.",
-            hint="Use letters, digits, '_', '+', '-' and '.', not a '.' first, at most 200 characters.",
+            hint="Use letters, digits, '_', '+', '-' and '.', no '-' or '.' first, at most 200 characters.",
         )
 
 
@@ -66,11 +67,13 @@ class Store:
         return Paths(name, state_dir=self.state_dir, run_dir=self.run_dir)
 
     def names(self) -> list[str]:
-        """Containers that have a record, sorted."""
-        try:
-            return sorted(name for name in os.listdir(f"{self.state_dir}/containers") if self.load(name))
-        except FileNotFoundError:
-            return []
+        """Containers that have a record, sorted. Damaged ones, and those of a newer release, are not among them."""
+        found = []
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(f"{self.state_dir}/containers"):
+                with contextlib.suppress(EngineError):
+                    found += [name] if self.load(name) else []
+        return sorted(found)
 
     def load(self, name: str) -> Record | None:
         """None where there is none or it is damaged; then nothing of it can be believed."""
@@ -84,11 +87,12 @@ class Store:
             )
         try:
             return Record.from_json(value)
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             return None
 
-    def save(self, record: Record) -> None:
+    def save(self, record: Record) -> Record:
         write_text(self.paths(record.name).record, json.dumps(record.to_json()))
+        return record
 
     def load_config(self, name: str) -> dict[str, t.Any] | None:
         return read_json(self.paths(name).config)
@@ -186,6 +190,8 @@ class Lock:
         """Also removes the file: while the lock is held nobody else can have it."""
         if self._fd >= 0:
             remove_file(self._path)
+            # Before the close: that is what wakes the others, and they shall find the lock free.
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
             os.close(self._fd)
             self._fd = -1
 

@@ -36,8 +36,7 @@ def stop(
     """
     began = time.monotonic()
     grace = record.stop_timeout if timeouts.stop is None else timeouts.stop
-    record = record.replace(phase="stopping")
-    store.save(record)
+    record = store.save(record.replace(phase="stopping"))
     now: Record | None = record
     with Handle(record.init) as init:
         ended = init.fd is None
@@ -55,8 +54,7 @@ def stop(
         if now is not None:
             kill_all(record, init, Deadline(timeouts.kill))
             collect_exit(record, store.paths(record.name), Deadline(EXIT_FILE_SECONDS))
-            now = now.replace(phase="stopped")
-            store.save(now)
+            now = store.save(now.replace(phase="stopped"))
     used = "KILL" if not ended and grace <= 0 else signal_name(number)
     return StopReport(signal=used, killed=not ended, waited=round(time.monotonic() - began, 3)), now
 

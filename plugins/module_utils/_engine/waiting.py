@@ -40,8 +40,9 @@ def wait_readable(descriptors: t.Iterable[int], deadline: Deadline) -> set[int]:
     poller = select.poll()
     for descriptor in descriptors:
         poller.register(descriptor, select.POLLIN)
-    # Rounded up: with 0.4 ms left, poll(0) would spin.
-    return {descriptor for descriptor, _event in poller.poll(int(deadline.remaining() * 1000) + 1)}
+    # Rounded up: with 0.4 ms left, poll(0) would spin. And poll() takes 24 days at most.
+    milliseconds = int(min(deadline.remaining(), 2_000_000) * 1000) + 1
+    return {descriptor for descriptor, _event in poller.poll(milliseconds)}
 
 
 class Watch:

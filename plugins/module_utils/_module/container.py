@@ -99,9 +99,7 @@ def result(module: AnsibleModule, outcome: Outcome) -> dict[str, t.Any]:
         "diff": _diff(outcome),
     }
     if outcome.stop:
-        returned["stop"] = {
-            "signal": outcome.stop.signal, "killed": outcome.stop.killed, "waited": outcome.stop.waited,
-        }  # fmt: skip
+        returned["stop"] = outcome.stop._asdict()
     return returned
 
 

@@ -1,0 +1,59 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What tests of several files need: real processes and a cgroup of their own, gone after the test."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import typing as t
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._engine import cgroup
+from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
+
+
+@pytest.fixture
+def spawn() -> t.Iterator[t.Callable[..., subprocess.Popen[bytes]]]:
+    """Start a program, ``sleep 60`` if none is named; whatever becomes of the test, it and its children end with it."""
+    children: list[subprocess.Popen[bytes]] = []
+
+    def start(*argv: str) -> subprocess.Popen[bytes]:
+        child = subprocess.Popen(
+            argv or ("sleep", "60"), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        children.append(child)
+        return child
+
+    yield start
+    for child in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+@pytest.fixture
+def scratch_cgroup() -> t.Iterator[str]:
+    """The path of a cgroup that does not exist yet. The test has to empty it; what is left of it fails the test."""
+    path = f"/longshore-unit-{os.getpid()}-{os.urandom(4).hex()}"
+    yield path
+    left = cgroup.kill(path, Deadline(5))
+    left_directories = cgroup.remove(path)
+    assert (left, left_directories, cgroup.directories(path)) == ([], [], [])
+
+
+@pytest.fixture
+def open_files() -> t.Callable[[], dict[str, str]]:
+    """What this process has open now, by number."""
+
+    def look() -> dict[str, str]:
+        found = {}
+        for entry in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(FileNotFoundError):  # The directory that was just listed.
+                found[entry] = os.readlink(f"/proc/self/fd/{entry}")
+        return found
+
+    return look

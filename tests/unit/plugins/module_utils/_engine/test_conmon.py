@@ -1,0 +1,232 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import pathlib
+import socket
+import typing as t
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._engine import conmon, runtime
+from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Program
+from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import (
+    DeadlineExceeded,
+    InvalidInput,
+    ProgramFailed,
+)
+from ansible_collections.longshore.oci.plugins.module_utils._engine.process import Handle, identify
+from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Paths
+from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
+from ansible_collections.longshore.oci.tests.unit import builders
+
+
+@pytest.mark.parametrize(
+    ("directory", "version"), [("2.1.6", "2.1.6"), ("2.1.12", "2.1.12"), ("2.2.1-from-source", "2.2.1")]
+)
+def test_parse_version(directory: str, version: str) -> None:
+    assert runtime.parse_version(builders.transcript("conmon", directory, "version.txt")) == version
+
+
+@pytest.mark.parametrize("text", ["", "conmon: nothing to do"])
+def test_no_version(text: str) -> None:
+    assert runtime.parse_version(text) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "option", "expected"),
+    [
+        ("2.0.2", "--log-tag", False),
+        ("2.0.3", "--log-tag", True),
+        ("2.0.3-dev", "--log-tag", True),
+        ("2.0.4", "--persist-dir", False),
+        ("2.0.5", "--persist-dir", True),
+        ("2.0.16", "--exit-delay", False),
+        ("2.0.17", "--exit-delay", True),
+        ("2.0.21", "--sdnotify-socket", False),
+        ("2.0.22", "--sdnotify-socket", True),
+        ("2.0.22", "--full-attach", False),
+        ("2.0.23", "--full-attach", True),
+        # As numbers, not as text.
+        ("2.1.12", "--full-attach", True),
+        ("2.0.100", "--full-attach", True),
+        ("10.0.0", "--full-attach", True),
+        # Always been there.
+        ("0.2", "--cid", True),
+    ],
+)
+def test_has(version: str, option: str, expected: bool) -> None:
+    assert conmon.has(version, option) is expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "lacks", "takes"),
+    [
+        ({"log_tag": "web", "log_driver": "journald"}, "2.0.2", "2.0.3"),
+        ({"exit_delay": 0, "exit_command": ("/bin/true",)}, "2.0.16", "2.0.17"),
+        ({"sdnotify": "container"}, "2.0.21", "2.0.22"),
+    ],
+)
+def test_an_option_that_conmon_lacks_is_refused(wanted: dict[str, t.Any], lacks: str, takes: str) -> None:
+    definition = builders.definition(**wanted)
+    with pytest.raises(InvalidInput, match=f"needs conmon {takes} or newer; this host has {lacks}"):
+        conmon.check_options(definition, lacks)
+    conmon.check_options(definition, takes)
+
+
+def test_what_is_not_asked_for_needs_nothing() -> None:
+    conmon.check_options(builders.definition(), "2.0.0")
+
+
+PATHS = Paths("web", state_dir="/s", run_dir="/r")
+
+
+def _argv(version: str = "2.1.12", *, terminal: bool = False, record: t.Any = None, **wanted: t.Any) -> list[str]:
+    values = {
+        "definition": builders.definition(**wanted), "conmon": Program("conmon", "/usr/bin/conmon", version),
+        "log_path": "/log", **(record or {}),
+    }  # fmt: skip
+    return conmon.create_argv(builders.record(**values), PATHS, terminal=terminal)
+
+
+def test_the_whole_command_line() -> None:
+    assert " ".join(_argv()) == (
+        "/usr/bin/conmon --api-version 1 --cid web --cuuid web --name web --runtime /usr/sbin/runc"
+        " --bundle /r/containers/web/bundle --container-pidfile /r/containers/web/pid"
+        " --conmon-pidfile /r/containers/web/conmon.pid --exit-dir /r/containers/web/exits --log-path k8s-file:/log"
+        " --log-level warning --syslog --full-attach --persist-dir /s/containers/web/persist"
+        " --runtime-arg=--root --runtime-arg=/run/longshore/runc"
+        " --runtime-arg=--log --runtime-arg=/r/containers/web/runtime.log"
+        " --runtime-arg=--log-format --runtime-arg=json"
+    )
+
+
+@pytest.mark.parametrize(
+    ("driver", "argument"),
+    [("k8s-file", "k8s-file:/log"), ("journald", "journald"), ("none", "none"), ("passthrough", "passthrough")],
+)
+def test_log_drivers(driver: str, argument: str) -> None:
+    argv = _argv(log_driver=driver)
+    assert argv[argv.index("--log-path") + 1] == argument
+
+
+@pytest.mark.parametrize(
+    ("driver", "name", "cuuid"),
+    [
+        ("k8s-file", "web", "web"),
+        ("journald", "web", "longshore-oci-web"),
+        ("journald", "twelve-chars", "longshore-oci-twelve-chars"),
+        ("journald", "thirteen-char", "thirteen-char"),
+    ],
+)
+def test_journald_gets_an_id_that_it_takes(driver: str, name: str, cuuid: str) -> None:
+    argv = _argv(log_driver=driver, record={"name": name})
+    assert argv[argv.index("--cuuid") + 1] == cuuid
+    assert argv[argv.index("--cid") + 1] == name
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({"stdin": True}, "--stdin"),
+        ({"log_size_max": 1024}, "--log-size-max 1024"),
+        ({"log_size_max": 0}, "--log-size-max 0"),
+        ({"log_tag": "a b"}, "--log-tag a b"),
+        ({"no_pivot": True}, "--no-pivot"),
+        ({"no_new_keyring": True}, "--no-new-keyring"),
+        ({"sdnotify": "container"}, "--sdnotify-socket /r/containers/web/ready.sock"),
+        (
+            {"exit_command": ("/bin/a", "--b", "-c")},
+            "--exit-command /bin/a --exit-command-arg=--b --exit-command-arg=-c",
+        ),
+        ({"exit_command": ("/bin/a",), "exit_delay": 3}, "--exit-command /bin/a --exit-delay 3"),
+        ({"exit_command": ("/bin/a",), "exit_delay": 0}, "--exit-command /bin/a --exit-delay 0"),
+    ],
+)
+def test_each_option_is_passed_on(wanted: dict[str, t.Any], expected: str) -> None:
+    assert " ".join(_argv(**wanted)) == " ".join(_argv()) + f" {expected}"
+
+
+def test_the_pid_file_can_be_elsewhere() -> None:
+    argv = _argv(conmon_pidfile="/run/web.pid")
+    assert argv[argv.index("--conmon-pidfile") + 1] == "/run/web.pid"
+
+
+def test_systemd_is_said_to_conmon_and_to_the_runtime() -> None:
+    argv = _argv(record={"cgroup_manager": "systemd"})
+    assert "--systemd-cgroup" in argv
+    assert "--runtime-arg=--systemd-cgroup" in argv
+
+
+def test_a_terminal_takes_the_place_of_stdin() -> None:
+    argv = _argv(terminal=True, stdin=True)
+    assert "--terminal" in argv
+    assert "--stdin" not in argv
+
+
+def test_an_old_conmon_gets_only_what_it_has() -> None:
+    argv = _argv("2.0.0")
+    assert "--full-attach" not in argv
+    assert "--persist-dir" not in argv
+    assert argv[argv.index("--socket-dir-path") + 1] == "/r/containers/web"
+
+
+class TestReadySocket:
+    @staticmethod
+    def _send(path: pathlib.Path, *messages: str) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            for message in messages:
+                sender.sendto(message.encode(), str(path))
+
+    def test_ready_in_time(self, tmp_path: pathlib.Path, spawn: t.Any) -> None:
+        record = builders.record(init=identify(spawn().pid))
+        with conmon.ReadySocket(f"{tmp_path}/sock") as ready:
+            self._send(tmp_path / "sock", "STATUS=starting", "STATUS=there\nREADY=1\n")
+            ready.wait(record, Deadline(10))
+        assert list(tmp_path.iterdir()) == []
+
+    def test_ready_and_gone_is_ready(self, tmp_path: pathlib.Path, spawn: t.Any) -> None:
+        child = spawn("true")
+        record = builders.record(init=identify(child.pid))
+        child.wait()
+        with conmon.ReadySocket(f"{tmp_path}/sock") as ready:
+            self._send(tmp_path / "sock", "READY=1")
+            ready.wait(record, Deadline(10))
+
+    def test_a_status_is_not_ready(self, tmp_path: pathlib.Path, spawn: t.Any) -> None:
+        (tmp_path / "log").write_text("one\ntwo\n", encoding="utf-8")
+        record = builders.record(init=identify(spawn().pid), log_path=f"{tmp_path}/log")
+        with conmon.ReadySocket(f"{tmp_path}/sock") as ready:
+            self._send(tmp_path / "sock", "STATUS=reading tables", "XREADY=1", "READY=10")
+            with pytest.raises(
+                DeadlineExceeded, match=r"web did not say in time.*last status was: reading tables"
+            ) as caught:
+                ready.wait(record, Deadline(0.05))
+        assert caught.value.details["container_log"] == ["one", "two"]
+
+    def test_a_container_that_ends_is_not_waited_for(self, tmp_path: pathlib.Path, spawn: t.Any) -> None:
+        child = spawn("sleep", "0.2")
+        record = builders.record(init=identify(child.pid))
+        too_late = pytest.raises(ProgramFailed, match="web ended before it said that it is ready")
+        with conmon.ReadySocket(f"{tmp_path}/sock") as ready, too_late:
+            ready.wait(record, Deadline(30))
+
+    def test_nor_is_one_that_has_ended_already(self, tmp_path: pathlib.Path, spawn: t.Any) -> None:
+        """It takes the runtime some milliseconds to start a container, and true ends in one."""
+        child = spawn()
+        record = builders.record(init=identify(child.pid))
+        child.kill()
+        with Handle(record.init) as handle:
+            assert handle.wait(Deadline(10))
+        deadline = Deadline(3)
+        too_late = pytest.raises(ProgramFailed, match="web ended before it said that it is ready")
+        with conmon.ReadySocket(f"{tmp_path}/sock") as ready, too_late:
+            ready.wait(record, deadline)
+        assert deadline.remaining() > 0
+
+    def test_a_socket_that_is_left_over_is_replaced(self, tmp_path: pathlib.Path, spawn: t.Any) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as old:
+            old.bind(f"{tmp_path}/sock")
+        with conmon.ReadySocket(f"{tmp_path}/sock") as ready:
+            self._send(tmp_path / "sock", "READY=1")
+            ready.wait(builders.record(init=identify(spawn().pid)), Deadline(10))

@@ -1,0 +1,120 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine as another program would use it; each state on each host is the integration tests' to see."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import typing as t
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._engine import cgroup, process
+from ansible_collections.longshore.oci.plugins.module_utils._engine.container import (
+    Action,
+    Definition,
+    Desired,
+    Goal,
+    Status,
+    Timeouts,
+)
+from ansible_collections.longshore.oci.plugins.module_utils._engine.engine import Engine
+from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import EngineError, InvalidInput
+from ansible_collections.longshore.oci.tests.unit import bundle
+
+
+def _tree(directory: pathlib.Path) -> list[str]:
+    return sorted(os.path.join(top, name) for top, dirs, files in os.walk(directory) for name in dirs + files)
+
+
+@pytest.fixture
+def engine(tmp_path: pathlib.Path) -> Engine:
+    return Engine(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+
+
+class TestNothing:
+    @pytest.mark.parametrize("check", [True, False])
+    def test_absent_from_the_start(self, engine: Engine, tmp_path: pathlib.Path, check: bool) -> None:
+        outcome = engine.converge(Desired("web", Goal.ABSENT), check=check)
+        assert (outcome.actions, outcome.after.status) == ((), Status.ABSENT)
+        assert _tree(tmp_path) == []
+
+    @pytest.mark.parametrize("check", [True, False])
+    @pytest.mark.parametrize("name", ["", "a/b", ".."])
+    def test_a_bad_name(self, engine: Engine, tmp_path: pathlib.Path, check: bool, name: str) -> None:
+        with pytest.raises(InvalidInput, match="cannot be the name"):
+            engine.converge(Desired(name), check=check)
+        with pytest.raises(InvalidInput, match="cannot be the name"):
+            engine.observe(name)
+        assert _tree(tmp_path) == []
+
+    @pytest.mark.parametrize("check", [True, False])
+    def test_no_bundle(self, engine: Engine, tmp_path: pathlib.Path, check: bool) -> None:
+        with pytest.raises(InvalidInput, match="web does not exist and there is no bundle"):
+            engine.converge(Desired("web"), check=check)
+        assert _tree(tmp_path) == []
+
+
+class TestLife:
+    """One container with the runc of this host."""
+
+    @pytest.fixture
+    def definition(self, tmp_path: pathlib.Path, scratch_cgroup: str) -> t.Iterator[Definition]:
+        (tmp_path / "bundle").mkdir()
+        path = bundle.make(tmp_path / "bundle", "sleep", "60")
+        yield Definition(bundle=path, runtime="runc", cgroup_manager="cgroupfs", cgroup_parent=scratch_cgroup)
+        cgroup.remove(scratch_cgroup)
+
+    @pytest.fixture
+    def name(self, engine: Engine, scratch_cgroup: str, definition: Definition) -> t.Iterator[str]:
+        name = os.path.basename(scratch_cgroup)
+        yield name
+        engine.converge(Desired(name, Goal.ABSENT, timeouts=Timeouts(stop=0)))
+
+    def test_all_of_it(
+        self, engine: Engine, name: str, definition: Definition, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        started = engine.converge(Desired(name, Goal.STARTED, definition))
+        assert (started.actions, started.after.status) == ((Action.CREATE, Action.START), Status.RUNNING)
+        assert started.after.monitored is True
+        record = started.after.record
+        assert record is not None
+        assert record.cgroup_path == f"{definition.cgroup_parent}/{name}/container"
+
+        # Where nothing is to be done, no process starts and nothing is written.
+        before = _tree(tmp_path)
+        stamps = [os.lstat(path).st_mtime_ns for path in before]
+        monkeypatch.setattr(process.subprocess, "Popen", None)
+        for wanted in (definition, None):
+            assert engine.converge(Desired(name, Goal.STARTED, wanted)).actions == ()
+        assert (_tree(tmp_path), [os.lstat(path).st_mtime_ns for path in before]) == (before, stamps)
+        monkeypatch.undo()
+
+        stopped = engine.converge(Desired(name, Goal.STOPPED, timeouts=Timeouts(stop=0)))
+        assert (stopped.actions, stopped.after.status) == ((Action.STOP,), Status.STOPPED)
+        assert stopped.after.exit is not None
+        assert (stopped.after.exit.code, stopped.after.exit.reason) == (137, "killed")
+
+        gone = engine.converge(Desired(name, Goal.ABSENT))
+        assert (gone.actions, gone.after.status) == ((Action.REMOVE,), Status.ABSENT)
+        assert engine.store.names() == []
+        assert cgroup.directories(f"{definition.cgroup_parent}/{name}") == []
+        assert [path for path in _tree(tmp_path) if name in path] == []
+
+    def test_check_mode_touches_nothing(self, name: str, definition: Definition, tmp_path: pathlib.Path) -> None:
+        checking = Engine(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run", remember=False)
+        before = _tree(tmp_path)
+        outcome = checking.converge(Desired(name, Goal.STARTED, definition), check=True)
+        assert (outcome.actions, outcome.plan.result) == ((Action.CREATE, Action.START), Status.RUNNING)
+        assert outcome.after.status is Status.ABSENT
+        assert _tree(tmp_path) == before
+
+    @pytest.mark.parametrize("environment", [{"A=B": "c"}, {"A": "b\0c"}], ids=["equals sign", "null byte"])
+    def test_an_environment_that_no_program_can_have(
+        self, engine: Engine, name: str, definition: Definition, environment: dict[str, str]
+    ) -> None:
+        """It comes from a playbook: an error of the engine, not a traceback of Python."""
+        impossible = Definition(**{**definition.to_json(), "conmon_env": environment})
+        with pytest.raises(EngineError):
+            engine.converge(Desired(name, Goal.STARTED, impossible))

@@ -1,0 +1,115 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A task that is killed at any moment: the next one brings the container where it should be, and nothing leaks.
+
+The moments are spread evenly over the time that the step takes, from its first look to its last write, and each is
+followed by each of the three ends that a next task may have. Real conmon and runtime.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import subprocess
+import sys
+import time
+import typing as t
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._engine import cgroup
+from ansible_collections.longshore.oci.plugins.module_utils._engine.container import (
+    Definition,
+    Desired,
+    Goal,
+    Recreate,
+    Status,
+    Timeouts,
+)
+from ansible_collections.longshore.oci.plugins.module_utils._engine.engine import Engine
+from ansible_collections.longshore.oci.plugins.module_utils._engine.process import find_by_argument, kill_and_wait
+from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
+from ansible_collections.longshore.oci.tests.unit import bundle
+
+MOMENTS = 5
+_QUICK = Timeouts(stop=0.02)
+_TASK = """
+import sys
+from ansible_collections.longshore.oci.plugins.module_utils._engine.container import *
+from ansible_collections.longshore.oci.plugins.module_utils._engine.engine import Engine
+state, run, name, bundle, goal = sys.argv[1:]
+engine = Engine(state_dir=state, run_dir=run)
+print("ready", flush=True)
+desired = Desired(name, Goal(goal), Definition(bundle), recreate=Recreate.ALWAYS, timeouts=Timeouts(stop=0.02))
+engine.converge(desired)
+"""
+
+
+class Place:
+    """Directories, a bundle and a container name of its own."""
+
+    def __init__(self, directory: t.Any) -> None:
+        self.name = f"killed-{os.getpid()}-{os.urandom(3).hex()}"
+        self.state, self.run = f"{directory}/state", f"{directory}/run"
+        os.mkdir(f"{directory}/bundle")
+        self.bundle = bundle.make(f"{directory}/bundle", "sleep", "1000")
+
+    def converge(self, goal: Goal) -> Status:
+        desired = Desired(self.name, goal, Definition(self.bundle), recreate=Recreate.CHANGED, timeouts=_QUICK)
+        return Engine(state_dir=self.state, run_dir=self.run).converge(desired).after.status
+
+    def task(self, goal: Goal) -> subprocess.Popen[bytes]:
+        """The same in a process of its own, returned when it is about to begin; it always makes the container anew."""
+        words = (self.state, self.run, self.name, self.bundle, goal.value)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        child = subprocess.Popen([sys.executable, "-c", _TASK, *words], stdout=subprocess.PIPE, env=environment)
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        return child
+
+    def leaks(self) -> list[str]:
+        """Everything that is still there of a container that has been removed."""
+        found = [f"process {process.pid}" for process in find_by_argument(f"{self.run}/containers/{self.name}/pid")]
+        found += cgroup.directories(f"/longshore/{self.name}")
+        places = (self.run + "/containers/*", self.run + "/runc/*", self.run + "/crun/*", self.run + "/locks/*")
+        for pattern in (*places, self.state + "/containers/*", self.state + "/bundles/*"):
+            found += glob.glob(pattern)
+        return found
+
+
+@pytest.fixture
+def place(tmp_path: t.Any) -> t.Iterator[Place]:
+    made = Place(tmp_path)
+    yield made
+    made.converge(Goal.ABSENT)
+    kill_and_wait(find_by_argument(f"{made.run}/containers/{made.name}/pid"), Deadline(5))
+
+
+def duration(place: Place, goal: Goal) -> float:
+    """How long such a task takes when it is left alone, from where it begins."""
+    child = place.task(goal)
+    began = time.monotonic()
+    assert child.wait() == 0
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("goal", [Goal.STARTED, Goal.PAUSED, Goal.STOPPED, Goal.ABSENT])
+@pytest.mark.parametrize("existed", [False, True])
+def test_killed_at_any_moment(place: Place, goal: Goal, existed: bool) -> None:
+    place.converge(Goal.STARTED)  # versions are asked once, on the first use of a host
+    length = duration(place, goal)
+    ends = {
+        Goal.STARTED: {Status.RUNNING},
+        Goal.STOPPED: {Status.STOPPED, Status.CREATED},
+        Goal.ABSENT: {Status.ABSENT},
+    }
+    for moment in range(MOMENTS):
+        place.converge(Goal.STARTED if existed else Goal.ABSENT)
+        child = place.task(goal)
+        time.sleep(length * moment / MOMENTS)  # not a wait for something: the moment is what is tried
+        child.kill()
+        child.wait()
+        end = list(ends)[moment % len(ends)]
+        assert place.converge(end) in ends[end], (goal, existed, moment)
+        assert place.converge(Goal.ABSENT) is Status.ABSENT
+        assert place.leaks() == [], (goal, existed, moment)

@@ -1,0 +1,299 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import sys
+import typing as t
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._engine import process
+from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import (
+    DeadlineExceeded,
+    InvalidInput,
+    ProgramFailed,
+)
+from ansible_collections.longshore.oci.plugins.module_utils._engine.process import Handle, ProcessId
+from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline, wait_readable
+
+
+def _zombie(spawn: t.Any) -> ProcessId:
+    """Who a process was that has ended and that nobody has reaped."""
+    child = spawn()
+    found = process.identify(child.pid)
+    assert found is not None
+    descriptor = os.pidfd_open(child.pid)
+    child.send_signal(signal.SIGKILL)
+    assert wait_readable([descriptor], Deadline(30))
+    os.close(descriptor)
+    return ProcessId(*found)
+
+
+class TestIdentity:
+    def test_of_ourselves(self) -> None:
+        found = process.identify(os.getpid())
+        assert found == ProcessId(os.getpid(), found.start if found else 0, process.boot_id())
+        assert process.is_alive(found)
+
+    def test_two_processes_are_two(self, spawn: t.Any) -> None:
+        one, other = process.identify(spawn().pid), process.identify(spawn().pid)
+        assert one is not None
+        assert one != other
+
+    def test_of_a_zombie(self, spawn: t.Any) -> None:
+        """kill(pid, 0) would call it alive, for as long as its parent does not care."""
+        dead = _zombie(spawn)
+        os.kill(dead.pid, 0)
+        assert process.identify(dead.pid) is None
+        assert not process.is_alive(dead)
+
+    def test_of_nobody(self, spawn: t.Any) -> None:
+        child = spawn("true")
+        child.wait()
+        assert process.identify(child.pid) is None
+        assert not process.is_alive(None)
+
+    @pytest.mark.parametrize("name", ["a b", "a) R 1 (b", "))", "("])
+    def test_of_a_program_with_any_name(self, spawn: t.Any, tmp_path: pathlib.Path, name: str) -> None:
+        """The name of the program stands in parentheses in /proc/PID/stat, unescaped."""
+        os.symlink("/bin/sleep", tmp_path / name)
+        named, plain = process.identify(spawn(f"{tmp_path}/{name}", "60").pid), process.identify(spawn().pid)
+        assert named is not None
+        assert plain is not None
+        assert 0 <= plain.start - named.start < 60 * os.sysconf("SC_CLK_TCK")
+
+    def test_a_number_that_is_used_again_is_somebody_else(self, spawn: t.Any) -> None:
+        found = process.identify(spawn().pid)
+        assert found is not None
+        assert process.is_alive(found)
+        assert not process.is_alive(found._replace(start=found.start - 1))
+        assert not process.is_alive(found._replace(boot="another"))
+
+    def test_boot_id(self) -> None:
+        assert len(process.boot_id()) == 36
+
+
+class TestHandle:
+    def test_a_signal_goes_to_the_process_and_the_wait_ends_with_it(self, spawn: t.Any) -> None:
+        child = spawn()
+        with Handle(process.identify(child.pid)) as handle:
+            assert not handle.wait(Deadline(0))
+            handle.send(signal.SIGTERM)
+            assert handle.wait(Deadline(30))
+        assert child.wait() == -signal.SIGTERM
+
+    def test_nobody_else_gets_the_signal(self, spawn: t.Any) -> None:
+        """What is recorded is an earlier process with the same number."""
+        child = spawn()
+        found = process.identify(child.pid)
+        assert found is not None
+        with Handle(found._replace(start=found.start - 1)) as handle:
+            assert handle.fd is None
+            handle.send(signal.SIGKILL)
+            assert handle.wait(Deadline(0))
+        assert child.poll() is None
+        assert process.is_alive(found)
+
+    def test_of_nobody(self, spawn: t.Any) -> None:
+        child = spawn("true")
+        found = ProcessId(child.pid, 1, process.boot_id())
+        child.wait()
+        for nobody in (None, found, _zombie(spawn)):
+            with Handle(nobody) as handle:
+                assert handle.fd is None
+                handle.send(signal.SIGKILL)
+                assert handle.wait(Deadline(0))
+
+    def test_one_that_exited_just_now_is_what_a_signal_wants(self, spawn: t.Any) -> None:
+        child = spawn()
+        with Handle(process.identify(child.pid)) as handle:
+            child.kill()
+            child.wait()
+            handle.send(signal.SIGKILL)
+            assert handle.wait(Deadline(0))
+
+    def test_nothing_stays_open(self, spawn: t.Any, open_files: t.Any) -> None:
+        found = process.identify(spawn().pid)
+        before = open_files()
+        for some in (found, ProcessId(found.pid if found else 0, 1, ""), None):
+            handle = Handle(some)
+            handle.close()
+            handle.close()
+        assert open_files() == before
+
+
+class TestKilling:
+    def test_kill_and_wait(self, spawn: t.Any) -> None:
+        children = [spawn(), spawn("sh", "-c", "trap '' TERM; sleep 60 & wait")]
+        found = [process.identify(child.pid) for child in children]
+        assert process.kill_and_wait([some for some in found if some], Deadline(30)) == []
+        assert [child.wait() for child in children] == [-signal.SIGKILL] * 2
+
+    def test_nobody(self) -> None:
+        assert process.kill_and_wait([], Deadline(0)) == []
+
+    def test_what_is_left_at_the_deadline_is_returned(self, scratch_cgroup: str, spawn: t.Any) -> None:
+        """A process in a frozen cgroup of v1 does not die: the nearest to a process that is stuck in the kernel."""
+        freezer = "/sys/fs/cgroup/freezer"
+        if not os.path.isdir(freezer):
+            pytest.skip("needs a v1 freezer: v2 lets SIGKILL through")
+        child = spawn()
+        found = process.identify(child.pid)
+        assert found is not None
+        os.mkdir(freezer + scratch_cgroup)
+        try:
+            for name, text in (("cgroup.procs", str(child.pid)), ("freezer.state", "FROZEN")):
+                with open(f"{freezer}{scratch_cgroup}/{name}", "w", encoding="ascii") as stream:
+                    stream.write(text)
+            assert process.kill_and_wait([found], Deadline(0.05)) == [found]
+            assert process.stuck_in(found).startswith("in state D, waiting in ")
+        finally:
+            with open(f"{freezer}{scratch_cgroup}/freezer.state", "w", encoding="ascii") as stream:
+                stream.write("THAWED")
+
+    def test_stuck_in_of_one_that_is_gone(self, spawn: t.Any) -> None:
+        child = spawn("true")
+        child.wait()
+        assert process.stuck_in(ProcessId(child.pid, 1, "")) == "gone by now"
+
+
+def test_find_by_argument(spawn: t.Any, tmp_path: pathlib.Path) -> None:
+    word = f"{tmp_path}/pid"
+    # A longer word, and one in a longer word, are others.
+    children = [spawn("sh", "-c", "kill -STOP $$", word, *more) for more in ((), ("--more",))]
+    other = spawn("sh", "-c", "kill -STOP $$", f"{word}s", f"--pid={word}")
+    found = {some.pid for some in process.find_by_argument(word)}
+    assert found == {child.pid for child in children}
+    assert other.pid not in found
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("TERM", 15), ("SIGTERM", 15), ("term", 15), ("sigTerm", 15), (" KILL ", 9), ("15", 15), (15, 15), ("1", 1),
+        ("64", 64), ("RTMIN", 34), ("RTMIN+0", 34), ("SIGRTMIN+3", 37), ("rtmin+30", 64), ("RTMAX", 64), ("USR1", 10),
+    ],
+)  # fmt: skip
+def test_parse_signal(text: str | int, number: int) -> None:
+    assert process.parse_signal(text) == number
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "0",
+        "65",
+        "-1",
+        -1,
+        0,
+        "NOPE",
+        "SIG",
+        "SIGSIGTERM",
+        "TERM+1",
+        "RTMIN+31",
+        "RTMIN+x",
+        "RTMIN+",
+        "+",
+        "1.5",
+        "²",
+        "_DFL",
+    ],
+)
+def test_no_signal(text: str | int) -> None:
+    with pytest.raises(InvalidInput, match="is not a signal of this system"):
+        process.parse_signal(text)
+
+
+@pytest.mark.parametrize("number", range(1, signal.SIGRTMAX + 1))
+def test_a_signal_by_its_name_is_itself(number: int) -> None:
+    assert process.parse_signal(process.signal_name(number)) == number
+
+
+def test_signal_names() -> None:
+    assert [process.signal_name(number) for number in (9, 15, 37)] == ["KILL", "TERM", "RTMIN+3"]
+
+
+@pytest.mark.parametrize(
+    ("uid", "kept"),
+    [
+        (1000, {"HOME": "/home/app", "XDG_RUNTIME_DIR": "/run/user/1000"}),
+        # root's session ends with the task, what root starts does not.
+        (0, {"HOME": "/home/app"}),
+    ],
+)
+def test_clean_environment(monkeypatch: pytest.MonkeyPatch, uid: int, kept: dict[str, str]) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    monkeypatch.setenv("NOTIFY_SOCKET", "/theirs")
+    monkeypatch.setenv("PATH", "/theirs")
+    monkeypatch.setenv("HOME", "/home/app")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")
+    expected = {"PATH": process.SEARCH_PATH, "LC_ALL": "C.UTF-8", "A": "1", **kept}
+    assert process.clean_environment(A="1") == expected
+
+
+def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "")
+    assert "HOME" not in process.clean_environment()
+
+
+class TestRun:
+    def test_its_outcome(self) -> None:
+        found = process.run(["sh", "-c", "echo out; echo err >&2; exit 3"], Deadline(30), what="say it")
+        assert found == (3, "out\n", "err\n")
+
+    def test_a_signal_is_negative(self) -> None:
+        assert process.run(["sh", "-c", "kill -9 $$"], Deadline(30), what="die").rc == -9
+
+    def test_much_output(self) -> None:
+        """More than a pipe holds, on both."""
+        code = "import sys; sys.stdout.write('o' * 1000000); sys.stderr.write('e' * 1000000)"
+        found = process.run([sys.executable, "-SEc", code], Deadline(30), what="say it")
+        assert (len(found.stdout), len(found.stderr)) == (1000000, 1000000)
+
+    def test_output_that_is_no_text(self) -> None:
+        assert process.run(["printf", r"\377"], Deadline(30), what="say it").stdout == "\ufffd"
+
+    def test_it_has_no_input(self) -> None:
+        assert process.run(["cat"], Deadline(30), what="read") == (0, "", "")
+
+    def test_a_deadline_kills_all_that_it_started(self, tmp_path: pathlib.Path) -> None:
+        text = f"sleep 60 & echo $! >{tmp_path}/child; echo last words >&2; wait"
+        with pytest.raises(DeadlineExceeded, match=r"^sh did not wait for Godot in time and was killed") as caught:
+            process.run(["sh", "-c", text], Deadline(0.5), what="wait for Godot")
+        assert caught.value.details["stderr"] == "last words\n"
+        child = int((tmp_path / "child").read_text(encoding="ascii"))
+        with Handle(process.identify(child)) as handle:
+            assert handle.wait(Deadline(30))
+
+    def test_a_grandchild_that_keeps_the_output_open_is_not_waited_for(self, tmp_path: pathlib.Path) -> None:
+        deadline = Deadline(50)
+        text = f"sleep 60 & echo $! >{tmp_path}/child; echo done"
+        assert process.run(["sh", "-c", text], deadline, what="go on").stdout == "done\n"
+        assert deadline.remaining() > 0
+        child = process.identify(int((tmp_path / "child").read_text(encoding="ascii")))
+        assert child is not None
+        assert process.kill_and_wait([child], Deadline(30)) == []
+
+    @pytest.mark.parametrize(("program", "why"), [("/nowhere", "No such file"), ("/", "Permission denied")])
+    def test_a_program_that_cannot_be_run(self, program: str, why: str) -> None:
+        with pytest.raises(ProgramFailed, match=f"Cannot run {program} to try it: {why}") as caught:
+            process.run([program], Deadline(30), what="try it")
+        assert caught.value.details["argv"] == [program]
+
+    def test_an_argument_that_no_program_can_have(self) -> None:
+        """It comes from a playbook: an error of the engine, not of Python."""
+        with pytest.raises((InvalidInput, ProgramFailed)):
+            process.run(["true", "a\0b"], Deadline(30), what="try it")
+
+    def test_nothing_stays_open(self, open_files: t.Any) -> None:
+        before = open_files()
+        process.run(["true"], Deadline(30), what="end")
+        with pytest.raises(DeadlineExceeded):
+            process.run(["sleep", "60"], Deadline(0), what="end")
+        with pytest.raises(ProgramFailed):
+            process.run(["/nowhere"], Deadline(0), what="end")
+        assert open_files() == before

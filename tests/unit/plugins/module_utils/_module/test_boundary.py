@@ -1,0 +1,107 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import os
+import typing as t
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import InvalidInput, ProgramFailed
+from ansible_collections.longshore.oci.plugins.module_utils._module import boundary
+
+NONE = {"state_dir": None, "run_dir": None}
+
+
+class TestDirectories:
+    def test_of_root(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        monkeypatch.setenv("XDG_STATE_HOME", "/theirs")
+        monkeypatch.setenv("XDG_RUNTIME_DIR", "/theirs")
+        assert boundary.directories(NONE) == {"state_dir": "/var/lib/longshore", "run_dir": "/run/longshore"}
+
+    @pytest.mark.parametrize(
+        ("environment", "state", "run"),
+        [
+            ({}, "/home/app/.local/state/longshore", "/run/user/1000/longshore"),
+            ({"XDG_STATE_HOME": "/s"}, "/s/longshore", "/run/user/1000/longshore"),
+            ({"XDG_RUNTIME_DIR": "/r"}, "/home/app/.local/state/longshore", "/r/longshore"),
+            # Set and empty is not set (XDG base directory specification).
+            (
+                {"XDG_RUNTIME_DIR": "", "XDG_STATE_HOME": ""},
+                "/home/app/.local/state/longshore",
+                "/run/user/1000/longshore",
+            ),
+        ],
+    )
+    def test_of_anybody_else(
+        self, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], state: str, run: str
+    ) -> None:
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        for name in ("XDG_STATE_HOME", "XDG_RUNTIME_DIR"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in {"HOME": "/home/app", **environment}.items():
+            monkeypatch.setenv(name, value)
+        assert boundary.directories(NONE) == {"state_dir": state, "run_dir": run}
+
+    @pytest.mark.parametrize("uid", [0, 1000])
+    def test_as_given(self, monkeypatch: pytest.MonkeyPatch, uid: int) -> None:
+        monkeypatch.setattr(os, "geteuid", lambda: uid)
+        given = {"state_dir": "/a", "run_dir": "/b"}
+        assert boundary.directories(given) == given
+
+
+class Ended(Exception):
+    """What exit_json and fail_json of Ansible do: they do not come back."""
+
+
+class Module:
+    """The two ends of an AnsibleModule."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, t.Any] = {}
+
+    def exit_json(self, **said: t.Any) -> None:
+        self.said = {"failed": False, **said}
+        raise Ended
+
+    def fail_json(self, **said: t.Any) -> None:
+        self.said = {"failed": True, **said}
+        raise Ended
+
+
+def _run(body: t.Callable[[t.Any], dict[str, t.Any]]) -> dict[str, t.Any]:
+    module = Module()
+    with pytest.raises(Ended):
+        boundary.run(t.cast(t.Any, module), body)
+    return module.said
+
+
+class TestRun:
+    def test_success(self) -> None:
+        assert _run(lambda module: {"changed": True}) == {"failed": False, "changed": True}
+
+    def test_an_error_of_the_engine_is_a_failed_task_with_its_details(self) -> None:
+        def body(_module: t.Any) -> dict[str, t.Any]:
+            raise ProgramFailed("It broke.", hint="Mend it.", rc=3, runtime_log=["a"])
+
+        assert _run(body) == {"failed": True, "msg": "It broke. Mend it.", "rc": 3, "runtime_log": ["a"]}
+
+    def test_without_a_hint(self) -> None:
+        def body(_module: t.Any) -> dict[str, t.Any]:
+            raise InvalidInput("No.")
+
+        assert _run(body) == {"failed": True, "msg": "No."}
+
+    def test_a_bug_keeps_its_traceback(self) -> None:
+        def body(_module: t.Any) -> dict[str, t.Any]:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            boundary.run(t.cast(t.Any, Module()), body)
+
+    def test_a_host_that_is_too_old(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delattr(os, "pidfd_open")
+        found = _run(lambda module: {"changed": True})
+        assert found["failed"] is True
+        assert "Linux 5.3 and Python 3.9" in found["msg"]

@@ -1,0 +1,174 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import types
+import typing as t
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._engine.container import (
+    Action,
+    Definition,
+    Desired,
+    Exit,
+    Goal,
+    Plan,
+    Recreate,
+    Status,
+    StopReport,
+    Timeouts,
+)
+from ansible_collections.longshore.oci.plugins.module_utils._engine.engine import Outcome
+from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._module import container
+from ansible_collections.longshore.oci.tests.unit import builders
+
+
+def _params(**given: t.Any) -> dict[str, t.Any]:
+    """What Ansible makes of a task's arguments."""
+    defaults = {name: spec.get("default") for name, spec in container.ARGUMENTS.items()}
+    return {**defaults, "name": "web", **given}
+
+
+class TestDesired:
+    def test_a_name_alone(self) -> None:
+        assert container.desired(_params()) == Desired("web", Goal.STARTED)
+
+    def test_a_bundle_makes_a_definition(self) -> None:
+        found = container.desired(_params(bundle="/srv/web"))
+        assert found == Desired("web", Goal.STARTED, Definition(bundle="/srv/web"))
+
+    def test_each_field_of_a_definition_is_an_option(self) -> None:
+        assert tuple(container.DEFINITION_ARGUMENTS) == Definition._fields
+
+    def test_everything(self) -> None:
+        given = {
+            "bundle": "/srv/web", "runtime": "runc", "runtime_root": "/r", "runtime_args": ["--debug"],
+            "conmon": "/opt/conmon", "conmon_env": {"A": 1}, "cgroup_manager": "cgroupfs", "cgroup_parent": "/p",
+            "log_driver": "k8s-file", "log_path": "/log", "log_size_max": "10M", "log_tag": "tag", "stdin": True,
+            "no_pivot": True, "no_new_keyring": True, "conmon_pidfile": "/pid", "exit_command": ["/bin/true", "x"],
+            "exit_delay": 3, "sdnotify": "container",
+        }  # fmt: skip
+        assert list(given) == list(container.DEFINITION_ARGUMENTS)
+        expected = {
+            **given, "runtime_args": ("--debug",), "conmon_env": {"A": "1"}, "log_size_max": 10 * 1024 * 1024,
+            "exit_command": ("/bin/true", "x"),
+        }  # fmt: skip
+        assert container.desired(_params(**given)).definition == Definition(**expected)
+
+    def test_without_a_bundle_what_is_given_overrides_the_record(self) -> None:
+        found = container.desired(_params(log_driver="none", stdin=False, exit_command=[]))
+        assert found.definition is None
+        assert found.overrides == {"log_driver": "none", "stdin": False, "exit_command": ()}
+
+    @pytest.mark.parametrize("goal", list(Goal))
+    @pytest.mark.parametrize("recreate", list(Recreate))
+    def test_goals(self, goal: Goal, recreate: Recreate) -> None:
+        found = container.desired(_params(state=goal.value, recreate=recreate.value))
+        assert (found.goal, found.recreate) == (goal, recreate)
+
+    def test_the_documented_choices(self) -> None:
+        assert sorted(container.ARGUMENTS["state"]["choices"]) == [
+            "absent", "paused", "present", "restarted", "started", "stopped",
+        ]  # fmt: skip
+        assert container.ARGUMENTS["recreate"]["choices"] == ["changed", "always", "never"]
+
+    def test_stopping(self) -> None:
+        found = container.desired(_params(stop_signal="INT", stop_timeout=0.0, kill_timeout=1.5, create_timeout=7.0))
+        assert found.stop_signal == 2
+        assert found.timeouts == Timeouts(stop=0.0, kill=1.5, create=7.0)
+
+    def test_what_is_not_given_is_as_recorded(self) -> None:
+        found = container.desired(_params())
+        assert (found.stop_signal, found.timeouts) == (None, Timeouts(stop=None, kill=5, create=240))
+
+    @pytest.mark.parametrize("name", ["stop_timeout", "kill_timeout", "create_timeout", "exit_delay"])
+    def test_no_time_is_negative(self, name: str) -> None:
+        with pytest.raises(InvalidInput, match=f"^{name} cannot be negative"):
+            container.desired(_params(**{name: -1}))
+
+    @pytest.mark.parametrize(("text", "size"), [("10M", 10485760), ("1K", 1024), ("512", 512), ("1.5K", 1536)])
+    def test_sizes(self, text: str, size: int) -> None:
+        assert container.desired(_params(bundle="/b", log_size_max=text)).definition == Definition(
+            "/b", log_size_max=size
+        )
+
+    @pytest.mark.parametrize("text", ["", "ten", "10X", "-1"])
+    def test_no_size(self, text: str) -> None:
+        with pytest.raises(InvalidInput, match="log_size_max is not a size"):
+            container.desired(_params(bundle="/b", log_size_max=text))
+
+    def test_no_signal(self) -> None:
+        with pytest.raises(InvalidInput, match="NOPE is not a signal"):
+            container.desired(_params(stop_signal="NOPE"))
+
+
+class Module:
+    """What result() needs of an AnsibleModule."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+        self.warn = self.warnings.append
+
+
+def _outcome(*actions: Action, **changes: t.Any) -> Outcome:
+    values = {
+        "plan": Plan(actions, Status.RUNNING), "before": builders.observed(Status.ABSENT),
+        "after": builders.observed(Status.RUNNING), "actions": actions,
+    }  # fmt: skip
+    return Outcome(**{**values, **changes})
+
+
+class TestResult:
+    def test_nothing_to_do(self) -> None:
+        seen = builders.observed(Status.RUNNING)
+        found = container.result(t.cast(t.Any, Module()), _outcome(before=seen))
+        assert found["changed"] is False
+        assert found["actions"] == []
+        assert found["container"]["status"] == "running"
+        assert found["diff"] == {"before": {"status": "running"}, "after": {"status": "running"}}
+        assert "stop" not in found
+
+    def test_something_done(self) -> None:
+        found = container.result(t.cast(t.Any, Module()), _outcome(Action.CREATE, Action.START))
+        assert found["changed"] is True
+        assert found["actions"] == ["create", "start"]
+        assert found["diff"] == {"before": {"status": "absent"}, "after": {"status": "running"}}
+
+    def test_the_diff_is_that_of_the_plan(self) -> None:
+        differences = {
+            "config.a": (1, 2),
+            "config.new": (None, True),
+            "config.gone": ("x", None),
+            "config.zero": (0, False),
+        }
+        plan = Plan((Action.REMOVE,), Status.ABSENT, differences=differences)
+        found = container.result(t.cast(t.Any, Module()), _outcome(Action.REMOVE, plan=plan))
+        assert found["diff"] == {
+            "before": {"status": "absent", "config.a": 1, "config.gone": "x", "config.zero": 0},
+            "after": {"status": "absent", "config.a": 2, "config.new": True, "config.zero": False},
+        }
+
+    def test_what_a_stop_took(self) -> None:
+        stop = StopReport(signal="TERM", killed=True, waited=10.1)
+        after = builders.observed(Status.STOPPED, exit=Exit(137, "killed", "now", False))
+        found = container.result(t.cast(t.Any, Module()), _outcome(Action.STOP, after=after, stop=stop))
+        assert found["stop"] == {"signal": "TERM", "killed": True, "waited": 10.1}
+        assert found["container"]["exit_code"] == 137
+
+    def test_warnings_are_passed_on(self) -> None:
+        module = Module()
+        container.result(t.cast(t.Any, module), _outcome(warnings=("careful", "really")))
+        assert module.warnings == ["careful", "really"]
+
+
+class TestSecrets:
+    def test_conmons_environment_is_not_logged(self) -> None:
+        assert container.ARGUMENTS["conmon_env"]["no_log"] is True
+
+    def test_short_values_do_not_garble_the_result(self) -> None:
+        """A value of 1 would turn each 1 of each number into stars."""
+        module = types.SimpleNamespace(no_log_values={"1", "yes", "", "long secret", "four"})
+        container.forget_short_secrets(t.cast(t.Any, module))
+        assert module.no_log_values == {"long secret", "four"}
