@@ -58,7 +58,8 @@ options:
     description:
       - Where the output of the container goes.
       - V(k8s-file) (the default) writes O(log_path) with a time stamp and the name of the stream in each line.
-      - V(journald) writes to the journal, with the name of the container in the field C(CONTAINER_NAME).
+      - V(journald) writes to the journal, with the name of the container in the field C(CONTAINER_NAME). A name of 12
+        characters or less gets the suffix C(.longshore.oci) as its id for the runtime, since conmon takes no shorter ones.
       - V(none) drops it.
       - V(passthrough) gives the container O(log_path) itself as standard output and error.
     type: str

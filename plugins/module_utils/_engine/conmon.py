@@ -50,12 +50,9 @@ def check_options(definition: Definition, version: str) -> None:
 def create_argv(record: Record, paths: Paths, *, terminal: bool) -> list[str]:
     """The command line of conmon for a create, without anything that this version does not have."""
     wanted, version = record.definition, record.conmon.version
-    journald_id = record.name if len(record.name) > 12 else f"longshore-oci-{record.name}"
     argv = [
         record.conmon.path, "--api-version", "1",
-        "--cid", record.name,
-        # conmon's journald driver takes no id of 12 characters or less (conn_sock/ctr_logging.c, all versions).
-        "--cuuid", journald_id if wanted.log_driver == "journald" else record.name,
+        "--cid", record.runtime_id, "--cuuid", record.runtime_id,
         "--name", record.name,
         "--runtime", record.runtime.path,
         "--bundle", paths.bundle,

@@ -151,6 +151,12 @@ class Record(t.NamedTuple):
     started_at: str | None = None
     last_exit: Exit | None = None  # of the previous run, kept while the container waits to be made anew
 
+    @property
+    def runtime_id(self) -> str:
+        """The name, but for conmon's journald driver, which takes no id of 12 characters or less (ctr_logging.c)."""
+        short = self.definition.log_driver == "journald" and len(self.name) <= 12
+        return f"{self.name}.longshore.oci" if short else self.name
+
     def to_json(self) -> dict[str, t.Any]:
         return {**self._asdict(), "format": RECORD_FORMAT, "definition": self.definition.to_json()}
 

@@ -45,7 +45,7 @@ def observe(store: Store, name: str) -> Observed:
 
 def live_status(record: Record) -> Status:
     """Both runtimes keep exec.fifo in the state directory until ``start``, and call a container created by that."""
-    if os.path.exists(f"{record.runtime_root}/{record.name}/exec.fifo"):
+    if os.path.exists(f"{record.runtime_root}/{record.runtime_id}/exec.fifo"):
         return Status.CREATED
     return Status.PAUSED if cgroup.is_frozen(record.cgroup_path) else Status.RUNNING
 
@@ -63,7 +63,7 @@ def collect_exit(record: Record, paths: Paths, deadline: Deadline) -> Exit:
     conmon writes the persist file, then renames the exit file into place; so the watch is on the exit directory, and
     conmon's own end ends the wait. The code -1 is conmon's for a container that ran into its time limit.
     """
-    files = (f"{paths.exits}/{record.name}", f"{paths.persist}/exit")
+    files = (f"{paths.exits}/{record.runtime_id}", f"{paths.persist}/exit")
     with Handle(record.monitor) as monitor:
         # conmon ends right after it has written, unless it has a command to run then. Its end is cheaper to wait for:
         # closing an inotify descriptor takes the kernel some 10 ms.

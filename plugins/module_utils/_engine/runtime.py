@@ -83,18 +83,18 @@ class Runtime:
     def __init__(self, record: Record, log: str) -> None:
         self._record = record
         self._log = log
-        self.directory = f"{record.runtime_root}/{record.name}"
+        self.directory = f"{record.runtime_root}/{record.runtime_id}"
 
     def call(self, verb: str) -> None:
         """``start``, ``pause`` or ``resume``. Raises ProgramFailed with what the runtime said, or DeadlineExceeded."""
-        result = self._run([verb, self._record.name], CALL_SECONDS)
+        result = self._run([verb, self._record.runtime_id], CALL_SECONDS)
         if result.rc != 0:
             raise self._failure(verb, result)
 
     def state(self) -> RuntimeState | None:
         """Asked of the runtime itself, without leaving a trace; None where it does not know the container."""
         arguments = ["--root", self._record.runtime_root, *self._record.definition.runtime_args]
-        argv = [self._record.runtime.path, *arguments, "state", self._record.name]
+        argv = [self._record.runtime.path, *arguments, "state", self._record.runtime_id]
         result = run(argv, Deadline(CALL_SECONDS), what="tell the state of a container")
         if result.rc == 0:
             try:
@@ -116,7 +116,7 @@ class Runtime:
             if not os.path.isdir(self.directory):
                 return None
             try:
-                result = self._run(["delete", *force, self._record.name], DELETE_SECONDS)
+                result = self._run(["delete", *force, self._record.runtime_id], DELETE_SECONDS)
             except (DeadlineExceeded, ProgramFailed) as exc:
                 said = str(exc)
                 continue

@@ -111,18 +111,18 @@ def test_log_drivers(driver: str, argument: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("driver", "name", "cuuid"),
+    ("driver", "name", "runtime_id"),
     [
         ("k8s-file", "web", "web"),
-        ("journald", "web", "longshore-oci-web"),
-        ("journald", "twelve-chars", "longshore-oci-twelve-chars"),
+        ("journald", "web", "web.longshore.oci"),
+        ("journald", "twelve-chars", "twelve-chars.longshore.oci"),
         ("journald", "thirteen-char", "thirteen-char"),
     ],
 )
-def test_journald_gets_an_id_that_it_takes(driver: str, name: str, cuuid: str) -> None:
+def test_journald_gets_an_id_that_it_takes(driver: str, name: str, runtime_id: str) -> None:
     argv = _argv(log_driver=driver, record={"name": name})
-    assert argv[argv.index("--cuuid") + 1] == cuuid
-    assert argv[argv.index("--cid") + 1] == name
+    assert argv[argv.index("--cid") + 1] == argv[argv.index("--cuuid") + 1] == runtime_id
+    assert argv[argv.index("--name") + 1] == name
 
 
 @pytest.mark.parametrize(
