@@ -36,17 +36,13 @@ def read_bundle(bundle: str) -> Config:
     if not os.path.isabs(bundle):
         raise InvalidInput(f"The bundle {bundle} must be given as an absolute path.")
     if not os.path.isdir(bundle):
-        raise InvalidInput(
-            f"There is no bundle at {bundle}.", hint="It is a directory with config.json and a root file system."
-        )
+        raise InvalidInput(f"There is no bundle at {bundle}.", hint="It is a directory with a config.json in it.")
     path = os.path.join(bundle, "config.json")
     try:
         with open(path, encoding="utf-8") as stream:
             config = json.load(stream)
     except FileNotFoundError:
-        raise InvalidInput(
-            f"The bundle {bundle} has no config.json.", hint="'runc spec' makes one to start from."
-        ) from None
+        raise InvalidInput(f"The bundle {bundle} has no config.json.", hint="'runc spec' makes one.") from None
     except (OSError, ValueError) as exc:
         raise InvalidInput(f"{path} cannot be read: {exc}.") from exc
     _check(config, path)
@@ -127,12 +123,8 @@ def effective(config: Config, record: Record, paths: Paths) -> Config:
         environment = [word for word in process.get("env") or [] if not word.startswith("NOTIFY_SOCKET=")]
         environment.append(f"NOTIFY_SOCKET={NOTIFY_DIRECTORY}/notify.sock")
         result["process"] = {**process, "env": environment}
-        mount = {
-            "destination": NOTIFY_DIRECTORY,
-            "type": "bind",
-            "source": paths.notify,
-            "options": ["bind", "rprivate"],
-        }
+        options = ["bind", "rprivate"]
+        mount = {"destination": NOTIFY_DIRECTORY, "type": "bind", "source": paths.notify, "options": options}
         others = [other for other in config.get("mounts") or [] if other.get("destination") != NOTIFY_DIRECTORY]
         result["mounts"] = [*others, mount]
     return result

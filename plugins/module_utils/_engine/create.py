@@ -80,9 +80,7 @@ def _check(definition: Definition, paths: Paths, *, terminal: bool) -> None:
     if definition.exit_delay is not None and not definition.exit_command:
         raise InvalidInput("exit_delay delays the exit_command, and there is none.")
     if definition.sdnotify == "container" and len(os.fsencode(paths.ready_socket)) > 107:
-        raise InvalidInput(
-            f"{paths.ready_socket} is too long for a socket (107 bytes).", hint="Shorten name or run_dir."
-        )
+        raise InvalidInput(f"{paths.ready_socket} is too long for a socket (107 bytes).", hint="Shorten the name.")
     if terminal and definition.log_driver == "passthrough":
         raise InvalidInput("The log driver passthrough cannot be used for a container with a terminal.")
 
@@ -94,9 +92,7 @@ def _check_log(path: str, driver: str) -> None:
         raise InvalidInput(f"The directory of the log {path} does not exist.")
     # conmon opens the log before anything else, and hangs in that for ever on a FIFO that nobody reads.
     if os.path.lexists(path) and not stat.S_ISREG(os.stat(path).st_mode if os.path.exists(path) else 0):
-        raise InvalidInput(
-            f"The log {path} is not a regular file.", hint="Name another log_path, or remove what is there."
-        )
+        raise InvalidInput(f"The log {path} is not a regular file.", hint="Name another, or remove it.")
 
 
 def _check_parent(parent: str | None, manager: str) -> None:
@@ -176,9 +172,7 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
         try:
             _place_conmon(record, pid, deadline.at_most(10))
         except (EngineError, OSError) as exc:
-            warnings.append(
-                f"conmon of {record.name} stays in the cgroup of this task, and ends with it at worst: {exc}"
-            )
+            warnings.append(f"conmon of {record.name} stays in the cgroup of this task, and may end with it: {exc}")
         conmon_cgroup[0] = cgroup.path_of(pid)
 
     passthrough = record.definition.log_driver == "passthrough" and record.log_path

@@ -14,7 +14,7 @@ from . import cgroup, systemd
 from .container import Program
 from .errors import EngineError, InvalidInput
 from .files import make_directory, read_json, read_text, write_text
-from .process import SEARCH_PATH, run
+from .process import SEARCH_PATH, run, user_runtime_directory
 from .runtime import parse_version
 from .waiting import Deadline
 
@@ -79,11 +79,16 @@ class Host:
         return self._probe(path)
 
     def cgroup_manager(self, wanted: str) -> str:
-        if wanted == "auto":
-            return "systemd" if systemd.is_running() else "cgroupfs"
-        if wanted == "systemd" and not systemd.is_running():
+        """Raises InvalidInput where systemd is wanted, or runs, and cannot be asked for a scope."""
+        manager = ("systemd" if systemd.is_running() else "cgroupfs") if wanted == "auto" else wanted
+        if manager == "systemd" and not systemd.is_running():
             raise InvalidInput("systemd does not run on this host.", hint="Use cgroup_manager: cgroupfs, or auto.")
-        return wanted
+        if manager == "systemd" and os.geteuid() != 0 and not os.path.exists(f"{user_runtime_directory()}/bus"):
+            raise InvalidInput(
+                f"The user {os.geteuid()} has no session of systemd ({user_runtime_directory()}/bus), so no scope can be had.",
+                hint="As root: loginctl enable-linger USER.",
+            )
+        return manager
 
     def _probe(self, path: str) -> Program:
         """Also proves that the program can be run at all: wrong architecture or missing libraries show here."""

@@ -68,13 +68,8 @@ def collect_exit(record: Record, paths: Paths, deadline: Deadline) -> Exit:
         # conmon ends right after it has written, unless it has a command to run then. Its end is cheaper to wait for:
         # closing an inotify descriptor takes the kernel some 10 ms.
         if _first(files) is None and not monitor.wait(deadline.at_most(0.05)) and os.path.isdir(paths.exits):
-            wait_until(
-                lambda: _first(files) is not None,
-                deadline,
-                path=paths.exits,
-                mask=IN_MOVED_TO,
-                until=[t.cast(int, monitor.fd)],
-            )
+            gone = [t.cast(int, monitor.fd)]
+            wait_until(lambda: _first(files) is not None, deadline, path=paths.exits, mask=IN_MOVED_TO, until=gone)
         monitored = monitor.fd is not None and not monitor.wait(Deadline(0))
     # conmon 2.1.6 leaves the mark in its working directory, which is the bundle; later ones in the persist directory.
     oom = any(os.path.exists(f"{place}/oom") for place in (paths.persist, paths.bundle))

@@ -140,10 +140,7 @@ def parse_signal(value: str | int) -> int:
         found = getattr(signal.Signals, text if text.startswith("SIG") else f"SIG{text}", None)
         number = int(found) if found else 0
     if not 1 <= number <= signal.SIGRTMAX:
-        raise InvalidInput(
-            f"{value} is not a signal of this system.",
-            hint="Give a name like TERM or SIGINT, or a number from 1 to 64.",
-        )
+        raise InvalidInput(f"{value} is not a signal of this system.", hint="Give a name such as TERM, or a number.")
     return number
 
 
@@ -154,18 +151,21 @@ def signal_name(number: int) -> str:
         return f"RTMIN+{number - signal.SIGRTMIN}" if number > signal.SIGRTMIN else str(number)
 
 
+def user_runtime_directory() -> str:
+    """XDG_RUNTIME_DIR, also where become has dropped it."""
+    return os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
+
+
 def clean_environment(**more: str) -> dict[str, str]:
     """A minimal environment: nothing of the caller's leaks into programs that outlive it.
 
     root's own session is left out: crun (1.8) would put a container of root into the user manager of that session, where
     it ends with the session.
     """
-    environment = {"PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8"}
-    for name in ("HOME", "XDG_RUNTIME_DIR") if os.geteuid() != 0 else ("HOME",):
-        if os.environ.get(name):
-            environment[name] = os.environ[name]
-    environment.update(more)
-    return environment
+    environment = {"PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8", "HOME": os.environ.get("HOME", "/")}
+    if os.geteuid() != 0:
+        environment["XDG_RUNTIME_DIR"] = user_runtime_directory()
+    return {**environment, **more}
 
 
 def run(argv: t.Sequence[str], deadline: Deadline, *, what: str) -> Completed:

@@ -65,16 +65,8 @@ def last_error(log: str) -> str | None:
 def global_arguments(record: Record, log: str) -> list[str]:
     """The options before the verb, the same for conmon's calls and ours; the state root is always named."""
     systemd = ["--systemd-cgroup"] if record.cgroup_manager == "systemd" else []
-    return [
-        "--root",
-        record.runtime_root,
-        "--log",
-        log,
-        "--log-format",
-        "json",
-        *systemd,
-        *record.definition.runtime_args,
-    ]
+    logging = ["--log", log, "--log-format", "json"]
+    return ["--root", record.runtime_root, *logging, *systemd, *record.definition.runtime_args]
 
 
 class Runtime:

@@ -11,6 +11,7 @@ import ctypes
 import os
 
 from .errors import DeadlineExceeded, EngineError
+from .process import user_runtime_directory
 from .waiting import Deadline
 
 _SYSTEMD = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
@@ -38,10 +39,13 @@ class Bus:
             getattr(self._lib, function).restype = ctypes.c_void_p
         self._deadline = deadline
         self._bus = ctypes.c_void_p()
-        opened = (self._lib.sd_bus_open_user if user else self._lib.sd_bus_open_system)(ctypes.byref(self._bus))
+        address = f"unix:path={user_runtime_directory()}/bus" if user else "unix:path=/run/dbus/system_bus_socket"
+        self._lib.sd_bus_new(ctypes.byref(self._bus))
+        self._lib.sd_bus_set_address(self._bus, address.encode())
+        self._lib.sd_bus_set_bus_client(self._bus, 1)
+        opened = self._lib.sd_bus_start(self._bus)
         if opened < 0:
-            hint = "Is there a session of this user (loginctl enable-linger, XDG_RUNTIME_DIR)?" if user else ""
-            raise EngineError(f"Cannot reach the bus of systemd: {os.strerror(-opened)}.", hint=hint)
+            raise EngineError(f"Cannot reach the bus of systemd ({address}): {os.strerror(-opened)}.")
 
     def __enter__(self) -> Bus:
         return self
@@ -132,9 +136,7 @@ class Bus:
                         return result
             finally:
                 self._lib.sd_bus_message_unref(message)
-        raise DeadlineExceeded(
-            "systemd did not finish the job of the scope in time.", hint="Look at: systemctl list-jobs"
-        )
+        raise DeadlineExceeded("systemd did not finish its job in time.", hint="Look at: systemctl list-jobs")
 
     def _microseconds(self) -> int:
         return int(self._deadline.remaining() * 1_000_000) + 1

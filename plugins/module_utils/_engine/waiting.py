@@ -54,10 +54,7 @@ class Watch:
         if self.fd < 0 or libc.inotify_add_watch(self.fd, os.fsencode(path), mask) < 0:
             reason = os.strerror(ctypes.get_errno())
             self.close()
-            raise EngineError(
-                f"Cannot watch {path}: {reason}.",
-                hint="Is fs.inotify.max_user_instances (or max_user_watches) used up?",
-            )
+            raise EngineError(f"Cannot watch {path}: {reason}.", hint="Is fs.inotify.max_user_instances used up?")
 
     def clear(self) -> None:
         """Forget what fired so far."""

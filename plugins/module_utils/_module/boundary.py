@@ -9,19 +9,25 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._engine.errors import EngineError
+from .._engine.errors import EngineError, InvalidInput
+from .._engine.process import user_runtime_directory
 
 DIRECTORY_ARGUMENTS: dict[str, dict[str, t.Any]] = {"state_dir": {"type": "path"}, "run_dir": {"type": "path"}}
 
 
 def directories(params: t.Mapping[str, t.Any]) -> dict[str, str]:
-    """The two directories of the engine: as given, else the system's for root and the user's own for anybody else."""
+    """The two directories of the engine: as given, else the system's for root and the user's own for anybody else.
+
+    Raises InvalidInput for a user without a session.
+    """
     if os.geteuid() == 0:
         state, run = "/var/lib/longshore", "/run/longshore"
     else:
         home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-        runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
-        state, run = f"{home}/longshore", f"{runtime}/longshore"
+        state, run = f"{home}/longshore", f"{user_runtime_directory()}/longshore"
+        if params["run_dir"] is None and not os.path.isdir(user_runtime_directory()):
+            what = f"There is no {user_runtime_directory()}, which a session of systemd has."
+            raise InvalidInput(what, hint="As root: loginctl enable-linger USER. Or give run_dir.")
     return {"state_dir": params["state_dir"] or state, "run_dir": params["run_dir"] or run}
 
 

@@ -235,9 +235,12 @@ def test_clean_environment(monkeypatch: pytest.MonkeyPatch, uid: int, kept: dict
     assert process.clean_environment(A="1") == expected
 
 
-def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "")
-    assert "HOME" not in process.clean_environment()
+def test_what_become_has_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "")
+    monkeypatch.delenv("HOME")
+    environment = process.clean_environment()
+    assert (environment["XDG_RUNTIME_DIR"], environment["HOME"]) == ("/run/user/1000", "/")
 
 
 class TestRun:

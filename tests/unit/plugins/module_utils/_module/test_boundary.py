@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import typing as t
 
 import pytest
@@ -42,7 +43,16 @@ class TestDirectories:
             monkeypatch.delenv(name, raising=False)
         for name, value in {"HOME": "/home/app", **environment}.items():
             monkeypatch.setenv(name, value)
+        monkeypatch.setattr(os.path, "isdir", lambda path: path == os.path.dirname(run))
         assert boundary.directories(NONE) == {"state_dir": state, "run_dir": run}
+
+    def test_of_somebody_without_a_session(self, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        monkeypatch.setenv("XDG_RUNTIME_DIR", f"{tmp_path}/none")
+        with pytest.raises(InvalidInput, match="loginctl enable-linger"):
+            boundary.directories(NONE)
+        given = boundary.directories({"state_dir": None, "run_dir": "/b"})
+        assert given["run_dir"] == "/b"
 
     @pytest.mark.parametrize("uid", [0, 1000])
     def test_as_given(self, monkeypatch: pytest.MonkeyPatch, uid: int) -> None:
