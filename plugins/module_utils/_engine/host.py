@@ -63,7 +63,7 @@ class Host:
             reason = crun_refuses(cgroup.layout()) if os.path.basename(path) == "crun" else None
             if reason:
                 raise InvalidInput(f"The runtime {wanted} cannot run on this host: {reason}.", hint="Use runc.")
-            return self._probe(path)
+            return self._probe(path, known=os.path.basename(path) in RUNTIMES)
         reasons = []
         for name in RUNTIMES:
             try:
@@ -76,7 +76,7 @@ class Host:
         path = find(wanted or "conmon", _CONMON_DIRECTORIES)
         if path is None:
             raise InvalidInput(f"conmon is not on this host ({wanted or 'PATH and the usual places'}).", hint=_PACKAGES)
-        return self._probe(path)
+        return self._probe(path, known=True)
 
     def cgroup_manager(self, wanted: str) -> str:
         """Raises InvalidInput where systemd is wanted, or runs, and cannot be asked for a scope."""
@@ -90,9 +90,8 @@ class Host:
             )
         return manager
 
-    def _probe(self, path: str) -> Program:
+    def _probe(self, path: str, *, known: bool) -> Program:
         """Also proves that the program can be run at all: wrong architecture or missing libraries show here."""
-        name = os.path.basename(path)
         stat = os.stat(path)
         key = f"{path} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns}"
         with self._lock:
@@ -106,7 +105,7 @@ class Host:
                 version = parse_version(result.stdout)
                 if result.rc != 0 or version is None:
                     # Another runtime may word it differently; conmon and the two we know do not.
-                    if result.rc != 0 or name in ("conmon", *RUNTIMES):
+                    if result.rc != 0 or known:
                         said = (result.stderr or result.stdout).strip()[:300]
                         raise InvalidInput(f"{path} cannot be used: asked for its version it said {said!r}.")
                     version = "unknown"
@@ -114,4 +113,4 @@ class Host:
                 if self._remember:
                     make_directory(os.path.dirname(self._cache))
                     write_text(self._cache, json.dumps(self._versions))
-            return Program(name, path, self._versions[key])
+            return Program(os.path.basename(path), path, self._versions[key])
