@@ -15,13 +15,7 @@ from .report import Report
 from .workspace import Workspace
 
 # In the order in which they run: what fails soonest comes first.
-PARTS = {
-    "unit": unit.run,
-    "lint": lint.run,
-    "sanity": sanity.run,
-    "integration": integration.run,
-    "hosts": hosts.run,
-}
+PARTS = {"unit": unit.run, "lint": lint.run, "sanity": sanity.run, "integration": integration.run, "hosts": hosts.run}
 
 
 def main() -> int:

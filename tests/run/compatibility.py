@@ -41,7 +41,7 @@ def render(rows: Sequence[Row], date: str) -> str:
     for kind, runtime, user in combinations:
         known = versions[kind]
         cells = [kind, known["systemd"], known["conmon"], f"{runtime} {known[runtime]}", user]
-        lines.append(_line(cells + [outcomes.get((kind, runtime, user, target), "not run") for target in targets]))
+        lines.append(_line(cells + [outcomes.get((kind, runtime, user, target), "-") for target in targets]))
     return "".join(lines)
 
 

@@ -3,8 +3,9 @@
 
 """The integration targets over ssh, on real hosts with systemd: once for each kind of host, runtime and user.
 
-The very same roles as ansible-test runs on this machine, from the inventory that bin/hosts writes. ansible-test has no
-option for a host that it has not made itself, and cannot say which user and runtime to take.
+The very same roles as ansible-test runs on this machine, from the inventory that bin/hosts writes: ansible-test has no option
+for a host that it has not made itself, and cannot say which user and runtime to take. Then the scenarios of
+tests/hosts/scenarios, for what a play alone cannot do: end a session, cut the power.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from . import compatibility, processes
 from .report import Report
@@ -21,7 +23,69 @@ from .workspace import Workspace
 # What runs without a word about hosts: enough for every change, in a few minutes.
 DEFAULT_KINDS = ("trixie",)
 RUNTIMES = ("crun", "runc")
-USERS = ("root", "app")
+# Each user has a host for itself, and both are at work at the same time. What needs root stays with root: making cgroups
+# and slices by hand, counting the programs that a task starts (ptrace), installing packages.
+_UNPRIVILEGED_TESTS = (
+    "states", "definition", "stop_settings", "stop", "exits", "logs", "launch_options", "sdnotify", "bad_input",
+    "failed_create", "lost", "killed_run", "concurrency",
+)  # fmt: skip
+TARGETS: Mapping[str, Mapping[str, dict[str, object]]] = {
+    "root": {"oci_container": {}, "oci_container_info": {}, "examples": {}, "role_runtime": {}},
+    "app": {"oci_container": {"oci_container_tests": list(_UNPRIVILEGED_TESTS)}, "oci_container_info": {}},
+}
+# Playbooks, with commands of bin/hosts between them.
+SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "root": {
+        "reboot": ("reboot_before", "reboot --cut-power", "reboot_after"),
+        "end of session": ("session_before", "session_after"),
+        "no session": ("no_session",),
+    },
+    "app": {
+        "reboot": ("reboot_before", "reboot --cut-power", "reboot_after"),
+        "end of session": ("session_before", "session_after"),
+    },
+}
+
+
+class Host:
+    """One host, for one user."""
+
+    def __init__(self, tree: str, env: dict[str, str], kind: str, number: int, user: str) -> None:
+        self.tree, self.env, self.kind, self.user = tree, env, kind, user
+        self.name = f"{kind}{number}"
+        self._plays = 0
+
+    def target(self, target: str, runtime: str) -> processes.Outcome:
+        """One target as a play of its own, as ansible-test does it."""
+        self._plays += 1
+        playbook = os.path.join(self.tree, "tests", "integration", f"{self.name}-{self._plays}.yml")
+        variables = {"setup_bundle_runtimes": [runtime], **TARGETS[self.user].get(target, {})}
+        with open(playbook, "w", encoding="utf-8") as stream:
+            # JSON is YAML.
+            json.dump([{"name": target, "hosts": "all", "roles": [target], "vars": variables}], stream)
+        return self._play(playbook)
+
+    def scenario(self, scenario: str, runtime: str) -> processes.Outcome:
+        """All steps of a scenario, up to the first that fails."""
+        seconds = 0.0
+        for step in SCENARIOS[self.user][scenario]:
+            words = step.split()
+            if words[1:]:
+                outcome = bin_hosts(self.tree, self.env, *words, self.name)
+            else:
+                playbook = os.path.join(self.tree, "tests", "hosts", "scenarios", f"{step}.yml")
+                variables = ("-e", f"scenario_runtime={runtime}", "-e", f"ansible_user={self.user}")
+                outcome = self._play(playbook, *variables)
+            seconds += outcome.seconds
+            if outcome.status != 0:
+                break
+        return processes.Outcome(outcome.status, outcome.output, seconds)
+
+    def _play(self, playbook: str, *words: str) -> processes.Outcome:
+        inventory = os.path.join(self.env["LONGSHORE_HOSTS_STATE_DIR"], "inventory.yml")
+        roles = {"ANSIBLE_ROLES_PATH": os.path.join(self.tree, "tests", "integration", "targets")}
+        argv = ["ansible-playbook", "-i", inventory, "--limit", self.name, "--user", self.user, *words, playbook]
+        return processes.run(argv, cwd=self.tree, env={**self.env, **roles})
 
 
 def run(workspace: Workspace, report: Report, arguments: list[str]) -> None:
@@ -31,80 +95,51 @@ def run(workspace: Workspace, report: Report, arguments: list[str]) -> None:
     """
     tree = workspace.tree()
     env = {**workspace.environment(tree), "LONGSHORE_HOSTS_STATE_DIR": os.path.join(workspace.directory, "hosts")}
-    kinds = _kinds(tree, arguments[0] if arguments else "")
-    targets = arguments[1:] or list(_targets(tree))
+    kinds, chosen = _kinds(tree, arguments[0] if arguments else ""), arguments[1:]
     rows: list[compatibility.Row] = []
     try:
         for kind in kinds:
-            made = _hosts(tree, env, "up", "--kind", kind)
+            made = bin_hosts(tree, env, "up", "--kind", kind, "--count", str(len(TARGETS)))
             if made.status != 0:
                 report.add(f"{kind}: host", failed=1, seconds=made.seconds, output=made.output)
                 continue
-            rows += _one_kind(tree, env, report, kind, targets)
+            hosts = [Host(tree, env, kind, number, user) for number, user in enumerate(TARGETS, start=1)]
+            versions = json.loads(bin_hosts(tree, env, "list", "--json").output)[0]
+            with ThreadPoolExecutor(len(hosts)) as pool:
+                for found in pool.map(lambda host: _one_host(host, report, versions, chosen), hosts):
+                    rows += found
+            bin_hosts(tree, env, "down")
     finally:
-        ended = _hosts(tree, env, "down")
+        ended = bin_hosts(tree, env, "down")
         if ended.status != 0:
             report.add("hosts down", failed=1, output=ended.output)
     if arguments == ["all"]:
         compatibility.write(os.path.join(workspace.checkout, "docs", "compatibility.md"), rows)
 
 
-def _one_kind(
-    tree: str, env: dict[str, str], report: Report, kind: str, targets: Sequence[str]
-) -> Iterator[compatibility.Row]:
-    listed = _hosts(tree, env, "list", "--json")
-    versions = next(host for host in json.loads(listed.output) if host["kind"] == kind)
-    for user in USERS:
-        for runtime in RUNTIMES:
-            for target in targets:
-                outcome = _play(tree, env, kind, user, runtime, target)
-                failed = int(outcome.status != 0)
-                name = f"{target} ({kind}, {runtime}, {user})"
-                report.add(name, passed=1 - failed, failed=failed, seconds=outcome.seconds, output=outcome.output)
-                yield compatibility.Row(kind, versions, runtime, user, target, "failed" if failed else "passed")
-
-
-def _play(tree: str, env: dict[str, str], kind: str, user: str, runtime: str, target: str) -> processes.Outcome:
-    """One target as a play of its own, as ansible-test does it."""
-    play = [
-        {
-            "name": target,
-            "hosts": kind,
-            "remote_user": user,
-            "roles": [target],
-            "vars": {"setup_bundle_runtimes": [runtime]},
-        }
-    ]
-    directory = os.path.join(tree, "tests", "integration")
-    playbook = os.path.join(directory, f"{target}-{kind}.yml")
-    with open(playbook, "w", encoding="utf-8") as stream:
-        json.dump(play, stream)  # JSON is YAML
-    inventory = os.path.join(env["LONGSHORE_HOSTS_STATE_DIR"], "inventory.yml")
-    roles = {"ANSIBLE_ROLES_PATH": os.path.join(directory, "targets")}
-    return processes.run(["ansible-playbook", "-i", inventory, playbook], cwd=directory, env={**env, **roles})
+def _one_host(host: Host, report: Report, versions: dict[str, str], chosen: list[str]) -> list[compatibility.Row]:
+    rows = []
+    for runtime in RUNTIMES:
+        targets = [(name, host.target) for name in TARGETS[host.user]]
+        for name, attempt in targets + [(name, host.scenario) for name in SCENARIOS[host.user]]:
+            if chosen and name not in chosen:
+                continue
+            outcome = attempt(name, runtime)
+            failed = int(outcome.status != 0)
+            label = f"{name} ({host.kind}, {runtime}, {host.user})"
+            report.add(label, passed=1 - failed, failed=failed, seconds=outcome.seconds, output=outcome.output)
+            rows.append(
+                compatibility.Row(host.kind, versions, runtime, host.user, name, "failed" if failed else "passed")
+            )
+    return rows
 
 
 def _kinds(tree: str, wanted: str) -> list[str]:
     if wanted == "all":
-        listed = processes.run(
-            [sys.executable, "-c", "from hosts.kinds import KINDS; print(*KINDS)"],
-            cwd=os.path.join(tree, "tests"),
-            env=dict(os.environ),
-        )
-        return listed.output.split()
+        code = "from hosts.kinds import KINDS; print(*KINDS)"
+        return processes.run([sys.executable, "-c", code], cwd=f"{tree}/tests", env=dict(os.environ)).output.split()
     return wanted.split(",") if wanted else list(DEFAULT_KINDS)
 
 
-def _targets(tree: str) -> Iterator[str]:
-    """Those that a host can be given: not the helpers of others, and not what needs the machine that runs the tests."""
-    top = os.path.join(tree, "tests", "integration", "targets")
-    for name in sorted(os.listdir(top)):
-        aliases = os.path.join(top, name, "aliases")
-        with open(aliases, encoding="utf-8") as stream:
-            words = stream.read().split()
-        if "hidden" not in words and "only/local" not in words:
-            yield name
-
-
-def _hosts(tree: str, env: dict[str, str], *words: str) -> processes.Outcome:
+def bin_hosts(tree: str, env: dict[str, str], *words: str) -> processes.Outcome:
     return processes.run([os.path.join(tree, "bin", "hosts"), *words], cwd=tree, env=env)

@@ -30,7 +30,7 @@ class Report:
         self.passed += passed
         self.failed += failed
         mark = "FAIL" if failed else "ok"
-        print(f"{mark:<5} {self._part:<12} {name:<32} {seconds:7.1f} s  {detail}".rstrip(), flush=True)
+        print(f"{mark:<5} {self._part:<12} {name:<40} {seconds:7.1f} s  {detail}".rstrip(), flush=True)
         if failed and output:
             print(textwrap.indent(output.rstrip(), "      | ", lambda line: True), flush=True)
 

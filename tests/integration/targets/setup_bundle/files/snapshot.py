@@ -81,13 +81,17 @@ def cgroups(prefix: str) -> list[str]:
 def units(prefix: str) -> list[str]:
     if not os.path.isdir("/run/systemd/system"):
         return []
-    argv = ["systemctl", "list-units", "--all", "--plain", "--no-legend", f"*{prefix}*"]
+    manager = ["--user"] if os.geteuid() != 0 else []
+    argv = ["systemctl", *manager, "list-units", "--all", "--plain", "--no-legend", f"*{prefix}*"]
     listed = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True)
     return sorted(line.strip() for line in listed.stdout.splitlines() if ".scope" in line)
 
 
 def listing(*directories: str) -> list[str]:
-    return sorted(f"{top}/{name}" for top in directories if os.path.isdir(top) for name in os.listdir(top))
+    """What is there, but for what crun 1.28 keeps for itself beside its containers (.empty-directory)."""
+    return sorted(
+        f"{top}/{name}" for top in directories if os.path.isdir(top) for name in os.listdir(top) if name[0] != "."
+    )
 
 
 def main() -> None:
