@@ -10,6 +10,7 @@ tests/hosts/scenarios, for what a play alone cannot do: end a session, cut the p
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -106,7 +107,8 @@ def run(workspace: Workspace, report: Report, arguments: list[str]) -> None:
             hosts = [Host(tree, env, kind, number, user) for number, user in enumerate(TARGETS, start=1)]
             versions = json.loads(bin_hosts(tree, env, "list", "--json").output)[0]
             with ThreadPoolExecutor(len(hosts)) as pool:
-                for found in pool.map(lambda host: _one_host(host, report, versions, chosen), hosts):
+                attempt = functools.partial(_one_host, report=report, versions=versions, chosen=chosen)
+                for found in pool.map(attempt, hosts):
                     rows += found
             bin_hosts(tree, env, "down")
     finally:
