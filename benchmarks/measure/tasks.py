@@ -39,7 +39,7 @@ class Ansible:
         complete = f"{self._environment}/.complete"
         if os.path.exists(complete):
             return
-        if sys.version_info < (3, 11):
+        if tuple(sys.version_info) < (3, 11):
             raise SystemExit("lifecycle: the tasks need Python 3.11 or newer for Ansible: use --no-tasks")
         print("Installing Ansible, once ...", file=sys.stderr, flush=True)
         shutil.rmtree(self._environment, ignore_errors=True)

@@ -154,7 +154,9 @@ def _texts(tree: ast.Module) -> set[int]:
     """The lines of strings that stand for themselves, and of DOCUMENTATION, EXAMPLES and RETURN."""
     found: set[int] = set()
     for node in ast.walk(tree):
-        text = None
+        if not isinstance(node, ast.stmt):
+            continue
+        text: ast.AST | None = None
         if isinstance(node, ast.Expr):
             text = node.value
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):

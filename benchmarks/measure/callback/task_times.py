@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import time
+import typing as t
 
 from ansible.plugins.callback import CallbackBase
 
@@ -29,7 +30,7 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_task_start(self, task: object, is_conditional: bool) -> None:
         self._began = time.perf_counter()
 
-    def v2_runner_on_ok(self, result: object) -> None:
+    def v2_runner_on_ok(self, result: t.Any) -> None:
         milliseconds = (time.perf_counter() - self._began) * 1000
         name = (getattr(result, "task", None) or result._task).get_name(include_role_fqcn=False)
         with open(os.environ["LONGSHORE_TASK_TIMES"], "a", encoding="utf-8") as stream:

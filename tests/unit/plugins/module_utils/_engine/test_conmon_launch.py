@@ -182,7 +182,7 @@ report('{"data": 7}\\n')
 
 
 class TestWhatConmonGets:
-    def _told(self, scripted: Scripted, **environment: str) -> dict[str, t.Any]:
+    def _told(self, scripted: Scripted, **environment: t.Any) -> dict[str, t.Any]:
         assert scripted.launch(TELL, **environment) == 7
         return dict(json.loads(read_text(f"{scripted.directory}/told") or ""))
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import os
 import pathlib
+import subprocess
 import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import cgroup, process
+from ansible_collections.longshore.oci.plugins.module_utils._engine import cgroup
 from ansible_collections.longshore.oci.plugins.module_utils._engine.container import (
     Action,
     Definition,
@@ -85,7 +86,7 @@ class TestLife:
         # Where nothing is to be done, no process starts and nothing is written.
         before = _tree(tmp_path)
         stamps = [os.lstat(path).st_mtime_ns for path in before]
-        monkeypatch.setattr(process.subprocess, "Popen", None)
+        monkeypatch.setattr(subprocess, "Popen", None)
         for wanted in (definition, None):
             assert engine.converge(Desired(name, Goal.STARTED, wanted)).actions == ()
         assert (_tree(tmp_path), [os.lstat(path).st_mtime_ns for path in before]) == (before, stamps)

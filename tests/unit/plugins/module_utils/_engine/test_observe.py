@@ -170,7 +170,7 @@ class TestExit:
         assert host.look().exit == Exit(None, "monitor-lost", None, False)
 
     def test_the_host_went_down(self, host: Host) -> None:
-        old = {"boot": "another"}
+        old: dict[str, t.Any] = {"boot": "another"}
         host.record(init=host.alive()._replace(**old), monitor=host.alive()._replace(**old), **old)
         assert host.look().exit == Exit(None, "host-rebooted", None, False)
 

@@ -155,13 +155,14 @@ class TestWaitUntil:
         assert deadline.remaining() > 0
 
     def test_the_deadline_ends_it_with_a_last_look(self, tmp_path: pathlib.Path) -> None:
-        looks: list[None] = []
-        assert not self._until(tmp_path, lambda: bool(looks.append(None)), Deadline(0.02))
+        looks: list[bool] = []
+        assert not self._until(tmp_path, lambda: looks.__iadd__([True]) is None, Deadline(0.02))
         assert len(looks) == 2
 
     def test_the_end_of_who_would_do_it_ends_it(self, tmp_path: pathlib.Path, spawn: t.Any) -> None:
         descriptor = os.pidfd_open(spawn("true").pid)
-        deadline, looks = Deadline(30), []
+        deadline = Deadline(30)
+        looks: list[None] = []
 
         def check() -> bool:
             looks.append(None)

@@ -51,7 +51,7 @@ class TestDesired:
             "exit_delay": 3, "sdnotify": "container",
         }  # fmt: skip
         assert list(given) == list(container.DEFINITION_ARGUMENTS)
-        expected = {
+        expected: dict[str, t.Any] = {
             **given, "runtime_args": ("--debug",), "conmon_env": {"A": "1"}, "log_size_max": 10 * 1024 * 1024,
             "exit_command": ("/bin/true", "x"),
         }  # fmt: skip
