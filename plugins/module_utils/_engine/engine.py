@@ -62,8 +62,8 @@ class Engine:
         """Make it so. Where nothing is to be done, no process is started and no lock taken. Raises EngineError."""
         check_name(desired.name)
         before, decided = self._decide(desired)
-        if check and Action.CREATE in decided.actions:
-            self._prepare(desired, before, decided)
+        if Action.CREATE in decided.actions:
+            self._prepare(desired, before, decided)  # What cannot work is refused before even a lock is taken.
         if check or not decided.actions:
             return Outcome(decided, before, before, decided.actions, warnings=decided.warnings)
         with self.store.locked(desired.name, Deadline(desired.timeouts.create)) as lock:
