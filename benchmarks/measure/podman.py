@@ -52,7 +52,12 @@ class Podman:
 
     def _podman(self, *words: str) -> None:
         result = subprocess.run(
-            ["podman", *words], env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+            ["podman", *words],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if result.returncode != 0:
             raise SystemExit(f"lifecycle: podman {words[0]} failed: {result.stderr.strip()}")

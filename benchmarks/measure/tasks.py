@@ -59,7 +59,7 @@ class Ansible:
     def _pip(self, *words: str) -> None:
         result = subprocess.run(
             [self.python, "-m", "pip", "--disable-pip-version-check", *words],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
         )  # fmt: skip
         if result.returncode != 0:
             raise SystemExit(f"lifecycle: pip {words[0]} failed:\n{result.stdout[-3000:]}")
@@ -98,7 +98,7 @@ def measure(
     result = subprocess.run(
         [ansible.python, "-m", "ansible", "playbook", "--inventory", "localhost,", "--connection", "local",
          "--extra-vars", f"ansible_python_interpreter={ansible.python}", playbook],
-        env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
     if result.returncode != 0:
         raise SystemExit(f"lifecycle: the playbook failed:\n{result.stdout[-3000:]}")

@@ -208,7 +208,7 @@ class TestReadySocket:
         child = spawn("sleep", "0.2")
         record = builders.record(init=identify(child.pid))
         too_late = pytest.raises(ProgramFailed, match="web ended before it said that it is ready")
-        with conmon.ReadySocket(f"{tmp_path}/sock") as ready, too_late:
+        with too_late, conmon.ReadySocket(f"{tmp_path}/sock") as ready:
             ready.wait(record, Deadline(30))
 
     def test_nor_is_one_that_has_ended_already(self, tmp_path: pathlib.Path, spawn: t.Any) -> None:
@@ -220,7 +220,7 @@ class TestReadySocket:
             assert handle.wait(Deadline(10))
         deadline = Deadline(3)
         too_late = pytest.raises(ProgramFailed, match="web ended before it said that it is ready")
-        with conmon.ReadySocket(f"{tmp_path}/sock") as ready, too_late:
+        with too_late, conmon.ReadySocket(f"{tmp_path}/sock") as ready:
             ready.wait(record, deadline)
         assert deadline.remaining() > 0
 

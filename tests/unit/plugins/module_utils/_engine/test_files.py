@@ -82,7 +82,9 @@ class TestReading:
         os.mkfifo(tmp_path / "log")
         code = "import importlib, sys; name, path = sys.argv[1:];print(importlib.import_module(name).read_tail(path))"
         command = [sys.executable, "-c", code, files.__name__, f"{tmp_path}/log"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, env=programs.python_environment())
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=5, check=True, env=programs.python_environment()
+        )
         assert done.stdout == "[]\n"
 
 
