@@ -86,7 +86,7 @@ def directories(path: str | None, where: Layout | None = None) -> list[str]:
 def place(path: str, pid: int) -> None:
     """Make a cgroup and move a process there. Raises OSError or EngineError."""
     where = layout()
-    # Sessions end and are limited by these; every other v1 hierarchy would only cost a millisecond.
+    # Sessions end and are limited by these; what the other v1 hierarchies count is of no interest for conmon.
     matter = {"name=systemd", "memory", "pids"}
     for root in [where.v2] + [mount for names, mount in where.v1 if matter & set(names.split(","))]:
         if root is None:
