@@ -201,7 +201,10 @@ NEVER_CALLED = {
 @pytest.mark.parametrize("name", ENGINE_FILES)
 def test_the_engine_changes_nothing_of_the_process_and_never_sleeps(name: str) -> None:
     found = []
-    for node in ast.walk(_tree(name)):
+    # What runs in a child, from its birth to the program that it becomes.
+    child = [n for n in _tree(name).body if isinstance(n, ast.FunctionDef) and n.name == "_exec"]
+    exempt = {inner for function in child for inner in ast.walk(function)}
+    for node in set(ast.walk(_tree(name))) - exempt:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             found.append((node.value.id, node.attr))
         elif isinstance(node, ast.ImportFrom):

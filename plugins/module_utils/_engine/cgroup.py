@@ -8,12 +8,13 @@ directory for each hierarchy, on v2 a single one.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import signal
 import typing as t
 
+from .errors import EngineError
 from .files import make_directory, read_text
-from .process import Handle, ProcessId, identify, kill_and_wait
+from .process import ProcessId, identify, kill_and_wait
 from .waiting import Deadline
 
 # cgroups(7); other mount options stand between them.
@@ -96,24 +97,34 @@ def place(path: str, pid: int) -> None:
             stream.write(str(pid))
 
 
+def birthplace(path: str) -> str | None:
+    """Make a cgroup and return its directory, for a process to be started in; None where that takes more than one."""
+    where = layout()
+    if where.v2 is None or where.v1:
+        return None
+    try:
+        make_directory(where.v2 + path, mode=0o755)
+    except EngineError:
+        return None  # The one who moves the process there will say what is wrong.
+    return where.v2 + path
+
+
 def is_frozen(path: str | None) -> bool:
-    for directory in directories(path):
-        if (read_text(f"{directory}/cgroup.freeze") or "").strip() == "1":
-            return True
-        if (read_text(f"{directory}/freezer.state") or "").strip() in ("FROZEN", "FREEZING"):
-            return True
-    return False
+    files = [f"{directory}/{name}" for directory in directories(path) for name in ("cgroup.freeze", "freezer.state")]
+    return any((read_text(file) or "").strip() in ("1", "FROZEN", "FREEZING") for file in files)
 
 
 def thaw(path: str | None) -> None:
     """Let a frozen cgroup go on, without asking the runtime: runc and crun read the same files back."""
+    _write(path, {"cgroup.freeze": "0", "freezer.state": "THAWED"})
+
+
+def _write(path: str | None, values: t.Mapping[str, str]) -> None:
+    """Into those files of a cgroup that there are: they differ by hierarchy, and may be gone at any moment."""
     for directory in directories(path):
-        for name, value in (("cgroup.freeze", "0"), ("freezer.state", "THAWED")):
-            try:
-                with open(f"{directory}/{name}", "w", encoding="ascii") as stream:
-                    stream.write(value)
-            except OSError:
-                pass  # Not a freezer, or gone just now.
+        for name, value in values.items():
+            with contextlib.suppress(OSError), open(f"{directory}/{name}", "w", encoding="ascii") as stream:
+                stream.write(value)
 
 
 def members(path: str | None) -> list[ProcessId]:
@@ -136,19 +147,8 @@ def kill(path: str | None, deadline: Deadline) -> list[ProcessId]:
         before = members(path)
         if not before:
             return []
-        for directory in directories(path):
-            if os.path.exists(f"{directory}/cgroup.kill"):
-                try:
-                    with open(f"{directory}/cgroup.kill", "w", encoding="ascii") as stream:
-                        stream.write("1")
-                except OSError:
-                    pass  # Gone just now, or not ours to kill: the signals below tell.
-        handles = [Handle(process) for process in before]
-        for handle in handles:
-            handle.send(signal.SIGKILL)
-            handle.close()
-        thaw(path)
-        left = kill_and_wait(before, deadline)
+        _write(path, {"cgroup.kill": "1"})
+        left = kill_and_wait(before, deadline, before_waiting=lambda: thaw(path))
         if left:
             return left
 

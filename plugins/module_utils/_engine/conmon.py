@@ -7,17 +7,18 @@ The contract is that of conmon 2.0 to 2.2 (conmon.c, cli.c, ctr_exit.c), which p
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import signal
 import socket
-import subprocess
 import typing as t
 
 from .container import Definition, Record
 from .errors import DeadlineExceeded, InvalidInput, ProgramFailed, reason_of
 from .files import read_tail, remove_file
-from .process import Handle, clean_environment, identify
+from .process import Handle, identify, spawn
 from .runtime import global_arguments
 from .store import Paths
 from .waiting import Deadline, wait_readable
@@ -95,14 +96,14 @@ def create_argv(record: Record, paths: Paths, *, terminal: bool) -> list[str]:
 
 def launch(
     argv: t.Sequence[str], *, directory: str, output: str, environment: t.Mapping[str, str],
-    place: t.Callable[[int], None], deadline: Deadline,
+    place: t.Callable[[int], None], deadline: Deadline, cgroup: str | None = None,
 ) -> int:  # fmt: skip
     """Start conmon, put it where it belongs, let it go, and return the pid of the container's first process.
 
-    ``place`` is called with conmon's pid before conmon may fork, so all that it starts is in its cgroup. ``output`` is
-    the file for what conmon says before it detaches (and, with the log driver passthrough, for the container). One
-    deadline covers it all. Raises ProgramFailed or DeadlineExceeded; then conmon has been killed, and what it has
-    started is the caller's to sweep.
+    It is born in ``cgroup`` (a directory of cgroup2) where that can be. ``place`` is called with its pid in any
+    case, before conmon may fork, so all that it starts is in its cgroup. ``output`` is the file for what conmon says
+    before it detaches (and, with the log driver passthrough, for the container). One deadline covers it all. Raises
+    ProgramFailed or DeadlineExceeded; then conmon has been killed, and what it has started is the caller's to sweep.
     """
     # SEQPACKET as podman has it: one read is one message, and a peer that dies is an end of file at once.
     sync, conmon_sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -112,27 +113,28 @@ def launch(
             inherited = (conmon_sync.fileno(), conmon_start.fileno())
             pipes = {"_OCI_SYNCPIPE": str(inherited[0]), "_OCI_STARTPIPE": str(inherited[1])}
             try:
-                conmon = subprocess.Popen(
-                    argv, cwd=directory, env=clean_environment(**{**environment, **pipes}), pass_fds=inherited,
-                    stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True,
+                conmon = spawn(
+                    argv, directory=directory, environment={**environment, **pipes}, output=stream.fileno(),
+                    inherited=inherited, cgroup=cgroup,
                 )  # fmt: skip
             except (OSError, ValueError) as exc:  # ValueError: a NUL in an argument
                 raise ProgramFailed(f"conmon cannot be run ({argv[0]}): {reason_of(exc)}") from exc
         released = False
         try:
-            place(conmon.pid)
+            place(conmon)
             try:
                 start.send(b"\0")
             except OSError:
                 raise ProgramFailed("conmon ended before it could be told to go on") from None
-            pid = _read_pid(sync, conmon.pid, deadline)
+            pid = _read_pid(sync, conmon, deadline)
             released = True
             return pid
         finally:
             # Closing the start pipe would be a go-ahead too (read() returns 0): to stop conmon one has to kill it.
-            if not released:
-                conmon.kill()
-            conmon.wait()  # The first process ends as soon as it has forked; it is dead or dying by now.
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):  # where the caller ignores SIGCHLD
+                if not released:
+                    os.kill(conmon, signal.SIGKILL)
+                os.waitpid(conmon, 0)  # The first process ends as soon as it has forked; it is dead or dying by now.
 
 
 def _private(path: str, flags: int) -> int:

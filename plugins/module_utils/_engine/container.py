@@ -75,9 +75,6 @@ class Definition(t.NamedTuple):
     exit_delay: int | None = None  # seconds
     sdnotify: str = "ignore"
 
-    def to_json(self) -> dict[str, t.Any]:
-        return self._asdict()
-
     @classmethod
     def from_json(cls, value: t.Mapping[str, t.Any]) -> Definition:
         known: dict[str, t.Any] = {
@@ -158,7 +155,7 @@ class Record(t.NamedTuple):
         return f"{self.name}.longshore.oci" if short else self.name
 
     def to_json(self) -> dict[str, t.Any]:
-        return {**self._asdict(), "format": RECORD_FORMAT, "definition": self.definition.to_json()}
+        return {**self._asdict(), "format": RECORD_FORMAT, "definition": self.definition._asdict()}
 
     @classmethod
     def from_json(cls, value: t.Mapping[str, t.Any]) -> Record:

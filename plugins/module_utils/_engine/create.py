@@ -106,11 +106,9 @@ def _check_parent(parent: str | None, manager: str) -> None:
 def _check_free(store: Store, record: Record, paths: Paths) -> None:
     store.check_bundle(record.definition.bundle, record.name)
     runtime = Runtime(record, paths.runtime_log)
-    if not os.path.isdir(runtime.directory) or store.load(record.name) is not None:
-        return
+    bundle = runtime.bundle() if store.load(record.name) is None else None
     # Not in our records: left by us when a record was lost, or somebody else's.
-    state = runtime.state()
-    if state is not None and os.path.realpath(state.bundle) != os.path.realpath(paths.bundle):
+    if bundle is not None and os.path.realpath(bundle) != os.path.realpath(paths.bundle):
         raise Conflict(
             f"{record.runtime.name} already has a container {record.name} in {record.runtime_root}, and it is not ours.",
             hint="Choose another name or runtime_root.",
@@ -166,25 +164,26 @@ def _lay_out(launch: Launch, paths: Paths) -> None:
 def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> tuple[Record, list[str]]:
     record, deadline = launch.record, Deadline(timeouts.create)
     warnings: list[str] = []
-    conmon_cgroup: list[str | None] = [None]
 
     def place(pid: int) -> None:
         try:
             _place_conmon(record, pid, deadline.at_most(10))
         except (EngineError, OSError) as exc:
             warnings.append(f"conmon of {record.name} stays in the cgroup of this task, and may end with it: {exc}")
-        conmon_cgroup[0] = cgroup.path_of(pid)
 
     passthrough = record.definition.log_driver == "passthrough" and record.log_path
     terminal = bool(launch.config["process"].get("terminal"))
     pid = conmon.launch(
         conmon.create_argv(record, paths, terminal=terminal), directory=paths.bundle,
-        output=passthrough or paths.conmon_log, environment=record.definition.conmon_env, place=place, deadline=deadline,
+        output=passthrough or paths.conmon_log, environment=record.definition.conmon_env,
+        cgroup=cgroup.birthplace(_conmon_cgroup(record)) if record.cgroup_manager == "cgroupfs" else None, place=place,
+        deadline=deadline,
     )  # fmt: skip
-    monitor = (read_text(record.definition.conmon_pidfile or paths.conmon_pidfile) or "").strip()
+    written = (read_text(record.definition.conmon_pidfile or paths.conmon_pidfile) or "").strip()
+    monitor = int(written) if written.isdigit() else 0
     record = record.replace(
-        phase="created", init=identify(pid), monitor=identify(int(monitor)) if monitor.isdigit() else None,
-        cgroup_path=_own_cgroup(record, pid), conmon_cgroup_path=conmon_cgroup[0], created_at=timestamp(),
+        phase="created", init=identify(pid), monitor=identify(monitor), cgroup_path=_own_cgroup(record, pid),
+        conmon_cgroup_path=cgroup.path_of(monitor), created_at=timestamp(),
     )  # fmt: skip
     return store.save(record), warnings
 
@@ -200,13 +199,16 @@ def _own_cgroup(record: Record, pid: int) -> str | None:
 
 def _place_conmon(record: Record, pid: int, deadline: Deadline) -> None:
     """conmon must outlive the session that starts it, and must not be in the container's own cgroup."""
-    parent = config.cgroup_parent(record)
     if record.cgroup_manager == "systemd":
         with systemd.Bus(user=os.geteuid() != 0, deadline=deadline) as bus:
-            description = f"conmon of the container {record.name}"
-            bus.start_scope(config.conmon_unit(record.name), pid=pid, parent=parent, description=description)
-    else:
-        cgroup.place(f"{parent}/{record.name}/conmon", pid)
+            unit, description = config.conmon_unit(record.name), f"conmon of the container {record.name}"
+            bus.start_scope(unit, pid=pid, parent=config.cgroup_parent(record), description=description)
+    elif cgroup.path_of(pid) != _conmon_cgroup(record):
+        cgroup.place(_conmon_cgroup(record), pid)
+
+
+def _conmon_cgroup(record: Record) -> str:
+    return f"{config.cgroup_parent(record)}/{record.name}/conmon"
 
 
 def _explain(exc: EngineError, record: Record, said: str | None, words: dict[str, list[str]], left: str) -> EngineError:

@@ -62,12 +62,11 @@ class Engine:
         """Make it so. Where nothing is to be done, no process is started and no lock taken. Raises EngineError."""
         check_name(desired.name)
         before, decided = self._decide(desired)
-        if Action.CREATE in decided.actions:
-            self._prepare(desired, before, decided)  # What cannot work is refused before even a lock is taken.
+        launch = self._prepare(desired, before, decided)  # What cannot work is refused before even a lock is taken.
         if check or not decided.actions:
             return Outcome(decided, before, before, decided.actions, warnings=decided.warnings)
         with self.store.locked(desired.name, Deadline(desired.timeouts.create)) as lock:
-            return _Task(self, desired, lock).run()
+            return _Task(self, desired, lock).run((before, decided), launch)
 
     def observe(self, name: str) -> Observed:
         check_name(name)
@@ -98,7 +97,9 @@ class Engine:
         settings = {"stop_signal": (record.stop_signal, number), "stop_timeout": (record.stop_timeout, seconds)}
         return changes, {name: pair for name, pair in settings.items() if pair[0] != pair[1]}
 
-    def _prepare(self, desired: Desired, before: Observed, decided: Plan) -> Launch:
+    def _prepare(self, desired: Desired, before: Observed, decided: Plan) -> Launch | None:
+        if Action.CREATE not in decided.actions:
+            return None
         from .create import prepare
 
         return prepare(self.store, self.host, desired, t.cast(Definition, decided.definition), before.record)
@@ -129,8 +130,9 @@ class _Task:
         self._warnings: list[str] = []
         self._stopped: StopReport | None = None
 
-    def run(self) -> Outcome:
-        """Decide again, now that nobody else can interfere, and act.
+    def run(self, earlier: tuple[Observed, Plan], launch: Launch | None) -> Outcome:
+        """Decide again, now that nobody else can interfere, and act. What was prepared before the lock was taken is still
+        good where nothing has changed since.
 
         Others get in only while a container stops. One that was made anew meanwhile has been restarted as wished, so the
         rest of the plan is dropped and what is left to do decided once more.
@@ -138,8 +140,10 @@ class _Task:
         first: tuple[Observed, Plan] | None = None
         for _round in range(5):
             before, decided = self._engine._decide(self._desired)
+            if first or (before, decided) != earlier:
+                launch = self._engine._prepare(self._desired, before, decided)
             first = first or (before, decided)
-            if self._perform(before, decided):
+            if self._perform(before, decided, launch):
                 after = observe(self._store, self._name)
                 warnings = (*decided.warnings, *self._warnings)
                 return Outcome(first[1], first[0], after, tuple(self._done), self._stopped, warnings)
@@ -148,12 +152,11 @@ class _Task:
             self._desired = self._desired._replace(recreate=eased, goal=goal)
         raise Conflict(f"Other tasks make the container {self._name} anew again and again while this one stops it.")
 
-    def _perform(self, before: Observed, decided: Plan) -> bool:
+    def _perform(self, before: Observed, decided: Plan, launch: Launch | None) -> bool:
         """False when somebody else took over while the lock was free."""
         from .create import create
 
         record = before.record
-        launch = self._engine._prepare(self._desired, before, decided) if Action.CREATE in decided.actions else None
         for action in decided.actions:
             if action is Action.STOP:
                 record = self._stop(t.cast(Record, record))

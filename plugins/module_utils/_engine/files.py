@@ -39,11 +39,8 @@ def read_tail(path: str, *, lines: int = 20, limit: int = 16384) -> list[str]:
 
 def read_json(path: str) -> dict[str, t.Any] | None:
     """A JSON object of our own; None where it is missing or damaged, which the caller treats alike: as not written."""
-    text = read_text(path)
-    if text is None:
-        return None
     try:
-        value = json.loads(text)
+        value = json.loads(read_text(path) or "null")
     except ValueError:
         return None
     return value if isinstance(value, dict) else None

@@ -118,7 +118,7 @@ def definition_changes(definition: Definition, record: Record) -> dict[str, tupl
         "log_path": (record.log_path,),
     }
     changes = {}
-    for name, new in definition.to_json().items():
+    for name, new in definition._asdict().items():
         old = getattr(record.definition, name)
         if old != new and new not in taken.get(name, ()):
             hidden = name == "conmon_env"

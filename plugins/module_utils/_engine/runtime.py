@@ -11,23 +11,13 @@ import typing as t
 
 from .container import Record
 from .errors import DeadlineExceeded, ProgramFailed
-from .files import make_directory, read_text, remove_file
+from .files import make_directory, read_json, read_text, remove_file
 from .process import Completed, run
 from .waiting import Deadline
 
-# runc and crun of all versions since 1.0; crun 1.21 and older only names its status file.
-_GONE = re.compile(r"does not exist|status`?: No such file or directory", re.IGNORECASE)
 _VERSION = re.compile(r"^\S+ version (\S+)", re.MULTILINE)
 CALL_SECONDS = 30.0
 DELETE_SECONDS = 60.0  # runc itself tries for 10 s, and its hooks may take their time
-
-
-class RuntimeState(t.NamedTuple):
-    """What ``RUNTIME state`` says."""
-
-    status: str
-    pid: int
-    bundle: str
 
 
 def parse_version(text: str) -> str | None:
@@ -36,17 +26,11 @@ def parse_version(text: str) -> str | None:
     return found.group(1) if found else None
 
 
-def parse_state(text: str) -> RuntimeState:
-    """From the JSON of ``RUNTIME state``. Raises ValueError. runc says 0 for the pid of a dead container, crun too."""
-    value = json.loads(text)
-    if not isinstance(value, dict) or not isinstance(value.get("status"), str):
-        raise ValueError("no status")
-    return RuntimeState(value["status"], int(value.get("pid") or 0), str(value.get("bundle") or ""))
-
-
-def is_gone(result: Completed) -> bool:
-    """Whether a failed call failed because the runtime does not know the container."""
-    return result.rc != 0 and bool(_GONE.search(result.stderr + result.stdout))
+def parse_bundle(state: t.Mapping[str, t.Any]) -> str | None:
+    """From ``state.json`` of runc, which has it among its labels, or ``status`` of crun."""
+    labels = (state.get("config") or {}).get("labels") or ()
+    found = [label[len("bundle=") :] for label in labels if label.startswith("bundle=")]
+    return found[0] if found else state.get("bundle")
 
 
 def last_error(log: str) -> str | None:
@@ -83,19 +67,10 @@ class Runtime:
         if result.rc != 0:
             raise self._failure(verb, result)
 
-    def state(self) -> RuntimeState | None:
-        """Asked of the runtime itself, without leaving a trace; None where it does not know the container."""
-        arguments = ["--root", self._record.runtime_root, *self._record.definition.runtime_args]
-        argv = [self._record.runtime.path, *arguments, "state", self._record.runtime_id]
-        result = run(argv, Deadline(CALL_SECONDS), what="tell the state of a container")
-        if result.rc == 0:
-            try:
-                return parse_state(result.stdout)
-            except ValueError:
-                raise self._failure("tell the state of", result) from None
-        if is_gone(result):
-            return None
-        raise self._failure("tell the state of", result)
+    def bundle(self) -> str | None:
+        """The bundle of the container that the runtime knows by our id, from the files that it would read itself; None
+        where there is none, or one that is only half there."""
+        return parse_bundle(read_json(f"{self.directory}/state.json") or read_json(f"{self.directory}/status") or {})
 
     def delete(self) -> str | None:
         """Delete a container that has ended. None when it is gone, else what the runtime said.

@@ -114,12 +114,16 @@ class Store:
     def claim_bundle(self, bundle: str, name: str) -> None:
         """Reserve a bundle for a container whose record is saved. Raises Conflict where another container has it."""
         path = self._claim(bundle)
-        # No container can have this name; held for a moment only.
+        make_directory(os.path.dirname(path))
+        with contextlib.suppress(FileExistsError):
+            return os.symlink(name, path)
+        # To replace a link takes a lock, whose name no container can have; held for a moment only.
         with self.locked(".bundles", Deadline(10)):
-            self.check_bundle(bundle, name)
-            make_directory(os.path.dirname(path))
-            remove_file(path)  # Ours, or left by a run that was killed.
-            os.symlink(name, path)
+            while True:
+                self.check_bundle(bundle, name)
+                remove_file(path)  # Ours, or left by a run that was killed.
+                with contextlib.suppress(FileExistsError):
+                    return os.symlink(name, path)
 
     def check_bundle(self, bundle: str, name: str) -> None:
         """Raises Conflict where another container has the bundle."""
@@ -180,11 +184,8 @@ class Lock:
     @staticmethod
     def _wait(descriptor: int, deadline: Deadline) -> bool:
         """One descriptor for all attempts: each close is an event for everybody who waits, us included."""
-
-        def check() -> bool:
-            return _flock(descriptor)
-
-        return check() or wait_until(check, deadline, path=f"/proc/self/fd/{descriptor}", mask=IN_CLOSE)
+        path = f"/proc/self/fd/{descriptor}"
+        return _flock(descriptor) or wait_until(lambda: _flock(descriptor), deadline, path=path, mask=IN_CLOSE)
 
     def release(self) -> None:
         """Also removes the file: while the lock is held nobody else can have it."""

@@ -119,9 +119,8 @@ def test_a_bundle_of_another_container_is_refused(place: Place) -> None:
 
 def test_a_container_of_somebody_else_in_the_same_root_is_refused(place: Place) -> None:
     os.makedirs(f"{place.store.run_dir}/runc/web")
-    place.runtime = programs.script(
-        place.directory / "bin" / "runc",
-        '[ "$1" = --version ] && echo runc version 1.1.5 && exit\necho \'{"status": "running", "bundle": "/srv/theirs"}\'',
+    pathlib.Path(place.store.run_dir, "runc/web/state.json").write_text(
+        '{"config": {"labels": ["bundle=/srv/theirs"]}}'
     )
     with pytest.raises(Conflict, match=r"runc already has a container web in .*/run/runc, and it is not ours"):
         place.prepare()

@@ -116,6 +116,6 @@ class TestLife:
         self, engine: Engine, name: str, definition: Definition, environment: dict[str, str]
     ) -> None:
         """It comes from a playbook: an error of the engine, not a traceback of Python."""
-        impossible = Definition(**{**definition.to_json(), "conmon_env": environment})
+        impossible = Definition(**{**definition._asdict(), "conmon_env": environment})
         with pytest.raises(EngineError):
             engine.converge(Desired(name, Goal.STARTED, impossible))

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import typing as t
@@ -11,16 +12,9 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._engine import runtime
 from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Program
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import DeadlineExceeded, ProgramFailed
-from ansible_collections.longshore.oci.plugins.module_utils._engine.process import Completed
 from ansible_collections.longshore.oci.tests.unit import builders, programs
 
 RECORDED = [("runc", "1.1.5"), ("runc", "1.1.15"), ("crun", "1.8.1"), ("crun", "1.21")]
-FROM_SOURCE = [("runc", "1.5-from-source"), ("crun", "1.22-from-source")]
-STATUSES = ("created", "running", "paused", "stopped")
-# Calls that failed although the runtime knows the container.
-OTHER_FAILURES = (
-    "kill-stopped", "start-twice", "start-stopped", "pause-stopped", "create-twice", "create-no-program",
-)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -41,32 +35,14 @@ def test_no_version(text: str) -> None:
     assert runtime.parse_version(text) is None
 
 
-@pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize(("program", "version"), RECORDED)
-def test_parse_state(program: str, version: str, status: str) -> None:
-    found = runtime.parse_state(builders.transcript(program, version, f"state-{status}.json"))
-    assert (found.status, found.bundle) == (status, "/srv/web")
-    assert (found.pid > 0) == (status != "stopped")
+def test_parse_bundle(program: str, version: str) -> None:
+    assert runtime.parse_bundle(json.loads(builders.transcript(program, version, "state-file.json"))) == "/srv/web"
 
 
-@pytest.mark.parametrize("text", ["", "null", "[]", "{}", '{"status": 5}', "{", '{"status": "running", "pid": "x"}'])
-def test_a_state_that_is_none_is_a_value_error(text: str) -> None:
-    with pytest.raises(ValueError, match=r".*"):
-        runtime.parse_state(text)
-
-
-@pytest.mark.parametrize(("program", "version"), [*RECORDED, *FROM_SOURCE])
-def test_an_unknown_container_is_gone(program: str, version: str) -> None:
-    said = builders.transcript(program, version, "state-gone.txt")
-    assert runtime.is_gone(Completed(1, "", said))
-    # What matters first is that the call failed.
-    assert not runtime.is_gone(Completed(0, "", said))
-
-
-@pytest.mark.parametrize("failure", OTHER_FAILURES)
-@pytest.mark.parametrize(("program", "version"), RECORDED)
-def test_a_container_that_cannot_do_something_is_not_gone(program: str, version: str, failure: str) -> None:
-    assert not runtime.is_gone(Completed(1, "", builders.transcript(program, version, f"{failure}.txt")))
+@pytest.mark.parametrize("state", [{}, {"config": None}, {"config": {"labels": None}}, {"config": {"labels": ["a=b"]}}])
+def test_no_bundle(state: dict[str, t.Any]) -> None:
+    assert runtime.parse_bundle(state) is None
 
 
 @pytest.mark.parametrize("name", ["state-gone", "create-no-program", "create-twice"])
@@ -159,32 +135,15 @@ class TestRuntime:
         with pytest.raises(ProgramFailed, match="runc says: nothing"):
             scripted("exit 3").call("pause")
 
-    def test_state(self, scripted: t.Any) -> None:
-        found = scripted("""echo '{"status": "running", "pid": 7, "bundle": "/srv/web"}'""").state()
-        assert found == runtime.RuntimeState("running", 7, "/srv/web")
-
-    @pytest.mark.parametrize(
-        "said", ["container does not exist", "error opening file `/x/web/status`: No such file or directory"]
-    )
-    def test_the_state_of_what_is_not_there(self, scripted: t.Any, said: str) -> None:
-        assert scripted(f"echo '{said}' >&2; exit 1").state() is None
-
-    def test_a_state_that_is_refused_is_not_taken_for_gone(self, scripted: t.Any) -> None:
-        with pytest.raises(
-            ProgramFailed, match="Cannot tell the state of the container web: runc says: permission denied"
-        ):
-            scripted("echo permission denied >&2; exit 1").state()
-
-    def test_a_state_that_is_no_json_is_a_failure(self, scripted: t.Any) -> None:
-        with pytest.raises(ProgramFailed, match="the container web"):
-            scripted("echo hello").state()
-
-    def test_asking_for_the_state_leaves_no_trace(self, scripted: t.Any, tmp_path: pathlib.Path) -> None:
-        """It is asked in check mode too."""
-        asked = scripted('echo \'{"status": "running"}\'')
-        before = sorted(os.listdir(tmp_path))
-        asked.state()
-        assert sorted(os.listdir(tmp_path)) == before
+    @pytest.mark.parametrize("name", ["state.json", "status"])
+    def test_the_bundle_of_a_container(self, scripted: t.Any, tmp_path: pathlib.Path, name: str) -> None:
+        asked = scripted("exit 1")
+        os.makedirs(asked.directory)
+        assert asked.bundle() is None
+        pathlib.Path(asked.directory, name).write_text('{"bundle": "/srv/web"', encoding="utf-8")
+        assert asked.bundle() is None
+        pathlib.Path(asked.directory, name).write_text('{"bundle": "/srv/web"}', encoding="utf-8")
+        assert asked.bundle() == "/srv/web"
 
 
 class TestDelete:
