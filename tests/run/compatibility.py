@@ -18,6 +18,11 @@ _HEAD = """\
 Written by `bin/test --hosts all` on {date}. Each target of `tests/integration/targets` ran over ssh on each kind of host, once
 for each runtime and user (`app` is an unprivileged user with a systemd user session). Versions are what the hosts said.
 
+`-` is what is not for that user: the examples and the role install packages or need root otherwise, and the scenario "no
+session" takes a user of its own. For `app`, `oci_container` leaves out the tests that need root themselves: cgroups and slices
+made by hand, and counting the programs that a task starts. The hosts have no memory controller (the kernel has it in cgroup
+v1), so the OOM kill is tested on the machine that runs the tests.
+
 """
 
 

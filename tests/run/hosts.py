@@ -21,7 +21,7 @@ from . import compatibility, processes
 from .report import Report
 from .workspace import Workspace
 
-# What runs without a word about hosts: enough for every change, in a few minutes.
+# What runs without a word about hosts: enough for every change.
 DEFAULT_KINDS = ("trixie",)
 RUNTIMES = ("crun", "runc")
 # Each user has a host for itself, and both are at work at the same time. What needs root stays with root: making cgroups
@@ -97,9 +97,6 @@ def run(workspace: Workspace, report: Report, arguments: list[str]) -> None:
     tree = workspace.tree()
     env = {**workspace.environment(tree), "LONGSHORE_HOSTS_STATE_DIR": os.path.join(workspace.directory, "hosts")}
     kinds, chosen = _kinds(tree, arguments[0] if arguments else ""), arguments[1:]
-    if not any(arguments):
-        # Every state in every way has run on this machine by then; what only such a host can show has not.
-        chosen = [name for part in (TARGETS["root"], SCENARIOS["root"]) for name in part if name != "oci_container"]
     rows: list[compatibility.Row] = []
     try:
         for kind in kinds:
