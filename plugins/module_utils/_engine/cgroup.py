@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Control groups: v1, hybrid and v2 behind one set of verbs.
 
-A cgroup is named by its path as /proc/PID/cgroup has it (``/longshore/web/container``). On v1 and hybrid hosts it is one
+A cgroup is named by its path as /proc/PID/cgroup has it (``/longshore/web``). On v1 and hybrid hosts it is one
 directory for each hierarchy, on v2 a single one.
 """
 
@@ -61,12 +61,12 @@ def layout() -> Layout:
     return parse_mounts(read_text("/proc/self/mounts") or "")
 
 
-def path_of(pid: int) -> str | None:
+def path_of(pid: int, where: Layout | None = None) -> str | None:
     """The cgroup of a process: the longest path, since what a manager made is below what it found.
 
     Only hierarchies that are mounted here count: a namespace, or a container with systemd in it, lists others too.
     """
-    return parse_membership(read_text(f"/proc/{pid}/cgroup") or "", layout())
+    return parse_membership(read_text(f"/proc/{pid}/cgroup") or "", where or layout())
 
 
 def parse_membership(text: str, where: Layout) -> str | None:
@@ -97,9 +97,8 @@ def place(path: str, pid: int) -> None:
             stream.write(str(pid))
 
 
-def birthplace(path: str) -> str | None:
+def birthplace(path: str, where: Layout) -> str | None:
     """Make a cgroup and return its directory, for a process to be started in; None where that takes more than one."""
-    where = layout()
     if where.v2 is None or where.v1:
         return None
     try:

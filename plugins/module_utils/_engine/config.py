@@ -98,6 +98,17 @@ def cgroup_parent(record: Record) -> str:
     return record.definition.cgroup_parent or default
 
 
+def container_cgroup(record: Record) -> str:
+    """Without systemd, right below the parent, and so is conmon's: a directory between them would have to be given its
+    controllers for each container, and a new one waits some 10 ms for that."""
+    return f"{cgroup_parent(record)}/{record.name}"
+
+
+def conmon_cgroup(record: Record) -> str:
+    """Not to be had by any container: a container's name has no ':'."""
+    return f"{cgroup_parent(record)}/conmon:{record.name}"
+
+
 def _unit_part(name: str) -> str:
     """Of the characters of a container's name, ``+`` alone is none of a unit's name: escaped as systemd-escape does."""
     return name.replace("+", "\\x2b")
@@ -108,15 +119,13 @@ def container_unit(name: str) -> str:
 
 
 def conmon_unit(name: str) -> str:
-    """Not to be had by any container's own scope: a container's name has no ':'."""
     return f"longshore-conmon:{_unit_part(name)}.scope"
 
 
 def effective(config: Config, record: Record, paths: Paths) -> Config:
     """The config that the runtime gets, from the bundle's or from an effective one."""
-    parent = cgroup_parent(record)
     in_scope = record.cgroup_manager == "systemd"
-    path = f"{parent}:longshore:{_unit_part(record.name)}" if in_scope else f"{parent}/{record.name}/container"
+    path = f"{cgroup_parent(record)}:longshore:{_unit_part(record.name)}" if in_scope else container_cgroup(record)
     result = {**config, "linux": {**(config.get("linux") or {}), "cgroupsPath": path}}
     if record.definition.sdnotify == "container":
         process = config["process"]
@@ -144,7 +153,7 @@ def default_stop_signal(config: Config) -> str:
 
 
 def flatten(value: t.Any, path: str = "") -> dict[str, t.Any]:
-    """Leaves by JSON path, with everything that means nothing to a runtime taken out.
+    """Leaves of an object or list by JSON path, with everything that means nothing to a runtime taken out.
 
     Empty is the same as absent, lists without an order are sorted, environments and keyed lists go by name rather than
     by position, so a new first variable is one difference and not one for each.
@@ -158,13 +167,14 @@ def flatten(value: t.Any, path: str = "") -> dict[str, t.Any]:
         value = {f"[{entry[_KEYED[key]]}]": entry for entry in value}
     if isinstance(value, dict):
         items = [(f"{path}.{name}" if path else str(name), item) for name, item in value.items()]
-    elif isinstance(value, list):
-        items = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
     else:
-        return {} if value is None else {path: value}
+        items = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
     leaves: dict[str, t.Any] = {}
     for name, item in items:
-        leaves.update(flatten(item, name))
+        if isinstance(item, (dict, list)):
+            leaves.update(flatten(item, name))
+        elif item is not None:
+            leaves[name] = item
     return leaves
 
 

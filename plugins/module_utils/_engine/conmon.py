@@ -100,8 +100,8 @@ def launch(
 ) -> int:  # fmt: skip
     """Start conmon, put it where it belongs, let it go, and return the pid of the container's first process.
 
-    It is born in ``cgroup`` (a directory of cgroup2) where that can be. ``place`` is called with its pid in any
-    case, before conmon may fork, so all that it starts is in its cgroup. ``output`` is the file for what conmon says
+    It is born in ``cgroup`` (a directory of cgroup2) where that can be; else ``place`` is called with its pid, before
+    conmon may fork, so all that it starts is in its cgroup. ``output`` is the file for what conmon says
     before it detaches (and, with the log driver passthrough, for the container). One deadline covers it all. Raises
     ProgramFailed or DeadlineExceeded; then conmon has been killed, and what it has started is the caller's to sweep.
     """
@@ -113,7 +113,7 @@ def launch(
             inherited = (conmon_sync.fileno(), conmon_start.fileno())
             pipes = {"_OCI_SYNCPIPE": str(inherited[0]), "_OCI_STARTPIPE": str(inherited[1])}
             try:
-                conmon = spawn(
+                conmon, placed = spawn(
                     argv, directory=directory, environment={**environment, **pipes}, output=stream.fileno(),
                     inherited=inherited, cgroup=cgroup,
                 )  # fmt: skip
@@ -121,7 +121,8 @@ def launch(
                 raise ProgramFailed(f"conmon cannot be run ({argv[0]}): {reason_of(exc)}") from exc
         released = False
         try:
-            place(conmon)
+            if not placed:
+                place(conmon)
             try:
                 start.send(b"\0")
             except OSError:

@@ -162,7 +162,7 @@ def _lay_out(launch: Launch, paths: Paths) -> None:
 
 
 def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> tuple[Record, list[str]]:
-    record, deadline = launch.record, Deadline(timeouts.create)
+    record, deadline, where = launch.record, Deadline(timeouts.create), cgroup.layout()
     warnings: list[str] = []
 
     def place(pid: int) -> None:
@@ -171,30 +171,30 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
         except (EngineError, OSError) as exc:
             warnings.append(f"conmon of {record.name} stays in the cgroup of this task, and may end with it: {exc}")
 
+    birthplace = cgroup.birthplace(config.conmon_cgroup(record), where) if record.cgroup_manager == "cgroupfs" else None
     passthrough = record.definition.log_driver == "passthrough" and record.log_path
     terminal = bool(launch.config["process"].get("terminal"))
     pid = conmon.launch(
         conmon.create_argv(record, paths, terminal=terminal), directory=paths.bundle,
-        output=passthrough or paths.conmon_log, environment=record.definition.conmon_env,
-        cgroup=cgroup.birthplace(_conmon_cgroup(record)) if record.cgroup_manager == "cgroupfs" else None, place=place,
+        output=passthrough or paths.conmon_log, environment=record.definition.conmon_env, cgroup=birthplace, place=place,
         deadline=deadline,
     )  # fmt: skip
     written = (read_text(record.definition.conmon_pidfile or paths.conmon_pidfile) or "").strip()
     monitor = int(written) if written.isdigit() else 0
     record = record.replace(
-        phase="created", init=identify(pid), monitor=identify(monitor), cgroup_path=_own_cgroup(record, pid),
-        conmon_cgroup_path=cgroup.path_of(monitor), created_at=timestamp(),
+        phase="created", init=identify(pid), monitor=identify(monitor), cgroup_path=_own_cgroup(record, pid, where),
+        conmon_cgroup_path=cgroup.path_of(monitor, where), created_at=timestamp(),
     )  # fmt: skip
     return store.save(record), warnings
 
 
-def _own_cgroup(record: Record, pid: int) -> str | None:
+def _own_cgroup(record: Record, pid: int, where: cgroup.Layout) -> str | None:
     """The container's cgroup; None where the runtime could not make one and left it in a cgroup of others (a rootless
     session), which must never be frozen or killed as if it were the container's."""
-    path = cgroup.path_of(pid) or ""
+    path = cgroup.path_of(pid, where) or ""
     in_scope = record.cgroup_manager == "systemd"
-    own = config.container_unit(record.name) if in_scope else f"/{record.name}/container"
-    return path if own in path else None
+    own = config.container_unit(record.name) if in_scope else config.container_cgroup(record)
+    return path if f"{own}/" in f"{path}/" else None
 
 
 def _place_conmon(record: Record, pid: int, deadline: Deadline) -> None:
@@ -203,12 +203,8 @@ def _place_conmon(record: Record, pid: int, deadline: Deadline) -> None:
         with systemd.Bus(user=os.geteuid() != 0, deadline=deadline) as bus:
             unit, description = config.conmon_unit(record.name), f"conmon of the container {record.name}"
             bus.start_scope(unit, pid=pid, parent=config.cgroup_parent(record), description=description)
-    elif cgroup.path_of(pid) != _conmon_cgroup(record):
-        cgroup.place(_conmon_cgroup(record), pid)
-
-
-def _conmon_cgroup(record: Record) -> str:
-    return f"{config.cgroup_parent(record)}/{record.name}/conmon"
+    else:
+        cgroup.place(config.conmon_cgroup(record), pid)
 
 
 def _explain(exc: EngineError, record: Record, said: str | None, words: dict[str, list[str]], left: str) -> EngineError:

@@ -176,8 +176,9 @@ def clean_environment(**more: str) -> dict[str, str]:
 def spawn(
     argv: t.Sequence[str], *, directory: str, environment: t.Mapping[str, str], output: int, inherited: t.Sequence[int],
     cgroup: str | None = None,
-) -> int:  # fmt: skip
-    """Start a program in a session of its own and return its pid, which is the caller's to wait for.
+) -> tuple[int, bool]:  # fmt: skip
+    """Start a program in a session of its own. Returns its pid, which is the caller's to wait for, and whether it is in
+    ``cgroup``.
 
     Of our descriptors it gets ``inherited``, and ``output`` for what it says. ``cgroup`` is the directory of cgroup2 in
     which it shall be born (CLONE_INTO_CGROUP, Linux 5.7): moving it there afterwards would wait some 10 ms for a grace
@@ -191,13 +192,13 @@ def spawn(
         if pid == 0:
             _exec(argv, directory, environment, output, inherited)
         if pid > 0:
-            return pid
+            return pid, True
     child = subprocess.Popen(
         argv, cwd=directory, env=environment, pass_fds=inherited, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
         start_new_session=True,
     )  # fmt: skip
     child.returncode = 0  # Not for Popen to wait for: the caller does.
-    return child.pid
+    return child.pid, False
 
 
 def _clone_into(cgroup: str) -> int:

@@ -100,8 +100,8 @@ def sweep(store: Store, record: Record, timeouts: Timeouts, *, said: str | None 
     left += [f"process {process.pid}" for process in kill_and_wait(strays, Deadline(timeouts.kill))]
     if record.cgroup_manager != "systemd":
         # Also what a killed runtime has started below conmon and nobody has a name for.
-        stuck = cgroup.kill(f"{config.cgroup_parent(record)}/{record.name}", Deadline(timeouts.kill))
-        left += [f"process {process.pid}" for process in stuck]
+        for path in (config.conmon_cgroup(record), config.container_cgroup(record)):
+            left += [f"process {process.pid}" for process in cgroup.kill(path, Deadline(timeouts.kill))]
     runtime = Runtime(record, paths.runtime_log)
     said = runtime.delete() or said
     # State without a status file (a create or restore that was killed) is nothing that a runtime would delete.
@@ -119,7 +119,7 @@ def sweep(store: Store, record: Record, timeouts: Timeouts, *, said: str | None 
 
 def _remove_cgroups(record: Record) -> list[str]:
     if record.cgroup_manager != "systemd":
-        return cgroup.remove(f"{config.cgroup_parent(record)}/{record.name}")
+        return cgroup.remove(config.conmon_cgroup(record)) + cgroup.remove(config.container_cgroup(record))
     if record.init is None or cgroup.directories(record.cgroup_path):
         with systemd.Bus(user=os.geteuid() != 0, deadline=Deadline(10)) as bus:
             bus.stop_unit(config.container_unit(record.name))

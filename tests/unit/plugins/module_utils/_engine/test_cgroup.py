@@ -57,7 +57,7 @@ def test_a_mount_option_that_nobody_knew_is_no_controller() -> None:
 @pytest.mark.parametrize(
     ("text", "where", "expected"),
     [
-        ("0::/longshore/web/container\n", UNIFIED, "/longshore/web/container"),
+        ("0::/longshore/web\n", UNIFIED, "/longshore/web"),
         ("5:memory:/longshore/web\n2:cpu,cpuacct:/longshore/web\n1:name=systemd:/\n0::/\n", HYBRID, "/longshore/web"),
         # Not mounted here: the v1 hierarchies of the machine around a container, and v2 on a legacy host.
         ("5:memory:/machine/very/long/path\n0::/web\n", UNIFIED, "/web"),

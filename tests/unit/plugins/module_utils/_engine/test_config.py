@@ -139,7 +139,7 @@ def test_reading_changes_nothing_in_the_bundle(bundle: pathlib.Path) -> None:
 
 
 PATHS = Paths("web", state_dir="/s", run_dir="/r")
-CGROUP = "/longshore/web/container"
+CGROUP = "/longshore/web"
 
 
 def _effective(given: config.Config, *, manager: str = "cgroupfs", name: str = "web", **wanted: t.Any) -> config.Config:
@@ -191,9 +191,9 @@ class TestEffective:
 @pytest.mark.parametrize(
     ("manager", "uid", "wanted", "parent", "path"),
     [
-        ("cgroupfs", 0, None, "/longshore", "/longshore/a+b/container"),
-        ("cgroupfs", 1000, None, "/longshore", "/longshore/a+b/container"),
-        ("cgroupfs", 0, "/x", "/x", "/x/a+b/container"),
+        ("cgroupfs", 0, None, "/longshore", "/longshore/a+b"),
+        ("cgroupfs", 1000, None, "/longshore", "/longshore/a+b"),
+        ("cgroupfs", 0, "/x", "/x", "/x/a+b"),
         ("systemd", 0, None, "machine.slice", "machine.slice:longshore:a\\x2bb"),
         ("systemd", 1000, None, "user.slice", "user.slice:longshore:a\\x2bb"),
         ("systemd", 0, "a.slice", "a.slice", "a.slice:longshore:a\\x2bb"),

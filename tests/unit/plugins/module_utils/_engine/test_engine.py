@@ -81,7 +81,7 @@ class TestLife:
         assert started.after.monitored is True
         record = started.after.record
         assert record is not None
-        assert record.cgroup_path == f"{definition.cgroup_parent}/{name}/container"
+        assert record.cgroup_path == f"{definition.cgroup_parent}/{name}"
 
         # Where nothing is to be done, no process starts and nothing is written.
         before = _tree(tmp_path)

@@ -241,8 +241,8 @@ class TestDescribe:
 
     def test_a_running_one(self) -> None:
         record = builders.record(
-            init=ProcessId(7, 1, "b"), monitor=ProcessId(8, 1, "b"), cgroup_path="/l/web/container",
-            conmon_cgroup_path="/l/web/conmon", log_path="/log", created_at="then", started_at="later",
+            init=ProcessId(7, 1, "b"), monitor=ProcessId(8, 1, "b"), cgroup_path="/l/web",
+            conmon_cgroup_path="/l/conmon:web", log_path="/log", created_at="then", started_at="later",
         )  # fmt: skip
         told = observe.describe(Observed("web", Status.RUNNING, record, monitored=True))
         assert (told["pid"], told["conmon_pid"], told["monitored"], told["exit_code"]) == (7, 8, True, None)
@@ -250,7 +250,7 @@ class TestDescribe:
         assert told["runtime"] == {
             "name": "runc", "path": "/usr/sbin/runc", "version": "1.1.5", "root": "/run/longshore/runc",
         }  # fmt: skip
-        assert told["cgroup"] == {"manager": "cgroupfs", "path": "/l/web/container", "conmon_path": "/l/web/conmon"}
+        assert told["cgroup"] == {"manager": "cgroupfs", "path": "/l/web", "conmon_path": "/l/conmon:web"}
         assert told["log"] == {"driver": "k8s-file", "path": "/log"}
 
     def test_a_stopped_one_has_no_pids(self) -> None:

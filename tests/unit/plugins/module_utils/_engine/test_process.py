@@ -335,11 +335,12 @@ print(json.dumps({"fds": fds, "cwd": os.getcwd(), "env": dict(os.environ), "lead
         leaked = os.dup(given)
         os.set_inheritable(leaked, True)
         with open(tmp_path / "output", "wb") as output:
-            pid = process.spawn(
+            pid, placed = process.spawn(
                 [sys.executable, "-c", self.SCRIPT], directory=str(tmp_path), environment={"WORD": "given"},
                 output=output.fileno(), inherited=(given,), **more,
             )  # fmt: skip
         _pid, status = os.waitpid(pid, 0)
+        self.placed = placed
         for descriptor in (given, kept, leaked):
             os.close(descriptor)
         assert status == 0, (tmp_path / "output").read_text()
@@ -358,7 +359,7 @@ print(json.dumps({"fds": fds, "cwd": os.getcwd(), "env": dict(os.environ), "lead
         assert seen["env"].keys() - {"LC_CTYPE"} == {"PATH", "LC_ALL", "HOME", "WORD"} | (
             {"XDG_RUNTIME_DIR"} if os.geteuid() else set()
         )
-        assert (f"0::/{os.path.basename(birthplace)}\n" in seen["cgroup"]) is born
+        assert (f"0::/{os.path.basename(birthplace)}\n" in seen["cgroup"]) is self.placed is born
 
     def test_both_ways_reset_the_same_signals(self, tmp_path: pathlib.Path, birthplace: str) -> None:
         seen = [self._look(tmp_path, cgroup=place)[0]["signals"] for place in (None, birthplace)]
@@ -374,6 +375,7 @@ print(json.dumps({"fds": fds, "cwd": os.getcwd(), "env": dict(os.environ), "lead
             done.set()
             thread.join()
         assert f"/{os.path.basename(birthplace)}\n" not in seen["cgroup"]
+        assert not self.placed
 
     def test_where_the_kernel_refuses(self, tmp_path: pathlib.Path) -> None:
         """/proc is no cgroup: EBADF. The program runs nonetheless."""
@@ -382,7 +384,7 @@ print(json.dumps({"fds": fds, "cwd": os.getcwd(), "env": dict(os.environ), "lead
 
     def test_what_cannot_be_run_says_so(self, tmp_path: pathlib.Path, birthplace: str) -> None:
         with open(tmp_path / "output", "wb") as output:
-            pid = process.spawn(
+            pid, _placed = process.spawn(
                 ["/nowhere/program"],
                 directory="/",
                 environment={},

@@ -178,7 +178,7 @@ class TestSweep:
         monitor = spawn("sh", "-c", "kill -STOP $$", "--container-pidfile", paths.pidfile)
         other = spawn("sh", "-c", "kill -STOP $$", "--container-pidfile", f"{paths.pidfile}2")
         init = spawn()
-        cgroup.place(f"{scratch_cgroup}/web/container", init.pid)
+        cgroup.place(f"{scratch_cgroup}/web", init.pid)
         for _time in range(2):
             teardown.sweep(store, record, Timeouts())
         assert (monitor.wait(), init.wait(), other.poll()) == (-9, -9, None)
