@@ -205,8 +205,9 @@ class _Task:
         return record
 
     def _start(self, runtime: Runtime, record: Record) -> Record:
+        started = timestamp()  # Before it can have ended.
         _unless_done(runtime, "start", record, Status.RUNNING)
-        return self._store.save(record.replace(phase="running", started_at=timestamp()))
+        return self._store.save(record.replace(phase="running", started_at=started))
 
     def _remove(self, before: Observed, record: Record | None, *, forget: bool) -> Record | None:
         """Remove the container, and with ``forget`` its record and log too; else keep them for the next one."""
