@@ -73,14 +73,22 @@ def measure(
     ansible: Ansible, workspace: Workspace, lap: Lap, *, rounds: int, runtime: str, podman: dict[str, str] | None
 ) -> None:
     """``podman`` is the environment for podman, or None to leave podman_container out."""
+    one_round = [task("no-op", FLOOR, FLOOR, {}), *_our_tasks(workspace, runtime)]
+    if podman is not None:
+        one_round += _podman_tasks(workspace)
+    play(ansible, workspace, lap, one_round, rounds=rounds, environment=podman)
+
+
+def play(
+    ansible: Ansible, workspace: Workspace, lap: Lap, one_round: list[Task], *, rounds: int,
+    environment: dict[str, str] | None,
+) -> None:  # fmt: skip
+    """Add the times of tasks whose names are ``step: candidate``."""
     times, collections = f"{workspace.state}/task-times", f"{workspace.state}/collections"
     for name, target in (("longshore/oci", REPOSITORY), ("containers/podman", ansible.collection)):
         link = f"{collections}/ansible_collections/{name}"
         os.makedirs(os.path.dirname(link))
         os.symlink(target, link)
-    one_round = [_task("no-op", FLOOR, FLOOR, {}), *_our_tasks(workspace, runtime)]
-    if podman is not None:
-        one_round += _podman_tasks(workspace)
     playbook = f"{workspace.state}/playbook.json"
     with open(playbook, "w", encoding="utf-8") as stream:
         # The first round also builds the modules' archives, and is not counted.
@@ -89,7 +97,7 @@ def measure(
     with open(settings, "w", encoding="utf-8"):
         pass  # Empty: nobody's own settings count here.
     environment = {
-        **(podman or os.environ), "ANSIBLE_CONFIG": settings, "ANSIBLE_HOME": f"{workspace.state}/ansible",
+        **(environment or os.environ), "ANSIBLE_CONFIG": settings, "ANSIBLE_HOME": f"{workspace.state}/ansible",
         "ANSIBLE_REMOTE_TEMP": f"{workspace.state}/ansible/remote", "ANSIBLE_COLLECTIONS_PATH": collections,
         "ANSIBLE_CALLBACK_PLUGINS": f"{os.path.dirname(os.path.realpath(__file__))}/callback",
         "ANSIBLE_CALLBACKS_ENABLED": "task_times", "ANSIBLE_PIPELINING": "1", "ANSIBLE_NOCOLOR": "1",
@@ -133,9 +141,9 @@ def _life(module: str, started: dict[str, t.Any], absent: dict[str, t.Any]) -> l
     for step, given in zip(STEPS, arguments):
         expected = step != "unchanged"
         checked = {"register": "did", "failed_when": f"did.changed != {expected}"}
-        life.append({**_task(step, module, module, given), **checked})
+        life.append({**task(step, module, module, given), **checked})
     return life
 
 
-def _task(step: str, candidate: str, module: str, arguments: dict[str, t.Any]) -> Task:
+def task(step: str, candidate: str, module: str, arguments: dict[str, t.Any]) -> Task:
     return {"name": f"{step}: {candidate}", module: arguments}

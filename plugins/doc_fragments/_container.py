@@ -114,6 +114,7 @@ options:
   stop_timeout:
     description:
       - Seconds to wait after O(stop_signal) before the container is killed. V(0) kills at once.
+      - The commands of M(longshore.oci.oci_exec) in it are ended before it, with SIGTERM and as much time, all of them together.
       - Recorded when given with O(bundle), else used for this task alone. Default is the recorded one, else V(10).
     type: float
   kill_timeout:

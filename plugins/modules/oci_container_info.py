@@ -9,7 +9,8 @@ module: oci_container_info
 short_description: Look at OCI containers without touching them
 version_added: 0.1.0
 description:
-  - Returns what is known of the containers of M(longshore.oci.oci_container). Starts no process on the host.
+  - Returns what is known of the containers of M(longshore.oci.oci_container), and of the commands that
+    M(longshore.oci.oci_exec) runs in them. Starts no process on the host.
 extends_documentation_fragment:
   - longshore.oci._attributes
   - longshore.oci._attributes.action_group
@@ -23,6 +24,7 @@ options:
     default: []
 seealso:
   - module: longshore.oci.oci_container
+  - module: longshore.oci.oci_exec
 author:
   - Longshore contributors (@longshore)
 """
@@ -36,6 +38,10 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ all_containers.containers | selectattr('status', 'eq', 'running') | map(attribute='name') }}"
 
+- name: Show the commands that run in containers
+  ansible.builtin.debug:
+    msg: "{{ all_containers.containers | map(attribute='exec_sessions') | flatten | selectattr('status', 'eq', 'running') }}"
+
 - name: Look at one
   longshore.oci.oci_container_info:
     name: web
@@ -45,20 +51,30 @@ EXAMPLES = r"""
 
 RETURN = r"""
 containers:
-  description: A dictionary for each container, as RV(longshore.oci.oci_container#module:container).
+  description:
+    - A dictionary for each container, as RV(longshore.oci.oci_container#module:container), and one key more.
   returned: success
   type: list
   elements: dict
+  contains:
+    exec_sessions:
+      description:
+        - The commands that run in it, and the detached ones that have ended and are not forgotten, the oldest first. Each
+          as RV(longshore.oci.oci_exec#module:exec_session).
+      type: list
+      elements: dict
   sample:
     - name: web
       status: running
       pid: 4711
+      exec_sessions: []
 """
 
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.longshore.oci.plugins.module_utils._engine import sessions
 from ansible_collections.longshore.oci.plugins.module_utils._engine.observe import describe, observe
 from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Store, check_name
 from ansible_collections.longshore.oci.plugins.module_utils._module import boundary
@@ -69,7 +85,12 @@ def look(module: AnsibleModule) -> dict[str, t.Any]:
     for name in module.params["name"]:
         check_name(name)
     names = module.params["name"] or store.names()
-    return {"changed": False, "containers": [describe(observe(store, name)) for name in names]}
+    return {"changed": False, "containers": [_describe(store, name) for name in names]}
+
+
+def _describe(store: Store, name: str) -> dict[str, t.Any]:
+    seen = observe(store, name)
+    return {**describe(seen), "exec_sessions": sessions.describe_all(store.paths(name), seen.record)}
 
 
 def main() -> None:

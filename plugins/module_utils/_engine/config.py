@@ -13,6 +13,7 @@ import json
 import os
 import typing as t
 
+from . import cgroup
 from .container import Desired, Record
 from .errors import InvalidInput
 from .process import parse_signal
@@ -90,42 +91,11 @@ def _is_strings(value: t.Any) -> bool:
     return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
-def cgroup_parent(record: Record) -> str:
-    """Below which the cgroups of container and conmon are: a slice under systemd, else a path."""
-    default = "/longshore"
-    if record.cgroup_manager == "systemd":
-        default = "machine.slice" if os.geteuid() == 0 else "user.slice"
-    return record.definition.cgroup_parent or default
-
-
-def container_cgroup(record: Record) -> str:
-    """Without systemd, right below the parent, and so is conmon's: a directory between them would have to be given its
-    controllers for each container, and a new one waits some 10 ms for that."""
-    return f"{cgroup_parent(record)}/{record.name}"
-
-
-def conmon_cgroup(record: Record) -> str:
-    """Not to be had by any container: a container's name has no ':'."""
-    return f"{cgroup_parent(record)}/conmon:{record.name}"
-
-
-def _unit_part(name: str) -> str:
-    """Of the characters of a container's name, ``+`` alone is none of a unit's name: escaped as systemd-escape does."""
-    return name.replace("+", "\\x2b")
-
-
-def container_unit(name: str) -> str:
-    return f"longshore-{_unit_part(name)}.scope"
-
-
-def conmon_unit(name: str) -> str:
-    return f"longshore-conmon:{_unit_part(name)}.scope"
-
-
 def effective(config: Config, record: Record, paths: Paths) -> Config:
     """The config that the runtime gets, from the bundle's or from an effective one."""
-    in_scope = record.cgroup_manager == "systemd"
-    path = f"{cgroup_parent(record)}:longshore:{_unit_part(record.name)}" if in_scope else container_cgroup(record)
+    path = cgroup.container_cgroup(record)
+    if record.cgroup_manager == "systemd":
+        path = f"{cgroup.parent_of(record)}:longshore:{cgroup.unit_part(record.name)}"
     result = {**config, "linux": {**(config.get("linux") or {}), "cgroupsPath": path}}
     if record.definition.sdnotify == "container":
         process = config["process"]

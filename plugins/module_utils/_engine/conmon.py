@@ -15,198 +15,163 @@ import signal
 import socket
 import typing as t
 
-from .container import Definition, Record
-from .errors import DeadlineExceeded, InvalidInput, ProgramFailed, reason_of
-from .files import read_tail, remove_file
-from .process import Handle, identify, spawn
+from . import cgroup, systemd
+from .container import Record
+from .errors import DeadlineExceeded, ProgramFailed, reason_of
+from .process import identify, spawn
 from .runtime import global_arguments
 from .store import Paths
 from .waiting import Deadline, wait_readable
 
 # The first version that has an option (tags of conmon's repository). What is not here has always been there.
-_SINCE = {
+SINCE = {
     "--log-tag": (2, 0, 3), "--persist-dir": (2, 0, 5), "--exit-delay": (2, 0, 17), "--sdnotify-socket": (2, 0, 22),
     "--full-attach": (2, 0, 23),
 }  # fmt: skip
-# The option of ours that asks for an option of conmon's.
-_ASKED_BY = {"log_tag": "--log-tag", "exit_delay": "--exit-delay"}
 
 
 def has(version: str, option: str) -> bool:
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
-    return numbers >= _SINCE.get(option, (0,))
+    return numbers >= SINCE.get(option, (0,))
 
 
-def check_options(definition: Definition, version: str) -> None:
-    """Raises InvalidInput for an option that this conmon lacks, with the version that has it."""
-    asked = [(name, option) for name, option in _ASKED_BY.items() if getattr(definition, name) is not None]
-    if definition.sdnotify == "container":
-        asked.append(("sdnotify", "--sdnotify-socket"))
-    for name, option in asked:
-        if not has(version, option):
-            since = ".".join(map(str, _SINCE[option]))
-            raise InvalidInput(f"The option {name} needs conmon {since} or newer; this host has {version}.")
-
-
-def create_argv(record: Record, paths: Paths, *, terminal: bool) -> list[str]:
-    """The command line of conmon for a create, without anything that this version does not have."""
-    wanted, version = record.definition, record.conmon.version
+def common_argv(record: Record, paths: Paths, *, uuid: str, log: str) -> list[str]:
+    """What every launch has on conmon's command line, without anything that this version does not have."""
+    version = record.conmon.version
     argv = [
         record.conmon.path, "--api-version", "1",
-        "--cid", record.runtime_id, "--cuuid", record.runtime_id,
+        "--cid", record.runtime_id, "--cuuid", uuid,
         "--name", record.name,
         "--runtime", record.runtime.path,
         "--bundle", paths.bundle,
         "--container-pidfile", paths.pidfile,
-        "--conmon-pidfile", wanted.conmon_pidfile or paths.conmon_pidfile,
         "--exit-dir", paths.exits,
-        "--log-path", f"k8s-file:{record.log_path}" if wanted.log_driver == "k8s-file" else wanted.log_driver,
-        # Never debug: those lines would mix with what the container says.
-        "--log-level", "warning", "--syslog",
+        "--log-path", log,
     ]  # fmt: skip
     # Without --full-attach its socket directory would be one that exists only under CRI-O.
     argv += ["--full-attach"] if has(version, "--full-attach") else ["--socket-dir-path", paths.run]
     if has(version, "--persist-dir"):
         argv += ["--persist-dir", paths.persist]
-    for word in global_arguments(record, paths.runtime_log):
-        argv += [f"--runtime-arg={word}"]
+    return argv + [f"--runtime-arg={word}" for word in global_arguments(record, paths.runtime_log)]
+
+
+def place(record: Record, pid: int, deadline: Deadline) -> None:
+    """conmon must outlive the session that starts it, and must not be in the container's own cgroup."""
     if record.cgroup_manager == "systemd":
-        argv.append("--systemd-cgroup")
-    if terminal:
-        argv.append("--terminal")
-    elif wanted.stdin:
-        argv.append("--stdin")
-    if wanted.log_size_max is not None:
-        argv += ["--log-size-max", str(wanted.log_size_max)]
-    if wanted.log_tag is not None:
-        argv += ["--log-tag", wanted.log_tag]
-    if wanted.no_pivot:
-        argv.append("--no-pivot")
-    if wanted.no_new_keyring:
-        argv.append("--no-new-keyring")
-    if wanted.sdnotify == "container":
-        argv += ["--sdnotify-socket", paths.ready_socket]
-    if wanted.exit_command:
-        argv += ["--exit-command", wanted.exit_command[0]]
-        argv += [f"--exit-command-arg={word}" for word in wanted.exit_command[1:]]
-        if wanted.exit_delay is not None:
-            argv += ["--exit-delay", str(wanted.exit_delay)]
-    return argv
+        with systemd.Bus(user=os.geteuid() != 0, deadline=deadline) as bus:
+            unit, description = cgroup.conmon_unit(record.name), f"conmon of the container {record.name}"
+            bus.start_scope(unit, pid=pid, parent=cgroup.parent_of(record), description=description)
+    else:
+        cgroup.place(cgroup.conmon_cgroup(record), pid)
 
 
+def birthplace(record: Record, where: cgroup.Layout) -> str | None:
+    """The directory of the cgroup that conmon can be born in; None where it has to be placed."""
+    return cgroup.birthplace(None if record.cgroup_manager == "systemd" else cgroup.conmon_cgroup(record), where)
+
+
+class Pipe:
+    """A pipe between conmon and us. Two reports may come in one message, and one in several."""
+
+    def __init__(self) -> None:
+        # SEQPACKET as podman has it: one read is one message, and a peer that dies is an end of file at once.
+        self.socket, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._buffer, self._ended = b"", False
+
+    def go_on(self) -> None:
+        """conmon waits for this before it forks, and in an exec with a client once more before it runs the runtime."""
+        try:
+            self.socket.send(b"\0")
+        except OSError:
+            raise ProgramFailed("conmon ended before it could be told to go on") from None
+
+    def receive(self) -> None:
+        data = b""
+        with contextlib.suppress(ConnectionResetError):
+            data = self.socket.recv(65536)
+        self._buffer += data
+        self._ended = not data
+
+    def complete(self) -> bool:
+        """Whether there is a report, or will be none."""
+        return self._ended or b"\n" in self._buffer
+
+    def report(self, deadline: Deadline) -> tuple[int, str]:
+        """The next number of conmon's, with a message perhaps. -1 where it ended without, as up to 2.1.13 for a runtime
+        that failed silently, and in 2.2.0 and 2.2.1 for any failed exec. Raises ProgramFailed, DeadlineExceeded."""
+        while not self.complete():
+            if not wait_readable([self.socket.fileno()], deadline):
+                raise DeadlineExceeded("conmon and the runtime did not report in time")
+            self.receive()
+        text, _newline, self._buffer = self._buffer.partition(b"\n")
+        line = text.decode("utf-8", "replace")
+        if not line:
+            return -1, ""
+        try:
+            report = json.loads(line)
+            # Older API levels call it pid.
+            return int(report["data"] if "data" in report else report["pid"]), str(report.get("message") or "").strip()
+        except (ValueError, KeyError, TypeError):
+            raise ProgramFailed(f"conmon reported {line!r}, which is not understood") from None
+
+
+@contextlib.contextmanager
 def launch(
     argv: t.Sequence[str], *, directory: str, output: str, environment: t.Mapping[str, str],
-    place: t.Callable[[int], None], deadline: Deadline, cgroup: str | None = None,
-) -> int:  # fmt: skip
-    """Start conmon, put it where it belongs, let it go, and return the pid of the container's first process.
+    place: t.Callable[[int], None], birthplace: str | None = None, names: t.Sequence[str] = ("SYNC", "START"),
+    preserve: t.Sequence[int] = (),
+) -> t.Iterator[dict[str, Pipe]]:  # fmt: skip
+    """Start conmon, put it where it belongs, and let it go; gives the pipes to it, of which SYNC has its reports.
 
-    It is born in ``cgroup`` (a directory of cgroup2) where that can be; else ``place`` is called with its pid, before
-    conmon may fork, so all that it starts is in its cgroup. ``output`` is the file for what conmon says
-    before it detaches (and, with the log driver passthrough, for the container). One deadline covers it all. Raises
-    ProgramFailed or DeadlineExceeded; then conmon has been killed, and what it has started is the caller's to sweep.
+    It is born in the cgroup whose directory ``birthplace`` is where that can be; else ``place`` is called with its pid,
+    before conmon may fork, so all that it starts is in its cgroup. ``output`` is the file for what conmon says before it
+    detaches (and, with the log driver passthrough, for the container). ``preserve`` are descriptors that it gets too. An
+    exception, here (ProgramFailed) or of the caller, kills a conmon that has not detached; what another has started is
+    the caller's to sweep.
     """
-    # SEQPACKET as podman has it: one read is one message, and a peer that dies is an end of file at once.
-    sync, conmon_sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    start, conmon_start = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with sync, start:
-        with conmon_sync, conmon_start, open(output, "ab", opener=_private) as stream:
-            inherited = (conmon_sync.fileno(), conmon_start.fileno())
-            pipes = {"_OCI_SYNCPIPE": str(inherited[0]), "_OCI_STARTPIPE": str(inherited[1])}
-            try:
-                conmon, placed = spawn(
-                    argv, directory=directory, environment={**environment, **pipes}, output=stream.fileno(),
-                    inherited=inherited, cgroup=cgroup,
+    pipes = {name: Pipe() for name in names}
+    with contextlib.ExitStack() as stack:
+        for pipe in pipes.values():
+            stack.enter_context(pipe.socket)
+            stack.enter_context(pipe.theirs)
+        named = {f"_OCI_{name}PIPE": str(pipe.theirs.fileno()) for name, pipe in pipes.items()}
+        try:
+            with open(output, "ab", opener=_private) as stream:
+                pid, placed = spawn(
+                    argv, directory=directory, environment={**environment, **named}, output=stream.fileno(),
+                    inherited=[*preserve, *map(int, named.values())], cgroup=birthplace,
                 )  # fmt: skip
-            except (OSError, ValueError) as exc:  # ValueError: a NUL in an argument
-                raise ProgramFailed(f"conmon cannot be run ({argv[0]}): {reason_of(exc)}") from exc
-        released = False
+        except (OSError, ValueError) as exc:  # ValueError: a NUL in an argument
+            raise ProgramFailed(f"conmon cannot be run ({argv[0]}): {reason_of(exc)}") from exc
+        for pipe in pipes.values():
+            pipe.theirs.close()
         try:
             if not placed:
-                place(conmon)
-            try:
-                start.send(b"\0")
-            except OSError:
-                raise ProgramFailed("conmon ended before it could be told to go on") from None
-            pid = _read_pid(sync, conmon, deadline)
-            released = True
-            return pid
+                place(pid)
+            pipes["START"].go_on()
+            yield pipes
+        except BaseException as exc:
+            detached = identify(pid) is None
+            # Closing the start pipe is a go-ahead too (read() returns 0): to stop conmon one has to kill it.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            if isinstance(exc, DeadlineExceeded) and not detached:
+                message = f"{exc.message.rstrip('.')}, and conmon has not even detached"
+                raise DeadlineExceeded(message, hint=exc.hint, **exc.details) from exc
+            raise
         finally:
-            # Closing the start pipe would be a go-ahead too (read() returns 0): to stop conmon one has to kill it.
-            with contextlib.suppress(ProcessLookupError, ChildProcessError):  # where the caller ignores SIGCHLD
-                if not released:
-                    os.kill(conmon, signal.SIGKILL)
-                os.waitpid(conmon, 0)  # The first process ends as soon as it has forked; it is dead or dying by now.
+            # The first process ends as soon as it has forked; it is dead or dying by now. A caller may ignore SIGCHLD.
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def read_pid(sync: Pipe, deadline: Deadline) -> int:
+    """The pid of what the runtime has started. conmon's first process exiting says nothing; its report says it all."""
+    number, message = sync.report(deadline)
+    if number <= 0:
+        raise ProgramFailed(message)
+    return number
 
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
-
-
-def _read_pid(sync: socket.socket, conmon: int, deadline: Deadline) -> int:
-    """The container's pid from conmon's report. Its first process exiting says nothing; one that fails says it all."""
-    buffer = b""
-    with Handle(identify(conmon)) as first:
-        while b"\n" not in buffer:
-            if not wait_readable([sync.fileno()], deadline):
-                gone = "" if first.fd is None or first.wait(Deadline(0)) else ", and conmon has not even detached"
-                raise DeadlineExceeded(f"conmon and the runtime did not report in time{gone}")
-            try:
-                data = sync.recv(65536)
-            except ConnectionResetError:
-                data = b""
-            if not data:
-                break
-            buffer += data
-    # conmon writes nothing where a runtime failed silently (up to 2.1.13), and older API levels call the key pid.
-    line = buffer.split(b"\n", 1)[0].decode("utf-8", "replace")
-    if not line:
-        raise ProgramFailed("")
-    try:
-        report = json.loads(line)
-        pid = int(report["data"] if "data" in report else report["pid"])
-    except (ValueError, KeyError, TypeError):
-        raise ProgramFailed(f"conmon reported {line!r}, which is not understood") from None
-    if pid <= 0:
-        raise ProgramFailed(str(report.get("message") or "").strip())
-    return pid
-
-
-class ReadySocket:
-    """The socket that conmon sends to, as a context manager; it is there only while somebody waits."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._status = ""
-
-    def __enter__(self) -> ReadySocket:
-        remove_file(self._path)
-        self._socket.bind(self._path)
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self._socket.close()
-        remove_file(self._path)
-
-    def wait(self, record: Record, deadline: Deadline) -> None:
-        """Until READY=1. Raises ProgramFailed when the container ends first, DeadlineExceeded when it stays silent."""
-        with Handle(record.init) as init:
-            ended = init.fd is None
-            while True:
-                watched = [self._socket.fileno()] + ([] if init.fd is None else [init.fd])
-                ready = wait_readable(watched, Deadline(0) if ended else deadline)
-                if self._socket.fileno() in ready:
-                    if self._is_ready(self._socket.recv(65536)):
-                        return
-                elif ended or not ready:
-                    break
-                ended = ended or init.fd in ready  # what it said before is still to be read
-        kind, text = (ProgramFailed, "ended before it said") if ended else (DeadlineExceeded, "did not say in time")
-        last = f" Its last status was: {self._status}." if self._status else ""
-        log = read_tail(record.log_path) if record.log_path else []
-        raise kind(f"The container {record.name} {text} that it is ready (READY=1).{last}", container_log=log)
-
-    def _is_ready(self, message: bytes) -> bool:
-        lines = message.decode("utf-8", "replace").splitlines()
-        self._status = next((line[7:] for line in lines if line.startswith("STATUS=")), self._status)
-        return "READY=1" in lines

@@ -6,19 +6,23 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 import typing as t
 
-from . import cgroup, config, conmon, systemd, teardown
+from . import cgroup, config, conmon, teardown
 from .container import Definition, Desired, Record, Timeouts
 from .errors import Conflict, DeadlineExceeded, EngineError, InvalidInput, ProgramFailed
-from .files import make_directory, read_text, remove_tree, write_text
+from .files import make_directory, read_tail, read_text, remove_file, remove_tree, write_text
 from .host import Host
 from .observe import timestamp
-from .process import boot_id, identify
+from .process import Handle, boot_id, identify
 from .runtime import Runtime
 from .store import Paths, Store
-from .waiting import Deadline
+from .waiting import Deadline, wait_readable
+
+# The option of ours that asks for an option of conmon's.
+_ASKED_BY = {"log_tag": "--log-tag", "exit_delay": "--exit-delay"}
 
 
 class Launch(t.NamedTuple):
@@ -42,7 +46,7 @@ def prepare(store: Store, host: Host, desired: Desired, definition: Definition, 
     manager = host.cgroup_manager(definition.cgroup_manager)
     _check_parent(definition.cgroup_parent, manager)
     runtime, monitor = host.runtime(definition.runtime), host.conmon(definition.conmon)
-    conmon.check_options(definition, monitor.version)
+    check_options(definition, monitor.version)
     signal_number, stop_timeout = config.stop_settings(desired, source, recorded)
     record = Record(
         name=desired.name, phase="creating", definition=definition, config_digest="", runtime=runtime,
@@ -62,11 +66,8 @@ def log_path(definition: Definition, paths: Paths) -> str | None:
 def _check(definition: Definition, paths: Paths, *, terminal: bool) -> None:
     for name in ("runtime_root", "log_path", "conmon_pidfile", "cgroup_parent"):
         value = getattr(definition, name)
-        if (
-            value is not None
-            and not value.startswith("/")
-            and not (name == "cgroup_parent" and value.endswith(".slice"))
-        ):
+        slice_of_systemd = name == "cgroup_parent" and str(value).endswith(".slice")
+        if value is not None and not value.startswith("/") and not slice_of_systemd:
             raise InvalidInput(f"{name} must be an absolute path, not {value!r}.")
     for name, value in definition.conmon_env.items():
         if not name or "=" in name or "\0" in name + value or name.startswith("_OCI_"):
@@ -167,18 +168,17 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
 
     def place(pid: int) -> None:
         try:
-            _place_conmon(record, pid, deadline.at_most(10))
+            conmon.place(record, pid, deadline.at_most(10))
         except (EngineError, OSError) as exc:
             warnings.append(f"conmon of {record.name} stays in the cgroup of this task, and may end with it: {exc}")
 
-    birthplace = cgroup.birthplace(config.conmon_cgroup(record), where) if record.cgroup_manager == "cgroupfs" else None
     passthrough = record.definition.log_driver == "passthrough" and record.log_path
     terminal = bool(launch.config["process"].get("terminal"))
-    pid = conmon.launch(
-        conmon.create_argv(record, paths, terminal=terminal), directory=paths.bundle,
-        output=passthrough or paths.conmon_log, environment=record.definition.conmon_env, cgroup=birthplace, place=place,
-        deadline=deadline,
-    )  # fmt: skip
+    with conmon.launch(
+        create_argv(record, paths, terminal=terminal), directory=paths.bundle, output=passthrough or paths.conmon_log,
+        environment=record.definition.conmon_env, place=place, birthplace=conmon.birthplace(record, where),
+    ) as pipes:  # fmt: skip
+        pid = conmon.read_pid(pipes["SYNC"], deadline)
     written = (read_text(record.definition.conmon_pidfile or paths.conmon_pidfile) or "").strip()
     monitor = int(written) if written.isdigit() else 0
     record = record.replace(
@@ -188,23 +188,52 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
     return store.save(record), warnings
 
 
+def check_options(definition: Definition, version: str) -> None:
+    """Raises InvalidInput for an option that this conmon lacks, with the version that has it."""
+    asked = [(name, option) for name, option in _ASKED_BY.items() if getattr(definition, name) is not None]
+    if definition.sdnotify == "container":
+        asked.append(("sdnotify", "--sdnotify-socket"))
+    for name, option in asked:
+        if not conmon.has(version, option):
+            since = ".".join(map(str, conmon.SINCE[option]))
+            raise InvalidInput(f"The option {name} needs conmon {since} or newer; this host has {version}.")
+
+
+def create_argv(record: Record, paths: Paths, *, terminal: bool) -> list[str]:
+    """The command line of conmon for a create."""
+    wanted = record.definition
+    log = f"k8s-file:{record.log_path}" if wanted.log_driver == "k8s-file" else wanted.log_driver
+    # Never the log level debug: those lines would mix with what the container says.
+    argv = [
+        *conmon.common_argv(record, paths, uuid=record.runtime_id, log=log),
+        "--conmon-pidfile", wanted.conmon_pidfile or paths.conmon_pidfile,
+        "--log-level", "warning", "--syslog",
+    ]  # fmt: skip
+    flags = {
+        "--systemd-cgroup": record.cgroup_manager == "systemd",
+        "--terminal": terminal, "--stdin": wanted.stdin and not terminal,
+        "--no-pivot": wanted.no_pivot, "--no-new-keyring": wanted.no_new_keyring,
+    }  # fmt: skip
+    values = {
+        "--log-size-max": wanted.log_size_max, "--log-tag": wanted.log_tag,
+        "--sdnotify-socket": paths.ready_socket if wanted.sdnotify == "container" else None,
+        "--exit-delay": wanted.exit_delay,
+    }  # fmt: skip
+    argv += [flag for flag, asked in flags.items() if asked]
+    if wanted.exit_command:
+        argv += ["--exit-command", wanted.exit_command[0]]
+        argv += [f"--exit-command-arg={word}" for word in wanted.exit_command[1:]]
+    argv += [word for name, value in values.items() if value is not None for word in (name, str(value))]
+    return argv
+
+
 def _own_cgroup(record: Record, pid: int, where: cgroup.Layout) -> str | None:
     """The container's cgroup; None where the runtime could not make one and left it in a cgroup of others (a rootless
     session), which must never be frozen or killed as if it were the container's."""
     path = cgroup.path_of(pid, where) or ""
     in_scope = record.cgroup_manager == "systemd"
-    own = config.container_unit(record.name) if in_scope else config.container_cgroup(record)
+    own = cgroup.container_unit(record.name) if in_scope else cgroup.container_cgroup(record)
     return path if f"{own}/" in f"{path}/" else None
-
-
-def _place_conmon(record: Record, pid: int, deadline: Deadline) -> None:
-    """conmon must outlive the session that starts it, and must not be in the container's own cgroup."""
-    if record.cgroup_manager == "systemd":
-        with systemd.Bus(user=os.geteuid() != 0, deadline=deadline) as bus:
-            unit, description = config.conmon_unit(record.name), f"conmon of the container {record.name}"
-            bus.start_scope(unit, pid=pid, parent=config.cgroup_parent(record), description=description)
-    else:
-        cgroup.place(config.conmon_cgroup(record), pid)
 
 
 def _explain(exc: EngineError, record: Record, said: str | None, words: dict[str, list[str]], left: str) -> EngineError:
@@ -216,3 +245,44 @@ def _explain(exc: EngineError, record: Record, said: str | None, words: dict[str
         reason = ": ".join(text for text in (exc.message, said or conmon_said) if text)
     message = f"Cannot create the container {record.name}: {reason}"
     return type(exc)(message.rstrip(".") + ".", hint=f"{exc.hint} {left}".strip(), **{**words, **exc.details})
+
+
+class ReadySocket:
+    """The socket that conmon sends to, as a context manager; it is there only while somebody waits."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._status = ""
+
+    def __enter__(self) -> ReadySocket:
+        remove_file(self._path)
+        self._socket.bind(self._path)
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._socket.close()
+        remove_file(self._path)
+
+    def wait(self, record: Record, deadline: Deadline) -> None:
+        """Until READY=1. Raises ProgramFailed when the container ends first, DeadlineExceeded when it stays silent."""
+        with Handle(record.init) as init:
+            ended = init.fd is None
+            while True:
+                watched = [self._socket.fileno()] + ([] if init.fd is None else [init.fd])
+                ready = wait_readable(watched, Deadline(0) if ended else deadline)
+                if self._socket.fileno() in ready:
+                    if self._is_ready(self._socket.recv(65536)):
+                        return
+                elif ended or not ready:
+                    break
+                ended = ended or init.fd in ready  # what it said before is still to be read
+        kind, text = (ProgramFailed, "ended before it said") if ended else (DeadlineExceeded, "did not say in time")
+        last = f" Its last status was: {self._status}." if self._status else ""
+        log = read_tail(record.log_path) if record.log_path else []
+        raise kind(f"The container {record.name} {text} that it is ready (READY=1).{last}", container_log=log)
+
+    def _is_ready(self, message: bytes) -> bool:
+        lines = message.decode("utf-8", "replace").splitlines()
+        self._status = next((line[7:] for line in lines if line.startswith("STATUS=")), self._status)
+        return "READY=1" in lines

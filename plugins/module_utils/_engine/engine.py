@@ -183,7 +183,6 @@ class _Task:
         return now
 
     def _act(self, action: Action, record: Record) -> Record:
-        from .conmon import ReadySocket
         from .runtime import Runtime
 
         paths = self._store.paths(self._name)
@@ -197,6 +196,8 @@ class _Task:
         elif action is Action.RESUME:
             _unless_done(runtime, "resume", record, Status.RUNNING)
         elif record.definition.sdnotify == "container":
+            from .create import ReadySocket
+
             with ReadySocket(paths.ready_socket) as ready:
                 record = self._start(runtime, record)
                 ready.wait(record, Deadline(self._desired.timeouts.create))

@@ -67,13 +67,13 @@ def collect_exit(record: Record, paths: Paths, deadline: Deadline) -> Exit:
     with Handle(record.monitor) as monitor:
         # conmon ends right after it has written, unless it has a command to run then. Its end is cheaper to wait for:
         # closing an inotify descriptor takes the kernel some 10 ms.
-        if _first(files) is None and not monitor.wait(deadline.at_most(0.05)) and os.path.isdir(paths.exits):
+        if written(files) is None and not monitor.wait(deadline.at_most(0.05)) and os.path.isdir(paths.exits):
             gone = [t.cast(int, monitor.fd)]
-            wait_until(lambda: _first(files) is not None, deadline, path=paths.exits, mask=IN_MOVED_TO, until=gone)
+            wait_until(lambda: written(files) is not None, deadline, path=paths.exits, mask=IN_MOVED_TO, until=gone)
         monitored = monitor.fd is not None and not monitor.wait(Deadline(0))
     # conmon 2.1.6 leaves the mark in its working directory, which is the bundle; later ones in the persist directory.
     oom = any(os.path.exists(f"{place}/oom") for place in (paths.persist, paths.bundle))
-    path = _first(files)
+    path = written(files)
     if path is None:
         if record.boot != boot_id():
             return Exit(None, "host-rebooted", None, oom)
@@ -84,7 +84,7 @@ def collect_exit(record: Record, paths: Paths, deadline: Deadline) -> Exit:
     return Exit(code if code >= 0 else None, reason, finished, oom)
 
 
-def _first(files: t.Iterable[str]) -> str | None:
+def written(files: t.Iterable[str]) -> str | None:
     """The first file with a number in it; a full file system leaves empty ones."""
     for path in files:
         if (read_text(path) or "").strip().lstrip("-").isdigit():

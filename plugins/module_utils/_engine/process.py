@@ -120,13 +120,14 @@ def find_by_argument(argument: str) -> list[ProcessId]:
 
 
 def kill_and_wait(
-    processes: t.Iterable[ProcessId], deadline: Deadline, *, before_waiting: t.Callable[[], None] = lambda: None
-) -> list[ProcessId]:
-    """SIGKILL; returns those that are still there at the deadline."""
+    processes: t.Iterable[ProcessId], deadline: Deadline, number: int = signal.SIGKILL, *,
+    before_waiting: t.Callable[[], None] = lambda: None,
+) -> list[ProcessId]:  # fmt: skip
+    """SIGKILL, or another signal; returns those that are still there at the deadline."""
     handles = [(process, Handle(process)) for process in processes]
     try:
         for _process, handle in handles:
-            handle.send(signal.SIGKILL)
+            handle.send(number)
         before_waiting()
         return [process for process, handle in handles if not handle.wait(deadline)]
     finally:

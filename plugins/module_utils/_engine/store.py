@@ -54,6 +54,7 @@ class Paths:
         self.conmon_log = f"{self.run}/conmon.log"
         self.notify = f"{self.bundle}/notify"
         self.ready_socket = f"{self.run}/ready.sock"
+        self.exec = f"{self.run}/exec"
 
 
 class Store:

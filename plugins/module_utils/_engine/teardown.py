@@ -7,17 +7,18 @@ What is left may be of a container that is removed, a launch that failed, a run 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
 
-from . import cgroup, config, systemd
+from . import cgroup, systemd
 from .container import Definition, Program, Record, StopReport, Timeouts
 from .errors import DeadlineExceeded, EngineError
-from .files import read_tail, remove_file, remove_tree
+from .files import read_json, read_tail, remove_file, remove_tree
 from .host import RUNTIMES, Host, find
 from .observe import EXIT_FILE_SECONDS, collect_exit
-from .process import Handle, find_by_argument, kill_and_wait, signal_name, stuck_in
+from .process import Handle, ProcessId, find_by_argument, is_alive, kill_and_wait, signal_name, stuck_in
 from .runtime import Runtime
 from .store import Lock, Paths, Store
 from .waiting import Deadline
@@ -30,6 +31,7 @@ def stop(
 
     The record says ``stopping`` meanwhile, so that whoever comes next finishes what a killed run has begun. A paused
     container gets the signal before it may go on, so it does nothing else first; one with ``stop`` 0 is killed frozen.
+    Its exec sessions are ended first, with the same grace, all at once; those of a paused one are killed.
     Afterwards nothing is left in its cgroup, also without a pid namespace of its own, and conmon has written the exit.
     Returns the record as it is then, or None when somebody else has removed or remade the container meanwhile: then
     nothing more is touched, since its cgroup may be that of the next one. Raises DeadlineExceeded where SIGKILL does not help.
@@ -41,10 +43,13 @@ def stop(
     with Handle(record.init) as init:
         ended = init.fd is None
         if not ended and grace > 0:
-            init.send(number)
-            cgroup.thaw(record.cgroup_path)
             lock.release()
             try:
+                # On v1 what is frozen dies when it is thawed, so that is not waited for here.
+                patience = (0.0, 0.0) if cgroup.is_frozen(record.cgroup_path) else (grace, timeouts.kill)
+                end_sessions(store.paths(record.name), *patience)
+                init.send(number)
+                cgroup.thaw(record.cgroup_path)
                 ended = init.wait(Deadline(grace))
             finally:
                 lock.acquire(Deadline(timeouts.create))
@@ -57,6 +62,18 @@ def stop(
             now = store.save(now.replace(phase="stopped"))
     used = "KILL" if not ended and grace <= 0 else signal_name(number)
     return StopReport(signal=used, killed=not ended, waited=round(time.monotonic() - began, 3)), now
+
+
+def end_sessions(paths: Paths, grace: float, kill: float) -> None:
+    """SIGTERM to all exec sessions of a container, then SIGKILL. What of theirs has left its process group (which has the
+    number of its leader) is in the container's cgroup, and ends with that."""
+    names = os.listdir(paths.exec) if os.path.isdir(paths.exec) else []
+    known = [(read_json(f"{paths.exec}/{name}/session.json") or {}).get("process") for name in names]
+    leaders = [ProcessId(*process) for process in known if process]
+    for leader in filter(is_alive, leaders):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(leader.pid, signal.SIGTERM)
+    kill_and_wait(kill_and_wait(leaders, Deadline(grace), 0), Deadline(kill))
 
 
 def kill_all(record: Record, init: Handle, deadline: Deadline) -> None:
@@ -95,13 +112,14 @@ def sweep(store: Store, record: Record, timeouts: Timeouts, *, said: str | None 
     container in its command line. Killing conmon kills the runtime that it runs (PDEATHSIG).
     """
     paths = store.paths(record.name)
-    left = []
     strays = find_by_argument(paths.pidfile) if record.phase == "creating" or record.monitor is None else []
-    left += [f"process {process.pid}" for process in kill_and_wait(strays, Deadline(timeouts.kill))]
+    strays += find_by_argument(paths.exec) if os.path.isdir(paths.exec) else []  # conmons of exec sessions
+    stuck = kill_and_wait(strays, Deadline(timeouts.kill))
     if record.cgroup_manager != "systemd":
         # Also what a killed runtime has started below conmon and nobody has a name for.
-        for path in (config.conmon_cgroup(record), config.container_cgroup(record)):
-            left += [f"process {process.pid}" for process in cgroup.kill(path, Deadline(timeouts.kill))]
+        for path in (cgroup.conmon_cgroup(record), cgroup.container_cgroup(record)):
+            stuck += cgroup.kill(path, Deadline(timeouts.kill))
+    left = [f"process {process.pid}" for process in stuck]
     runtime = Runtime(record, paths.runtime_log)
     said = runtime.delete() or said
     # State without a status file (a create or restore that was killed) is nothing that a runtime would delete.
@@ -119,11 +137,11 @@ def sweep(store: Store, record: Record, timeouts: Timeouts, *, said: str | None 
 
 def _remove_cgroups(record: Record) -> list[str]:
     if record.cgroup_manager != "systemd":
-        return cgroup.remove(config.conmon_cgroup(record)) + cgroup.remove(config.container_cgroup(record))
+        return cgroup.remove(cgroup.conmon_cgroup(record)) + cgroup.remove(cgroup.container_cgroup(record))
     if record.init is None or cgroup.directories(record.cgroup_path):
         with systemd.Bus(user=os.geteuid() != 0, deadline=Deadline(10)) as bus:
-            bus.stop_unit(config.container_unit(record.name))
-            bus.stop_unit(config.conmon_unit(record.name))
+            bus.stop_unit(cgroup.container_unit(record.name))
+            bus.stop_unit(cgroup.conmon_unit(record.name))
     return cgroup.remove(record.cgroup_path)
 
 

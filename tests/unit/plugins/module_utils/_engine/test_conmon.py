@@ -8,7 +8,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import conmon, runtime
+from ansible_collections.longshore.oci.plugins.module_utils._engine import conmon, create, runtime
 from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Program
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import (
     DeadlineExceeded,
@@ -70,12 +70,12 @@ def test_has(version: str, option: str, expected: bool) -> None:
 def test_an_option_that_conmon_lacks_is_refused(wanted: dict[str, t.Any], lacks: str, takes: str) -> None:
     definition = builders.definition(**wanted)
     with pytest.raises(InvalidInput, match=f"needs conmon {takes} or newer; this host has {lacks}"):
-        conmon.check_options(definition, lacks)
-    conmon.check_options(definition, takes)
+        create.check_options(definition, lacks)
+    create.check_options(definition, takes)
 
 
 def test_what_is_not_asked_for_needs_nothing() -> None:
-    conmon.check_options(builders.definition(), "2.0.0")
+    create.check_options(builders.definition(), "2.0.0")
 
 
 PATHS = Paths("web", state_dir="/s", run_dir="/r")
@@ -86,18 +86,19 @@ def _argv(version: str = "2.1.12", *, terminal: bool = False, record: t.Any = No
         "definition": builders.definition(**wanted), "conmon": Program("conmon", "/usr/bin/conmon", version),
         "log_path": "/log", **(record or {}),
     }  # fmt: skip
-    return conmon.create_argv(builders.record(**values), PATHS, terminal=terminal)
+    return create.create_argv(builders.record(**values), PATHS, terminal=terminal)
 
 
 def test_the_whole_command_line() -> None:
     assert " ".join(_argv()) == (
         "/usr/bin/conmon --api-version 1 --cid web --cuuid web --name web --runtime /usr/sbin/runc"
         " --bundle /r/containers/web/bundle --container-pidfile /r/containers/web/pid"
-        " --conmon-pidfile /r/containers/web/conmon.pid --exit-dir /r/containers/web/exits --log-path k8s-file:/log"
-        " --log-level warning --syslog --full-attach --persist-dir /s/containers/web/persist"
+        " --exit-dir /r/containers/web/exits --log-path k8s-file:/log"
+        " --full-attach --persist-dir /s/containers/web/persist"
         " --runtime-arg=--root --runtime-arg=/run/longshore/runc"
         " --runtime-arg=--log --runtime-arg=/r/containers/web/runtime.log"
         " --runtime-arg=--log-format --runtime-arg=json"
+        " --conmon-pidfile /r/containers/web/conmon.pid --log-level warning --syslog"
     )
 
 
@@ -180,7 +181,7 @@ class TestReadySocket:
 
     def test_ready_in_time(self, tmp_path: pathlib.Path, spawn: t.Any) -> None:
         record = builders.record(init=identify(spawn().pid))
-        with conmon.ReadySocket(f"{tmp_path}/sock") as ready:
+        with create.ReadySocket(f"{tmp_path}/sock") as ready:
             self._send(tmp_path / "sock", "STATUS=starting", "STATUS=there\nREADY=1\n")
             ready.wait(record, Deadline(10))
         assert list(tmp_path.iterdir()) == []
@@ -189,14 +190,14 @@ class TestReadySocket:
         child = spawn("true")
         record = builders.record(init=identify(child.pid))
         child.wait()
-        with conmon.ReadySocket(f"{tmp_path}/sock") as ready:
+        with create.ReadySocket(f"{tmp_path}/sock") as ready:
             self._send(tmp_path / "sock", "READY=1")
             ready.wait(record, Deadline(10))
 
     def test_a_status_is_not_ready(self, tmp_path: pathlib.Path, spawn: t.Any) -> None:
         (tmp_path / "log").write_text("one\ntwo\n", encoding="utf-8")
         record = builders.record(init=identify(spawn().pid), log_path=f"{tmp_path}/log")
-        with conmon.ReadySocket(f"{tmp_path}/sock") as ready:
+        with create.ReadySocket(f"{tmp_path}/sock") as ready:
             self._send(tmp_path / "sock", "STATUS=reading tables", "XREADY=1", "READY=10")
             with pytest.raises(
                 DeadlineExceeded, match=r"web did not say in time.*last status was: reading tables"
@@ -208,7 +209,7 @@ class TestReadySocket:
         child = spawn("sleep", "0.2")
         record = builders.record(init=identify(child.pid))
         too_late = pytest.raises(ProgramFailed, match="web ended before it said that it is ready")
-        with too_late, conmon.ReadySocket(f"{tmp_path}/sock") as ready:
+        with too_late, create.ReadySocket(f"{tmp_path}/sock") as ready:
             ready.wait(record, Deadline(30))
 
     def test_nor_is_one_that_has_ended_already(self, tmp_path: pathlib.Path, spawn: t.Any) -> None:
@@ -220,13 +221,13 @@ class TestReadySocket:
             assert handle.wait(Deadline(10))
         deadline = Deadline(3)
         too_late = pytest.raises(ProgramFailed, match="web ended before it said that it is ready")
-        with too_late, conmon.ReadySocket(f"{tmp_path}/sock") as ready:
+        with too_late, create.ReadySocket(f"{tmp_path}/sock") as ready:
             ready.wait(record, deadline)
         assert deadline.remaining() > 0
 
     def test_a_socket_that_is_left_over_is_replaced(self, tmp_path: pathlib.Path, spawn: t.Any) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as old:
             old.bind(f"{tmp_path}/sock")
-        with conmon.ReadySocket(f"{tmp_path}/sock") as ready:
+        with create.ReadySocket(f"{tmp_path}/sock") as ready:
             self._send(tmp_path / "sock", "READY=1")
             ready.wait(builders.record(init=identify(spawn().pid)), Deadline(10))

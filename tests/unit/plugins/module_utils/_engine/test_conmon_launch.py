@@ -11,7 +11,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import cgroup, conmon
+from ansible_collections.longshore.oci.plugins.module_utils._engine import cgroup, conmon, create
 from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Record
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import DeadlineExceeded, ProgramFailed
 from ansible_collections.longshore.oci.plugins.module_utils._engine.files import make_directory, read_text
@@ -53,10 +53,11 @@ class Scripted:
             self.pids.append(pid)
             place(pid)
 
-        return conmon.launch(
+        with conmon.launch(
             [programs.conmon(self.directory / "conmon", text), "--word"], directory=str(self.directory),
-            output=f"{self.directory}/output", environment=env, place=note, deadline=Deadline(seconds),
-        )  # fmt: skip
+            output=f"{self.directory}/output", environment=env, place=note,
+        ) as pipes:  # fmt: skip
+            return conmon.read_pid(pipes["SYNC"], Deadline(seconds))
 
 
 @pytest.fixture
@@ -150,11 +151,11 @@ class TestDeaths:
         assert "went on" not in os.listdir(scripted.directory)
 
     def test_of_one_that_is_not_there(self, tmp_path: pathlib.Path) -> None:
-        with pytest.raises(ProgramFailed, match=r"conmon cannot be run \(/nowhere/conmon\): No such file"):
-            conmon.launch(
-                ["/nowhere/conmon"], directory=str(tmp_path), output=f"{tmp_path}/output", environment={},
-                place=_nowhere, deadline=Deadline(30),
-            )  # fmt: skip
+        launch = conmon.launch(
+            ["/nowhere/conmon"], directory=str(tmp_path), output=f"{tmp_path}/output", environment={}, place=_nowhere
+        )
+        with pytest.raises(ProgramFailed, match=r"conmon cannot be run \(/nowhere/conmon\): No such file"), launch:
+            pass
 
 
 def test_it_waits_to_be_placed(scripted: Scripted) -> None:
@@ -246,10 +247,11 @@ class TestReal:
     def _launch(self, prepared: tuple[Record, Paths], *args: str, scratch_cgroup: str) -> int:
         record, paths = prepared
         bundle.make(paths.bundle, *args, cgroup=f"{scratch_cgroup}/container")
-        return conmon.launch(
-            conmon.create_argv(record, paths, terminal=False), directory=paths.bundle, output=paths.conmon_log,
-            environment={}, place=lambda pid: cgroup.place(f"{scratch_cgroup}/conmon", pid), deadline=Deadline(60),
-        )  # fmt: skip
+        with conmon.launch(
+            create.create_argv(record, paths, terminal=False), directory=paths.bundle, output=paths.conmon_log,
+            environment={}, place=lambda pid: cgroup.place(f"{scratch_cgroup}/conmon", pid),
+        ) as pipes:  # fmt: skip
+            return conmon.read_pid(pipes["SYNC"], Deadline(60))
 
     def test_a_container(
         self, prepared: tuple[Record, Paths], scratch_cgroup: str, open_files: t.Callable[[], dict[str, str]]

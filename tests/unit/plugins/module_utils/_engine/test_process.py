@@ -335,12 +335,11 @@ print(json.dumps({"fds": fds, "cwd": os.getcwd(), "env": dict(os.environ), "lead
         leaked = os.dup(given)
         os.set_inheritable(leaked, True)
         with open(tmp_path / "output", "wb") as output:
-            pid, placed = process.spawn(
+            pid, self.placed = process.spawn(
                 [sys.executable, "-c", self.SCRIPT], directory=str(tmp_path), environment={"WORD": "given"},
                 output=output.fileno(), inherited=(given,), **more,
             )  # fmt: skip
         _pid, status = os.waitpid(pid, 0)
-        self.placed = placed
         for descriptor in (given, kept, leaked):
             os.close(descriptor)
         assert status == 0, (tmp_path / "output").read_text()

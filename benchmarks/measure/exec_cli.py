@@ -1,0 +1,194 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""benchmarks/exec: one container each of Longshore's engine and of podman, and commands in them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import typing as t
+
+# The engine imports nothing of Ansible, so it can be used from where it lies.
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../plugins/module_utils"))
+
+from _engine import exec as engine_exec
+from _engine.container import Definition, Desired, Goal, Timeouts
+from _engine.engine import Engine
+from _engine.errors import EngineError
+from _engine.host import Host
+from _engine.process_spec import Command
+
+from . import machine, podman, table, tasks
+from .clock import Lap
+from .workspace import COMMAND, Workspace
+
+BARE, OURS, PODMAN = "bare runtime exec", "longshore", "podman exec"
+TASK_OURS, TASK_PODMAN = "longshore.oci.oci_exec", "containers.podman.podman_container_exec"
+NAME = "bench"
+SIZE = 16 << 20
+# What is run, and how many bytes it says.
+COMMANDS: dict[str, tuple[tuple[str, ...], int]] = {
+    "true": (("/bin/true",), 0),
+    "16 MiB of output": (("/bin/busybox", "head", "-c", str(SIZE), "/dev/zero"), SIZE),
+}
+WARM_UP = 2
+
+
+def main() -> int:
+    options = _options()
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _run(options)
+    except EngineError as exc:
+        print(f"exec: {exc}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("exec: interrupted, and all is cleaned up", file=sys.stderr)
+        return 130
+
+
+def _run(options: argparse.Namespace) -> int:
+    if os.geteuid() != 0:
+        raise SystemExit("exec: this needs root")
+    ansible = tasks.Ansible() if options.tasks else None
+    if ansible:
+        ansible.install()
+    lap = Lap()
+    with Workspace() as workspace:
+        host = Host(run_dir=f"{workspace.run}/programs")
+        runtime, conmon = host.runtime(options.runtime), host.conmon(None)
+        workspace.make_bundle(runtime.path)
+        with_podman = options.podman and shutil.which("podman") is not None
+        facts = machine.facts([conmon, runtime], with_podman)
+        facts.append(("ansible", ansible.versions() if ansible else "left out (--no-tasks)"))
+        facts.append(("rounds", f"{options.rounds}, and {WARM_UP} before them that do not count"))
+        print(table.facts(facts), flush=True)
+        ours = Ours(workspace, runtime=runtime.path, conmon=conmon.path)
+        peer = Peer(workspace, runtime=runtime.path) if with_podman else None
+        try:
+            _measure([ours.bare, ours.run, *([peer.run] if peer else [])], lap, options.rounds)
+            if ansible:
+                _measure_tasks(ansible, workspace, lap, options.rounds, peer)
+        finally:
+            if peer:
+                peer.end()
+            ours.end()
+    print(f"\n{table.times(_in_order(lap))}")
+    return 0
+
+
+class Ours:
+    """The container of the engine, in which the bare runtime runs its commands too."""
+
+    def __init__(self, workspace: Workspace, *, runtime: str, conmon: str) -> None:
+        self._directories = {"state_dir": f"{workspace.state}/longshore", "run_dir": f"{workspace.run}/longshore"}
+        definition = Definition(
+            workspace.bundle, runtime=runtime, conmon=conmon, cgroup_manager="cgroupfs", cgroup_parent=workspace.cgroup
+        )
+        self._converge(Goal.STARTED, definition)
+        self._argv = [runtime, "--root", f"{workspace.run}/longshore/{os.path.basename(runtime)}", "exec", NAME]
+
+    def bare(self, lap: Lap) -> None:
+        for step, (argv, size) in COMMANDS.items():
+            with lap(step, BARE):
+                result = subprocess.run(
+                    [*self._argv, *argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True
+                )
+            _check(BARE, len(result.stdout), size)
+
+    def run(self, lap: Lap) -> None:
+        for step, (argv, size) in COMMANDS.items():
+            with lap(step, OURS):
+                # A store of its own each time, as each task has one.
+                result = engine_exec.run(Engine(**self._directories).store, NAME, Command(argv))
+            _check(OURS, len(result.stdout), size if result.rc == 0 else -1)
+
+    def end(self) -> None:
+        self._converge(Goal.ABSENT)
+
+    def _converge(self, goal: Goal, definition: Definition | None = None) -> None:
+        Engine(**self._directories).converge(Desired(NAME, goal, definition, timeouts=Timeouts(stop=0)))
+
+
+class Peer:
+    """The same with podman."""
+
+    def __init__(self, workspace: Workspace, *, runtime: str) -> None:
+        self._podman = podman.Podman(workspace, runtime=runtime)
+        self.environment = self._podman.environment
+        self._call(
+            "run", "--detach", "--name", NAME, "--network", "none", "--cgroup-parent", workspace.cgroup,
+            "--rootfs", workspace.rootfs, *COMMAND,
+        )  # fmt: skip
+
+    def run(self, lap: Lap) -> None:
+        for step, (argv, size) in COMMANDS.items():
+            with lap(step, PODMAN):
+                said = self._call("exec", NAME, *argv)
+            _check(PODMAN, len(said), size)
+
+    def end(self) -> None:
+        self._podman.remove_all()
+
+    def _call(self, *words: str) -> bytes:
+        argv, nothing = ["podman", *words], subprocess.DEVNULL
+        result = subprocess.run(argv, env=self.environment, stdin=nothing, capture_output=True, check=False)
+        if result.returncode != 0:
+            raise SystemExit(f"exec: podman {words[0]} failed: {result.stderr.decode(errors='replace').strip()}")
+        return result.stdout
+
+
+def _check(candidate: str, found: int, size: int) -> None:
+    """One that loses output, or does nothing, would be fast."""
+    if found != size:
+        raise SystemExit(f"exec: {candidate} returned {found} bytes, not {size}")
+
+
+def _measure(candidates: list[t.Callable[[Lap], None]], lap: Lap, rounds: int) -> None:
+    """Each round runs all candidates, in an order that changes, so that a slow spell of the machine hits all alike."""
+    order, shuffle = list(candidates), random.Random(1).shuffle
+    for number in range(WARM_UP + rounds):
+        shuffle(order)
+        counted = lap if number >= WARM_UP else Lap()
+        with counted("gauge", "fork + exec /bin/true"):
+            subprocess.run(["/bin/true"], check=True)
+        for candidate in order:
+            candidate(counted)
+
+
+def _measure_tasks(ansible: tasks.Ansible, workspace: Workspace, lap: Lap, rounds: int, peer: Peer | None) -> None:
+    argv, _size = COMMANDS["true"]
+    places = {"state_dir": f"{workspace.state}/longshore", "run_dir": f"{workspace.run}/longshore"}
+    one_round = [
+        tasks.task("no-op", tasks.FLOOR, tasks.FLOOR, {}),
+        tasks.task("true", TASK_OURS, TASK_OURS, {"name": NAME, "argv": list(argv), **places}),
+    ]
+    if peer:
+        one_round.append(tasks.task("true", TASK_PODMAN, TASK_PODMAN, {"name": NAME, "argv": list(argv)}))
+    tasks.play(ansible, workspace, lap, one_round, rounds=rounds, environment=peer.environment if peer else None)
+
+
+def _in_order(lap: Lap) -> dict[tuple[str, str], list[float]]:
+    """In each step the floor first, then ours, then podman."""
+    steps = ["gauge", *COMMANDS, "task: no-op", "task: true"]
+    names = ["fork + exec /bin/true", BARE, OURS, PODMAN, tasks.FLOOR, TASK_OURS, TASK_PODMAN]
+    order = sorted(lap.samples, key=lambda key: (steps.index(key[0]), names.index(key[1])))
+    return {key: lap.samples[key] for key in order}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmarks/exec", description=sys.modules["__main__"].__doc__)
+    parser.add_argument("--rounds", type=int, default=20, help="how often each is measured (default: 20)")
+    parser.add_argument("--runtime", default="auto", help="runc, crun or a path, for all candidates (default: auto)")
+    parser.add_argument("--no-tasks", dest="tasks", action="store_false", help="leave the tasks of Ansible out")
+    parser.add_argument("--no-podman", dest="podman", action="store_false", help="leave podman out")
+    return parser.parse_args()
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt

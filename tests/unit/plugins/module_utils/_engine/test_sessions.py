@@ -1,0 +1,225 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import typing as t
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._engine import sessions
+from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._engine.process import Handle, ProcessId, identify, is_alive
+from ansible_collections.longshore.oci.plugins.module_utils._engine.sessions import Ended, Session, SessionPaths
+from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Paths
+from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
+from ansible_collections.longshore.oci.tests.unit import builders
+
+RECORD = builders.record()
+
+
+@pytest.fixture
+def container(tmp_path: pathlib.Path) -> Paths:
+    return Paths("web", state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+
+
+def _myself() -> ProcessId:
+    return t.cast(ProcessId, identify(os.getpid()))
+
+
+def _session(**changes: t.Any) -> Session:
+    values: dict[str, t.Any] = {
+        "id": "one", "argv": ("sleep", "1"), "user": None, "tty": False, "detached": True, "owner": None, "pid": 5,
+        "started": 1.5,
+    }  # fmt: skip
+    return Session(**{**values, **changes})
+
+
+def _kept(container: Paths, **changes: t.Any) -> SessionPaths:
+    session = _session(**changes)
+    paths = SessionPaths(container, session.id)
+    sessions.lay_out(paths, session)
+    return paths
+
+
+@pytest.mark.parametrize("identifier", ["a", "A-1_2.3", "x" * 64, "0"])
+def test_ids(identifier: str) -> None:
+    sessions.check_id(identifier)
+
+
+@pytest.mark.parametrize("identifier", ["", ".", "..", "-a", "a/b", "a b", "x" * 65, "ä", "a\n"])
+def test_what_is_no_id(identifier: str) -> None:
+    with pytest.raises(InvalidInput, match="cannot be the id of a session"):
+        sessions.check_id(identifier)
+
+
+class TestKept:
+    def test_it_comes_back_as_it_was(self, container: Paths) -> None:
+        made = _session(owner=_myself(), process=_myself(), monitor=_myself(), user="app", tty=True, timed_out=True)
+        paths = SessionPaths(container, "one")
+        sessions.lay_out(paths, made)
+        assert sessions.load(paths) == made
+        assert os.stat(paths.record).st_mode & 0o777 == 0o600
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", '{"id": "one"}', '{"owner": 5}'])
+    def test_a_damaged_one_is_none(self, container: Paths, text: str) -> None:
+        paths = _kept(container)
+        pathlib.Path(paths.record).write_text(text)
+        assert sessions.load(paths) is None
+        assert sessions.describe(paths, RECORD) is None
+
+    def test_forgotten_there_is_nothing_left(self, container: Paths) -> None:
+        one, two = _kept(container), _kept(container, id="two")
+        pathlib.Path(one.log).write_text("x")
+        sessions.forget(one)
+        assert os.listdir(container.exec) == ["two.session"]
+        sessions.forget(two)
+        assert not os.path.exists(container.exec)
+        assert os.listdir(container.persist) == []
+        sessions.forget(two)
+
+    def test_listed_by_age(self, container: Paths) -> None:
+        assert sessions.all_of(container) == []
+        for name, started in (("zoo", 1.0), ("ape", 3.0), ("bee", None), ("cow", 2.0)):
+            _kept(container, id=name, started=started, pid=5 if started else None)
+        assert sorted(paths.id for paths in sessions.all_of(container)) == ["ape", "bee", "cow", "zoo"]
+        assert [each["session"] for each in sessions.describe_all(container, RECORD)] == ["zoo", "cow", "ape", "bee"]
+        assert sessions.describe_all(container, None) == []
+
+
+class TestAbandoned:
+    GONE = ProcessId(1, 0, "an earlier boot")
+
+    @pytest.mark.parametrize(
+        ("changes", "abandoned"),
+        [
+            ({"detached": True, "owner": GONE}, False),
+            ({"detached": True, "owner": GONE, "pid": None}, True),  # killed while it launched
+            ({"detached": False, "owner": GONE}, True),
+            ({"detached": False, "owner": None}, True),
+        ],
+    )
+    def test_of_a_task_that_is_gone(self, changes: dict[str, t.Any], abandoned: bool) -> None:
+        assert _session(**changes).abandoned is abandoned
+
+    @pytest.mark.parametrize("changes", [{"detached": False}, {"detached": True, "pid": None}])
+    def test_of_a_task_that_lives(self, changes: dict[str, t.Any]) -> None:
+        assert _session(owner=_myself(), **changes).abandoned is False
+
+
+class TestEnd:
+    def test_it_runs(self, container: Paths) -> None:
+        paths = _kept(container, process=_myself())
+        session = t.cast(Session, sessions.load(paths))
+        assert sessions.ended(paths, RECORD, session) is None
+        listed = sessions.describe(paths, RECORD)
+        assert listed is not None
+        assert (listed["status"], listed["pid"], listed["rc"]) == ("running", 5, None)
+        assert listed["started_at"] == "1970-01-01T00:00:01.500000Z"
+
+    def test_it_is_being_launched(self, container: Paths) -> None:
+        listed = sessions.describe(_kept(container, pid=None), RECORD)
+        assert listed is not None
+        assert listed["status"] == "starting"
+
+    @pytest.mark.parametrize(("where", "code"), [("exits", "7"), ("persist", "137")])
+    def test_conmon_has_written_how(self, container: Paths, where: str, code: str) -> None:
+        """Two files on two file systems: one that is full leaves an empty file."""
+        paths = _kept(container, process=_myself())
+        files = {"exits": f"{paths.exits}/web", "persist": f"{paths.persist}/exit"}
+        for name, file in files.items():
+            pathlib.Path(file).write_text(code if name == where else "")
+        listed = sessions.describe(paths, RECORD)
+        assert listed is not None
+        assert (listed["status"], listed["rc"], listed["pid"]) == ("finished", int(code), None)
+        assert listed["signal"] == {"7": None, "137": "KILL"}[code]
+        assert listed["finished_at"].endswith("Z")
+
+    def test_nobody_knows_how(self, container: Paths) -> None:
+        paths = _kept(container)
+        assert sessions.ended(paths, RECORD, _session()) == Ended(None, None)
+
+
+@pytest.mark.parametrize(
+    ("code", "name"), [(None, None), (0, None), (128, None), (129, "HUP"), (137, "KILL"), (143, "TERM"), (193, None), (255, None)]
+)  # fmt: skip
+def test_signals(code: int | None, name: str | None) -> None:
+    assert sessions.signal_of(code) == name
+
+
+@pytest.mark.parametrize(
+    ("log", "stdout", "stderr"),
+    [
+        (b"", b"", b""),
+        (b"T stdout F a\nT stderr F b\nT stdout F c d \n", b"a\nc d \n", b"b\n"),
+        (b"T stdout P no newline\n", b"no newline", b""),
+        (b"T stdout P long T stdout\nT stdout F er\n", b"long T stdouter\n", b""),
+        (b"T stdout F \nT stdout F \n", b"\n\n", b""),
+        (b"T stdout F a\r\nT stdout F \rb\x00\xff\x0b\x1c\n", b"a\r\n\rb\x00\xff\x0b\x1c\n", b""),
+        (b"T stdout F whole\nT stdout F half of a li", b"whole\n", b""),
+        (b"nonsense\n\nT stdout\nT stdout F x\n", b"x\n", b""),
+    ],
+)
+def test_logs(log: bytes, stdout: bytes, stderr: bytes) -> None:
+    assert sessions.parse_log(log) == (stdout, stderr)
+
+
+class TestFamilies:
+    """Real processes; the shell is the leader of a session, as what a runtime starts is."""
+
+    def _start(self, spawn: t.Any, text: str) -> ProcessId:
+        read, write = os.pipe()
+        os.set_inheritable(write, True)
+        child: subprocess.Popen[bytes] = spawn(
+            "sh", "-c", text.replace("ready", f"echo >/proc/{os.getpid()}/fd/{write}")
+        )
+        os.read(read, 1)
+        os.close(read)
+        os.close(write)
+        return t.cast(ProcessId, identify(child.pid))
+
+    @pytest.mark.parametrize(
+        ("text", "size"),
+        [
+            ("ready; exec sleep 60", 1),
+            ("sleep 60 & sleep 60 & ready; wait", 3),
+            ("(sleep 60 & sleep 60 & wait) & ready; wait", None),
+            # Another process group, another session, a parent that is gone.
+            ("setsid sh -c 'sleep 60 & wait' & ready; wait", None),
+            ("(sleep 60 &); ready; exec sleep 60", 2),
+        ],
+    )
+    def test_all_of_it_ends(self, spawn: t.Any, text: str, size: int | None) -> None:
+        leader = self._start(spawn, text)
+        found = sessions.family(leader)
+        assert leader in found
+        assert len(found) == size if size else len(found) > 1
+        assert os.getpid() not in {process.pid for process in found}
+        assert sessions.end_families([leader], grace=30, kill=30) == []
+        assert not any(map(is_alive, found))
+
+    def test_what_a_leader_that_is_gone_has_left(self, spawn: t.Any) -> None:
+        leader = self._start(spawn, "sleep 60 & ready; sleep 0.2")
+        with Handle(leader) as handle:
+            assert handle.wait(Deadline(30))
+        child = next(process for process in sessions.family(leader) if process != leader)
+        assert sessions.end_families([leader], grace=30, kill=30) == []
+        assert not is_alive(child)
+
+    def test_what_ignores_term(self, spawn: t.Any) -> None:
+        leader = self._start(spawn, "trap '' TERM; sleep 60 & ready; wait")
+        assert sessions.end_families([leader], grace=0.05, kill=30) == []
+
+    def test_no_grace(self, spawn: t.Any, tmp_path: pathlib.Path) -> None:
+        leader = self._start(spawn, f"trap 'touch {tmp_path}/asked; exit' TERM; ready; while :; do sleep 0.01; done")
+        assert sessions.end_families([leader], grace=0, kill=30) == []
+        assert list(tmp_path.iterdir()) == []
+
+    def test_somebody_else_with_its_number(self, spawn: t.Any) -> None:
+        leader = self._start(spawn, "ready; exec sleep 60")
+        assert sessions.family(leader._replace(start=leader.start - 1)) == []
+        assert sessions.family(leader._replace(boot="another")) == []
+        assert sessions.end_families([], grace=30, kill=30) == []
+        assert is_alive(leader)
