@@ -8,9 +8,13 @@ declare -A debian_package_of=(
     [busybox]=busybox-static
     [conmon]=conmon
     [crun]=crun
+    [docker-registry]=docker-registry
     [git]=git
     [ip]=iproute2
+    [openssl]=openssl
     [runc]=runc
+    [skopeo]=skopeo
+    [umoci]=umoci
 )
 
 # require_commands COMMAND...: returns 0 when all of them are there, if need be after installing what is missing.

@@ -18,7 +18,7 @@ _SYSTEM = (
 # debootstrap cannot choose: hence netavark.
 _ENGINE = (
     "conmon", "runc", "crun", "criu", "uidmap", "slirp4netns", "passt",
-    "busybox-static", "skopeo", "netavark", "umoci",
+    "busybox-static", "skopeo", "netavark", "umoci", "docker-registry",
 )  # fmt: skip
 
 # crun loads libcriu.so.2 at run time and no dependency says so. bookworm has neither such a crun nor the library.

@@ -31,13 +31,14 @@ _UNPRIVILEGED_TESTS = (
     "failed_create", "lost", "killed_run", "concurrency",
 )  # fmt: skip
 TARGETS: Mapping[str, Mapping[str, dict[str, object]]] = {
-    "root": {"oci_container": {}, "oci_container_info": {}, "oci_exec": {}, "examples": {}, "role_runtime": {}},
-    "app": {
-        "oci_container": {"oci_container_tests": list(_UNPRIVILEGED_TESTS)},
-        "oci_container_info": {},
-        "oci_exec": {},
+    "root": {
+        "oci_container": {}, "oci_container_info": {}, "oci_exec": {}, "oci_bundle": {}, "examples": {}, "role_runtime": {},
     },
-}
+    "app": {
+        "oci_container": {"oci_container_tests": list(_UNPRIVILEGED_TESTS)}, "oci_container_info": {}, "oci_exec": {},
+        "oci_bundle": {"oci_bundle_tests": ["registry", "unprivileged"]},
+    },
+}  # fmt: skip
 # Playbooks, with commands of bin/hosts between them.
 SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "root": {

@@ -20,7 +20,7 @@ from .workspace import Workspace
 def run(workspace: Workspace, report: Report, arguments: list[str]) -> None:
     # ansible-test takes every file below bin/ for Python, and wants no shebang in a Python program. The lint part looks
     # after them.
-    tree = workspace.tree(leave_out=["bin/", "benchmarks/lifecycle"])
+    tree = workspace.tree(leave_out=["bin/", "benchmarks/lifecycle", "benchmarks/exec"])
     env = workspace.environment(tree)
     follower = _Follower(report)
     with _only_run(workspace):

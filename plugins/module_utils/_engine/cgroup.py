@@ -12,7 +12,6 @@ import contextlib
 import os
 import typing as t
 
-from .container import Record
 from .errors import EngineError
 from .files import make_directory, read_text
 from .process import ProcessId, identify, kill_and_wait
@@ -107,38 +106,6 @@ def birthplace(path: str | None, where: Layout) -> str | None:
     except EngineError:
         return None  # The one who moves the process there will say what is wrong.
     return where.v2 + path
-
-
-def parent_of(record: Record) -> str:
-    """Below which the cgroups of container and conmon are: a slice under systemd, else a path."""
-    default = "/longshore"
-    if record.cgroup_manager == "systemd":
-        default = "machine.slice" if os.geteuid() == 0 else "user.slice"
-    return record.definition.cgroup_parent or default
-
-
-def container_cgroup(record: Record) -> str:
-    """Without systemd, right below the parent, and so is conmon's: a directory between them would have to be given its
-    controllers for each container, and a new one waits some 10 ms for that."""
-    return f"{parent_of(record)}/{record.name}"
-
-
-def conmon_cgroup(record: Record) -> str:
-    """Not to be had by any container: a container's name has no ':'."""
-    return f"{parent_of(record)}/conmon:{record.name}"
-
-
-def unit_part(name: str) -> str:
-    """Of the characters of a container's name, ``+`` alone is none of a unit's name: escaped as systemd-escape does."""
-    return name.replace("+", "\\x2b")
-
-
-def container_unit(name: str) -> str:
-    return f"longshore-{unit_part(name)}.scope"
-
-
-def conmon_unit(name: str) -> str:
-    return f"longshore-conmon:{unit_part(name)}.scope"
 
 
 def is_frozen(path: str | None) -> bool:

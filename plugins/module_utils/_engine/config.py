@@ -13,7 +13,7 @@ import json
 import os
 import typing as t
 
-from . import cgroup
+from . import container
 from .container import Desired, Record
 from .errors import InvalidInput
 from .process import parse_signal
@@ -93,9 +93,9 @@ def _is_strings(value: t.Any) -> bool:
 
 def effective(config: Config, record: Record, paths: Paths) -> Config:
     """The config that the runtime gets, from the bundle's or from an effective one."""
-    path = cgroup.container_cgroup(record)
+    path = container.container_cgroup(record)
     if record.cgroup_manager == "systemd":
-        path = f"{cgroup.parent_of(record)}:longshore:{cgroup.unit_part(record.name)}"
+        path = f"{container.cgroup_parent(record)}:longshore:{container.unit_part(record.name)}"
     result = {**config, "linux": {**(config.get("linux") or {}), "cgroupsPath": path}}
     if record.definition.sdnotify == "container":
         process = config["process"]

@@ -15,7 +15,7 @@ import signal
 import socket
 import typing as t
 
-from . import cgroup, systemd
+from . import cgroup, container, systemd
 from .container import Record
 from .errors import DeadlineExceeded, ProgramFailed, reason_of
 from .process import identify, spawn
@@ -59,15 +59,15 @@ def place(record: Record, pid: int, deadline: Deadline) -> None:
     """conmon must outlive the session that starts it, and must not be in the container's own cgroup."""
     if record.cgroup_manager == "systemd":
         with systemd.Bus(user=os.geteuid() != 0, deadline=deadline) as bus:
-            unit, description = cgroup.conmon_unit(record.name), f"conmon of the container {record.name}"
-            bus.start_scope(unit, pid=pid, parent=cgroup.parent_of(record), description=description)
+            unit, description = container.conmon_unit(record.name), f"conmon of the container {record.name}"
+            bus.start_scope(unit, pid=pid, parent=container.cgroup_parent(record), description=description)
     else:
-        cgroup.place(cgroup.conmon_cgroup(record), pid)
+        cgroup.place(container.conmon_cgroup(record), pid)
 
 
 def birthplace(record: Record, where: cgroup.Layout) -> str | None:
     """The directory of the cgroup that conmon can be born in; None where it has to be placed."""
-    return cgroup.birthplace(None if record.cgroup_manager == "systemd" else cgroup.conmon_cgroup(record), where)
+    return cgroup.birthplace(None if record.cgroup_manager == "systemd" else container.conmon_cgroup(record), where)
 
 
 class Pipe:

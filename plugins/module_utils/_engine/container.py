@@ -1,6 +1,7 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The vocabulary: what a container shall be, what it is, and what can be done about it. No behaviour here.
+"""The vocabulary: what a container shall be, what it is, what can be done about it, and what its cgroups are called. No
+behaviour here.
 
 Named tuples rather than dataclasses: those cost each task 10 ms more, to be imported and to write their methods.
 """
@@ -8,6 +9,7 @@ Named tuples rather than dataclasses: those cost each task 10 ms more, to be imp
 from __future__ import annotations
 
 import enum
+import os
 import typing as t
 
 from .process import ProcessId
@@ -198,3 +200,35 @@ class StopReport(t.NamedTuple):
     signal: str
     killed: bool
     waited: float
+
+
+def cgroup_parent(record: Record) -> str:
+    """Below which the cgroups of container and conmon are: a slice under systemd, else a path."""
+    default = "/longshore"
+    if record.cgroup_manager == "systemd":
+        default = "machine.slice" if os.geteuid() == 0 else "user.slice"
+    return record.definition.cgroup_parent or default
+
+
+def container_cgroup(record: Record) -> str:
+    """Without systemd, right below the parent, and so is conmon's: a directory between them would have to be given its
+    controllers for each container, and a new one waits some 10 ms for that."""
+    return f"{cgroup_parent(record)}/{record.name}"
+
+
+def conmon_cgroup(record: Record) -> str:
+    """Not to be had by any container: a container's name has no ':'."""
+    return f"{cgroup_parent(record)}/conmon:{record.name}"
+
+
+def unit_part(name: str) -> str:
+    """Of the characters of a container's name, ``+`` alone is none of a unit's name: escaped as systemd-escape does."""
+    return name.replace("+", "\\x2b")
+
+
+def container_unit(name: str) -> str:
+    return f"longshore-{unit_part(name)}.scope"
+
+
+def conmon_unit(name: str) -> str:
+    return f"longshore-conmon:{unit_part(name)}.scope"

@@ -10,7 +10,7 @@ import socket
 import stat
 import typing as t
 
-from . import cgroup, config, conmon, teardown
+from . import cgroup, config, conmon, container, teardown
 from .container import Definition, Desired, Record, Timeouts
 from .errors import Conflict, DeadlineExceeded, EngineError, InvalidInput, ProgramFailed
 from .files import make_directory, read_tail, read_text, remove_file, remove_tree, write_text
@@ -232,7 +232,7 @@ def _own_cgroup(record: Record, pid: int, where: cgroup.Layout) -> str | None:
     session), which must never be frozen or killed as if it were the container's."""
     path = cgroup.path_of(pid, where) or ""
     in_scope = record.cgroup_manager == "systemd"
-    own = cgroup.container_unit(record.name) if in_scope else cgroup.container_cgroup(record)
+    own = container.container_unit(record.name) if in_scope else container.container_cgroup(record)
     return path if f"{own}/" in f"{path}/" else None
 
 

@@ -16,7 +16,7 @@ import signal
 import time
 import typing as t
 
-from . import cgroup, conmon, sessions
+from . import cgroup, conmon, container, sessions
 from .container import Record, Status
 from .errors import Conflict, DeadlineExceeded, EngineError, InvalidInput, ProgramFailed
 from .exec_monitor import Streams, exec_argv, explain, failed_late
@@ -302,7 +302,7 @@ def _start(
 def _beside(record: Record) -> str | None:
     """The cgroup of the container's own conmon, where it is still there: mostly, and ours to write to as root."""
     path = record.conmon_cgroup_path or ""
-    own = cgroup.conmon_unit(record.name) if record.cgroup_manager == "systemd" else cgroup.conmon_cgroup(record)
+    own = container.conmon_unit(record.name) if record.cgroup_manager == "systemd" else container.conmon_cgroup(record)
     return path if own in path and cgroup.directories(path) else None
 
 

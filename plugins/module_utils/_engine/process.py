@@ -237,7 +237,7 @@ def _exec(
         os._exit(127)
 
 
-def run(argv: t.Sequence[str], deadline: Deadline, *, what: str) -> Completed:
+def run(argv: t.Sequence[str], deadline: Deadline, *, what: str, env: t.Mapping[str, str] | None = None) -> Completed:
     """Run a program to its end, or kill it and its group at the deadline.
 
     Its output goes to anonymous memory rather than through pipes: a grandchild that keeps them open cannot make us
@@ -245,8 +245,9 @@ def run(argv: t.Sequence[str], deadline: Deadline, *, what: str) -> Completed:
     """
     with open(os.memfd_create("stdout"), "w+b") as out, open(os.memfd_create("stderr"), "w+b") as err:
         try:
+            everything = clean_environment(**env or {})
             child = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=clean_environment(), start_new_session=True
+                argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=everything, start_new_session=True
             )
         except (OSError, ValueError) as exc:  # ValueError: a NUL in an argument
             raise ProgramFailed(f"Cannot run {argv[0]} to {what}: {reason_of(exc)}.", argv=list(argv)) from exc

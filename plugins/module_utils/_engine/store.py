@@ -104,8 +104,8 @@ class Store:
         remove_tree(self.paths(name).state)
 
     @contextlib.contextmanager
-    def locked(self, name: str, deadline: Deadline) -> t.Iterator[Lock]:
-        lock = Lock(self.paths(name).lock, name)
+    def locked(self, name: str, deadline: Deadline, what: str = "") -> t.Iterator[Lock]:
+        lock = Lock(self.paths(name).lock, name, what)
         lock.acquire(deadline)
         try:
             yield lock
@@ -128,14 +128,18 @@ class Store:
 
     def check_bundle(self, bundle: str, name: str) -> None:
         """Raises Conflict where another container has the bundle."""
-        path = self._claim(bundle)
-        holder = self._holder(path)
-        record = self.load(holder) if holder and holder != name else None
-        if record is not None and self._claim(record.definition.bundle) == path:
+        record = self.bundle_holder(bundle)
+        if record is not None and record.name != name:
             raise Conflict(
-                f"The bundle {bundle} is in use by the container {holder}.",
+                f"The bundle {bundle} is in use by the container {record.name}.",
                 hint="Two containers cannot share one root file system; make a bundle for each.",
             )
+
+    def bundle_holder(self, bundle: str) -> Record | None:
+        """The container that has the bundle."""
+        holder = self._holder(self._claim(bundle))
+        record = self.load(holder) if holder else None
+        return record if record and self._claim(record.definition.bundle) == self._claim(bundle) else None
 
     def release_bundle(self, bundle: str, name: str) -> None:
         if self._holder(self._claim(bundle)) == name:
@@ -159,9 +163,9 @@ class Lock:
     flock has no timeout, so a waiter watches the file: whoever had the lock closes it, and that is an event.
     """
 
-    def __init__(self, path: str, name: str) -> None:
+    def __init__(self, path: str, name: str, what: str = "") -> None:
         self._path = path
-        self._name = name
+        self._what = what or f"the container {name}"
         self._fd = -1
 
     def acquire(self, deadline: Deadline) -> None:
@@ -172,7 +176,7 @@ class Lock:
             try:
                 if not self._wait(descriptor, deadline):
                     holder = (read_text(self._path) or "another process").strip()
-                    raise Conflict(f"{holder} is working on the container {self._name} and did not finish in time.")
+                    raise Conflict(f"{holder} is working on {self._what} and did not finish in time.")
                 # Whoever had it may have removed the file; then this lock is on nothing, and a new file counts.
                 if _same_file(self._path, descriptor):
                     os.ftruncate(descriptor, 0)

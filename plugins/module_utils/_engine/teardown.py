@@ -12,7 +12,7 @@ import os
 import signal
 import time
 
-from . import cgroup, systemd
+from . import cgroup, container, systemd
 from .container import Definition, Program, Record, StopReport, Timeouts
 from .errors import DeadlineExceeded, EngineError
 from .files import read_json, read_tail, remove_file, remove_tree
@@ -117,7 +117,7 @@ def sweep(store: Store, record: Record, timeouts: Timeouts, *, said: str | None 
     stuck = kill_and_wait(strays, Deadline(timeouts.kill))
     if record.cgroup_manager != "systemd":
         # Also what a killed runtime has started below conmon and nobody has a name for.
-        for path in (cgroup.conmon_cgroup(record), cgroup.container_cgroup(record)):
+        for path in (container.conmon_cgroup(record), container.container_cgroup(record)):
             stuck += cgroup.kill(path, Deadline(timeouts.kill))
     left = [f"process {process.pid}" for process in stuck]
     runtime = Runtime(record, paths.runtime_log)
@@ -137,11 +137,11 @@ def sweep(store: Store, record: Record, timeouts: Timeouts, *, said: str | None 
 
 def _remove_cgroups(record: Record) -> list[str]:
     if record.cgroup_manager != "systemd":
-        return cgroup.remove(cgroup.conmon_cgroup(record)) + cgroup.remove(cgroup.container_cgroup(record))
+        return cgroup.remove(container.conmon_cgroup(record)) + cgroup.remove(container.container_cgroup(record))
     if record.init is None or cgroup.directories(record.cgroup_path):
         with systemd.Bus(user=os.geteuid() != 0, deadline=Deadline(10)) as bus:
-            bus.stop_unit(cgroup.container_unit(record.name))
-            bus.stop_unit(cgroup.conmon_unit(record.name))
+            bus.stop_unit(container.container_unit(record.name))
+            bus.stop_unit(container.conmon_unit(record.name))
     return cgroup.remove(record.cgroup_path)
 
 

@@ -2,7 +2,7 @@
 # Copyright (c) Longshore contributors
 """Print, as JSON, where the parts of the engine are on this host; null for a part that is missing.
 
-Arguments: the names of the parts. What is neither a Python library nor libcriu is a program.
+Arguments: the names of the parts. What is no Python library, libcriu or seccomp is a program.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ PLACES = (
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     ":/usr/libexec/podman:/usr/local/libexec/podman:/usr/local/lib/podman:/run/current-system/sw/bin"
 )
+# Podman's default seccomp profile (containers.conf(5)).
+PROFILES = ("/etc/containers/seccomp.json", "/usr/share/containers/seccomp.json")
 
 
 def library(module: str) -> str | None:
@@ -42,6 +44,8 @@ def shared_object(name: str) -> str | None:
 def locate(part: str) -> str | None:
     if part in LIBRARIES:
         return library(LIBRARIES[part])
+    if part == "seccomp":
+        return next(filter(os.path.exists, PROFILES), None)
     if part == "libcriu":
         return shared_object("libcriu.so.2")
     return shutil.which(part, path=os.environ.get("PATH", "") + ":" + PLACES)

@@ -36,7 +36,7 @@ def names(tasks: list[dict[str, t.Any]]) -> set[str]:
             if module.startswith("longshore.oci.") and isinstance(options, dict):
                 named = options.get("name", [])
                 found.update(named if isinstance(named, list) else [named])
-                found.update(word for word in task.get("loop", []) if isinstance(word, str))
+                found.update(word for word in task.get("loop", []) if isinstance(word, str) and "/" not in word)
     return {name for name in found if "{{" not in name}
 
 
@@ -47,7 +47,12 @@ def replace(value: t.Any, called: set[str], directory: str, prefix: str) -> t.An
         return [replace(item, called, directory, prefix) for item in value]
     if value in called:
         return f"{prefix}-{value}"
-    return value.replace("/srv/", f"{directory}/") if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    for name in called:
+        value = value.replace(f"container:{name}", f"container:{prefix}-{name}")
+    # The images of the examples are in a layout here, for there is no such registry.
+    return value.replace("docker://registry.example.com/", f"oci:{directory}/images/").replace("/srv/", f"{directory}/")
 
 
 def main() -> None:
@@ -64,7 +69,9 @@ def main() -> None:
         for task in tasks
     ]
     options = [value for task in used for value in task.values() if isinstance(value, dict)]
-    bundles = {value["bundle"] for value in options if "bundle" in value}
+    # Those that no example makes itself.
+    made = {task["longshore.oci.oci_bundle"]["path"] for task in used if "longshore.oci.oci_bundle" in task}
+    bundles = {value["bundle"] for value in options if "bundle" in value} - made
     with open(output, "w", encoding="utf-8") as stream:
         json.dump(used, stream)
     print(json.dumps({"tasks": len(used), "bundles": [os.path.basename(path) for path in sorted(bundles)]}))

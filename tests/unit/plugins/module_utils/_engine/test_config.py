@@ -11,7 +11,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import cgroup, config
+from ansible_collections.longshore.oci.plugins.module_utils._engine import config, container
 from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Desired, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Paths
@@ -204,16 +204,16 @@ def test_where_the_cgroup_is(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: uid)
     record = builders.record(cgroup_manager=manager, definition=builders.definition(cgroup_parent=wanted))
-    assert cgroup.parent_of(record) == parent
+    assert container.cgroup_parent(record) == parent
     found = _effective(builders.config(), manager=manager, name="a+b", cgroup_parent=wanted)
     assert found["linux"]["cgroupsPath"] == path
 
 
 def test_units_of_all_containers_are_different() -> None:
     names = ["web", "conmon", "conmon-web", "a+b", "ax2bb", "a-b"]
-    units = [make(name) for name in names for make in (cgroup.container_unit, cgroup.conmon_unit)]
+    units = [make(name) for name in names for make in (container.container_unit, container.conmon_unit)]
     assert len(set(units)) == len(units)
-    assert cgroup.container_unit("a+b") == "longshore-a\\x2bb.scope"
+    assert container.container_unit("a+b") == "longshore-a\\x2bb.scope"
 
 
 QUIT = builders.config(annotations={"org.opencontainers.image.stopSignal": "SIGQUIT"})

@@ -17,10 +17,10 @@ FEW = ["CAP_CHOWN", "CAP_KILL"]
 HOST = ["CAP_CHOWN", "CAP_KILL", "CAP_SYS_ADMIN"]
 
 
-def _spec(user: User = ROOT, process: dict[str, t.Any] | None = None, /, **wanted: t.Any) -> dict[str, t.Any]:
+def _spec(whose: User = ROOT, process: dict[str, t.Any] | None = None, /, **wanted: t.Any) -> dict[str, t.Any]:
     own = {"args": ["sleep"], "cwd": "/srv", "env": ["PATH=/bin", "LANG=C"], "terminal": True, **(process or {})}
     command = Command(**{"argv": ("id", "-u"), **wanted})
-    return process_spec.process_spec(builders.config(process=own), command, user, host_capabilities=HOST)
+    return process_spec.process_spec(builders.config(process=own), command, whose, host_capabilities=HOST)
 
 
 class TestSpec:

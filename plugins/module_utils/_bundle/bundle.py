@@ -1,0 +1,297 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bundles: looked at, decided upon and made.
+
+    PATH/config.json       what the container is, root.path is one of the next
+    PATH/rootfs-ID/        root file systems: the current one, and the one that a container still has
+    PATH/volumes/          for the volumes of the image; they stay as long as the bundle
+    PATH/etc/              hostname and hosts
+    PATH/longshore.json    what it was made of; a bundle without a complete one is made anew
+
+Where nothing is to be done no program is started (unless a registry shall be asked), and nothing is written. What only
+an action needs is imported when there is one, as in the engine.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import typing as t
+
+from .._engine import config
+from .._engine.errors import Conflict, EngineError, InvalidInput
+from .._engine.files import make_directory, read_json, read_text, remove_file, write_text
+from .._engine.store import Store
+from .._engine.waiting import Deadline
+from . import parse, spec
+from .facts import gather, inside, look_up
+from .image import Images, other_platform
+from .options import RECORD, RECORD_FORMAT, Action, Facts, Plan, Request, Source, User
+from .plan import plan
+
+if t.TYPE_CHECKING:
+    from .rootfs import Maps, Roots
+
+Record = dict[str, t.Any]
+
+
+class Outcome(t.NamedTuple):
+    """What was decided and done. ``existed``: there was a complete bundle before. ``record`` is what is there now."""
+
+    plan: Plan
+    actions: tuple[Action, ...]
+    existed: bool
+    record: Record
+    warnings: tuple[str, ...] = ()
+
+
+class _Decision(t.NamedTuple):
+    plan: Plan
+    record: Record
+    config: dict[str, t.Any]
+    user: User | None  # None: only the image, which is not here yet, can tell
+
+
+class Bundles:
+    """The bundles that share one cache. Stores only; touches the disk when asked to."""
+
+    def __init__(self, *, state_dir: str, run_dir: str) -> None:
+        self._store = Store(state_dir=state_dir, run_dir=run_dir)
+        self._images = Images(state_dir)
+
+    @functools.cached_property
+    def _roots(self) -> Roots:
+        from .rootfs import Roots
+
+        return Roots(self._store.state_dir)
+
+    def converge(self, request: Request, *, check: bool = False) -> Outcome:
+        """Make it so. Raises EngineError; what cannot work is refused before anything is touched."""
+        try:
+            return self._converge(request, check)
+        except OSError as exc:
+            raise EngineError(f"Cannot work on the bundle {request.path}: {exc.strerror} ({exc.filename}).") from exc
+
+    def _converge(self, request: Request, check: bool) -> Outcome:
+        before = _load(request.path)
+        if request.absent:
+            return self._remove(request.path, before, check)
+        facts = gather(request.options, self._store)
+        self._refuse(request, facts)
+        deadline = Deadline(request.timeout)
+        source = self._look(request, before, deadline)
+        warnings = self._warn(request, source)
+        decided = self._decide(request, facts, source)
+        if check or not decided.plan.actions:
+            return Outcome(decided.plan, decided.plan.actions, bool(before), before, warnings)
+        with self._locked(request.path, deadline):
+            if not source.cached:
+                source = self._images.fetch(request, source, deadline)
+            if decided.user is None or Action.ROOTFS in decided.plan.actions:
+                self._roots.unpack(source, self._images, deadline)
+            now = self._decide(request, facts, source)
+            record = self._apply(request, facts, source, now, deadline)
+        pulled = (Action.PULL,) if Action.PULL in decided.plan.actions else ()
+        actions = (*pulled, *(action for action in now.plan.actions if action is not Action.PULL))
+        return Outcome(now.plan, actions, bool(before), record, warnings)
+
+    def _locked(self, path: str, deadline: Deadline) -> t.ContextManager[object]:
+        key = hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:32]
+        return self._store.locked(f".bundle-{key}", deadline, f"the bundle {path}")  # No container has such a name.
+
+    def _refuse(self, request: Request, facts: Facts) -> None:
+        path = request.path
+        if not path.startswith("/") or os.path.normpath(path) != path or path == "/":
+            raise InvalidInput(f"The path of a bundle must be absolute and without detours, not {path!r}.")
+        if not _is_ours(path) and os.path.lexists(path) and (not os.path.isdir(path) or os.listdir(path)):
+            raise InvalidInput(f"{path} is there already, and not a bundle of oci_bundle.", hint="Remove it first.")
+        if request.rootfs_mode == "overlay" and spec.id_maps(request.options, facts):
+            raise InvalidInput("rootfs_mode: overlay needs root, and does not go with userns.")
+        # With a stand-in for the image: whatever is wrong with the options is said now.
+        spec.make({"config": {"Cmd": ["true"]}}, request.options, facts, User(), path)
+
+    def _look(self, request: Request, record: Record, deadline: Deadline) -> Source:
+        if request.image is not None:
+            return self._images.look(request, deadline)
+        path = request.rootfs or ""
+        if not path.startswith("/") or not os.path.exists(path):
+            raise InvalidInput(f"There is no directory or tar at {path} on this host.")
+        from . import rootfs
+
+        path = os.path.realpath(path)
+        if os.path.isdir(path):
+            if f"{request.path}/".startswith(f"{path}/"):
+                raise InvalidInput(f"The bundle {request.path} cannot be inside its own root file system {path}.")
+            return Source("directory", rootfs.directory_digest(path), path=path)
+        stamp = rootfs.tar_stamp(path)
+        same = record.get("source") == path and record.get("stamp") == list(stamp)
+        return Source("tar", record["rootfs_digest"] if same else rootfs.tar_digest(path), path=path, stamp=stamp)
+
+    def _warn(self, request: Request, source: Source) -> tuple[str, ...]:
+        other = other_platform(source, request) if source.kind == "image" else None
+        if other and request.platform:
+            raise InvalidInput(f"The image {request.image} is for {other}, not for {request.platform}.")
+        return (f"The image {request.image} is for {other}, which is not this host's platform.",) if other else ()
+
+    def _decide(self, request: Request, facts: Facts, source: Source) -> _Decision:
+        """From files alone."""
+        path, overlay = request.path, request.rootfs_mode == "overlay"
+        record = _load(path)
+        user = self._user(request, source, record)
+        desired = spec.make(source.config, request.options, facts, user or User(), path)
+        parts = [config.digest(desired), source.digest, request.rootfs_mode]
+        root = f"rootfs-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:12]}"
+        if not (request.options.spec.get("root") or {}).get("path"):
+            desired["root"]["path"] = root
+        differences = config.differences(_by_place(read_json(f"{path}/config.json") or {}), _by_place(desired))
+        if user is None:
+            unknown = ("process.user", "process.env.HOME", "process.capabilities")
+            differences = {key: pair for key, pair in differences.items() if not key.startswith(unknown)}
+        files = spec.files(request.options, path)
+        decided = plan(
+            record=record, source=source, root=root, root_is_there=os.path.isdir(f"{path}/{root}"),
+            is_mounted=os.path.ismount(f"{path}/{root}"), overlay=overlay, config=differences,
+            files_differ=any(read_text(f"{path}/etc/{name}") != text for name, text in files.items()),
+        )  # fmt: skip
+        return _Decision(decided, record, desired, user)
+
+    def _user(self, request: Request, source: Source, record: Record) -> User | None:
+        """By the image's own passwd, which is read once: the container may write to its copy."""
+        wanted = _wanted_user(request, source)
+        if record.get("rootfs_digest") == source.digest and record["user"]["wanted"] == wanted:
+            known = record["user"]
+            return User(known["uid"], known["gid"], tuple(known["groups"]), known["home"])
+        root = self._roots.path(source)
+        return look_up(root, wanted) if root else None
+
+    def _apply(self, request: Request, facts: Facts, source: Source, decided: _Decision, deadline: Deadline) -> Record:
+        from . import rootfs, tools
+
+        path, maps = request.path, spec.id_maps(request.options, facts)
+        make_directory(os.path.dirname(path), mode=0o755)
+        make_directory(path, mode=0o700)
+        if not _is_ours(path):
+            _save(path, {})  # From here on the directory is known as ours, complete or not.
+        if maps and facts.uid == 0:
+            # Root of the container has to get to its root file system, and nobody else.
+            os.chown(path, 0, parse.mapped(0, maps["gid"]) or 0)
+            os.chmod(path, 0o710)
+        tools.sweep(path)
+        root, used = f"{path}/{decided.plan.root}", self._used_root(path)
+        # One of this name that no record tells of may have been written to, unless a container of just this config has it.
+        if Action.ROOTFS in decided.plan.actions and not (root == used and os.path.isdir(root)):
+            rootfs.remove(root)
+            if request.rootfs_mode == "copy":
+                self._copy(source, "/", root, maps, deadline)
+        if request.rootfs_mode == "overlay" and not os.path.ismount(root):
+            rootfs.mount(self._roots.unpack(source, self._images, deadline), root, deadline)
+        self._make_files(request, source, maps, deadline)
+        record = self._record(request, source, decided)
+        write_text(f"{path}/config.json", json.dumps(decided.config, indent=1) + "\n")
+        _save(path, record)
+        for name in os.listdir(path):
+            other = f"{path}/{name.partition('.')[0]}"
+            if name.startswith("rootfs-") and other not in (root, used):
+                rootfs.remove(other)
+        return record
+
+    def _make_files(self, request: Request, source: Source, maps: Maps, deadline: Deadline) -> None:
+        """What config.json mounts from the bundle itself. A volume starts with what the image has there, and stays."""
+        path = request.path
+        for name, text in spec.files(request.options, path).items():
+            make_directory(f"{path}/etc", mode=0o755)
+            if read_text(f"{path}/etc/{name}") != text:
+                # Written in place: it may be mounted in a container that runs.
+                with open(f"{path}/etc/{name}", "w", encoding="utf-8") as stream:
+                    os.fchmod(stream.fileno(), 0o644)
+                    stream.write(text)
+        for place, name in spec.volumes(source.config.get("config") or {}, request.options).items():
+            if not os.path.isdir(f"{path}/volumes/{name}"):
+                make_directory(f"{path}/volumes", mode=0o755)
+                self._copy(source, place, f"{path}/volumes/{name}", maps, deadline)
+
+    def _copy(self, source: Source, place: str, to: str, maps: Maps, deadline: Deadline) -> None:
+        """A directory of the source, or an empty one where it has none there."""
+        from . import rootfs, tools
+
+        content = inside(self._roots.unpack(source, self._images, deadline), place)
+        with tools.workspace(os.path.dirname(to)) as space:
+            if content is None or not os.path.isdir(content):
+                content = f"{space}/empty"
+                os.mkdir(content)
+                os.chmod(content, 0o755)
+            rootfs.copy(content, f"{space}/copy", maps, deadline)
+            tools.keep(f"{space}/copy", to)
+
+    def _used_root(self, path: str) -> str | None:
+        """The root file system that a container has, running or not, until it is made anew."""
+        holder = self._store.bundle_holder(path)
+        saved = self._store.load_config(holder.name) if holder else None
+        return str(saved["root"]["path"]) if saved else None
+
+    def _record(self, request: Request, source: Source, decided: _Decision) -> Record:
+        user = decided.user or User()
+        return {
+            "format": RECORD_FORMAT, "root": decided.plan.root, "rootfs_digest": source.digest,
+            "rootfs_mode": request.rootfs_mode, "image": source.image, "source": source.path, "stamp": source.stamp,
+            "user": {"wanted": _wanted_user(request, source), **user._asdict()}, "config_digest": config.digest(decided.config),
+        }  # fmt: skip
+
+    def _remove(self, path: str, record: Record, check: bool) -> Outcome:
+        if not os.path.lexists(path):
+            return Outcome(Plan(()), (), False, {})
+        if not _is_ours(path):
+            raise InvalidInput(f"{path} is not a bundle of oci_bundle, and is not removed.")
+        from . import rootfs, tools
+
+        decided = Plan((Action.REMOVE,))
+        self._check_unused(path)
+        if check:
+            return Outcome(decided, decided.actions, True, record)
+        with self._locked(path, Deadline(60)):
+            self._check_unused(path)
+            if os.path.isdir(path):
+                remove_file(f"{path}/config.json")
+                for name in os.listdir(path):
+                    if name.startswith("rootfs-"):
+                        rootfs.remove(f"{path}/{name.partition('.')[0]}")
+                tools.discard(path)
+        return Outcome(decided, decided.actions, True, {})
+
+    def _check_unused(self, path: str) -> None:
+        holder = self._store.bundle_holder(path)
+        if holder is not None:
+            raise Conflict(f"The bundle {path} is in use by the container {holder.name}.", hint="Remove that first.")
+        for line in (read_text("/proc/self/mountinfo") or "").splitlines():
+            place = line.split()[4]
+            if place.startswith(f"{path}/") and not place[len(path) :].startswith("/rootfs-"):
+                raise Conflict(f"{place} is mounted, so the bundle {path} is not removed.", hint="Unmount it first.")
+
+
+def _by_place(document: dict[str, t.Any]) -> dict[str, t.Any]:
+    """With mounts by destination: one more is one difference, and not one for each after it. Their order is ours."""
+    mounts = document.get("mounts") or []
+    return {**document, "mounts": {f"[{mount.get('destination')}]": mount for mount in mounts}}
+
+
+def _wanted_user(request: Request, source: Source) -> str:
+    named = (source.config.get("config") or {}).get("User") or ""
+    return named if request.options.user is None else request.options.user
+
+
+def _load(path: str) -> Record:
+    """Empty where there is no bundle of ours, or one that was never completed."""
+    found = read_json(f"{path}/{RECORD}") or {}
+    if found.get("format", RECORD_FORMAT) != RECORD_FORMAT:
+        raise InvalidInput(f"The bundle {path} was made by a newer release of longshore.oci.", hint="Use that.")
+    return found
+
+
+def _save(path: str, record: Record) -> None:
+    write_text(f"{path}/{RECORD}", json.dumps(record) + "\n")
+
+
+def _is_ours(path: str) -> bool:
+    return os.path.isfile(f"{path}/{RECORD}")

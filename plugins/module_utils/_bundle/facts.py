@@ -1,0 +1,188 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a config depends on besides image and options: found on this host, and in a root file system that nobody trusts;
+from files alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import typing as t
+
+from .._engine.errors import InvalidInput, reason_of
+from .._engine.files import read_text
+from .._engine.process import is_alive
+from .._engine.store import Store, check_name
+from . import parse
+from .options import Facts, Options, User
+from .seccomp import DEFAULT_PATHS
+from .spec import ALL_CAPABILITIES
+
+_NAMESPACES = {"network": "net", "pid": "pid", "ipc": "ipc", "uts": "uts"}
+# As Go and images call what the kernel calls so.
+_ARCHITECTURES = {
+    "x86_64": "amd64", "aarch64": "arm64", "i386": "386", "i686": "386", "armv7l": "arm", "armv6l": "arm",
+    "loongarch64": "loong64",
+}  # fmt: skip
+# With the servers behind the stub resolver, which only the host itself can ask.
+_RESOLVED = "/run/systemd/resolve/resolv.conf"
+_MOST_BYTES = 4 * 2**20  # of a passwd or group
+
+
+def architecture() -> str:
+    machine = os.uname().machine
+    return _ARCHITECTURES.get(machine, machine)
+
+
+def gather(options: Options, store: Store) -> Facts:
+    """Raises InvalidInput for what the options name and the host does not have."""
+    for mount in map(parse.mount, options.mounts):
+        if mount["type"] == "bind" and not os.path.lexists(mount["source"]):
+            raise InvalidInput(f"The source {mount['source']} of the mount at {mount['destination']} does not exist.")
+    namespaces = {}
+    for kind, entry in _NAMESPACES.items():
+        wanted = getattr(options, kind)
+        root = _joined(kind, wanted, store)
+        if root is not None:
+            namespaces[kind] = f"{root}/ns/{entry}" if wanted.startswith("container:") else root
+    return Facts(
+        architecture=architecture(), capabilities=_bounding(), uid=os.geteuid(), gid=os.getegid(),
+        cgroup2=os.path.exists("/sys/fs/cgroup/cgroup.controllers"), namespaces=namespaces,
+        env_files=tuple((path, _read(path, "env_files")) for path in options.env_files),
+        devices=tuple(found for value in options.devices for found in _devices(value)),
+        seccomp=_profile(options), resolv_conf=_resolv_conf(options.network),
+    )  # fmt: skip
+
+
+def _joined(kind: str, wanted: str, store: Store) -> str | None:
+    """The path of a namespace, or for another container's the directory in /proc of its first process; None for the
+    rest of what can be asked for."""
+    how, _colon, what = wanted.partition(":")
+    if how == "path" and what.startswith("/"):
+        if not os.path.exists(what):
+            raise InvalidInput(f"{kind}: there is no namespace at {what}.", hint="'ip netns add NAME' makes one.")
+        return what
+    if how == "container" and what:
+        check_name(what)
+        record = store.load(what)
+        if record is None or record.init is None or not is_alive(record.init):
+            raise InvalidInput(f"{kind}: the container {what} does not run.", hint="Start it first.")
+        return f"/proc/{record.init.pid}"
+    own = "none" if kind == "network" else "private"
+    if wanted not in (own, "host"):
+        raise InvalidInput(f"{kind} cannot be {wanted!r}.", hint=f"There are {own}, host, path:PATH, container:NAME.")
+    return None
+
+
+def _bounding() -> tuple[str, ...]:
+    """The capabilities that a child of this process can have at most; in a user namespace of its own, all there are."""
+    if os.geteuid() != 0:
+        last = int(read_text("/proc/sys/kernel/cap_last_cap") or 40)
+        return ALL_CAPABILITIES[: last + 1]
+    lines = (read_text("/proc/self/status") or "").splitlines()
+    mask = next((int(line.split()[1], 16) for line in lines if line.startswith("CapBnd:")), 0)
+    return tuple(name for number, name in enumerate(ALL_CAPABILITIES) if mask >> number & 1)
+
+
+def _read(path: str, name: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return stream.read()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InvalidInput(f"{name}: {path} cannot be read: {reason_of(exc)}.") from exc
+
+
+def _profile(options: Options) -> t.Mapping[str, t.Any] | None:
+    path = options.seccomp
+    if path == "unconfined" or options.privileged:
+        return None
+    if path == "default":
+        path = next(filter(os.path.exists, DEFAULT_PATHS), "")
+        hint = "The role longshore.oci.runtime installs it. Or name another profile, or set seccomp: unconfined."
+        if not path:
+            raise InvalidInput(f"This host has no default seccomp profile ({DEFAULT_PATHS[-1]}).", hint=hint)
+    if not path.startswith("/"):
+        raise InvalidInput(f"seccomp must be default, unconfined or an absolute path, not {path!r}.")
+    try:
+        found = json.loads(_read(path, "seccomp"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise InvalidInput(f"The seccomp profile {path} is not a JSON object.")
+    return found
+
+
+def _devices(value: str) -> t.Iterator[tuple[dict[str, t.Any], str]]:
+    """One device, or all below a directory such as /dev/snd."""
+    host, place, access = parse.device(value)
+    paths = [host]
+    if os.path.isdir(host):
+        paths = sorted(os.path.join(parent, name) for parent, _directories, names in os.walk(host) for name in names)
+    for path in paths:
+        try:
+            found = os.stat(path)
+        except OSError as exc:
+            raise InvalidInput(f"The device {path} cannot be used: {reason_of(exc)}.") from exc
+        if not stat.S_ISCHR(found.st_mode) and not stat.S_ISBLK(found.st_mode):
+            raise InvalidInput(f"{path} is not a device.")
+        yield {
+            "path": place + path[len(host) :], "type": "c" if stat.S_ISCHR(found.st_mode) else "b",
+            "major": os.major(found.st_rdev), "minor": os.minor(found.st_rdev),
+            "fileMode": stat.S_IMODE(found.st_mode), "uid": found.st_uid, "gid": found.st_gid,
+        }, access  # fmt: skip
+
+
+def _resolv_conf(network: str) -> str | None:
+    """The file whose name servers can be reached from that network namespace, where one is mounted at all."""
+    if network == "none":
+        return None
+    name = os.path.basename(network) if network.startswith("path:/run/netns/") else ""
+    candidates = [f"/etc/netns/{name}/resolv.conf"] if name else []  # ip-netns(8)
+    if network != "host" and "127.0.0.53" in (read_text("/etc/resolv.conf") or ""):
+        candidates.append(_RESOLVED)
+    return next((path for path in [*candidates, "/etc/resolv.conf"] if os.path.exists(path)), None)
+
+
+def inside(root: str, path: str) -> str | None:
+    """The real path of something in a root file system; None where there is nothing, or where a symbolic link leads out
+    of it, as this process sees it."""
+    real, top = os.path.realpath(f"{root}/{path}"), os.path.realpath(root)
+    return real if f"{real}/".startswith(f"{top}/") and os.path.exists(real) else None
+
+
+def _lines(root: str, path: str, fields: int) -> list[list[str]]:
+    real = inside(root, path)
+    if real is None or not os.path.isfile(real):  # No FIFO can hold this up.
+        return []
+    with open(real, "rb") as stream:
+        lines = stream.read(_MOST_BYTES).decode("utf-8", "replace").splitlines()
+    return [words for words in (line.split(":") for line in lines) if len(words) >= fields]
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and int(text) < 2**32 - 1 else None
+
+
+def look_up(root: str, wanted: str) -> User:
+    """``USER``, ``UID``, ``USER:GROUP``... as podman and docker read them; empty is root. Raises InvalidInput."""
+    name, colon, group = wanted.partition(":")
+    passwd, groups = _lines(root, "etc/passwd", 6), _lines(root, "etc/group", 3)
+    number = _number(name or "0")
+    entry = next((e for e in passwd if e[0] == name), None) if number is None else None
+    if number is not None:
+        entry = next((e for e in passwd if _number(e[2]) == number), None)
+    elif entry is not None:
+        number = _number(entry[2])
+    if number is None:
+        raise InvalidInput(f"There is no user {name!r} in the image's /etc/passwd.", hint="A number always works.")
+    gid = _number(entry[3]) or 0 if entry else 0
+    if colon:
+        known = next((_number(e[2]) for e in groups if e[0] == group), None)
+        gid_given = _number(group) if known is None else known
+        if gid_given is None:
+            raise InvalidInput(f"There is no group {group!r} in the image's /etc/group.", hint="A number always works.")
+        return User(number, gid_given, (), entry[5] if entry else "/")
+    member = [_number(e[2]) for e in groups if entry and len(e) > 3 and entry[0] in e[3].split(",")]
+    more = sorted({one for one in member if one is not None and one != gid})
+    return User(number, gid, tuple(more), (entry[5] or "/") if entry else "/")

@@ -1,0 +1,131 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The vocabulary: what a bundle shall be made of, and what its config depends on besides. No behaviour here."""
+
+from __future__ import annotations
+
+import enum
+import typing as t
+
+RECORD_FORMAT = 1  # Raised when an older release could misread what is written.
+RECORD = "longshore.json"  # in the bundle, beside config.json
+
+
+class Action(str, enum.Enum):
+    """The steps of a plan, in the words of the result."""
+
+    PULL = "pull"
+    ROOTFS = "rootfs"
+    MOUNT = "mount"
+    CONFIG = "config"
+    REMOVE = "remove"
+
+
+class Options(t.NamedTuple):
+    """What a config.json is made of, besides an image: as given, to be read by parse.py. None: as the image says."""
+
+    argv: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    env: t.Mapping[str, t.Any] = {}
+    env_files: tuple[str, ...] = ()
+    user: str | None = None
+    chdir: str | None = None
+    tty: bool = False
+    hostname: str | None = None
+    mounts: tuple[t.Any, ...] = ()
+    tmpfs: tuple[str, ...] = ()
+    shm_size: str = "64m"
+    image_volumes: str = "directory"  # or tmpfs, ignore
+    memory: str | None = None
+    memory_reservation: str | None = None
+    memory_swap: str | None = None
+    cpus: float | None = None
+    cpu_shares: int | None = None
+    cpuset_cpus: str | None = None
+    pids_limit: int | None = None
+    oom_score_adj: int | None = None
+    capabilities_add: tuple[str, ...] = ()
+    capabilities_drop: tuple[str, ...] = ()
+    privileged: bool = False
+    read_only: bool = False
+    read_only_tmpfs: bool = True
+    no_new_privileges: bool = False
+    seccomp: str = "default"
+    apparmor_profile: str | None = None
+    selinux_label: str | None = None
+    ulimits: tuple[str, ...] = ()
+    sysctls: t.Mapping[str, t.Any] = {}
+    devices: tuple[str, ...] = ()
+    network: str = "none"
+    pid: str = "private"
+    ipc: str = "private"
+    uts: str = "private"
+    userns: t.Mapping[str, t.Any] | None = None
+    annotations: t.Mapping[str, t.Any] = {}
+    hooks: t.Mapping[str, t.Any] = {}
+    cgroup_parent: str | None = None
+    stop_signal: str | None = None
+    spec: t.Mapping[str, t.Any] = {}
+
+
+class Facts(t.NamedTuple):
+    """What a config depends on besides image and options; found by facts.py."""
+
+    architecture: str  # as Go and images call it
+    capabilities: tuple[str, ...]  # the most that can be given
+    cgroup2: bool
+    uid: int  # of this process
+    gid: int
+    env_files: tuple[tuple[str, str], ...] = ()
+    devices: tuple[tuple[dict[str, t.Any], str], ...] = ()  # as in linux.devices, and how each may be used
+    namespaces: t.Mapping[str, str] = {}  # paths of those that are joined, by type
+    seccomp: t.Mapping[str, t.Any] | None = None  # the profile, where there shall be one
+    resolv_conf: str | None = None
+
+
+class User(t.NamedTuple):
+    """Who a container runs as, by the image's own passwd and group."""
+
+    uid: int = 0
+    gid: int = 0
+    groups: tuple[int, ...] = ()
+    home: str = "/"
+
+
+class Request(t.NamedTuple):
+    """One bundle as it shall be. Of ``image`` and ``rootfs`` one is given, unless it shall be absent."""
+
+    path: str
+    absent: bool = False
+    image: str | None = None
+    rootfs: str | None = None
+    pull: str = "missing"
+    platform: str | None = None
+    authfile: str | None = None
+    username: str | None = None
+    password: str | None = None
+    tls_verify: bool = True
+    ca_cert_dir: str | None = None
+    timeout: float = 1800  # seconds for all that skopeo and umoci do
+    rootfs_mode: str = "copy"
+    options: Options = Options()
+
+
+class Source(t.NamedTuple):
+    """Where the root file system comes from. ``digest`` names its content: the same digest, the same files."""
+
+    kind: str  # image, tar, directory
+    digest: str
+    config: t.Mapping[str, t.Any] = {}  # the image's, as in its configuration blob
+    image: t.Mapping[str, t.Any] | None = None  # reference, platform, digest; manifest: what the cache calls it
+    path: str = ""  # of the tar or directory
+    cached: bool = True  # False: an image that has to be fetched
+    stamp: tuple[int, ...] = ()  # of a tar: what tells without reading it that it is the same
+
+
+class Plan(t.NamedTuple):
+    """What has to be done with a bundle, and why."""
+
+    actions: tuple[Action, ...]
+    root: str = ""  # the name of the root file system in the bundle
+    differences: t.Mapping[str, tuple[t.Any, t.Any]] = {}

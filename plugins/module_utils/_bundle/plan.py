@@ -1,0 +1,43 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What has to be done to a bundle. Pure: the same for check mode and for real."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .options import Action, Plan, Source
+
+Differences = t.Mapping[str, tuple[t.Any, t.Any]]
+
+
+def plan(
+    *, record: t.Mapping[str, t.Any], source: Source, root: str, root_is_there: bool, is_mounted: bool,
+    overlay: bool, config: Differences, files_differ: bool,
+) -> Plan:  # fmt: skip
+    """``record`` is empty for a bundle that is not complete; ``config`` is how config.json would differ.
+
+    A bundle gets a new root file system with every change, as a container that is made anew has one in podman: what the
+    old container wrote is no part of the new one, which may be configured by its first start alone.
+    """
+    actions = [] if source.cached else [Action.PULL]
+    differences = dict(config)
+    for name, pair in changes(record, source, overlay).items():
+        differences[name] = pair
+    if record.get("root") != root or not root_is_there:
+        actions.append(Action.ROOTFS)
+        differences.pop("root.path", None)  # Only what it is called.
+    elif overlay and not is_mounted:
+        actions.append(Action.MOUNT)
+    if differences or files_differ or Action.ROOTFS in actions:
+        actions.append(Action.CONFIG)
+    return Plan(tuple(actions), root, differences)
+
+
+def changes(record: t.Mapping[str, t.Any], source: Source, overlay: bool) -> dict[str, tuple[t.Any, t.Any]]:
+    """How the sources of the bundle differ from those that it was made of."""
+    before, after = record.get("image") or {}, source.image or {}
+    pairs = {f"image.{key}": (before.get(key), after.get(key)) for key in ("reference", "digest", "platform")}
+    pairs["rootfs_digest"] = (record.get("rootfs_digest"), source.digest)
+    pairs["rootfs_mode"] = (record.get("rootfs_mode"), "overlay" if overlay else "copy")
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

@@ -1,0 +1,180 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Root file systems: unpacked once on a host, then copied (or reflinked) for each bundle, or mounted over.
+
+STATE/roots/DIGEST       of images and tars; never written to again
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import struct
+import typing as t
+
+from .._engine.errors import EngineError, InvalidInput, reason_of
+from .._engine.waiting import Deadline
+from . import parse, tools
+from .image import Images
+from .options import Source
+
+Maps = t.Mapping[str, t.Sequence[parse.IdMap]]
+# Device nodes that every container has: null, zero, full, random, urandom, tty. Any other in an image is a trap.
+_HARMLESS = {(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0)}
+_CAPABILITY = "security.capability"
+
+
+class Roots:
+    """The unpacked root file systems below one state directory."""
+
+    def __init__(self, state_dir: str) -> None:
+        self._root = f"{state_dir}/roots"
+
+    def path(self, source: Source) -> str | None:
+        """Where the files of a source are; None where it has not been unpacked yet."""
+        path = source.path if source.kind == "directory" else self._path(source.digest)
+        return path if os.path.isdir(path) else None
+
+    def _path(self, digest: str) -> str:
+        return f"{self._root}/{digest.rpartition(':')[2]}"
+
+    def unpack(self, source: Source, images: Images, deadline: Deadline) -> str:
+        """The files of a source, unpacked if need be. What is there is complete: it was renamed when it was."""
+        found = self.path(source)
+        if found:
+            return found
+        with tools.workspace(self._root) as space:
+            made = f"{space}/root"
+            what = f"unpack {(source.image or {}).get('reference') or source.path}"
+            if source.kind == "image":
+                rootless = ["--rootless"] if os.geteuid() != 0 else []
+                argv = ["umoci", "raw", "unpack", *rootless, "--image", images.layout(source), made]
+            else:
+                os.mkdir(made)
+                os.chmod(made, 0o755)
+                same = ["--same-owner"] if os.geteuid() == 0 else ["--no-same-owner"]
+                argv = [
+                    "tar", "--extract", "--file", source.path, "--directory", made, "--numeric-owner", *same,
+                    "--preserve-permissions", "--xattrs", "--xattrs-include=*",
+                ]  # fmt: skip
+            tools.call(argv, deadline, what=what, place=self._root, temporary=space)
+            tame(made)
+            tools.keep(made, self._path(source.digest))
+        return self._path(source.digest)
+
+
+def copy(files: str, to: str, maps: Maps, deadline: Deadline) -> None:
+    """With the owners, times, links and extended attributes, sharing blocks where the file system can."""
+    argv = ["cp", "--archive", "--reflink=auto", "--no-target-directory", files, to]
+    tools.call(argv, deadline, what=f"copy the root file system {files}", place=os.path.dirname(to))
+    tame(to)
+    if maps and os.geteuid() == 0:
+        shift(to, maps)
+
+
+def tame(root: str) -> None:
+    """Take out device nodes: in a container that may use all devices, or for users of the host, one would be the disk."""
+    for path, found in _walk(root):
+        if stat.S_ISBLK(found.st_mode) or (
+            stat.S_ISCHR(found.st_mode) and (os.major(found.st_rdev), os.minor(found.st_rdev)) not in _HARMLESS
+        ):
+            os.unlink(path)
+
+
+def _walk(root: str) -> t.Iterator[tuple[str, os.stat_result]]:
+    """Everything in a tree, itself included; never through a symbolic link."""
+    yield root, os.lstat(root)
+    pending = [root]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in sorted(entries, key=lambda one: one.name):
+                found = entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(found.st_mode):
+                    pending.append(entry.path)
+                yield entry.path, found
+
+
+def shift(root: str, maps: Maps) -> None:
+    """Give every file to whom its owner is mapped to. A change of owner takes setuid bits and capabilities away: they
+    are put back, the latter bound to the root of the user namespace."""
+    top, done = parse.mapped(0, maps["uid"]), set()
+    for path, found in _walk(root):
+        if found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
+            if (found.st_dev, found.st_ino) in done:
+                continue
+            done.add((found.st_dev, found.st_ino))
+        uid, gid = parse.mapped(found.st_uid, maps["uid"]), parse.mapped(found.st_gid, maps["gid"])
+        if uid is None or gid is None:
+            where = path[len(root) :] or "/"
+            raise InvalidInput(
+                f"The owner {found.st_uid}:{found.st_gid} of {where} in the image is not mapped by userns."
+            )
+        regular = stat.S_ISREG(found.st_mode)
+        capability = b""
+        if regular and _CAPABILITY in os.listxattr(path, follow_symlinks=False):
+            capability = os.getxattr(path, _CAPABILITY, follow_symlinks=False)
+        os.chown(path, uid, gid, follow_symlinks=False)
+        if not stat.S_ISLNK(found.st_mode):
+            os.chmod(path, stat.S_IMODE(found.st_mode))
+        if len(capability) >= 20:
+            # struct vfs_ns_cap_data, revision 3 (linux/capability.h).
+            (magic,) = struct.unpack_from("<I", capability)
+            data = struct.pack("<I", 0x03000000 | magic & 1) + capability[4:20] + struct.pack("<I", top or 0)
+            os.setxattr(path, _CAPABILITY, data, follow_symlinks=False)
+
+
+def mount(lower: str, root: str, deadline: Deadline) -> None:
+    """Mount ``root`` over ``lower``; what is written goes beside it, and outlives a reboot."""
+    for path in (lower, root):
+        if set(path) & set(",:\\"):
+            raise InvalidInput(f"{path} cannot be mounted with rootfs_mode: overlay: there is one of , : \\ in it.")
+    for directory in (f"{root}.upper", f"{root}.work", root):
+        if not os.path.isdir(directory):
+            os.mkdir(directory, 0o755)
+            os.chmod(directory, 0o755)
+    # The root directory of the container is the one of the image, whoever that belongs to.
+    found = os.stat(lower)
+    os.chown(f"{root}.upper", found.st_uid, found.st_gid)
+    os.chmod(f"{root}.upper", stat.S_IMODE(found.st_mode))
+    # What attributes of files in the image say is for overlayfs is not followed.
+    options = f"lowerdir={lower},upperdir={root}.upper,workdir={root}.work,redirect_dir=nofollow,metacopy=off"
+    tools.call(["mount", "-t", "overlay", "overlay", "-o", options, root], deadline, what=f"mount {root}")
+
+
+def remove(root: str) -> None:
+    """Remove a root file system of a bundle, mounted or not. One that is gone is fine."""
+    if os.path.ismount(root):
+        tools.call(["umount", "--lazy", root], Deadline(30), what=f"unmount {root}")
+    for path in (root, f"{root}.upper", f"{root}.work"):
+        tools.discard(path)
+
+
+def tar_stamp(path: str) -> tuple[int, ...]:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def tar_digest(path: str) -> str:
+    total = hashlib.sha256()
+    try:
+        with open(path, "rb") as stream:
+            for block in iter(lambda: stream.read(2**20), b""):
+                total.update(block)
+    except OSError as exc:
+        raise EngineError(f"Cannot read {path}: {reason_of(exc)}.") from exc
+    return f"sha256:{total.hexdigest()}"
+
+
+def directory_digest(path: str) -> str:
+    """Of names, owners, modes, sizes and times: no file is read. A tree that is copied anew has another."""
+    total = hashlib.sha256()
+    for name, s in _walk(path):
+        link = os.readlink(name) if stat.S_ISLNK(s.st_mode) else ""
+        size, time = (0, 0) if stat.S_ISDIR(s.st_mode) else (s.st_size, s.st_mtime_ns)
+        total.update(
+            repr((name[len(path) :], link, s.st_mode, s.st_uid, s.st_gid, size, time, s.st_rdev)).encode(
+                "utf-8", "replace"
+            )
+        )
+    return f"sha256:{total.hexdigest()}"

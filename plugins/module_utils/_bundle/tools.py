@@ -1,0 +1,149 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The programs that do the work (skopeo, umoci, tar, cp, mount), what they say when they fail, and where they may work."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import re
+import shutil
+import typing as t
+
+from .._engine.errors import EngineError, InvalidInput, ProgramFailed
+from .._engine.files import make_directory, remove_tree
+from .._engine.process import SEARCH_PATH, Completed, ProcessId, boot_id, identify, is_alive, run
+from .._engine.waiting import Deadline
+
+# What a program that talks to a registry may need of the environment that the task was given.
+_INHERITED = (
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+    "ssl_cert_file",
+    "ssl_cert_dir",
+    "registry_auth_file",
+)
+_TEMPORARY = ".tmp-"
+_TAR_GIVES_UP = ("tar: Error is not recoverable", "tar: Child returned status", "tar: Exiting with failure")
+# What skopeo (1.9 to 1.20), umoci, tar and cp say, and what it means; the first that is found counts.
+_MEANINGS = (
+    (r"no space left on device|disk quota exceeded", "there is no space left on the device", "Make room in {place}."),
+    (r"x509:|tls: |server gave HTTP response to HTTPS|certificate", "its certificate is not trusted, or it does not speak TLS",
+     "Put its CA into /etc/containers/certs.d or ca_cert_dir, or set tls_verify: false."),
+    (r"unauthorized|authentication required|incorrect username or password|status code 401",
+     "the registry does not accept the username and password, or wants some", "Give username and password, or authfile."),
+    (r"requested access to the resource is denied|status code 403", "the registry denies access to it", ""),
+    (r"does not match provided manifest digest|digest mismatch|digest did not match|does not match expected", "its digest is not the one asked for", ""),
+    (r"open(ing)? .*no such file or directory|archive file not found", "there is no such file", "Is the reference right?"),
+    (r"manifest unknown|name unknown|repository .*not found|status code 404|no descriptor found|tag not found|not found: ",
+     "there is no such image", "Is the reference right?"),
+    (r"no image found in (manifest list|image index)|no image found for", "there is none for this platform", ""),
+    (r"connection refused|no such host|no route to host|network is unreachable|i/o timeout|connection reset|EOF|dial tcp"
+     r"|context deadline|status code 5\d\d|bad gateway|service unavailable",
+     "the registry cannot be reached", "Is it up, and does this host reach it? A proxy is taken from the task's environment."),
+    (r"invalid reference|error parsing image name|parsing image|unknown transport", "the reference is not valid", ""),
+)  # fmt: skip
+
+
+def find(name: str) -> str:
+    path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:{SEARCH_PATH}")
+    if path is None:
+        raise InvalidInput(f"{name} is not on this host.", hint="The role longshore.oci.runtime installs it.")
+    return path
+
+
+def call(argv: t.Sequence[str], deadline: Deadline, *, what: str, place: str = "", temporary: str = "") -> Completed:
+    """Run a program, whose failure is said in one sentence: ``what`` cannot be done, and why. ``place`` is where it
+    writes to."""
+    environment = {
+        name: value for name, value in os.environ.items() if name.lower() in _INHERITED and value
+    }  # fmt: skip
+    if temporary:
+        environment["TMPDIR"] = temporary
+    done = run([find(argv[0]), *argv[1:]], deadline, what=what, env=environment)
+    if done.rc != 0:
+        said = _said(done.stderr)
+        details: dict[str, t.Any] = {"argv": list(argv), "rc": done.rc, "stderr": done.stderr[-2000:]}
+        for pattern, meaning, hint in _MEANINGS:
+            if re.search(pattern, said, re.IGNORECASE):
+                raise ProgramFailed(
+                    f"Cannot {what}: {meaning}. {_quote(argv[0], said)}", hint=hint.format(place=place), **details
+                )
+        raise ProgramFailed(f"Cannot {what}. {_quote(argv[0], said or f'exit code {done.rc}')}", **details)
+    return done
+
+
+def _quote(program: str, said: str) -> str:
+    return f"{program} says: {said.rstrip('.')}."
+
+
+def _said(stderr: str) -> str:
+    """What the last lines of a program say, without the dress of its log."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip() and not line.startswith(_TAR_GIVES_UP)]
+    fatal = [line for line in lines if "level=fatal" in line or "\u2a2f" in line]
+    text = (fatal or lines or [""])[-1]
+    found = re.search(r'msg=("(?:[^"\\]|\\.)*")', text)
+    if found:
+        with contextlib.suppress(ValueError):
+            text = str(json.loads(found[1]))
+    return text.replace("\u2a2f", "").strip()[:600]
+
+
+@contextlib.contextmanager
+def workspace(parent: str) -> t.Iterator[str]:
+    """A directory that is gone afterwards, on the file system of what is made in it and then renamed out of it.
+
+    One that a killed task has left is removed by the next: its name says whose it is.
+    """
+    make_directory(parent, mode=0o700)
+    sweep(parent)
+    me = t.cast(ProcessId, identify(os.getpid()))
+    path = f"{parent}/{_TEMPORARY}{me.pid}-{me.start}-{os.urandom(3).hex()}"
+    try:
+        os.mkdir(path, 0o700)
+        yield path
+    except OSError as exc:
+        raise EngineError(f"Cannot work in {parent}: {exc.strerror}.") from exc
+    finally:
+        discard(path)
+
+
+def sweep(parent: str) -> None:
+    for name in os.listdir(parent):
+        if name.startswith(_TEMPORARY):
+            words = name[len(_TEMPORARY) :].split("-")
+            if not (words[0].isdigit() and is_alive(ProcessId(int(words[0]), int(words[1]), boot_id()))):
+                discard(f"{parent}/{name}")
+
+
+def discard(path: str) -> None:
+    """Remove a tree, also one of directories that only root could remove as they are."""
+    if os.geteuid() != 0 and os.path.isdir(path) and not os.path.islink(path):
+        for directory, names, _files in os.walk(path):
+            os.chmod(directory, 0o700)
+            for name in names:
+                if not os.path.islink(f"{directory}/{name}"):
+                    os.chmod(f"{directory}/{name}", 0o700)
+    remove_tree(path)
+
+
+def keep(made: str, path: str) -> None:
+    """Rename what is complete to where it belongs; it is on the disk by then, so not even a power cut leaves half of it.
+
+    Somebody else may have made the same meanwhile: then theirs is as good.
+    """
+    descriptor = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # syncfs(2): all of it, without waiting for the other file systems of a busy host.
+        ctypes.CDLL(None).syncfs(descriptor)
+    finally:
+        os.close(descriptor)
+    try:
+        os.rename(made, path)
+    except OSError:
+        if not os.path.isdir(path):
+            raise

@@ -1,0 +1,135 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The parameters of oci_bundle, what they ask for, and what it returns."""
+
+from __future__ import annotations
+
+import shlex
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .._bundle.bundle import Outcome
+from .._bundle.options import Action, Options, Request
+from .._engine.errors import InvalidInput
+from .boundary import DIRECTORY_ARGUMENTS
+
+# What a config.json is made of, by type. No defaults here: what is not given is as the image says, or as in Options.
+_TYPES = {
+    "str": """user chdir hostname shm_size image_volumes memory memory_reservation memory_swap cpuset_cpus seccomp
+        apparmor_profile selinux_label network pid ipc uts cgroup_parent stop_signal""",
+    "bool": "tty privileged read_only read_only_tmpfs no_new_privileges",
+    "int": "cpu_shares pids_limit oom_score_adj",
+    "float": "cpus",
+    "list": "argv entrypoint env_files mounts tmpfs capabilities_add capabilities_drop ulimits devices",
+    "dict": "env sysctls userns annotations hooks spec",
+}
+_STRINGS = {"type": "list", "elements": "str"}
+_MORE: dict[str, dict[str, t.Any]] = {
+    "env": {"no_log": True},
+    "env_files": {"elements": "path", "aliases": ["env_file"]},
+    "chdir": {"aliases": ["workdir", "working_dir"]},
+    "mounts": {"elements": "raw", "aliases": ["volumes"]},
+    "image_volumes": {"choices": ["directory", "tmpfs", "ignore"]},
+    "capabilities_add": {"aliases": ["cap_add"]},
+    "capabilities_drop": {"aliases": ["cap_drop"]},
+    "ulimits": {"aliases": ["ulimit"]},
+    "sysctls": {"aliases": ["sysctl"]},
+    "devices": {"aliases": ["device"]},
+    "userns": {"options": {"uidmap": {**_STRINGS, "required": True}, "gidmap": _STRINGS}},
+}
+OPTION_ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    name: {**(_STRINGS if kind == "list" else {"type": kind}), **_MORE.get(name, {})}
+    for kind, names in _TYPES.items()
+    for name in names.split()
+}
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "path": {"type": "path", "required": True},
+    "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
+    "image": {"type": "str"},
+    "rootfs": {"type": "path"},
+    "pull": {"type": "str", "default": "missing", "choices": ["missing", "always", "never"]},
+    "platform": {"type": "str"},
+    "authfile": {"type": "path"},
+    "username": {"type": "str"},
+    "password": {"type": "str", "no_log": True},
+    "tls_verify": {"type": "bool", "default": True},
+    "ca_cert_dir": {"type": "path"},
+    "timeout": {"type": "float", "default": 1800},
+    "rootfs_mode": {"type": "str", "default": "copy", "choices": ["copy", "overlay"]},
+    "command": {"type": "str"},
+    **OPTION_ARGUMENTS,
+    **DIRECTORY_ARGUMENTS,
+}
+RULES: dict[str, t.Any] = {
+    "mutually_exclusive": [("image", "rootfs"), ("argv", "command"), ("authfile", "username")],
+    "required_if": [("state", "present", ("image", "rootfs"), True)],
+    "required_together": [("username", "password")],
+}
+
+
+def request(params: t.Mapping[str, t.Any]) -> Request:
+    """Raises InvalidInput for what makes no sense together."""
+    if params["rootfs"] and params["platform"]:
+        raise InvalidInput("platform chooses among the images of an index; it does not go with rootfs.")
+    if params["timeout"] <= 0:
+        raise InvalidInput("timeout must be more than 0 seconds.")
+    fields = {name: params[name] for name in Request._fields if name in params}
+    return Request(
+        **{**fields, "path": params["path"].rstrip("/") or "/"},
+        absent=params["state"] == "absent",
+        options=_options(params),
+    )
+
+
+def _options(params: t.Mapping[str, t.Any]) -> Options:
+    given: dict[str, t.Any] = {name: params[name] for name in OPTION_ARGUMENTS if params[name] is not None}
+    if params["command"] is not None:
+        try:
+            given["argv"] = shlex.split(params["command"])
+        except ValueError as exc:
+            raise InvalidInput(
+                f"command cannot be split into words: {exc}.", hint="argv takes a list of them."
+            ) from exc
+    lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
+    return Options(**{**given, **lists})
+
+
+def hide_environment(module: AnsibleModule) -> None:
+    """Values of env reach no log (no_log) and no result: not as what the module was given either.
+
+    Ansible would blank each of them out wherever it appears by chance, such as in the path of the bundle, and the next
+    task could not use that. So only the password is left to it.
+    """
+    if module.params["env"]:
+        module.params["env"] = dict.fromkeys(module.params["env"], "(hidden)")
+    module.no_log_values = {module.params["password"]} if module.params["password"] else set()
+
+
+def result(module: AnsibleModule, outcome: Outcome) -> dict[str, t.Any]:
+    for warning in outcome.warnings:
+        module.warn(warning)
+    path, record = module.params["path"].rstrip("/"), outcome.record
+    image = record.get("image")
+    bundle = {
+        "path": path,
+        "config_digest": record.get("config_digest"),
+        "image": {key: image.get(key) for key in ("reference", "platform", "digest")} if image else None,
+        "rootfs": f"{path}/{record['root']}" if record.get("root") else None,
+        "rootfs_digest": record.get("rootfs_digest"),
+    }
+    actions = [action.value for action in outcome.actions]
+    return {"changed": bool(actions), "actions": actions, "bundle": bundle, "diff": _diff(outcome)}
+
+
+def _diff(outcome: Outcome) -> dict[str, dict[str, t.Any]]:
+    """By JSON path of config.json; of a bundle that comes or goes only that."""
+    removed = Action.REMOVE in outcome.actions
+    before: dict[str, t.Any] = {"state": "present" if outcome.existed else "absent"}
+    after: dict[str, t.Any] = {"state": before["state"] if not outcome.actions else "absent" if removed else "present"}
+    for name, (old, new) in outcome.plan.differences.items() if outcome.existed else ():
+        if old is not None:
+            before[name] = old
+        if new is not None:
+            after[name] = new
+    return {"before": before, "after": after}

@@ -1,0 +1,290 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bundles made by skopeo and umoci, and what is left when that goes wrong."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import pathlib
+import stat
+import subprocess
+import sys
+import tarfile
+import typing as t
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._bundle import rootfs, tools
+from ansible_collections.longshore.oci.plugins.module_utils._bundle.bundle import Bundles
+from ansible_collections.longshore.oci.plugins.module_utils._bundle.options import Action, Options, Request
+from ansible_collections.longshore.oci.plugins.module_utils._bundle.parse import IdMap
+from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import (
+    EngineError,
+    InvalidInput,
+    ProgramFailed,
+)
+from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
+from ansible_collections.longshore.oci.tests.unit import programs
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TARGETS = os.path.join(HERE, "..", "..", "..", "..", "integration", "targets")
+ALL = (Action.PULL, Action.ROOTFS, Action.CONFIG)
+PROFILE = {"defaultAction": "SCMP_ACT_ALLOW"}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The layout that the integration tests have, too."""
+    directory = tmp_path_factory.mktemp("images")
+    (directory / "outside").mkdir()
+    found = importlib.util.spec_from_file_location("images", f"{TARGETS}/setup_images/files/images.py")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules["images"] = module
+    found.loader.exec_module(module)
+    module.make(f"{directory}/layout", b"not a program")
+    return f"oci:{directory}/layout"
+
+
+@pytest.fixture
+def bundles(tmp_path: pathlib.Path) -> Bundles:
+    (tmp_path / "profile.json").write_text(json.dumps(PROFILE))
+    return Bundles(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+
+
+def request(tmp_path: pathlib.Path, image: str | None, *, mode: str = "copy", **options: t.Any) -> Request:
+    given = Options(**{"seccomp": f"{tmp_path}/profile.json", **options})
+    return Request(f"{tmp_path}/web", image=image, options=given, rootfs_mode=mode)
+
+
+def left(tmp_path: pathlib.Path) -> list[str]:
+    """What nobody will ever need."""
+    found = [os.path.join(parent, name) for parent, names, files in os.walk(tmp_path) for name in names + files]
+    return [path for path in found if "/.tmp-" in path or "/locks/" in path]
+
+
+def test_three_ways(tmp_path: pathlib.Path, bundles: Bundles, images: str) -> None:
+    wanted = request(tmp_path, f"{images}:web-1", env={"A": "secret"})
+    checked = bundles.converge(wanted, check=True)
+    assert checked.actions == ALL
+    assert sorted(os.listdir(tmp_path)) == ["profile.json"]
+    made = bundles.converge(wanted)
+    assert (made.actions, made.existed) == (ALL, False)
+    before = {path: os.stat(path).st_mtime_ns for path, _n, _f in os.walk(tmp_path)}
+    assert bundles.converge(wanted).actions == ()
+    assert {path: os.stat(path).st_mtime_ns for path, _n, _f in os.walk(tmp_path)} == before
+    assert left(tmp_path) == []
+    changed = bundles.converge(request(tmp_path, f"{images}:web-1", env={"A": "other"}, chdir="/tmp"), check=True)
+    assert changed.actions == (Action.ROOTFS, Action.CONFIG)
+    assert changed.plan.differences == {"process.cwd": ("/", "/tmp"), "process.env.A": ("(hidden)", "(hidden, new)")}
+
+
+def test_a_task_with_nothing_to_do_imports_nothing_for_actions(
+    tmp_path: pathlib.Path, bundles: Bundles, images: str
+) -> None:
+    """Nor does it start a program: there is none where it looks."""
+    wanted = request(tmp_path, f"{images}:web-1")
+    bundles.converge(wanted)
+    package = tools.__name__.rpartition(".")[0]
+    code = (
+        f"import sys\nfrom {package}.bundle import Bundles\nfrom {package}.options import Options, Request\n"
+        "state, run, path, image, profile = sys.argv[1:]\n"
+        "outcome = Bundles(state_dir=state, run_dir=run).converge(Request(path, image=image, options=Options(seccomp=profile)))\n"
+        "assert outcome.actions == (), outcome\nprint(*(name for name in sys.modules if '_bundle.' in name))"
+    )
+    argv = [f"{tmp_path}/state", f"{tmp_path}/run", wanted.path, wanted.image or "", wanted.options.seccomp]
+    env = {**programs.python_environment(), "PATH": "/nowhere"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *argv], capture_output=True, text=True, env=env, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = {name.rpartition(".")[2] for name in done.stdout.split()}
+    assert "bundle" in loaded
+    assert loaded & {"rootfs", "tools"} == set()
+
+
+def test_a_config_that_somebody_changed_is_put_right(tmp_path: pathlib.Path, bundles: Bundles, images: str) -> None:
+    wanted = request(tmp_path, f"{images}:web-1")
+    bundles.converge(wanted)
+    path = f"{wanted.path}/config.json"
+    with open(path, encoding="utf-8") as stream:
+        config = json.load(stream)
+    config["process"]["cwd"] = "/elsewhere"
+    with open(path, "w", encoding="utf-8") as stream:
+        json.dump(config, stream)
+    outcome = bundles.converge(wanted)
+    assert outcome.actions == (Action.CONFIG,)
+    assert outcome.plan.differences == {"process.cwd": ("/elsewhere", "/")}
+    os.unlink(path)
+    assert bundles.converge(wanted).actions == (Action.CONFIG,)
+    assert bundles.converge(wanted).actions == ()
+
+
+def test_a_root_file_system_that_is_gone_is_made_again(tmp_path: pathlib.Path, bundles: Bundles, images: str) -> None:
+    wanted = request(tmp_path, f"{images}:web-1")
+    root = f"{wanted.path}/{bundles.converge(wanted).record['root']}"
+    tools.discard(root)
+    assert bundles.converge(wanted).actions == (Action.ROOTFS, Action.CONFIG)
+    assert os.path.isfile(f"{root}/etc/version")
+
+
+@pytest.mark.parametrize("program", ["skopeo", "umoci", "cp"])
+def test_what_was_interrupted_is_never_taken_for_complete(
+    tmp_path: pathlib.Path, bundles: Bundles, images: str, program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program does its work, and then takes the whole task with it, as a power cut would."""
+    (tmp_path / "bin").mkdir()
+    real = tools.find(program)
+    # The inspections before the copy go well.
+    programs.script(
+        tmp_path / "bin" / program, f'{real} "$@"; rc=$?; case "$*" in *inspect*) exit $rc;; esac; kill -9 $PPID\n'
+    )
+    wanted = request(tmp_path, f"{images}:web-1")
+    package = tools.__name__.rpartition(".")[0]
+    code = (
+        f"import sys\nfrom {package}.bundle import Bundles\nfrom {package}.options import Options, Request\n"
+        "state, run, path, image, profile = sys.argv[1:]\n"
+        "Bundles(state_dir=state, run_dir=run).converge(Request(path, image=image, options=Options(seccomp=profile)))"
+    )
+    argv = [f"{tmp_path}/state", f"{tmp_path}/run", wanted.path, wanted.image or "", wanted.options.seccomp]
+    env = {**programs.python_environment(), "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *argv], capture_output=True, text=True, env=env, check=False, timeout=60
+    )
+    assert done.returncode == -9, done.stderr
+    assert not os.path.exists(f"{wanted.path}/config.json")
+    outcome = bundles.converge(wanted)
+    assert outcome.actions == (ALL if program == "skopeo" else ALL[1:])
+    assert os.path.isfile(f"{wanted.path}/{outcome.record['root']}/etc/version")
+    assert left(tmp_path) == []
+
+
+def test_sources_on_the_host(tmp_path: pathlib.Path, bundles: Bundles) -> None:
+    tree = tmp_path / "tree"
+    (tree / "etc").mkdir(parents=True)
+    (tree / "etc" / "version").write_text("1")
+    wanted = request(tmp_path, None, argv=("/x",))._replace(rootfs=str(tree))
+    assert bundles.converge(wanted).actions == (Action.ROOTFS, Action.CONFIG)
+    assert bundles.converge(wanted).actions == ()
+    (tree / "etc" / "version").write_text("22")
+    assert bundles.converge(wanted).actions == (Action.ROOTFS, Action.CONFIG)
+    archive = tmp_path / "tree.tar.gz"
+    with tarfile.open(archive, "w:gz") as stream:
+        stream.add(tree, ".")
+    packed = wanted._replace(rootfs=str(archive))
+    outcome = bundles.converge(packed)
+    assert outcome.actions == (Action.ROOTFS, Action.CONFIG)
+    assert pathlib.Path(wanted.path, outcome.record["root"], "etc", "version").read_text() == "22"
+    os.utime(archive)
+    assert bundles.converge(packed).actions == ()  # Read once more: it is the same.
+
+
+def test_a_bundle_that_is_removed_is_gone(tmp_path: pathlib.Path, bundles: Bundles, images: str) -> None:
+    wanted = request(tmp_path, f"{images}:app", entrypoint=("/x",))
+    bundles.converge(wanted)
+    gone = wanted._replace(absent=True)
+    assert bundles.converge(gone, check=True).actions == (Action.REMOVE,)
+    assert bundles.converge(gone).actions == (Action.REMOVE,)
+    assert not os.path.exists(wanted.path)
+    assert bundles.converge(gone).actions == ()
+
+
+def test_volumes_start_with_what_the_image_has_and_stay(tmp_path: pathlib.Path, bundles: Bundles, images: str) -> None:
+    wanted = request(tmp_path, f"{images}:app")
+    bundles.converge(wanted)
+    (volume,) = (path for path in pathlib.Path(wanted.path, "volumes").iterdir() if path.name.startswith("data-"))
+    assert (volume / "seed").read_text() == "seed\n"
+    assert (volume.stat().st_uid, stat.S_IMODE(volume.stat().st_mode)) == (1000, 0o700)
+    (volume / "mine").write_text("1")
+    bundles.converge(request(tmp_path, f"{images}:app", hostname="changed"))
+    assert (volume / "mine").read_text() == "1"
+
+
+def test_device_nodes_are_taken_out(tmp_path: pathlib.Path) -> None:
+    for name, kind, device in (
+        ("null", stat.S_IFCHR, (1, 3)),
+        ("disk", stat.S_IFBLK, (8, 0)),
+        ("mem", stat.S_IFCHR, (1, 1)),
+    ):
+        os.mknod(tmp_path / name, kind | 0o600, os.makedev(*device))
+    os.symlink("/dev", tmp_path / "link")
+    rootfs.tame(str(tmp_path))
+    assert sorted(os.listdir(tmp_path)) == ["link", "null"]
+
+
+def test_owners_are_mapped_and_setuid_bits_stay(tmp_path: pathlib.Path) -> None:
+    program = tmp_path / "program"
+    program.write_text("x")
+    os.link(program, tmp_path / "linked")
+    os.chown(program, 5, 6)
+    os.chmod(program, 0o4755)
+    os.symlink("/etc/passwd", tmp_path / "link")
+    owner = os.stat("/etc/passwd").st_uid
+    rootfs.shift(str(tmp_path), {"uid": [IdMap(0, 1000, 10)], "gid": [IdMap(0, 2000, 10)]})
+    found = program.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (1005, 2006, 0o4755)
+    assert os.lstat(tmp_path / "link").st_uid == 1000
+    assert os.stat("/etc/passwd").st_uid == owner
+    with pytest.raises(InvalidInput, match="is not mapped by userns"):
+        rootfs.shift(str(tmp_path), {"uid": [IdMap(0, 0, 10)], "gid": [IdMap(0, 0, 10)]})
+
+
+@pytest.mark.parametrize(
+    ("said", "meaning"),
+    [
+        (
+            'time="x" level=fatal msg="pinging container registry: dial tcp 1.2.3.4:443: connect: connection refused"',
+            "cannot be reached",
+        ),
+        ('time="x" level=fatal msg="x509: certificate signed by unknown authority"', "certificate is not trusted"),
+        ('level=fatal msg="reading manifest a in b: unauthorized: authentication required"', "username and password"),
+        ('level=fatal msg="requested access to the resource is denied"', "denies access"),
+        ('level=fatal msg="reading manifest 1 in b: manifest unknown"', "no such image"),
+        (
+            "   \u2a2f create rootfs: unpack layer: write x: no space left on device   ",
+            "no space left.*Make room in /state",
+        ),
+        ("cp: error writing 'x': No space left on device", "no space left"),
+        (
+            "/bin/sh: 1: xz: not found\ntar: Child returned status 127\ntar: Error is not recoverable: exiting now",
+            "xz: not found",
+        ),
+        ("", "exit code 3"),
+    ],
+)
+def test_what_programs_say_is_told_in_a_sentence(
+    tmp_path: pathlib.Path, said: str, meaning: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "said").write_text(said)
+    programs.script(tmp_path / "skopeo", f"cat {tmp_path}/said >&2; exit 3\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(ProgramFailed, match=f"Cannot fetch it.*{meaning}"):
+        tools.call(["skopeo"], Deadline(10), what="fetch it", place="/state")
+
+
+def test_a_program_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidInput, match=r"no-such is not on this host. The role longshore.oci.runtime"):
+        tools.find("no-such")
+
+
+def test_a_proxy_reaches_programs_and_nothing_else_does(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs.script(tmp_path / "skopeo", "env\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy")
+    monkeypatch.setenv("SECRET", "no")
+    said = tools.call(["skopeo"], Deadline(10), what="look").stdout
+    assert "HTTPS_PROXY=http://proxy" in said
+    assert "SECRET" not in said
+
+
+def test_a_file_system_that_cannot_be_written_to_is_an_error_in_words(tmp_path: pathlib.Path, images: str) -> None:
+    (tmp_path / "profile.json").write_text(json.dumps(PROFILE))
+    (tmp_path / "state").write_text("a file")
+    bundles = Bundles(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+    with pytest.raises(EngineError, match="state"):
+        bundles.converge(request(tmp_path, f"{images}:web-1"))

@@ -1,0 +1,76 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Users of a root file system that nobody trusts, and what the host says."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._bundle import facts
+from ansible_collections.longshore.oci.plugins.module_utils._bundle.options import Options, User
+from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Store
+
+PASSWD = "root:x:0:0::/root:/bin/sh\napp:x:1000:100::/home/app:/bin/sh\nbroken\nodd:x:notanumber:0::/:/x\n"
+GROUP = "root:x:0:\nusers:x:100:\nwheel:x:10:app,other\nmore:x:20:other,app\n"
+
+
+@pytest.fixture
+def root(tmp_path: pathlib.Path) -> str:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "passwd").write_text(PASSWD)
+    (tmp_path / "etc" / "group").write_text(GROUP)
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "user"),
+    [
+        ("", User(0, 0, (), "/root")),
+        ("app", User(1000, 100, (10, 20), "/home/app")),
+        ("1000", User(1000, 100, (10, 20), "/home/app")),
+        ("app:wheel", User(1000, 10, (), "/home/app")),
+        ("app:7", User(1000, 7, (), "/home/app")),
+        ("4711", User(4711, 0, (), "/")),
+        ("4711:4712", User(4711, 4712, (), "/")),
+    ],
+)
+def test_users(root: str, wanted: str, user: User) -> None:
+    assert facts.look_up(root, wanted) == user
+
+
+@pytest.mark.parametrize("wanted", ["nobody", "odd", "app:nothing", "-1", "4294967295", "\u0661"])
+def test_unknown_users(root: str, wanted: str) -> None:
+    with pytest.raises(InvalidInput, match=r"There is no (user|group)"):
+        facts.look_up(root, wanted)
+
+
+def test_a_link_that_leads_out_of_the_root_is_not_followed(root: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    outside = tmp_path_factory.mktemp("outside") / "passwd"
+    outside.write_text("secret:x:5:5::/:/bin/sh\n")
+    os.unlink(f"{root}/etc/passwd")
+    for target in (str(outside), os.path.relpath(outside, f"{root}/etc")):
+        os.symlink(target, f"{root}/etc/passwd")
+        with pytest.raises(InvalidInput):
+            facts.look_up(root, "secret")
+        os.unlink(f"{root}/etc/passwd")
+    os.symlink("group", f"{root}/etc/passwd")
+    assert facts.inside(root, "etc/passwd") == f"{root}/etc/group"
+
+
+def test_a_fifo_holds_nobody_up(root: str) -> None:
+    os.unlink(f"{root}/etc/passwd")
+    os.mkfifo(f"{root}/etc/passwd")
+    assert facts.look_up(root, "") == User(0, 0, (), "/")
+
+
+def test_what_this_host_says(tmp_path: pathlib.Path) -> None:
+    store = Store(state_dir=str(tmp_path), run_dir=str(tmp_path))
+    found = facts.gather(Options(seccomp="unconfined", devices=("/dev/null:/dev/zero:r",)), store)
+    assert "CAP_CHOWN" in found.capabilities
+    device, access = found.devices[0]
+    assert (device["path"], device["type"], device["major"], device["minor"], access) == ("/dev/zero", "c", 1, 3, "r")
+    assert found.resolv_conf is None
