@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -15,8 +16,9 @@ _HEAD = """\
 
 # What runs where
 
-Written by `bin/test --hosts all` on {date}. Each target of `tests/integration/targets` ran over ssh on each kind of host, once
-for each runtime and user (`app` is an unprivileged user with a systemd user session). Versions are what the hosts said.
+Written by `bin/test hosts --hosts KIND,...`, which replaces the rows of those kinds, or `--hosts all`. Each target of
+`tests/integration/targets` ran over ssh on each kind of host, once for each runtime and user (`app` is an unprivileged user with
+a systemd user session). Versions are what the hosts said.
 
 `-` is what is not for that user: the examples and the role install packages or need root otherwise, and the scenario "no
 session" takes a user of its own. For `app`, `oci_container` leaves out the tests that need root themselves: cgroups and slices
@@ -24,6 +26,7 @@ made by hand, and counting the programs that a task starts. The hosts have no me
 v1), so the OOM kill is tested on the machine that runs the tests.
 
 """
+_ABOUT = ("host", "date", "systemd", "conmon", "runtime", "user")
 
 
 class Row(NamedTuple):
@@ -35,25 +38,36 @@ class Row(NamedTuple):
     outcome: str  # passed or failed
 
 
-def render(rows: Sequence[Row], date: str) -> str:
-    targets = sorted({row.target for row in rows})
-    combinations = list(dict.fromkeys((row.kind, row.runtime, row.user) for row in rows))
-    versions = {row.kind: row.versions for row in rows}
-    lines = [_HEAD.format(date=date)]
-    columns = ["host", "systemd", "conmon", "runtime", "user", *targets]
-    lines += [_line(columns), _line(["---"] * len(columns))]
-    outcomes = {(row.kind, row.runtime, row.user, row.target): row.outcome for row in rows}
-    for kind, runtime, user in combinations:
-        known = versions[kind]
-        cells = [kind, known["systemd"], known["conmon"], f"{runtime} {known[runtime]}", user]
-        lines.append(_line(cells + [outcomes.get((kind, runtime, user, target), "-") for target in targets]))
-    return "".join(lines)
+def merge(text: str, rows: Sequence[Row], date: str) -> str:
+    """The document with the rows of the kinds that ran in the place of those of an earlier run."""
+    table = [line for line in _parse(text) if line["host"] not in {row.kind for row in rows}]
+    for row in rows:
+        about = {
+            "host": row.kind, "date": date, "systemd": row.versions["systemd"], "conmon": row.versions["conmon"],
+            "runtime": f"{row.runtime} {row.versions[row.runtime]}", "user": row.user,
+        }  # fmt: skip
+        line = next((line for line in table if all(line[key] == about[key] for key in _ABOUT)), None)
+        if line is None:
+            line = about
+            table.append(line)
+        line[row.target] = row.outcome
+    targets = sorted({key for line in table for key in line} - set(_ABOUT))
+    columns = [*_ABOUT, *targets]
+    cells = [[line.get(column, "-") for column in columns] for line in table]
+    return _HEAD + "".join(f"| {' | '.join(line)} |\n" for line in (columns, ["---"] * len(columns), *cells))
+
+
+def _parse(text: str) -> list[dict[str, str]]:
+    lines = [
+        [cell.strip() for cell in line.strip("|\n ").split("|")] for line in text.splitlines() if line.startswith("|")
+    ]
+    return [dict(zip(lines[0], line)) for line in lines[2:]]
 
 
 def write(path: str, rows: Sequence[Row]) -> None:
+    text = ""
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as stream:
+            text = stream.read()
     with open(path, "w", encoding="utf-8") as stream:
-        stream.write(render(rows, datetime.date.today().isoformat()))
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |\n"
+        stream.write(merge(text, rows, datetime.date.today().isoformat()))

@@ -97,7 +97,7 @@ class Host:
 def run(workspace: Workspace, report: Report, arguments: list[str]) -> None:
     """``arguments``: kinds of hosts separated by commas, or ``all``, or nothing; then names of targets.
 
-    Everything on all kinds is the matrix, and that is written down in the checkout.
+    How all targets did on the kinds that were asked for is written down in the checkout.
     """
     tree = workspace.tree()
     env = {**workspace.environment(tree), "LONGSHORE_HOSTS_STATE_DIR": os.path.join(workspace.directory, "hosts")}
@@ -120,7 +120,7 @@ def run(workspace: Workspace, report: Report, arguments: list[str]) -> None:
         ended = bin_hosts(tree, env, "down")
         if ended.status != 0:
             report.add("hosts down", failed=1, output=ended.output)
-    if arguments == ["all"]:
+    if rows and arguments[:1] != [""] and not chosen:
         compatibility.write(os.path.join(workspace.checkout, "docs", "compatibility.md"), rows)
 
 
