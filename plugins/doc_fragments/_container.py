@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The options of a container's launch and end; the options of C(_module/container.py)."""
+    """The options of a container's launch, and (C(stop)) of its end; the options of C(_module/container.py)."""
 
     DOCUMENTATION = r"""
 options:
@@ -91,7 +91,7 @@ options:
     description:
       - Command, as a list with a full path first, that conmon runs when the container has ended.
       - It also runs after a failed creation and after a checkpoint, and must cope with that. Removing a container does not
-        wait longer for it than O(kill_timeout).
+        wait longer for it than O(longshore.oci.oci_container#module:kill_timeout).
     type: list
     elements: str
   exit_delay:
@@ -99,11 +99,15 @@ options:
     type: int
   sdnotify:
     description:
-      - V(container) waits at start, no longer than O(create_timeout), until the container says C(READY=1) as in
-        sd_notify(3). Its socket is mounted at C(/run/notify/notify.sock) and named in C(NOTIFY_SOCKET).
+      - V(container) waits at start, no longer than O(longshore.oci.oci_container#module:create_timeout), until the
+        container says C(READY=1) as in sd_notify(3). Its socket is mounted at C(/run/notify/notify.sock) and named in C(NOTIFY_SOCKET).
       - V(ignore) (the default) calls a container started as soon as its process runs.
     type: str
     choices: [ignore, container]
+"""
+
+    STOP = r"""
+options:
   stop_signal:
     description:
       - Signal that asks the container to end, by name or number.

@@ -120,7 +120,6 @@ EXAMPLES = r"""
       LISTEN: "8080"
     mounts:
       - /srv/shop-data:/data
-    memory: 256m
 
 - name: Run it
   longshore.oci.oci_container:
@@ -140,6 +139,7 @@ EXAMPLES = r"""
     path: /srv/shop
     image: docker://registry.example.com/shop:1
     read_only: true
+    memory: 256m
     capabilities_drop: [all]
     user: "1000:1000"
     tmpfs:

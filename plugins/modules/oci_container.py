@@ -18,6 +18,7 @@ extends_documentation_fragment:
   - longshore.oci._attributes
   - longshore.oci._attributes.action_group
   - longshore.oci._container
+  - longshore.oci._container.stop
   - longshore.oci._directories
 attributes:
   check_mode:
@@ -36,7 +37,8 @@ options:
   state:
     description:
       - V(started) creates the container where needed and starts it. A paused one is resumed. One that has ended is made
-        anew from its bundle. A running one is left alone, with or without O(bundle).
+        anew from its bundle, one that is checkpointed goes on from its checkpoint (see O(restore)). A running one is left
+        alone, with or without O(bundle).
       - V(present) creates the container and does not start it. One that exists is left as it is.
       - V(stopped) stops a container that runs or is paused. One that does not exist is created, and not started.
       - V(restarted) stops the container and makes it anew. It is started in any case.
@@ -55,8 +57,16 @@ options:
     type: str
     choices: [changed, always, never]
     default: changed
+  restore:
+    description:
+      - What becomes of a container that is checkpointed (see M(longshore.oci.oci_checkpoint)) with O(state=started) or
+        O(state=paused). V(true) restores it, and removes the checkpoint. V(false) makes it anew from its bundle.
+      - One whose definition has changed is made anew in any case (see O(recreate)). The checkpoint is kept then.
+    type: bool
+    default: true
 seealso:
   - module: longshore.oci.oci_container_info
+  - module: longshore.oci.oci_checkpoint
 author:
   - Longshore contributors (@longshore)
 """
@@ -122,7 +132,7 @@ container:
       description: Its name.
       type: str
     status:
-      description: One of V(absent), V(created), V(running), V(paused) and V(stopped).
+      description: One of V(absent), V(created), V(running), V(paused), V(stopped) and V(checkpointed).
       type: str
     pid:
       description: Process id of its first process, V(null) when there is none.
@@ -140,7 +150,8 @@ container:
       description:
         - How it ended. V(exited) or V(killed) with an exit code.
         - Without one it is V(monitor-lost) (conmon was gone before the container), V(host-rebooted), V(no-exit-file) (conmon
-          could not write it, a full disk perhaps) or V(monitor-timeout) (conmon ended it at its time limit).
+          could not write it, a full disk perhaps), V(monitor-timeout) (conmon ended it at its time limit) or
+          V(checkpoint-deleted) (it was checkpointed, and the checkpoint is gone).
       type: str
     oom_killed:
       description: Whether the kernel killed one of its processes for want of memory.
@@ -174,7 +185,9 @@ container:
     status: running
     pid: 4711
 actions:
-  description: What was done, in order. One or more of V(update), V(stop), V(remove), V(create), V(start), V(pause), V(resume).
+  description:
+    - What was done, in order. One or more of V(update), V(stop), V(remove), V(create), V(start), V(pause), V(resume),
+      V(restore).
   returned: success
   type: list
   elements: str
@@ -194,7 +207,7 @@ stop:
       description: Seconds until nothing was left of it.
       type: float
 runtime_log:
-  description: The end of the log of the runtime. C(conmon_log) and C(container_log) are returned likewise.
+  description: The end of the log of the runtime. C(conmon_log), C(container_log) and C(restore_log) are returned likewise.
   returned: when creating or starting failed
   type: list
   elements: str

@@ -163,23 +163,23 @@ author:
 EXAMPLES = r"""
 - name: Run a container
   longshore.oci.oci_container:
-    name: shop
-    bundle: /srv/shop
+    name: orders
+    bundle: /srv/orders
 
 - name: Run a command in it
   longshore.oci.oci_exec:
-    name: shop
+    name: orders
     argv: [uname, -r]
-  register: shop_kernel
+  register: orders_kernel
   changed_when: false
 
 - name: Show what it said
   ansible.builtin.debug:
-    var: shop_kernel.stdout
+    var: orders_kernel.stdout
 
 - name: Use the shell of the container, as another user, in another directory
   longshore.oci.oci_exec:
-    name: shop
+    name: orders
     argv: [/bin/sh, -c, 'echo "$GREETING from $(id -u) in $PWD" | tr a-z A-Z']
     env:
       GREETING: hello
@@ -188,41 +188,41 @@ EXAMPLES = r"""
 
 - name: Feed a command, and allow it 30 seconds
   longshore.oci.oci_exec:
-    name: shop
+    name: orders
     command: wc -l
     stdin: "{{ ['one', 'two'] | join('\n') }}"
     timeout: 30
 
 - name: Do something once
   longshore.oci.oci_exec:
-    name: shop
+    name: orders
     command: touch /dev/shm/done
     creates: /dev/shm/done
 
 - name: Start something that takes long
   longshore.oci.oci_exec:
-    name: shop
+    name: orders
     argv: [/bin/sh, -c, 'sleep 1; echo "The backup is complete."']
     session: backup
     detach: true
 
 - name: Wait for it
   longshore.oci.oci_exec:
-    name: shop
+    name: orders
     session: backup
     state: finished
     timeout: 600
-  register: shop_backup
+  register: orders_backup
 
 - name: Forget it
   longshore.oci.oci_exec:
-    name: shop
+    name: orders
     session: backup
     state: absent
 
 - name: Remove the container
   longshore.oci.oci_container:
-    name: shop
+    name: orders
     state: absent
 """
 

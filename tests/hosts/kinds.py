@@ -24,6 +24,10 @@ _ENGINE = (
 # crun loads libcriu.so.2 at run time and no dependency says so. bookworm has neither such a crun nor the library.
 _CRUN_CHECKPOINT = ("libcriu2",)
 
+# For the tests of checkpoints: CRIU holds up the network of a container with iptables; podman makes checkpoints that we
+# restore, and checkpointctl reads ours.
+_CHECKPOINT_TESTS = ("iptables", "zstd", "podman", "checkpointctl")
+
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
@@ -38,7 +42,12 @@ class Kind:
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind(name="trixie", suite="trixie", summary="Debian 13: what most tests run on"),
+        Kind(
+            name="trixie",
+            suite="trixie",
+            summary="Debian 13: what most tests run on",
+            packages=_SYSTEM + _ENGINE + _CRUN_CHECKPOINT + _CHECKPOINT_TESTS,
+        ),
         Kind(
             name="bookworm",
             suite="bookworm",

@@ -72,6 +72,8 @@ _MASKED_UNITS = (
     "sys-kernel-config.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount",
     "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer",
     "fstrim.timer", "console-getty.service", "netavark-dhcp-proxy.socket", "netavark-dhcp-proxy.service",
+    "podman-auto-update.timer", "podman-auto-update.service", "podman-restart.service",
+    "podman-clean-transient.service", "podman.socket",
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from . import compatibility, processes
 from .report import Report
 from .workspace import Workspace
 
-# What runs without a word about hosts: enough for every change.
+# What runs without a word about hosts.
 DEFAULT_KINDS = ("trixie",)
 RUNTIMES = ("crun", "runc")
 # Each user has a host for itself, and both are at work at the same time. What needs root stays with root: making cgroups
@@ -32,13 +32,17 @@ _UNPRIVILEGED_TESTS = (
 )  # fmt: skip
 TARGETS: Mapping[str, Mapping[str, dict[str, object]]] = {
     "root": {
-        "oci_container": {}, "oci_container_info": {}, "oci_exec": {}, "oci_bundle": {}, "examples": {}, "role_runtime": {},
+        "oci_container": {}, "oci_container_info": {}, "oci_exec": {}, "oci_checkpoint": {}, "oci_bundle": {}, "examples": {},
+        "role_runtime": {},
     },
     "app": {
         "oci_container": {"oci_container_tests": list(_UNPRIVILEGED_TESTS)}, "oci_container_info": {}, "oci_exec": {},
-        "oci_bundle": {"oci_bundle_tests": ["registry", "unprivileged"]},
+        "oci_checkpoint": {}, "oci_bundle": {"oci_bundle_tests": ["registry", "unprivileged"]},
     },
 }  # fmt: skip
+# What a run without a word about hosts leaves out or shortens: it has run on this machine by then, or takes long.
+_LONG = ("oci_container",)
+_SHORTENED: Mapping[str, dict[str, object]] = {"oci_checkpoint": {"oci_checkpoint_tests": ["states", "by_container"]}}
 # Playbooks, with commands of bin/hosts between them.
 SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "root": {
@@ -56,8 +60,8 @@ SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 class Host:
     """One host, for one user."""
 
-    def __init__(self, tree: str, env: dict[str, str], kind: str, number: int, user: str) -> None:
-        self.tree, self.env, self.kind, self.user = tree, env, kind, user
+    def __init__(self, tree: str, env: dict[str, str], kind: str, number: int, user: str, brief: bool) -> None:
+        self.tree, self.env, self.kind, self.user, self.brief = tree, env, kind, user, brief
         self.name = f"{kind}{number}"
         self._plays = 0
 
@@ -66,6 +70,9 @@ class Host:
         self._plays += 1
         playbook = os.path.join(self.tree, "tests", "integration", f"{self.name}-{self._plays}.yml")
         variables = {"setup_bundle_runtimes": [runtime], **TARGETS[self.user].get(target, {})}
+        variables.update(_SHORTENED.get(target, {}) if self.brief else {})
+        # As root, the hosts of this kind have all that a checkpoint needs.
+        variables["oci_checkpoint_required"] = (self.user, self.kind) == ("root", "trixie")
         with open(playbook, "w", encoding="utf-8") as stream:
             # JSON is YAML.
             json.dump([{"name": target, "hosts": "all", "roles": [target], "vars": variables}], stream)
@@ -102,6 +109,9 @@ def run(workspace: Workspace, report: Report, arguments: list[str]) -> None:
     tree = workspace.tree()
     env = {**workspace.environment(tree), "LONGSHORE_HOSTS_STATE_DIR": os.path.join(workspace.directory, "hosts")}
     kinds, chosen = _kinds(tree, arguments[0] if arguments else ""), arguments[1:]
+    brief = not any(arguments)
+    if brief:
+        chosen = [name for part in (TARGETS["root"], SCENARIOS["root"]) for name in part if name not in _LONG]
     rows: list[compatibility.Row] = []
     try:
         for kind in kinds:
@@ -109,7 +119,7 @@ def run(workspace: Workspace, report: Report, arguments: list[str]) -> None:
             if made.status != 0:
                 report.add(f"{kind}: host", failed=1, seconds=made.seconds, output=made.output)
                 continue
-            hosts = [Host(tree, env, kind, number, user) for number, user in enumerate(TARGETS, start=1)]
+            hosts = [Host(tree, env, kind, number, user, brief) for number, user in enumerate(TARGETS, start=1)]
             versions = json.loads(bin_hosts(tree, env, "list", "--json").output)[0]
             with ThreadPoolExecutor(len(hosts)) as pool:
                 attempt = functools.partial(_one_host, report=report, versions=versions, chosen=chosen)
@@ -120,7 +130,7 @@ def run(workspace: Workspace, report: Report, arguments: list[str]) -> None:
         ended = bin_hosts(tree, env, "down")
         if ended.status != 0:
             report.add("hosts down", failed=1, output=ended.output)
-    if rows and arguments[:1] != [""] and not chosen:
+    if rows and not chosen:
         compatibility.write(os.path.join(workspace.checkout, "docs", "compatibility.md"), rows)
 
 

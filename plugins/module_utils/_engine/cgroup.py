@@ -159,8 +159,6 @@ def remove(path: str | None) -> list[str]:
         for directory, _names, _files in os.walk(top, topdown=False):
             try:
                 os.rmdir(directory)
-            except FileNotFoundError:
-                pass
-            except OSError:
-                left.append(directory)
+            except OSError as exc:
+                left += [] if isinstance(exc, FileNotFoundError) else [directory]
     return left

@@ -162,10 +162,8 @@ def differences(before: t.Any, after: t.Any) -> dict[str, tuple[t.Any, t.Any]]:
 
 def _hide(pair: tuple[t.Any, t.Any]) -> tuple[t.Any, t.Any]:
     old, new = pair
-    return (
-        None if old is None else "(hidden)",
-        None if new is None else "(hidden, new)" if old is not None else "(hidden)",
-    )
+    changed = "(hidden)" if old is None else "(hidden, new)"
+    return None if old is None else "(hidden)", None if new is None else changed
 
 
 def digest(config: Config) -> str:

@@ -23,6 +23,7 @@ class Status(str, enum.Enum):
     RUNNING = "running"
     PAUSED = "paused"
     STOPPED = "stopped"
+    CHECKPOINTED = "checkpointed"
 
 
 class Goal(str, enum.Enum):
@@ -46,6 +47,7 @@ class Action(str, enum.Enum):
     START = "start"
     PAUSE = "pause"
     RESUME = "resume"
+    RESTORE = "restore"  # from its checkpoint
 
 
 class Recreate(str, enum.Enum):
@@ -97,7 +99,7 @@ class Desired(t.NamedTuple):
     """One container as it shall be.
 
     ``definition`` None: as recorded, apart from the fields in ``overrides``. ``stop_signal`` None: as recorded, else what
-    the image says, else TERM.
+    the image says, else TERM. ``restore`` False: one that is checkpointed starts afresh.
     """
 
     name: str
@@ -106,6 +108,7 @@ class Desired(t.NamedTuple):
     overrides: t.Mapping[str, t.Any] = {}
     recreate: Recreate = Recreate.CHANGED
     stop_signal: int | None = None
+    restore: bool = True
     timeouts: Timeouts = Timeouts()
 
 
@@ -127,11 +130,18 @@ class Exit(t.NamedTuple):
     oom: bool
 
 
+class Checkpoint(t.NamedTuple):
+    """A checkpoint on disk: its directory, with CRIU's images in ``checkpoint``, and the runtime's options for a restore."""
+
+    path: str
+    options: t.Sequence[str] = ()
+
+
 class Record(t.NamedTuple):
     """What we know of a container since its last launch; one JSON file, replaced as a whole."""
 
     name: str
-    phase: str  # creating, created, running, stopping, removed
+    phase: str  # creating, created, running, stopping, stopped, removed, checkpointing, checkpointed, restoring
     definition: Definition
     config_digest: str
     runtime: Program
@@ -149,6 +159,7 @@ class Record(t.NamedTuple):
     created_at: str | None = None
     started_at: str | None = None
     last_exit: Exit | None = None  # of the previous run, kept while the container waits to be made anew
+    checkpoint: Checkpoint | None = None  # what it goes on from, or is being written
 
     @property
     def runtime_id(self) -> str:
@@ -164,9 +175,9 @@ class Record(t.NamedTuple):
         """Raises KeyError or TypeError where something is missing: the caller takes that for a damaged record."""
         known = {name: value[name] for name in cls._fields if name in value}
         known["definition"] = Definition.from_json(value["definition"])
-        for name, kind in (("runtime", Program), ("conmon", Program), ("init", ProcessId), ("monitor", ProcessId)):
+        kinds = {"runtime": Program, "conmon": Program, "init": ProcessId, "monitor": ProcessId, "last_exit": Exit}
+        for name, kind in {**kinds, "checkpoint": Checkpoint}.items():
             known[name] = kind(*value[name]) if value.get(name) else None
-        known["last_exit"] = Exit(*value["last_exit"]) if value.get("last_exit") else None
         return cls(**known)
 
     def replace(self, **changes: t.Any) -> Record:

@@ -11,13 +11,13 @@ import stat
 import typing as t
 
 from . import cgroup, config, conmon, container, teardown
-from .container import Definition, Desired, Record, Timeouts
+from .container import Checkpoint, Definition, Desired, Record, Timeouts
 from .errors import Conflict, DeadlineExceeded, EngineError, InvalidInput, ProgramFailed
 from .files import make_directory, read_tail, read_text, remove_file, remove_tree, write_text
 from .host import Host
 from .observe import timestamp
 from .process import Handle, boot_id, identify
-from .runtime import Runtime
+from .runtime import Runtime, criu_error
 from .store import Paths, Store
 from .waiting import Deadline, wait_readable
 
@@ -31,15 +31,23 @@ class Launch(t.NamedTuple):
     record: Record
     config: config.Config
 
+    def restoring(self, checkpoint: Checkpoint | None, started: str | None) -> Launch:
+        """The same launch, but to go on from a checkpoint."""
+        return self._replace(record=self.record.replace(phase="restoring", checkpoint=checkpoint, started_at=started))
 
-def prepare(store: Store, host: Host, desired: Desired, definition: Definition, recorded: Record | None) -> Launch:
+
+def prepare(
+    store: Store, host: Host, desired: Desired, definition: Definition, recorded: Record | None,
+    source: config.Config | None = None,
+) -> Launch:  # fmt: skip
     """Everything that can be known to be wrong is raised here (InvalidInput, Conflict), before anything is touched.
 
-    Without a bundle in ``desired`` the recorded container is made again, from the config that it had.
+    Without a bundle in ``desired`` the recorded container is made again, from the config that it had. ``source`` is
+    the config to use in any case.
     """
     paths = store.paths(desired.name)
     saved = store.load_config(desired.name) if definition is not desired.definition else None
-    source = saved or config.read_bundle(definition.bundle)
+    source = source or saved or config.read_bundle(definition.bundle)
     if not os.path.isdir(source["root"]["path"]):
         raise InvalidInput(f"The root file system {source['root']['path']} does not exist any more.")
     _check(definition, paths, terminal=bool(source["process"].get("terminal")))
@@ -117,7 +125,10 @@ def _check_free(store: Store, record: Record, paths: Paths) -> None:
 
 
 def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: Timeouts) -> tuple[Record, list[str]]:
-    """Launch it; returns the record and warnings. On failure nothing is left, and the record is the previous one again."""
+    """Launch it; returns the record and warnings. On failure nothing is left, and the record is the previous one again.
+
+    A record with a checkpoint goes on from there, and a failure does not touch that either.
+    """
     record, paths = launch.record, store.paths(launch.record.name)
     previous_config = read_text(paths.config)
     make_directory(paths.state)
@@ -140,7 +151,7 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
             store.forget(record.name)
         else:
             write_text(paths.config, previous_config or "")
-            store.save(previous.replace(phase="removed"))
+            store.save(previous)
         if isinstance(exc, (ProgramFailed, DeadlineExceeded)):
             raise _explain(exc, record, said, words, left) from exc
         raise
@@ -182,7 +193,8 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
     written = (read_text(record.definition.conmon_pidfile or paths.conmon_pidfile) or "").strip()
     monitor = int(written) if written.isdigit() else 0
     record = record.replace(
-        phase="created", init=identify(pid), monitor=identify(monitor), cgroup_path=_own_cgroup(record, pid, where),
+        phase="running" if record.checkpoint else "created", checkpoint=None, init=identify(pid),
+        monitor=identify(monitor), cgroup_path=_own_cgroup(record, pid, where),
         conmon_cgroup_path=cgroup.path_of(monitor, where), created_at=timestamp(),
     )  # fmt: skip
     return store.save(record), warnings
@@ -200,7 +212,7 @@ def check_options(definition: Definition, version: str) -> None:
 
 
 def create_argv(record: Record, paths: Paths, *, terminal: bool) -> list[str]:
-    """The command line of conmon for a create."""
+    """The command line of conmon for a create or restore."""
     wanted = record.definition
     log = f"k8s-file:{record.log_path}" if wanted.log_driver == "k8s-file" else wanted.log_driver
     # Never the log level debug: those lines would mix with what the container says.
@@ -212,7 +224,9 @@ def create_argv(record: Record, paths: Paths, *, terminal: bool) -> list[str]:
     flags = {
         "--systemd-cgroup": record.cgroup_manager == "systemd",
         "--terminal": terminal, "--stdin": wanted.stdin and not terminal,
-        "--no-pivot": wanted.no_pivot, "--no-new-keyring": wanted.no_new_keyring,
+        # CRIU does neither, and crun does not know these options then.
+        "--no-pivot": wanted.no_pivot and not record.checkpoint,
+        "--no-new-keyring": wanted.no_new_keyring and not record.checkpoint,
     }  # fmt: skip
     values = {
         "--log-size-max": wanted.log_size_max, "--log-tag": wanted.log_tag,
@@ -220,6 +234,9 @@ def create_argv(record: Record, paths: Paths, *, terminal: bool) -> list[str]:
         "--exit-delay": wanted.exit_delay,
     }  # fmt: skip
     argv += [flag for flag, asked in flags.items() if asked]
+    if record.checkpoint:
+        argv += ["--restore", f"{record.checkpoint.path}/checkpoint"]
+        argv += [f"--runtime-opt={word}" for word in record.checkpoint.options]
     if wanted.exit_command:
         argv += ["--exit-command", wanted.exit_command[0]]
         argv += [f"--exit-command-arg={word}" for word in wanted.exit_command[1:]]
@@ -239,11 +256,12 @@ def _own_cgroup(record: Record, pid: int, where: cgroup.Layout) -> str | None:
 def _explain(exc: EngineError, record: Record, said: str | None, words: dict[str, list[str]], left: str) -> EngineError:
     """The runtime's own last error says most, then conmon's message, then what conmon wrote before it detached."""
     conmon_said = " ".join(words["conmon_log"][-3:])
-    reasons = (said, exc.message, conmon_said)
+    reasons = (criu_error(words["restore_log"]), said, exc.message, conmon_said)
     reason = next((text for text in reasons if text), "the runtime died without a word")
     if exc.message.startswith("conmon "):  # what launch() says itself, not what it was told
         reason = ": ".join(text for text in (exc.message, said or conmon_said) if text)
-    message = f"Cannot create the container {record.name}: {reason}"
+    verb = "restore" if record.checkpoint else "create"
+    message = f"Cannot {verb} the container {record.name}: {reason}"
     return type(exc)(message.rstrip(".") + ".", hint=f"{exc.hint} {left}".strip(), **{**words, **exc.details})
 
 

@@ -19,6 +19,7 @@ import typing as t
 from . import config
 from .container import Action, Definition, Desired, Goal, Observed, Plan, Record, Recreate, Status, StopReport
 from .errors import Conflict, ProgramFailed
+from .files import remove_tree
 from .observe import collect_exit, live_status, observe, timestamp
 from .plan import definition_changes, plan
 from .process import is_alive
@@ -98,11 +99,13 @@ class Engine:
         return changes, {name: pair for name, pair in settings.items() if pair[0] != pair[1]}
 
     def _prepare(self, desired: Desired, before: Observed, decided: Plan) -> Launch | None:
-        if Action.CREATE not in decided.actions:
+        if decided.definition is None:
             return None
         from .create import prepare
 
-        return prepare(self.store, self.host, desired, t.cast(Definition, decided.definition), before.record)
+        launch = prepare(self.store, self.host, desired, decided.definition, before.record)
+        held = before.record if Action.RESTORE in decided.actions else None
+        return launch.restoring(held.checkpoint, held.started_at) if held else launch
 
 
 def _wanted(desired: Desired, record: Record | None) -> Definition | None:
@@ -163,11 +166,11 @@ class _Task:
                 if record is None:
                     self._done.append(action)
                     return False
-            elif action is Action.CREATE:
-                record, warnings = create(
-                    self._store, t.cast("Launch", launch), previous=record, timeouts=self._desired.timeouts
-                )
+            elif launch and action in (Action.CREATE, Action.RESTORE):
+                record, warnings = create(self._store, launch, previous=record, timeouts=self._desired.timeouts)
                 self._warnings += warnings
+                if launch.record.checkpoint:
+                    remove_tree(launch.record.checkpoint.path)
             elif action is Action.REMOVE:
                 record = self._remove(before, record, forget=launch is None)
             else:
@@ -191,10 +194,8 @@ class _Task:
             source = self._store.load_config(self._name) or {}
             number, seconds = config.stop_settings(self._desired, source, record)
             return self._store.save(record.replace(stop_signal=number, stop_timeout=seconds))
-        if action is Action.PAUSE:
-            _unless_done(runtime, "pause", record, Status.PAUSED)
-        elif action is Action.RESUME:
-            _unless_done(runtime, "resume", record, Status.RUNNING)
+        if action in (Action.PAUSE, Action.RESUME):
+            _unless_done(runtime, action.value, record, Status.PAUSED if action is Action.PAUSE else Status.RUNNING)
         elif record.definition.sdnotify == "container":
             from .create import ReadySocket
 
@@ -220,10 +221,11 @@ class _Task:
         elif record.phase == "creating":
             teardown.sweep(self._store, record, self._desired.timeouts)
         elif record.phase != "removed":
-            paths = self._store.paths(self._name)
             teardown.remove(self._store, record, self._desired.timeouts)
-            ended = before.exit if before.status is Status.STOPPED else collect_exit(record, paths, Deadline(0))
-            record = self._store.save(record.replace(phase="removed", last_exit=ended))
+            ended = before.exit or collect_exit(record, self._store.paths(self._name), Deadline(0))
+            gone = record.replace(phase="removed", last_exit=ended)
+            kept = before.status is Status.CHECKPOINTED
+            record = self._store.save(record.replace(phase="checkpointed") if kept else gone)
         if forget or record is None or record.phase == "creating":
             if record is not None:
                 self._store.release_bundle(record.definition.bundle, self._name)

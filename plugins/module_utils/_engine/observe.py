@@ -14,7 +14,7 @@ import typing as t
 
 from . import cgroup
 from .container import Exit, Observed, Record, Status
-from .files import read_text
+from .files import read_tail, read_text
 from .process import Handle, boot_id, is_alive
 from .store import Paths, Store
 from .waiting import IN_MOVED_TO, Deadline, wait_until
@@ -38,9 +38,19 @@ def observe(store: Store, name: str) -> Observed:
         return Observed(name, Status.ABSENT, record, leftovers=True)
     if record.phase == "removed":
         return Observed(name, Status.STOPPED, record, exit=record.last_exit)
+    if record.phase in ("checkpointed", "restoring"):
+        return Observed(name, Status.CHECKPOINTED, record, leftovers=record.phase == "restoring")
     if is_alive(record.init):
         return Observed(name, live_status(record), record, monitored=is_alive(record.monitor))
+    if record.phase == "checkpointing" and record.checkpoint and has_dumped(record.checkpoint.path):
+        return Observed(name, Status.CHECKPOINTED, record, leftovers=True)
     return Observed(name, Status.STOPPED, record, exit=collect_exit(record, paths, Deadline(EXIT_FILE_SECONDS)))
+
+
+def has_dumped(checkpoint: str) -> bool:
+    """Whether the dump into this directory has succeeded, also if nobody was there to see: CRIU says so in the end."""
+    log = "".join(read_tail(f"{checkpoint}/dump.log"))
+    return "Dumping finished successfully" in log and os.path.exists(f"{checkpoint}/checkpoint/inventory.img")
 
 
 def live_status(record: Record) -> Status:

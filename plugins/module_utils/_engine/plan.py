@@ -25,7 +25,7 @@ def plan(desired: Desired, observed: Observed, *, changes: Differences, updates:
     stopping = status in _HAS_RUN and observed.record is not None and observed.record.phase == "stopping"
     recorded = observed.record.definition if observed.record else None
     replace = desired.recreate is Recreate.ALWAYS or (desired.recreate is Recreate.CHANGED and bool(changes))
-    anew = status is not Status.ABSENT and (replace or _must_be_made_anew(desired.goal, status, stopping=stopping))
+    anew = status is not Status.ABSENT and (replace or _must_be_made_anew(desired, status, stopping=stopping))
     make = anew or status is Status.ABSENT
     kept = desired.recreate is Recreate.NEVER and bool(changes) and status is not Status.ABSENT
     actions: list[Action] = []
@@ -43,14 +43,14 @@ def plan(desired: Desired, observed: Observed, *, changes: Differences, updates:
         actions.append(Action.CREATE)
         actions += _after_create(desired.goal, status)
     else:
-        definition = None
         actions += [Action.UPDATE] if updates else []
         actions += [Action.STOP] if stopping else _in_place(desired.goal, status)
-    warnings: tuple[str, ...] = ()
-    if kept:
-        warnings = (
-            f"The definition of {desired.name} differs ({_short(changes)}), but recreate=never keeps the container as it is.",
-        )
+        definition = None
+        if Action.RESTORE in actions and observed.record:
+            definition = observed.record.definition._replace(runtime=observed.record.runtime.path)
+            actions[:0] = [Action.REMOVE] if observed.leftovers else []
+    what = f"The definition of {desired.name} differs ({_short(changes)})"
+    warnings = (f"{what}, but recreate=never keeps the container as it is.",) if kept else ()
     shown = {**({} if kept else changes), **({} if make else updates)}
     return Plan(tuple(actions), _result(actions, status), definition, shown, warnings)
 
@@ -62,12 +62,13 @@ def _plan_absent(observed: Observed) -> Plan:
     return Plan((*stop, Action.REMOVE), Status.ABSENT)
 
 
-def _must_be_made_anew(goal: Goal, status: Status, *, stopping: bool) -> bool:
+def _must_be_made_anew(desired: Desired, status: Status, *, stopping: bool) -> bool:
     """An OCI container runs once: what has ended, or is being stopped by another task or was by one
     that was killed, can only be made again, from the same bundle."""
-    if goal is Goal.RESTARTED:
+    if desired.goal is Goal.RESTARTED:
         return status is not Status.CREATED
-    return goal in (Goal.STARTED, Goal.PAUSED) and (status is Status.STOPPED or stopping)
+    ended = status is Status.STOPPED or (status is Status.CHECKPOINTED and not desired.restore)
+    return desired.goal in (Goal.STARTED, Goal.PAUSED) and (ended or stopping)
 
 
 def _after_create(goal: Goal, before: Status) -> list[Action]:
@@ -81,6 +82,8 @@ def _in_place(goal: Goal, status: Status) -> list[Action]:
     table = {
         (Goal.STARTED, Status.CREATED): [Action.START],
         (Goal.STARTED, Status.PAUSED): [Action.RESUME],
+        (Goal.STARTED, Status.CHECKPOINTED): [Action.RESTORE],
+        (Goal.PAUSED, Status.CHECKPOINTED): [Action.RESTORE, Action.PAUSE],
         (Goal.RESTARTED, Status.CREATED): [Action.START],
         (Goal.PAUSED, Status.CREATED): [Action.START, Action.PAUSE],
         (Goal.PAUSED, Status.RUNNING): [Action.PAUSE],
@@ -94,6 +97,7 @@ def _result(actions: t.Sequence[Action], status: Status) -> Status:
     leads_to = {
         Action.STOP: Status.STOPPED, Action.REMOVE: Status.ABSENT, Action.CREATE: Status.CREATED,
         Action.START: Status.RUNNING, Action.RESUME: Status.RUNNING, Action.PAUSE: Status.PAUSED,
+        Action.RESTORE: Status.RUNNING,
     }  # fmt: skip
     for action in actions:
         status = leads_to.get(action, status)

@@ -16,6 +16,7 @@ from .process import Completed, run
 from .waiting import Deadline
 
 _VERSION = re.compile(r"^\S+ version (\S+)", re.MULTILINE)
+_CRIU_NOISE = re.compile(r"rlimit: |exited, status=|Dump files |Dumping FAILED|Restoring FAILED|\S+save -V failed")
 CALL_SECONDS = 30.0
 DELETE_SECONDS = 60.0  # runc itself tries for 10 s, and its hooks may take their time
 
@@ -44,6 +45,12 @@ def last_error(log: str) -> str | None:
         if isinstance(entry, dict) and entry.get("level") in ("error", "fatal", "panic"):
             found = str(entry.get("msg") or "").strip() or found
     return found
+
+
+def criu_error(log: t.Sequence[str]) -> str:
+    """Why CRIU failed, from its log: the last errors, without those that it also writes when all is well."""
+    errors = [re.sub(r"^(\([\d.]+\) +(\d+: )?)?Error \([^)]*\): ", "", line) for line in log if "Error (" in line]
+    return "; ".join(list(dict.fromkeys(text.rstrip(".") for text in errors if not _CRIU_NOISE.match(text)))[-3:])
 
 
 def global_arguments(record: Record, log: str) -> list[str]:

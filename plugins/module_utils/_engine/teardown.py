@@ -14,11 +14,11 @@ import time
 
 from . import cgroup, container, systemd
 from .container import Definition, Program, Record, StopReport, Timeouts
-from .errors import DeadlineExceeded, EngineError
-from .files import read_json, read_tail, remove_file, remove_tree
+from .errors import DeadlineExceeded, EngineError, ProgramFailed
+from .files import read_json, read_tail, read_text, remove_file, remove_tree
 from .host import RUNTIMES, Host, find
 from .observe import EXIT_FILE_SECONDS, collect_exit
-from .process import Handle, ProcessId, find_by_argument, is_alive, kill_and_wait, signal_name, stuck_in
+from .process import Handle, ProcessId, find_by_argument, is_alive, kill_and_wait, run, signal_name, stuck_in
 from .runtime import Runtime
 from .store import Lock, Paths, Store
 from .waiting import Deadline
@@ -121,6 +121,9 @@ def sweep(store: Store, record: Record, timeouts: Timeouts, *, said: str | None 
             stuck += cgroup.kill(path, Deadline(timeouts.kill))
     left = [f"process {process.pid}" for process in stuck]
     runtime = Runtime(record, paths.runtime_log)
+    if record.phase == "restoring":
+        left += _remove_cgroups(record)  # CRIU may outlive its runtime, and is at work in there.
+        _unmount(runtime.directory, paths.run)
     said = runtime.delete() or said
     # State without a status file (a create or restore that was killed) is nothing that a runtime would delete.
     remove_tree(runtime.directory)
@@ -133,6 +136,18 @@ def sweep(store: Store, record: Record, timeouts: Timeouts, *, said: str | None 
             f"The container {record.name} is gone, but these are left: {', '.join(left)}.",
             hint=f"{record.runtime.name} said: {said}" if said else "",
         )
+
+
+def _unmount(*places: str) -> None:
+    """What CRIU or a runtime that was killed in a restore has left mounted: cgroups, and the very root file system of the
+    container, which must not be removed with what it is mounted in. Raises ProgramFailed where it stays."""
+    within = tuple(f"{os.path.realpath(place)}/" for place in places)
+    for line in reversed((read_text("/proc/self/mountinfo") or "").splitlines()):
+        target = line.split(" ")[4].replace("\\040", " ")
+        if target.startswith(within):
+            result = run(["umount", "-l", target], Deadline(10), what=f"unmount {target}")
+            if result.rc != 0:
+                raise ProgramFailed(f"{target} is mounted and cannot be unmounted: {result.stderr.strip()}")
 
 
 def _remove_cgroups(record: Record) -> list[str]:
@@ -159,8 +174,9 @@ def orphans(store: Store, host: Host, name: str) -> list[Record]:
 
 
 def last_words(paths: Paths, log_path: str | None) -> dict[str, list[str]]:
-    """The ends of the three logs of a container, for an error that comes before they are swept away."""
+    """The ends of the logs of a container, for an error that comes before they are swept away."""
     return {
+        "restore_log": read_tail(f"{paths.bundle}/restore.log", lines=100),
         "runtime_log": read_tail(paths.runtime_log),
         "conmon_log": read_tail(paths.conmon_log),
         "container_log": read_tail(log_path) if log_path else [],

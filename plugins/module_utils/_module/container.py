@@ -42,6 +42,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "name": {"type": "str", "required": True},
     "state": {"type": "str", "default": "started", "choices": [goal.value for goal in Goal]},
     "recreate": {"type": "str", "default": "changed", "choices": [choice.value for choice in Recreate]},
+    "restore": {"type": "bool", "default": True},
     "stop_signal": {"type": "str"},
     "stop_timeout": {"type": "float"},
     "kill_timeout": {"type": "float", "default": 5},
@@ -61,19 +62,20 @@ def desired(params: t.Mapping[str, t.Any]) -> Desired:
     for name in ("stop_timeout", "kill_timeout", "create_timeout", "exit_delay"):
         if (params[name] or 0) < 0:
             raise InvalidInput(f"{name} cannot be negative.")
-    given = _definition(params)
+    given = definition(params)
     return Desired(
         name=params["name"],
         goal=Goal(params["state"]),
         definition=Definition(**given) if "bundle" in given else None,
         overrides={} if "bundle" in given else given,
         recreate=Recreate(params["recreate"]),
+        restore=params["restore"],
         stop_signal=None if params["stop_signal"] is None else parse_signal(params["stop_signal"]),
         timeouts=Timeouts(params["stop_timeout"], params["kill_timeout"], params["create_timeout"]),
     )
 
 
-def _definition(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def definition(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """The fields of a definition that were given."""
     given = {name: params[name] for name in DEFINITION_ARGUMENTS if params[name] is not None}
     if "log_size_max" in given:

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Write the tasks in the EXAMPLES of all modules to a file, and say as JSON how many they are and which bundles they use.
 
-Arguments: the directory of the modules, the file, a directory to put in the place of /srv, and a prefix for all names.
+Arguments: the directory of the modules, the file, a directory to put in the place of /srv, a prefix for all names, and
+modules to leave out.
 So the examples may name what they like, and nothing of a host's own is touched.
 """
 
@@ -36,6 +37,7 @@ def names(tasks: list[dict[str, t.Any]]) -> set[str]:
             if module.startswith("longshore.oci.") and isinstance(options, dict):
                 named = options.get("name", [])
                 found.update(named if isinstance(named, list) else [named])
+                found.update([options["new_name"]] if "new_name" in options else [])
                 found.update(word for word in task.get("loop", []) if isinstance(word, str) and "/" not in word)
     return {name for name in found if "{{" not in name}
 
@@ -56,9 +58,10 @@ def replace(value: t.Any, called: set[str], directory: str, prefix: str) -> t.An
 
 
 def main() -> None:
-    modules, output, directory, prefix = sys.argv[1:]
+    modules, output, directory, prefix, *without = sys.argv[1:]
     # Sorted, so a module comes before its _info.
-    tasks = [task for path in sorted(glob.glob(f"{modules}/*.py")) for task in examples(path)]
+    paths = [path for path in sorted(glob.glob(f"{modules}/*.py")) if os.path.basename(path)[:-3] not in without]
+    tasks = [task for path in paths for task in examples(path)]
     called = names(tasks)
     # Only in the options of modules and in loops: what a task calls its result is no container's name.
     used = [

@@ -9,7 +9,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._engine import conmon, create, runtime
-from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Program
+from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Checkpoint, Program
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import (
     DeadlineExceeded,
     InvalidInput,
@@ -231,3 +231,14 @@ class TestReadySocket:
         with create.ReadySocket(f"{tmp_path}/sock") as ready:
             self._send(tmp_path / "sock", "READY=1")
             ready.wait(builders.record(init=identify(spawn().pid)), Deadline(10))
+
+
+def test_a_restore_goes_on_from_the_images_with_the_options_of_the_dump() -> None:
+    wanted = builders.definition(no_pivot=True, no_new_keyring=True)
+    checkpoint = Checkpoint("/state/web/checkpoints/one", ("--tcp-established", "--network-lock", "skip"))
+    argv = create.create_argv(builders.record(definition=wanted, checkpoint=checkpoint), PATHS, terminal=False)
+    assert argv[argv.index("--restore") + 1] == "/state/web/checkpoints/one/checkpoint"
+    assert [word for word in argv if word.startswith("--runtime-opt")] == [
+        "--runtime-opt=--tcp-established", "--runtime-opt=--network-lock", "--runtime-opt=skip"
+    ]  # fmt: skip
+    assert {"--no-pivot", "--no-new-keyring"} & set(argv) == set()

@@ -201,11 +201,11 @@ report('{"data": -1, "message": "less of it"}\\n')
         """It has been removed already, and can be made again from its record."""
         paths = place.store.paths("web")
         make_directory(paths.state)
-        previous = builders.record(definition=builders.definition(bundle=place.bundle))
+        previous = builders.record(phase="removed", definition=builders.definition(bundle=place.bundle))
         place.store.save(previous)
         write_text(paths.config, '{"of": "before"}')
         place.conmon("os.read(start, 1)")
         self._create(place, parent, previous=previous)
-        assert place.store.load("web") == previous.replace(phase="removed")
+        assert place.store.load("web") == previous
         assert place.store.load_config("web") == {"of": "before"}
         assert not os.path.exists(paths.run)

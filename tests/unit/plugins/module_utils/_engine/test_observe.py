@@ -12,7 +12,13 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._engine import cgroup, observe
-from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Exit, Observed, Record, Status
+from ansible_collections.longshore.oci.plugins.module_utils._engine.container import (
+    Checkpoint,
+    Exit,
+    Observed,
+    Record,
+    Status,
+)
 from ansible_collections.longshore.oci.plugins.module_utils._engine.process import ProcessId, boot_id, identify
 from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Store
 from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
@@ -276,3 +282,34 @@ def test_timestamp(seconds: float, text: str) -> None:
 
 def test_timestamp_of_now() -> None:
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", observe.timestamp())
+
+
+class TestCheckpoint:
+    """What became of a dump is known also where the task that asked for it was killed."""
+
+    def _host(
+        self, host: Host, *, phase: str, alive: bool = False, log: str = "dump-good", image: bool = True
+    ) -> Record:
+        path = f"{host.paths.state}/checkpoints/one"
+        host.put(path, "dump.log", builders.transcript("criu", "4.1.1", f"{log}.log.txt"))
+        if image:
+            host.put(f"{path}/checkpoint", "inventory.img")
+        host.put(host.paths.exits, "web", "137")
+        init = host.alive() if alive else host.dead()
+        return host.record(phase=phase, init=init, checkpoint=Checkpoint(path, ["--tcp-established"]))
+
+    @pytest.mark.parametrize(
+        ("phase", "leftovers"), [("checkpointed", False), ("restoring", True), ("checkpointing", True)]
+    )
+    def test_it_is_on_disk(self, host: Host, phase: str, leftovers: bool) -> None:
+        record = self._host(host, phase=phase)
+        assert host.look() == Observed("web", Status.CHECKPOINTED, record, leftovers=leftovers)
+
+    @pytest.mark.parametrize("broken", [{"log": "dump-connected"}, {"image": False}])
+    def test_a_dump_that_failed_is_none(self, host: Host, broken: dict[str, t.Any]) -> None:
+        self._host(host, phase="checkpointing", **broken)
+        assert host.look().status is Status.STOPPED
+
+    def test_it_is_being_dumped(self, host: Host) -> None:
+        self._host(host, phase="checkpointing", alive=True)
+        assert host.look().status is Status.RUNNING

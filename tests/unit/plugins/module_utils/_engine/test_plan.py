@@ -31,31 +31,37 @@ present    created  |                                         | remove create
 present    running  |                                         | stop remove create start
 present    paused   |                                         | stop remove create start pause
 present    stopped  |                                         | remove create
+present    checkpointed |                                     | remove create
 started    absent   | create start                            | create start
 started    created  | start                                   | remove create start
 started    running  |                                         | stop remove create start
 started    paused   | resume                                  | stop remove create start
 started    stopped  | remove create start                     | remove create start
+started    checkpointed | restore                             | remove create start
 stopped    absent   | create                                  | create
 stopped    created  |                                         | remove create
 stopped    running  | stop                                    | stop remove create
 stopped    paused   | stop                                    | stop remove create
 stopped    stopped  |                                         | remove create
+stopped    checkpointed |                                     | remove create
 restarted  absent   | create start                            | create start
 restarted  created  | start                                   | remove create start
 restarted  running  | stop remove create start                | stop remove create start
 restarted  paused   | stop remove create start                | stop remove create start
 restarted  stopped  | remove create start                     | remove create start
+restarted  checkpointed | remove create start                 | remove create start
 paused     absent   | create start pause                      | create start pause
 paused     created  | start pause                             | remove create start pause
 paused     running  | pause                                   | stop remove create start pause
 paused     paused   |                                         | stop remove create start pause
 paused     stopped  | remove create start pause               | remove create start pause
+paused     checkpointed | restore pause                       | remove create start pause
 absent     absent   |                                         |
 absent     created  | remove                                  | remove
 absent     running  | stop remove                             | stop remove
 absent     paused   | stop remove                             | stop remove
 absent     stopped  | remove                                  | remove
+absent     checkpointed | remove                              | remove
 """
 # goal, status, what is done where an earlier task died while it was stopping the container
 STOPPING = """
@@ -145,7 +151,7 @@ class TestTable:
     def test_result(self, goal: Goal, status: Status, same: list[str], changed: list[str]) -> None:
         after = {
             "stop": Status.STOPPED, "remove": Status.ABSENT, "create": Status.CREATED, "start": Status.RUNNING,
-            "resume": Status.RUNNING, "pause": Status.PAUSED,
+            "resume": Status.RUNNING, "pause": Status.PAUSED, "restore": Status.RUNNING,
         }  # fmt: skip
         expected = after[same[-1]] if same else status
         assert _plan(goal, builders.observed(status)).result is expected
@@ -173,14 +179,21 @@ class TestTable:
             return
         found = _plan(goal, builders.observed(status), definition=None)
         assert _names(found) == same
-        assert found.definition == (builders.definition() if "create" in same else None)
+        assert found.definition == _recorded(same)
 
     def test_kept_as_it_is_it_is_made_anew_from_what_is_recorded(
         self, goal: Goal, status: Status, same: list[str], changed: list[str]
     ) -> None:
         found = _plan(goal, builders.observed(status), changed=True, recreate=Recreate.NEVER)
-        recorded: Definition | None = builders.definition() if "create" in same else None
+        recorded = _recorded(same)
         assert found.definition == (NEW if recorded and status is Status.ABSENT else recorded)
+
+
+def _recorded(actions: list[str]) -> Definition | None:
+    """What is made or restored: the latter with the very runtime that it was made with."""
+    if "restore" in actions:
+        return builders.definition(runtime="/usr/sbin/runc")
+    return builders.definition() if "create" in actions else None
 
 
 @pytest.mark.parametrize(("goal", "status", "actions", "_same"), _rows(STOPPING))
@@ -218,7 +231,16 @@ def test_many_differences_are_named_in_short() -> None:
 
 
 def test_actions_have_the_names_that_are_documented() -> None:
-    assert [action.value for action in Action] == ["update", "stop", "remove", "create", "start", "pause", "resume"]
+    assert [action.value for action in Action] == [
+        "update",
+        "stop",
+        "remove",
+        "create",
+        "start",
+        "pause",
+        "resume",
+        "restore",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -256,3 +278,25 @@ def test_actions_have_the_names_that_are_documented() -> None:
 def test_definition_changes(recorded: t.Any, wanted: t.Any, expected: t.Any) -> None:
     record = builders.record(definition=builders.definition(**recorded), log_path="/var/log/web")
     assert definition_changes(builders.definition(**wanted), record) == expected
+
+
+class TestCheckpointed:
+    def _plan(self, goal: Goal, *, leftovers: bool = False, **changes: t.Any) -> Plan:
+        found = builders.observed(Status.CHECKPOINTED, phase="checkpointed", leftovers=leftovers)
+        return plan(Desired("web", goal, **changes), found, changes={}, updates={})
+
+    def test_it_goes_on_with_the_runtime_that_made_it(self) -> None:
+        decided = self._plan(Goal.STARTED)
+        assert decided.actions == (Action.RESTORE,)
+        assert decided.result is Status.RUNNING
+        assert decided.definition == builders.definition(runtime="/usr/sbin/runc")
+
+    def test_what_a_killed_restore_has_left_goes_first(self) -> None:
+        assert self._plan(Goal.STARTED, leftovers=True).actions == (Action.REMOVE, Action.RESTORE)
+        assert self._plan(Goal.STOPPED, leftovers=True).actions == ()
+
+    @pytest.mark.parametrize(("goal", "last"), [(Goal.STARTED, []), (Goal.PAUSED, [Action.PAUSE])])
+    def test_it_starts_afresh_where_that_is_asked_for(self, goal: Goal, last: list[Action]) -> None:
+        decided = self._plan(goal, restore=False, definition=NEW)
+        assert decided.actions == (Action.REMOVE, Action.CREATE, Action.START, *last)
+        assert decided.definition == NEW

@@ -108,8 +108,8 @@ class TestSpec:
 class TestCapabilities:
     OWN: t.ClassVar = {"bounding": FEW, "effective": ["CAP_KILL"], "permitted": ["CAP_KILL"], "ambient": ["CAP_KILL"]}
 
-    def _sets(self, user: User, own: t.Any, /, **wanted: t.Any) -> t.Any:
-        found = _spec(user, {"capabilities": own, "user": {"uid": 0}}, **wanted).get("capabilities")
+    def _sets(self, whose: User, own: t.Any, /, **wanted: t.Any) -> t.Any:
+        found = _spec(whose, {"capabilities": own, "user": {"uid": 0}}, **wanted).get("capabilities")
         letters = {"bounding": "b", "effective": "e", "permitted": "p", "inheritable": "i", "ambient": "a"}
         return found and {letters[name]: [word[4:] for word in words] for name, words in found.items()}
 

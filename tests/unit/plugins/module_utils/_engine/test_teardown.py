@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import subprocess
 import typing as t
 
 import pytest
@@ -205,3 +206,18 @@ class TestSweep:
                 with open(f"{root}/cgroup.procs", "w", encoding="ascii") as stream:
                     stream.write(str(os.getpid()))
         cgroup.remove(scratch_cgroup)
+
+
+def test_what_is_mounted_in_a_directory_is_not_removed_with_it(tmp_path: pathlib.Path) -> None:
+    """A restore that is killed leaves the root file system of the container mounted where its state is."""
+    root, state = tmp_path / "rootfs", tmp_path / "my state"
+    (state / "criu-root").mkdir(parents=True)
+    root.mkdir()
+    (root / "precious").write_text("")
+    subprocess.run(["mount", "--bind", root, state / "criu-root"], check=True)
+    try:
+        teardown._unmount(str(tmp_path / "nothing"), str(state))
+    finally:
+        subprocess.run(["umount", "-q", state / "criu-root"], check=False)
+    assert os.listdir(state / "criu-root") == []
+    assert os.listdir(root) == ["precious"]

@@ -1,0 +1,290 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checkpoints: a running container written to disk, and brought back to life from there, here or on another host.
+
+    outcome = Checkpoints(Store(...), Host(...)).converge(Request("web", Goal.CHECKPOINTED))
+
+A dump goes into a directory of its own and counts only when it is whole; a restore is a launch like any other, with conmon
+told to restore instead of to create. Both may be killed at any moment: the record says what was going on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import typing as t
+
+from . import archive, criu, stored, teardown
+from .checkpoint_plan import Action, Found, Goal, Plan, plan
+from .container import Exit, Observed, Program, Record, Status, Timeouts
+from .create import Launch, create
+from .dump import add_rootfs, dump, recover, statistics
+from .errors import InvalidInput
+from .files import remove_tree
+from .host import Host
+from .observe import collect_exit, observe
+from .restore import Wanted, lay_out, prepare_restore
+from .store import Store, check_name
+from .stored import Stored
+from .waiting import Deadline
+
+# The first CRIU that dumps what is frozen already (criu pull request 2514).
+_DUMPS_FROZEN = (4, 1)
+
+
+class Request(t.NamedTuple):
+    """What is asked for. ``wanted`` is about the container that a restore makes, ``timeout`` in seconds."""
+
+    name: str
+    goal: Goal
+    options: criu.Options = criu.Options()
+    archive: str | None = None
+    compression: str | None = None
+    include_rootfs: bool = False
+    include_logs: bool = True
+    keep: bool = False
+    wanted: Wanted = Wanted()
+    timeout: float = 600
+
+    @property
+    def target(self) -> str:
+        return self.wanted.name or self.name
+
+
+class Outcome(t.NamedTuple):
+    """What was found, decided and done. In check mode ``after`` is ``before``, both of the target."""
+
+    plan: Plan
+    before: Observed
+    after: Observed
+    checkpoint: dict[str, t.Any] | None
+    statistics: t.Mapping[str, int]
+    warnings: tuple[str, ...] = ()
+
+
+class Checkpoints:
+    """The checkpoints of the containers of one store."""
+
+    def __init__(self, store: Store, host: Host) -> None:
+        self.store, self.host = store, host
+
+    def converge(self, request: Request, *, check: bool = False) -> Outcome:
+        """Make it so. Raises EngineError; InvalidInput before anything is touched."""
+        check_name(request.name)
+        check_name(request.target)
+        found, decided = self.decide(request)
+        if check or not decided.actions:
+            whole = stored.newest(self.store, request.name)
+            return Outcome(decided, found.target, found.target, _describe(request, whole) if whole else None, {})
+        deadline = Deadline(request.timeout)
+        with contextlib.ExitStack() as locks:
+            # Always in the same order, or two tasks could wait for one another.
+            for name in sorted({request.name, request.target}):
+                locks.enter_context(self.store.locked(name, deadline))
+            return _Task(self, request, deadline).run()
+
+    def decide(self, request: Request) -> tuple[Found, Plan]:
+        """What there is and what is to be done. What cannot work is refused here; programs are asked only if need be."""
+        source = observe(self.store, request.name)
+        target = source if request.target == request.name else observe(self.store, request.target)
+        exists = None if request.archive is None else os.path.exists(request.archive)
+        found = Found(source, target, stored.newest(self.store, request.name) is not None, exists)
+        leave = bool(request.options.leave_running)
+        decided = plan(request.goal, found, leave_running=leave, keep=request.keep)
+        if Action.CHECKPOINT in decided.actions:
+            self._check_dump(request, source)
+        if Action.EXPORT in decided.actions:
+            _check_export(request)
+        if Action.RESTORE in decided.actions:
+            self.prepare(request, found, self._peek(request))
+        return found, decided
+
+    def _check_dump(self, request: Request, source: Observed) -> Program:
+        runtime, program = t.cast(Record, source.record).runtime, criu.find()
+        criu.check_options("checkpoint", request.options, runtime)
+        reason = criu.why_not(program, runtime)
+        if program is None or reason:
+            raise InvalidInput(
+                f"The container {request.name} cannot be checkpointed on this host: {reason}.",
+                hint="The module longshore.oci.oci_engine_info says what works here.",
+            )
+        if request.options.pre_dump and not criu.tracks_memory(program):
+            raise InvalidInput(
+                "pre_dump needs a kernel that tracks changes of memory (CONFIG_MEM_SOFT_DIRTY), and this one does not."
+            )
+        frozen = source.status is Status.PAUSED or (request.include_rootfs and request.options.leave_running)
+        if frozen and criu.numbers(program.version) < _DUMPS_FROZEN:
+            raise InvalidInput(f"A container that is paused needs criu 4.1 or newer; this host has {program.version}.")
+        return program
+
+    def _peek(self, request: Request) -> Stored:
+        """What is to be restored; of an archive only what has to be known first."""
+        if request.archive is None:
+            return t.cast(Stored, stored.newest(self.store, request.name))
+        members = archive.peek(request.archive)
+        spec, container = members["spec.dump"], members["config.dump"]
+        manifest = members.get(archive.MANIFEST) or stored.from_podman(container, spec)
+        if manifest.get("format") != stored.FORMAT:
+            raise InvalidInput(
+                f"{request.archive} has the format {manifest.get('format')}, which a newer release wrote."
+            )
+        if manifest.get("name") != request.name:
+            raise InvalidInput(
+                f"{request.archive} is of the container {manifest.get('name')}, not of {request.name}.",
+                hint=f"Give name: {manifest.get('name')}, and new_name to call it otherwise.",
+            )
+        return Stored("", manifest, spec)
+
+    def prepare(self, request: Request, found: Found, source: Stored) -> Launch:
+        record = found.target.record
+        return prepare_restore(
+            self.store, self.host, request.target, request.wanted, source, record, request.options
+        )  # fmt: skip
+
+
+def _check_export(request: Request) -> None:
+    path = str(request.archive)
+    archive.check_compression(request.compression)
+    if os.path.isdir(path):
+        raise InvalidInput(f"The archive {path} cannot be written: it is a directory.")
+    if not os.path.isdir(os.path.dirname(path)):
+        raise InvalidInput(f"The archive {path} cannot be written: there is no directory {os.path.dirname(path)}.")
+
+
+def _describe(request: Request, whole: Stored, *, of_archive: bool = False) -> dict[str, t.Any]:
+    """A checkpoint as the module returns it. ``size`` is that of the archive where there is one."""
+    manifest = whole.manifest
+    path = request.archive if request.archive and (of_archive or os.path.exists(request.archive)) else None
+    return {
+        "path": whole.path or None if not of_archive else None,
+        "archive": path,
+        "size": os.stat(path).st_size if path and os.path.exists(path) else manifest.get("size"),
+        "digest": manifest.get("digest"),
+        "created_at": manifest.get("created_at"),
+        "runtime": {key: (manifest.get("runtime") or {}).get(key) for key in ("name", "version")},
+        "criu": (manifest.get("criu") or {}).get("version"),
+        "options": manifest.get("options") or {},
+        "rootfs": manifest.get("rootfs"),
+    }
+
+
+class _Task:
+    """The actions of one task, under the locks."""
+
+    def __init__(self, checkpoints: Checkpoints, request: Request, deadline: Deadline) -> None:
+        self._checkpoints, self._request, self._deadline = checkpoints, request, deadline
+        self._store = checkpoints.store
+        self._timeouts = Timeouts(create=request.timeout)
+        # Decided again, now that nobody else can interfere.
+        self._found, self._plan = checkpoints.decide(request)
+        self._whole = stored.newest(self._store, request.name)
+        self._imported: str | None = None
+        self._statistics: dict[str, int] = {}
+        self._warnings: list[str] = []
+
+    def run(self) -> Outcome:
+        before, described = self._found.target, None
+        steps = {
+            Action.RECOVER: self._recover, Action.CHECKPOINT: self._dump, Action.EXPORT: self._export,
+            Action.REMOVE: self._remove, Action.IMPORT: self._import, Action.RESTORE: self._restore,
+            Action.DELETE: self._delete,
+        }  # fmt: skip
+        try:
+            for action in self._plan.actions:
+                if action is Action.DELETE:
+                    described = self._whole and _describe(self._request, self._whole)
+                steps[action]()
+        finally:
+            # Of a restore that failed, or one that has no more use for it.
+            if self._imported and not (self._request.keep and self._statistics):
+                remove_tree(self._imported)
+                if self._store.load(self._request.target) is None:
+                    self._store.forget(self._request.target)
+        after = observe(self._store, self._request.target)
+        if self._imported and self._whole:
+            described = _describe(self._request, self._whole, of_archive=self._request.archive is not None)
+        elif self._whole and described is None:
+            described = _describe(self._request, self._whole)
+        return Outcome(self._plan, before, after, described, self._statistics, tuple(self._warnings))
+
+    def _recover(self) -> None:
+        recover(self._store, self._found.source, self._timeouts)
+        source = observe(self._store, self._request.name)
+        self._found = self._found._replace(source=source)
+        self._whole = stored.newest(self._store, self._request.name)
+
+    def _dump(self) -> None:
+        request, source = self._request, self._found.source
+        program = criu.find()
+        _record, self._whole = dump(
+            self._store, source, request.options, t.cast(Program, program), with_rootfs=request.include_rootfs,
+            measure=request.archive is None, deadline=self._deadline, timeouts=self._timeouts,
+        )  # fmt: skip
+        self._statistics = self._whole.manifest.get("statistics") or {}
+
+    def _export(self) -> None:
+        """The digests are made while the members are written: the images need not be read twice."""
+        request, whole = self._request, t.cast(Stored, self._whole)
+        record = t.cast(Record, self._found.source.record)
+        manifest = dict(whole.manifest)
+        if request.include_rootfs and manifest.get("rootfs") is None:
+            manifest["rootfs"] = add_rootfs(whole.path, whole.spec)
+
+        def finish(members: archive.Members) -> dict[str, t.Any]:
+            manifest.update(stored.measured(members))
+            return manifest
+
+        log = record.log_path if request.include_logs and record.definition.log_driver == "k8s-file" else None
+        compression = archive.check_compression(request.compression)
+        archive.pack(whole.path, str(request.archive), compression=compression, log=log, manifest=finish)
+        self._whole = stored.write_manifest(whole.path, manifest)
+
+    def _remove(self) -> None:
+        """What is left of the container that was there before; its record and log stay, as those of any that has ended."""
+        before, record = self._found.target, self._found.target.record
+        name = self._request.target
+        if record is None or record.phase == "creating":
+            known = [record] if record else teardown.orphans(self._store, self._checkpoints.host, name)
+            for orphan in known:
+                teardown.sweep(self._store, orphan, self._timeouts)
+            if record:
+                self._store.release_bundle(record.definition.bundle, name)
+            if stored.newest(self._store, name) is None:
+                self._store.forget(name)
+            record = None
+        else:
+            kept = before.status is Status.CHECKPOINTED
+            teardown.remove(self._store, record, self._timeouts)
+            ended = before.exit if kept or before.exit else collect_exit(record, self._store.paths(name), Deadline(0))
+            record = self._store.save(record.replace(phase="checkpointed" if kept else "removed", last_exit=ended))
+        self._found = self._found._replace(target=before._replace(record=record))
+
+    def _import(self) -> None:
+        request, peeked = self._request, self._checkpoints._peek(self._request)
+        moment = str(peeked.manifest.get("created_at") or "unknown")
+        path = self._imported = stored.new_directory(self._store, request.target, moment)
+        if request.archive is not None:
+            archive.unpack(request.archive, path)
+        else:
+            stored.link(t.cast(Stored, self._whole).path, path)
+        manifest = {**peeked.manifest, "name": request.target}
+        self._whole = stored.write_manifest(path, manifest)
+
+    def _restore(self) -> None:
+        request, source = self._request, t.cast(Stored, self._whole)
+        launch = self._checkpoints.prepare(request, self._found, source)
+        record = self._found.target.record
+        lay_out(self._store, request.target, launch, source, with_log=request.include_logs and bool(self._imported))
+        made, warnings = create(self._store, launch, previous=record, timeouts=self._timeouts)
+        self._warnings += warnings
+        self._statistics = statistics(f"{self._store.paths(made.name).bundle}/stats-restore")
+
+    def _delete(self) -> None:
+        stored.prune(self._store, self._request.name, keep=None)
+        record = self._store.load(self._request.name)
+        if record is not None and record.phase in ("checkpointed", "checkpointing", "restoring"):
+            if record.phase != "checkpointed":
+                teardown.remove(self._store, record, self._timeouts)
+            ended = Exit(None, "checkpoint-deleted", None, False)
+            self._store.save(record.replace(phase="removed", checkpoint=None, last_exit=ended))
+        self._whole = None

@@ -1,0 +1,191 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writing a running container to disk. Where that fails the container goes on as if nothing had been."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import typing as t
+
+from . import archive, criu, rootfs_changes, stored, teardown
+from .cgroup import members, thaw
+from .container import Checkpoint, Observed, Program, Record, Status, Timeouts
+from .errors import EngineError, ProgramFailed
+from .files import make_directory, read_tail, remove_file, remove_tree, write_text
+from .observe import has_dumped, live_status, timestamp
+from .process import ProcessId, identify, is_alive, kill_and_wait, run
+from .runtime import Runtime, criu_error, global_arguments, last_error
+from .store import Store
+from .stored import Stored
+from .waiting import Deadline
+
+_LOG_LINES, _LOG_BYTES = 400, 1 << 17
+
+
+def dump(
+    store: Store, before: Observed, options: criu.Options, program: Program, *, with_rootfs: bool, measure: bool,
+    deadline: Deadline, timeouts: Timeouts,
+) -> tuple[Record, Stored]:  # fmt: skip
+    """Returns the record as it is then, and the checkpoint. Raises EngineError with CRIU's reason; then the container runs.
+
+    ``measure``: make the digest now. Until the runtime has done its part, the record says ``checkpointing`` and where: so the next task can tell whether a
+    dump came to its end whose task was killed.
+    """
+    record = t.cast(Record, before.record)
+    moment = timestamp()
+    path = stored.new_directory(store, record.name, moment)
+    words = tuple(criu.words("restore", options.at_restore(criu.Options())))
+    spec = store.load_config(record.name) or {}
+    asked = {name: value for name, value in options._asdict().items() if value is not None}
+    stored.describe_before(
+        path, record, spec, {"created_at": moment, "criu": program._asdict(), "options": asked}
+    )  # fmt: skip
+    store.save(record.replace(phase="checkpointing", checkpoint=Checkpoint(path, words)))
+    # Nothing may change between the memory and the files of one that goes on.
+    held = with_rootfs and bool(options.leave_running) and before.status is Status.RUNNING
+    try:
+        if held:
+            Runtime(record, store.paths(record.name).runtime_log).call("pause")
+        if options.pre_dump:
+            _call(record, path, ["--pre-dump", *criu.words("checkpoint", _before(options))], "pre-checkpoint", deadline)
+        more = ["--parent-path", "../pre-checkpoint"] if options.pre_dump else []
+        _call(record, path, [*more, *criu.words("checkpoint", options)], "checkpoint", deadline)
+        kind = add_rootfs(path, spec) if options.leave_running and with_rootfs else None
+    except BaseException as exc:  # an interrupt too must not leave it frozen
+        if is_alive(record.init) or not has_dumped(path):
+            raise _undo(store, before, path, exc, timeouts) from exc
+        kind = None
+    if held:
+        thaw(record.cgroup_path)
+    if options.leave_running:
+        _check_alive(record, before.status)
+    whole = complete(path, measure=measure, rootfs=kind)
+    if options.leave_running:
+        store.save(record)
+    else:
+        record = settle(store, record.replace(checkpoint=Checkpoint(path, words)), timeouts)
+    stored.prune(store, record.name, keep=path)
+    return record, whole
+
+
+def complete(path: str, *, measure: bool, **more: t.Any) -> Stored:
+    """Say what was written, and so make it count."""
+    known = {**stored.pending(path), **more, "statistics": statistics(f"{path}/stats-dump")}
+    return stored.write_manifest(path, {**known, **(stored.measured(archive.measure(path)) if measure else {})})
+
+
+def settle(store: Store, record: Record, timeouts: Timeouts) -> Record:
+    """What comes after a dump that has ended the container: clear away what is left of it, but for record and log.
+
+    The 137 that conmon has written is no exit of the container: it goes with the rest.
+    """
+    teardown.remove(store, record, timeouts)
+    remove_tree(store.paths(record.name).persist)
+    none: dict[str, t.Any] = {"init": None, "monitor": None, "cgroup_path": None, "conmon_cgroup_path": None}
+    return store.save(record.replace(phase="checkpointed", last_exit=None, **none))
+
+
+def recover(store: Store, before: Observed, timeouts: Timeouts) -> None:
+    """Finish, or clear away, what a task that was killed had begun."""
+    record = t.cast(Record, before.record)
+    path = t.cast(Checkpoint, record.checkpoint).path
+    if record.phase == "restoring":
+        teardown.remove(store, record, timeouts)
+        store.save(record.replace(phase="checkpointed"))
+    elif before.status is Status.CHECKPOINTED:
+        if stored.pending(path):
+            complete(path, measure=True)
+        settle(store, record, timeouts)
+        stored.prune(store, record.name, keep=path)
+    else:
+        _release(record, path, Status.RUNNING, timeouts)
+        remove_tree(path)
+        store.save(record.replace(phase="running", checkpoint=None))
+
+
+def add_rootfs(path: str, spec: t.Mapping[str, t.Any]) -> str:
+    """Pack the root file system into a checkpoint; returns ``complete`` or ``changes``, for the manifest."""
+    remove_file(f"{path}/rootfs-diff.tar")  # of a run that was killed
+    deleted = rootfs_changes.pack(spec["root"]["path"], f"{path}/rootfs-diff.tar")
+    write_text(f"{path}/deleted.files", json.dumps(deleted or []))
+    return "complete" if deleted is None else "changes"
+
+
+def statistics(path: str) -> dict[str, int]:
+    try:
+        with open(path, "rb") as stream:
+            return criu.parse_statistics(stream.read())
+    except (OSError, ValueError):
+        return {}
+
+
+def _before(options: criu.Options) -> criu.Options:
+    """For a pre-dump, after which everything goes on anyway."""
+    return options._replace(leave_running=None, tcp_skip_in_flight=None)
+
+
+def _call(record: Record, path: str, words: list[str], images: str, deadline: Deadline) -> None:
+    """The runtime's checkpoint. Raises ProgramFailed or DeadlineExceeded."""
+    make_directory(f"{path}/{images}", mode=0o700)
+    log = f"{path}/runtime.log"
+    where = ["--image-path", f"{path}/{images}", "--work-path", path]
+    argv = [record.runtime.path, *global_arguments(record, log), "checkpoint", *where, *words, record.runtime_id]
+    result = run(argv, deadline, what="write the container to disk")
+    whole = images != "checkpoint" or os.path.exists(f"{path}/{images}/inventory.img")
+    if result.rc != 0 or not whole:
+        said = last_error("\n".join(read_tail(log))) or result.stderr.strip()[-2000:]
+        raise ProgramFailed(said or f"{record.runtime.name} ended with status {result.rc} and without a word")
+
+
+def _undo(store: Store, before: Observed, path: str, exc: BaseException, timeouts: Timeouts) -> BaseException:
+    """Let the container go on, keep nothing but the log, and say why the dump failed."""
+    record = t.cast(Record, before.record)
+    log = read_tail(f"{path}/dump.log", lines=_LOG_LINES, limit=_LOG_BYTES)
+    kept = f"{store.paths(record.name).state}/dump.log"
+    left = ""
+    try:
+        _release(record, path, before.status, timeouts)
+        if os.path.exists(f"{path}/dump.log"):
+            os.replace(f"{path}/dump.log", kept)
+        remove_tree(path)
+        _check_alive(record, before.status)
+    except (EngineError, OSError) as problem:
+        left = f" {problem}"
+    store.save(record)
+    if not isinstance(exc, EngineError):
+        return exc
+    reason = criu_error(log) or exc.message
+    goes_on = "" if left else " It goes on as before."
+    hint = " ".join(text for text in (criu.hint(log) or exc.hint, f"CRIU's log is {kept}." if log else "") if text)
+    message = f"Cannot checkpoint the container {record.name}: {reason.rstrip('.')}.{goes_on}{left}"
+    return type(exc)(message, hint=hint, dump_log=log[-40:], **exc.details)
+
+
+def _release(record: Record, path: str, status: Status, timeouts: Timeouts) -> None:
+    """End what is still at work on a dump, and thaw what it has frozen. A tracer that dies lets go of whom it holds."""
+    # CRIU gives its log to the very processes that it looks at, while it is in them.
+    own = {record.init, *members(record.cgroup_path)}
+    kill_and_wait([process for process in _at_work(path) if process not in own], Deadline(timeouts.kill))
+    if status is Status.RUNNING:
+        thaw(record.cgroup_path)
+
+
+def _at_work(path: str) -> list[ProcessId]:
+    """Who has something open in the directory of a dump: the runtime, and CRIU, which has nothing in its command line."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):  # It has ended just now.
+            opened = [os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")]
+            if int(pid) != os.getpid() and any(name.startswith(path) for name in opened):
+                found.append(identify(int(pid)))
+    return [process for process in found if process is not None]
+
+
+def _check_alive(record: Record, status: Status) -> None:
+    if not is_alive(record.init):
+        raise ProgramFailed(f"The container {record.name} has ended meanwhile.")
+    now = live_status(record)
+    if now is not status:
+        raise ProgramFailed(f"The container {record.name} is {now.value} now and was {status.value} before.")

@@ -1,0 +1,182 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What has to be there for a container to come back: its config on this host, its files, and a launch that can be made."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from . import config, criu, rootfs_changes
+from .container import Checkpoint, Definition, Desired, Program, Record, Timeouts
+from .create import Launch, prepare
+from .errors import InvalidInput
+from .files import make_directory, read_text, write_text
+from .host import Host
+from .store import Store
+from .stored import MANAGER, Stored
+
+# What podman mounts from its own directories, and what of it a restore needs: whether it is a directory. A container that
+# comes from podman gets these from the state directory.
+_PODMAN_MOUNTS = {
+    "/dev/shm": True, "/run/secrets": True, "/etc/hosts": False, "/etc/hostname": False, "/etc/resolv.conf": False,
+    "/run/.containerenv": False,
+}  # fmt: skip
+
+
+class Wanted(t.NamedTuple):
+    """The container to be restored, as far as it is not to be what it was. ``name`` None: the same."""
+
+    name: str | None = None
+    overrides: t.Mapping[str, t.Any] = {}  # fields of a Definition
+
+
+def options_of(manifest: t.Mapping[str, t.Any]) -> criu.Options:
+    """What the dump was asked for; fields that this release does not know are left out."""
+    asked = manifest.get("options") or {}
+    return criu.Options(**{name: asked[name] for name in criu.Options._fields if name in asked})
+
+
+def prepare_restore(
+    store: Store, host: Host, name: str, wanted: Wanted, source: Stored, recorded: Record | None, options: criu.Options
+) -> Launch:  # fmt: skip
+    """A launch that goes on from a checkpoint; everything that can be known to be wrong is raised here (InvalidInput).
+
+    ``source.path`` is where it will be unpacked, or empty while nobody has decided to do so.
+    """
+    manifest = source.manifest
+    definition = _definition(wanted, manifest, recorded)
+    spec = _localise(store, name, source, definition, bundle_given="bundle" in wanted.overrides)
+    stop = Timeouts(stop=manifest.get("stop_timeout"))
+    known = None if recorded is None or recorded.phase == "creating" else recorded
+    desired = Desired(
+        name, definition=None if known else definition, stop_signal=manifest.get("stop_signal"), timeouts=stop
+    )
+    launch = prepare(store, host, desired, definition, known, spec)
+    _check_same(launch.record.runtime, manifest)
+    criu.check_options("restore", options, launch.record.runtime)
+    if launch.record.runtime.name in ("crun", "runc"):
+        reason = criu.why_not(criu.find(), launch.record.runtime)
+        if reason:
+            raise InvalidInput(f"The container {name} cannot be restored on this host: {reason}.")
+    asked = options_of(manifest)
+    moved = source.spec.get("linux", {}).get("cgroupsPath") != launch.config["linux"]["cgroupsPath"]
+    if asked.manage_cgroups_mode == "ignore" and launch.record.runtime.name == "crun" and moved:
+        # crun (restore.c, all versions so far) parses the option, and then sets it back.
+        raise InvalidInput(
+            f"{source.manifest['name']} was checkpointed with manage_cgroups_mode: ignore. crun does not leave cgroups alone "
+            "when it restores, so it can restore the container only under the same name and cgroup_parent."
+        )
+    words = tuple(criu.words("restore", asked.at_restore(options)))
+    return launch.restoring(Checkpoint(source.path, words), manifest.get("started_at"))
+
+
+def _definition(wanted: Wanted, manifest: t.Mapping[str, t.Any], recorded: Record | None) -> Definition:
+    """As recorded here, else as it was where the checkpoint was made, apart from what the task says."""
+    if recorded is not None and recorded.phase != "creating":
+        base = recorded.definition
+    elif manifest.get("definition"):
+        base = Definition.from_json(manifest["definition"])
+        # These were of the other host, or of the other container.
+        base = base._replace(log_path=None, conmon_pidfile=None, runtime_root=None, conmon=None)
+    elif "bundle" in wanted.overrides:
+        base = Definition(bundle=wanted.overrides["bundle"])
+    else:
+        raise InvalidInput(
+            "The archive does not say which bundle its container was made from.",
+            hint="Give the option bundle: a directory with the root file system in rootfs.",
+        )
+    # The images are of this runtime, whichever this host would choose.
+    runtime = (manifest.get("runtime") or {}).get("name")
+    if base.runtime == "auto" or ("runtime" not in wanted.overrides and base.runtime.startswith("/")):
+        base = base._replace(runtime=(recorded.runtime.path if recorded else runtime) or "auto")
+    return base._replace(**wanted.overrides)
+
+
+def _check_same(runtime: Program, manifest: t.Mapping[str, t.Any]) -> None:
+    dumped = (manifest.get("runtime") or {}).get("name")
+    if dumped in ("crun", "runc") and runtime.name in ("crun", "runc") and dumped != runtime.name:
+        raise InvalidInput(f"The checkpoint was made with {dumped}; {runtime.name} cannot restore it.")
+
+
+def _localise(
+    store: Store, name: str, source: Stored, definition: Definition, *, bundle_given: bool
+) -> dict[str, t.Any]:  # fmt: skip
+    """The config of the checkpoint, with the root file system and the mounts that this host has for it."""
+    spec = dict(source.spec)
+    if not isinstance(spec.get("root"), dict) or not isinstance(spec.get("process"), dict):
+        raise InvalidInput("The checkpoint has no valid config of a container in it (spec.dump).")
+    if source.manifest.get("annotated"):
+        spec["annotations"] = {k: v for k, v in (spec.get("annotations") or {}).items() if k != MANAGER}
+    if bundle_given:
+        root = f"{definition.bundle}/rootfs"
+        if os.path.exists(f"{definition.bundle}/config.json"):
+            root = config.read_bundle(definition.bundle)["root"]["path"]
+        elif not definition.bundle.startswith("/"):
+            raise InvalidInput(f"The bundle {definition.bundle} must be given as an absolute path.")
+        spec["root"] = {**spec["root"], "path": root}
+    from_podman = not source.manifest.get("definition")
+    spec["mounts"] = [_mount(store, name, mount, from_podman=from_podman) for mount in spec.get("mounts") or []]
+    for namespace in (spec.get("linux") or {}).get("namespaces") or []:
+        path = namespace.get("path")
+        if path and not os.path.exists(path):
+            raise InvalidInput(
+                f"The container is in the {namespace.get('type')} namespace {path}, which is not on this host.",
+                hint="Make it first (ip netns add, for one of the network).",
+            )
+    return spec
+
+
+def _mount(store: Store, name: str, mount: dict[str, t.Any], *, from_podman: bool) -> dict[str, t.Any]:
+    binds = mount.get("type") == "bind" or {"bind", "rbind"} & set(mount.get("options") or ())
+    where, source = str(mount.get("destination")), str(mount.get("source") or "")
+    if not binds or where == config.NOTIFY_DIRECTORY:
+        return mount
+    if from_podman and where in _PODMAN_MOUNTS and "/userdata/" in source:
+        return {**mount, "source": f"{store.paths(name).state}/mounts{where}"}
+    if os.path.exists(source):
+        return mount
+    raise InvalidInput(
+        f"The container has {source} mounted at {where}, and that is not on this host.",
+        hint="Make it, with what the container expects in it.",
+    )
+
+
+def lay_out(store: Store, name: str, launch: Launch, source: Stored, *, with_log: bool) -> None:
+    """Make what the restored container finds in its file systems: from the checkpoint, where it was unpacked."""
+    state = store.paths(name).state
+    for mount in launch.config.get("mounts") or []:
+        where, path = str(mount.get("destination")), str(mount.get("source"))
+        if path == f"{state}/mounts{where}":
+            make_directory(path if _PODMAN_MOUNTS[where] else os.path.dirname(path), mode=0o755)
+            if not _PODMAN_MOUNTS[where] and not os.path.exists(path):
+                text = read_text(where) if where in ("/etc/hosts", "/etc/resolv.conf") else ""
+                write_text(path, text or "", mode=0o644)
+            elif where == "/dev/shm" and os.path.exists(f"{source.path}/devshm-checkpoint.tar"):
+                rootfs_changes.apply(path, f"{source.path}/devshm-checkpoint.tar", None)
+                os.chmod(path, 0o1777)
+    root = launch.config["root"]["path"]
+    deleted = _deleted(source)
+    if os.path.exists(f"{source.path}/rootfs-diff.tar"):
+        rootfs_changes.apply(
+            root, f"{source.path}/rootfs-diff.tar", None if source.manifest.get("rootfs") == "complete" else deleted
+        )
+    elif deleted:
+        rootfs_changes.apply(root, None, deleted)
+    log = launch.record.log_path
+    if with_log and log and not os.path.exists(log) and os.path.exists(f"{source.path}/ctr.log"):
+        os.replace(f"{source.path}/ctr.log", log)
+
+
+def _deleted(source: Stored) -> list[str]:
+    """The names that podman, or we, have written; JSON that is a list and not an object."""
+    import json
+
+    text = read_text(f"{source.path}/deleted.files") or "[]"
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise InvalidInput("The checkpoint has a list of deleted files that is none (deleted.files).")
+    return value

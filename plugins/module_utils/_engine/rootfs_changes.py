@@ -1,0 +1,292 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a container has changed in its root file system: packed for another host, and made there.
+
+On an overlay the changes are in its upper directory. Anywhere else nobody knows what there was before, so all of the file
+system is packed, and what is not in the tar is deleted where it is unpacked. A tar may come from anywhere: nothing is
+written through a symbolic link or outside of the root, and no device is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import stat
+import typing as t
+
+from .errors import EngineError, InvalidInput, reason_of
+
+if t.TYPE_CHECKING:
+    import tarfile
+
+_XATTR = "SCHILY.xattr."  # how tar(1) names them in a pax header
+_NEVER_PACKED = ("trusted.overlay.", "security.selinux")
+
+
+class Overlay(t.NamedTuple):
+    """The directories of an overlay, the uppermost of the lower ones first."""
+
+    upper: str
+    lower: tuple[str, ...]
+
+
+def overlay_at(root: str, mountinfo: str) -> Overlay | None:
+    """From the text of /proc/self/mountinfo: the overlay that is mounted at a root file system."""
+    found = None
+    for line in mountinfo.splitlines():
+        left, _dash, right = line.partition(" - ")
+        fields, more = left.split(" "), right.split(" ")
+        if len(fields) < 5 or len(more) < 3 or _plain(fields[4]) != root:
+            continue
+        options = dict(option.partition("=")[::2] for option in more[2].split(","))
+        upper, lower = options.get("upperdir"), options.get("lowerdir", "")
+        known = more[0] == "overlay" and upper and upper.startswith("/")
+        found = Overlay(_plain(upper or ""), tuple(_plain(path) for path in lower.split(":"))) if known else None
+    return found
+
+
+def _plain(path: str) -> str:
+    r"""proc(5): blanks and backslashes are octal there, ``\040``."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), path)
+
+
+def pack(root: str, path: str) -> list[str] | None:
+    """Write a tar of what was changed; returns what was deleted, or None where the tar is of the whole file system."""
+    import tarfile
+
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
+        overlay = overlay_at(os.path.realpath(root), stream.read())
+    deleted: list[str] = []
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as target, tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name in _walk(root) if overlay is None else _changes(root, overlay, deleted):
+            _add(tar, root, name)
+    return None if overlay is None else sorted(deleted)
+
+
+def _walk(top: str, below: str = "") -> t.Iterator[str]:
+    """Everything below, a directory before what is in it, relative to ``top``."""
+    with os.scandir(os.path.join(top, below)) as entries:
+        names = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+    for name, is_directory in names:
+        path = os.path.join(below, name)
+        yield path
+        if is_directory:
+            yield from _walk(top, path)
+
+
+def _changes(root: str, overlay: Overlay, deleted: list[str], below: str = "") -> t.Iterator[str]:
+    with os.scandir(os.path.join(overlay.upper, below)) as entries:
+        found = sorted(((entry.name, entry.stat(follow_symlinks=False)) for entry in entries), key=lambda pair: pair[0])
+    for name, status in found:
+        path = os.path.join(below, name)
+        upper = os.path.join(overlay.upper, path)
+        if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:  # a whiteout
+            deleted.append(path)
+            continue
+        yield path
+        if not stat.S_ISDIR(status.st_mode):
+            continue
+        # Such a directory hides what is below it, or has it from elsewhere: the merged view tells.
+        if _xattr(upper, "trusted.overlay.opaque") or _xattr(upper, "trusted.overlay.redirect"):
+            yield from _walk(root, path)
+            deleted += _hidden(root, overlay, path)
+        else:
+            yield from _changes(root, overlay, deleted, path)
+
+
+def _hidden(root: str, overlay: Overlay, path: str) -> list[str]:
+    """What the lower directories have in a directory, and the merged view has not."""
+    found: set[str] = set()
+    for lower in overlay.lower:
+        top = os.path.join(lower, path)
+        if os.path.isdir(top) and not os.path.islink(top):
+            found.update(os.path.join(path, name) for name in _walk(top))
+    gone = {name for name in found if not os.path.lexists(os.path.join(root, name))}
+    return [name for name in gone if os.path.dirname(name) not in gone]
+
+
+def _xattr(path: str, name: str) -> bytes:
+    try:
+        return os.getxattr(path, name, follow_symlinks=False)
+    except OSError:
+        return b""
+
+
+def _add(tar: tarfile.TarFile, root: str, name: str) -> None:
+    path = os.path.join(root, name)
+    header = tar.gettarinfo(path, arcname=name)
+    if header is None or header.ischr() or header.isblk():  # None: a socket, which only its process can make
+        return
+    header.mtime = os.lstat(path).st_mtime_ns / 1e9
+    header.uname = header.gname = ""  # The numbers count: names are another host's.
+    headers: dict[str, str] = {}
+    with contextlib.suppress(OSError):  # a file system without
+        for attribute in os.listxattr(path, follow_symlinks=False):
+            if not attribute.startswith(_NEVER_PACKED):
+                value = os.getxattr(path, attribute, follow_symlinks=False)
+                headers[_XATTR + attribute] = value.decode("utf-8", "surrogateescape")
+    header.pax_headers = headers
+    if header.isreg():
+        with open(path, "rb") as stream:
+            tar.addfile(header, stream)
+    else:
+        tar.addfile(header)
+
+
+def apply(root: str, path: str | None, deleted: t.Sequence[str] | None) -> None:
+    """Make the changes in a tar (if there is one) to a root file system. ``deleted`` None: nothing else stays there.
+
+    Raises InvalidInput for a tar that wants to be elsewhere or to be what it must not.
+    """
+    import tarfile
+
+    try:
+        with _Tree(root) as tree:
+            if path is not None:
+                with tarfile.open(path, mode="r:") as tar:
+                    for member in tar:
+                        tree.make(tar, member)
+            for name in tree.others() if deleted is None else deleted:
+                tree.delete(_parts(name))
+            tree.finish()
+    except tarfile.TarError as exc:
+        raise InvalidInput(f"The changes of the root file system cannot be read: {exc}.") from exc
+    except OSError as exc:
+        raise EngineError(f"Cannot change the root file system {root}: {reason_of(exc)}.") from exc
+
+
+def _parts(name: str) -> list[str]:
+    if not isinstance(name, str) or (name.startswith("/") and name.strip("/") == ""):
+        raise InvalidInput(f"{name!r} is not a name of a file.")
+    # podman writes absolute names for what was deleted, and tars with "./" in front.
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if ".." in parts or "\0" in name:
+        raise InvalidInput(f"The changes of the root file system have a name that leads out of it: {name!r}.")
+    return parts
+
+
+class _Tree:
+    """A directory that is written to by the descriptors of its directories: none of them is a symbolic link."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._fd = -1
+        self._made: set[str] = set()
+        self._directories: list[tuple[list[str], tarfile.TarInfo]] = []
+
+    def __enter__(self) -> _Tree:
+        self._fd = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        os.close(self._fd)
+
+    @contextlib.contextmanager
+    def _directory(self, parts: t.Sequence[str]) -> t.Iterator[int]:
+        """Raises InvalidInput where one of them is no directory, or a symbolic link to one."""
+        fd = os.dup(self._fd)
+        try:
+            for part in parts:
+                try:
+                    inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+                except (FileNotFoundError, NotADirectoryError, OSError) as exc:
+                    what = f"The changes of the root file system go through {'/'.join(parts)}, which is no directory"
+                    raise InvalidInput(f"{what} ({reason_of(exc)}).") from exc
+                os.close(fd)
+                fd = inner
+            yield fd
+        finally:
+            os.close(fd)
+
+    def make(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        parts = _parts(member.name)
+        if not parts:
+            return  # the root itself
+        if not (member.isreg() or member.isdir() or member.issym() or member.islnk() or member.isfifo()):
+            raise InvalidInput(f"The changes of the root file system have a device or the like: {member.name!r}.")
+        with self._directory(parts[:-1]) as parent:
+            _clear(parts[-1], parent, keep_directory=member.isdir())
+            if member.isdir():
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(parts[-1], 0o700, dir_fd=parent)
+                self._directories.append((parts, member))
+            elif member.issym():
+                os.symlink(member.linkname, parts[-1], dir_fd=parent)
+                os.chown(parts[-1], member.uid, member.gid, dir_fd=parent, follow_symlinks=False)
+            elif member.islnk():
+                self._link(_parts(member.linkname), parts[-1], parent)
+            elif member.isfifo():
+                os.mkfifo(parts[-1], 0o600, dir_fd=parent)
+                os.chown(parts[-1], member.uid, member.gid, dir_fd=parent, follow_symlinks=False)
+                os.chmod(parts[-1], member.mode & 0o7777, dir_fd=parent)
+                os.utime(parts[-1], (member.mtime, member.mtime), dir_fd=parent)
+            else:
+                self._file(tar, member, parts[-1], parent)
+        self._made.add("/".join(parts))
+
+    def _file(self, tar: tarfile.TarFile, member: tarfile.TarInfo, name: str, parent: int) -> None:
+        descriptor = os.open(
+            name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent
+        )
+        with open(descriptor, "wb") as target:
+            source = tar.extractfile(member)
+            if source is not None:
+                shutil.copyfileobj(source, target, 1 << 20)
+            target.flush()
+            _dress(target.fileno(), member)
+
+    def _link(self, source: list[str], name: str, parent: int) -> None:
+        with self._directory(source[:-1]) as directory:
+            status = os.stat(source[-1], dir_fd=directory, follow_symlinks=False) if source else None
+            if status is None or not stat.S_ISREG(status.st_mode):
+                raise InvalidInput(f"The changes of the root file system have a link to {'/'.join(source)!r}, no file.")
+            os.link(source[-1], name, src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False)
+
+    def finish(self) -> None:
+        """Owner, mode and time of directories, the innermost first: making something in one changes its time."""
+        for parts, member in reversed(self._directories):
+            with self._directory(parts) as directory:
+                _dress(directory, member)
+
+    def others(self) -> list[str]:
+        """What the tar did not have, without what is below that."""
+        gone: list[str] = []
+        for name in _walk(self._root):
+            if name not in self._made and not (gone and name.startswith(gone[-1] + "/")):
+                gone.append(name)
+        return gone
+
+    def delete(self, parts: list[str]) -> None:
+        if parts:
+            with contextlib.suppress(InvalidInput), self._directory(parts[:-1]) as parent:
+                _clear(parts[-1], parent)
+
+
+def _dress(descriptor: int, member: tarfile.TarInfo) -> None:
+    os.fchown(descriptor, member.uid, member.gid)
+    os.fchmod(descriptor, member.mode & 0o7777)
+    for key, value in member.pax_headers.items():
+        if key.startswith(_XATTR) and not key[len(_XATTR) :].startswith(_NEVER_PACKED):
+            os.setxattr(descriptor, key[len(_XATTR) :], value.encode("utf-8", "surrogateescape"))
+    os.utime(descriptor, (member.mtime, member.mtime))
+
+
+def _clear(name: str, parent: int, *, keep_directory: bool = False) -> None:
+    """Make room for something of this name, never following a symbolic link."""
+    try:
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(status.st_mode):
+        os.unlink(name, dir_fd=parent)
+    elif not keep_directory:
+        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            for entry in os.listdir(inner):
+                _clear(entry, inner)
+        finally:
+            os.close(inner)
+        os.rmdir(name, dir_fd=parent)

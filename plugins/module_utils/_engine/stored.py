@@ -1,0 +1,128 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Stored checkpoints: directories in the state directory with the members of an archive, and a manifest that comes last.
+
+A directory without a manifest is of a dump that failed, or of a task that was killed. The manifest is put in place by a
+rename when all else is there, so a checkpoint is either whole or is none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import typing as t
+
+from . import archive, config
+from .container import Record
+from .files import make_directory, read_json, remove_file, remove_tree, write_text
+from .store import Store
+
+FORMAT = 1
+MANAGER = "io.container.manager"
+_PENDING = "pending.json"
+
+
+class Stored(t.NamedTuple):
+    """A whole checkpoint: its directory, our manifest, and the config that its container ran with."""
+
+    path: str
+    manifest: dict[str, t.Any]
+    spec: dict[str, t.Any]
+
+
+def _top(store: Store, name: str) -> str:
+    return f"{store.paths(name).state}/checkpoints"
+
+
+def newest(store: Store, name: str) -> Stored | None:
+    top = _top(store, name)
+    names = sorted(os.listdir(top), reverse=True) if os.path.isdir(top) else []
+    for entry in names:
+        manifest = read_json(f"{top}/{entry}/{archive.MANIFEST}")
+        if manifest is not None:
+            return Stored(f"{top}/{entry}", manifest, read_json(f"{top}/{entry}/spec.dump") or {})
+    return None
+
+
+def new_directory(store: Store, name: str, moment: str) -> str:
+    """An empty one, for root alone: memory is full of secrets. The names sort by time (``moment`` is RFC 3339)."""
+    make_directory(_top(store, name), mode=0o700)
+    # No colons: crun takes what is before one in the path of a log for the kind of the log.
+    path = f"{_top(store, name)}/{re.sub('[^0-9A-Za-z.]', '', moment)}-{os.urandom(4).hex()}"
+    make_directory(path, mode=0o700)
+    return path
+
+
+def prune(store: Store, name: str, *, keep: str | None) -> None:
+    """Remove all checkpoints of a container but one, whole ones and others."""
+    top = _top(store, name)
+    for entry in os.listdir(top) if os.path.isdir(top) else []:
+        if f"{top}/{entry}" != keep:
+            # The manifest first: what is half removed must not look whole.
+            remove_file(f"{top}/{entry}/{archive.MANIFEST}")
+            remove_tree(f"{top}/{entry}")
+    if keep is None:
+        remove_tree(top)
+
+
+def describe_before(path: str, record: Record, spec: t.Mapping[str, t.Any], known: t.Mapping[str, t.Any]) -> None:
+    """Write what is known before the dump. ``known`` has created_at, criu and options."""
+    moment = str(known["created_at"])
+    launched = {k: v for k, v in record.definition._asdict().items() if k != "conmon_env"}  # Secrets stay at home.
+    manifest = {
+        "format": FORMAT, "name": record.name, **known, "runtime": record.runtime._asdict(),
+        "kernel": platform.release(), "architecture": platform.machine(), "definition": launched,
+        "config_digest": record.config_digest, "stop_signal": record.stop_signal, "stop_timeout": record.stop_timeout,
+        "started_at": record.started_at, "rootfs": None, "annotated": MANAGER not in (spec.get("annotations") or {}),
+    }  # fmt: skip
+    # For checkpointctl, which wants to know whose archive it is; taken out again before a restore.
+    annotations = {MANAGER: "libpod", **(spec.get("annotations") or {})}
+    image = annotations.get("org.opencontainers.image.ref.name") or record.definition.bundle
+    container = {
+        "id": hashlib.sha256(f"{record.name} {moment}".encode()).hexdigest(), "name": record.name,
+        "rootfsImageName": image, "runtime": record.runtime.name, "createdTime": record.created_at,
+        "checkpointedTime": moment, "restored": False,
+    }  # fmt: skip
+    write_text(f"{path}/spec.dump", json.dumps({**spec, "annotations": annotations}))
+    write_text(f"{path}/config.dump", json.dumps(container))
+    write_text(f"{path}/network.status", "{}")
+    write_text(f"{path}/{_PENDING}", json.dumps(manifest))
+
+
+def pending(path: str) -> dict[str, t.Any]:
+    return read_json(f"{path}/{_PENDING}") or {}
+
+
+def write_manifest(path: str, manifest: dict[str, t.Any]) -> Stored:
+    """Make a whole checkpoint of a directory in which all else is done."""
+    write_text(f"{path}/{archive.MANIFEST}", json.dumps(manifest))
+    remove_file(f"{path}/{_PENDING}")
+    return Stored(path, manifest, read_json(f"{path}/spec.dump") or {})
+
+
+def link(source: str, path: str) -> None:
+    """A copy of a stored checkpoint that takes no room: its files are only ever read."""
+    shutil.copytree(source, path, symlinks=True, copy_function=os.link, dirs_exist_ok=True)
+    remove_file(f"{path}/{archive.MANIFEST}")
+
+
+def measured(members: archive.Members) -> dict[str, t.Any]:
+    """What a manifest says of the members."""
+    size = sum(size for size, _sha256 in members.values())
+    return {"digest": archive.digest(members), "size": size, "members": members}
+
+
+def from_podman(container: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """A manifest for an archive without one, from its config.dump."""
+    runtime = os.path.basename(str(container.get("runtime") or ""))
+    return {
+        "format": FORMAT, "name": str(container.get("name") or ""),
+        "created_at": container.get("checkpointedTime"), "criu": None, "options": {},
+        "runtime": {"name": runtime or None, "path": None, "version": None}, "kernel": None, "architecture": None,
+        "definition": None, "config_digest": config.digest(dict(spec)), "stop_signal": container.get("stopSignal"),
+        "stop_timeout": container.get("stopTimeout"), "started_at": container.get("startedTime"), "rootfs": "changes",
+    }  # fmt: skip

@@ -1,0 +1,88 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The parameters of oci_checkpoint, what they ask for, and what it returns."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .._engine.checkpoint import Outcome, Request
+from .._engine.checkpoint_plan import Goal
+from .._engine.criu import Options
+from .._engine.errors import InvalidInput
+from .._engine.observe import describe
+from .._engine.restore import Wanted
+from .boundary import DIRECTORY_ARGUMENTS
+from .container import DEFINITION_ARGUMENTS, definition
+
+_FLAGS = (
+    "leave_running", "tcp_established", "tcp_close", "tcp_skip_in_flight", "file_locks", "ext_unix_sk", "shell_job",
+    "link_remap", "pre_dump",
+)  # fmt: skip
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "name": {"type": "str", "required": True},
+    "state": {"type": "str", "default": "checkpointed", "choices": [goal.value for goal in Goal]},
+    **{name: {"type": "bool"} for name in _FLAGS},
+    "manage_cgroups_mode": {"type": "str", "choices": ["soft", "ignore", "full", "strict"]},
+    "network_lock": {"type": "str", "choices": ["iptables", "nftables", "skip"]},
+    "lsm_profile": {"type": "str"},
+    "lsm_mount_context": {"type": "str"},
+    "archive": {"type": "path"},
+    "compression": {"type": "str", "choices": ["zstd", "gzip", "none"]},
+    "include_rootfs": {"type": "bool", "default": False},
+    "include_logs": {"type": "bool", "default": True},
+    "new_name": {"type": "str"},
+    "keep": {"type": "bool", "default": False},
+    "timeout": {"type": "float", "default": 600},
+    **DEFINITION_ARGUMENTS,
+    **DIRECTORY_ARGUMENTS,
+}
+# What makes sense for one of the states only.
+_ONLY_DUMP = (
+    "leave_running", "tcp_skip_in_flight", "link_remap", "pre_dump", "compression", "include_rootfs",
+)  # fmt: skip
+_ONLY_RESTORE = ("tcp_close", "lsm_profile", "lsm_mount_context", "new_name", "keep", *DEFINITION_ARGUMENTS)
+
+
+def request(params: t.Mapping[str, t.Any]) -> Request:
+    """Raises InvalidInput for options that do not go together."""
+    goal = Goal(params["state"])
+    wrong = {
+        Goal.CHECKPOINTED: _ONLY_RESTORE,
+        Goal.RESTORED: _ONLY_DUMP,
+        Goal.ABSENT: (*_ONLY_DUMP, *_ONLY_RESTORE, "archive"),
+    }
+    for name in wrong[goal]:
+        if params[name]:
+            raise InvalidInput(f"{name} does not go with state={goal.value}.")
+    for name in ("compression", "include_rootfs"):
+        if params[name] and not params["archive"]:
+            raise InvalidInput(f"{name} is about an archive, and none is named.")
+    if params["archive"] and not params["archive"].startswith("/"):
+        raise InvalidInput(f"The archive {params['archive']} must be given as an absolute path.")
+    if params["tcp_close"] and params["tcp_established"]:
+        raise InvalidInput("tcp_close and tcp_established contradict each other.")
+    if params["timeout"] <= 0:
+        raise InvalidInput("timeout must be more than 0.")
+    return Request(
+        name=params["name"], goal=goal, options=Options(**{name: params[name] for name in Options._fields}),
+        wanted=Wanted(params["new_name"], definition(params)),
+        **{name: params[name] for name in (
+            "archive", "compression", "include_rootfs", "include_logs", "keep", "timeout",
+        )},
+    )  # fmt: skip
+
+
+def result(module: AnsibleModule, outcome: Outcome) -> dict[str, t.Any]:
+    for warning in outcome.warnings:
+        module.warn(warning)
+    return {
+        "changed": bool(outcome.plan.actions),
+        "actions": [action.value for action in outcome.plan.actions],
+        "checkpoint": outcome.checkpoint,
+        "container": describe(outcome.after),
+        "statistics": outcome.statistics,
+        "diff": {"before": {"status": outcome.before.status.value}, "after": {"status": outcome.plan.result.value}},
+    }

@@ -1,0 +1,44 @@
+#!/bin/sh
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# The runtime named in the file "real"; but where the file "fault" says so, it kills one of those who take part in a
+# checkpoint or restore, once CRIU is at work, or hangs. Both files are in the directory above that of this program.
+base=$(dirname "$(dirname "$0")")
+read -r real <"$base/real"
+verb='' previous='' work='' when='' victim=''
+for word in "$@"; do
+  case $word in checkpoint | restore) verb=$word ;; esac
+  case $previous in --work-path) work=$word ;; esac
+  previous=$word
+done
+if test -e "$base/fault"; then
+  read -r when victim <"$base/fault"
+fi
+if test -z "$verb" || test "$verb" != "$when"; then
+  exec "$real" "$@"
+fi
+rm "$base/fault"
+rm -f "$base/killed"
+if test "$victim" = before; then
+  touch "$base/hangs"
+  exec sleep 86400
+fi
+"$real" "$@" &
+child=$!
+if test "$victim" = after; then
+  wait "$child"
+  touch "$base/hangs"
+  exec sleep 86400
+fi
+# The log is there when CRIU is at work, and then there is little time.
+if test "$verb" = checkpoint; then log=$work/dump.log; else log=$work/restore.log; fi
+until test -s "$log"; do
+  kill -0 "$child" || break
+done
+case $victim in
+  criu) cat "/proc/$child/task/"*/children | xargs -r kill -KILL ;; # of any thread: runc is written in Go
+  runtime) kill -KILL "$child" ;;
+  conmon) kill -KILL "$PPID" ;;
+esac && touch "$base/killed"
+wait "$child"

@@ -1,0 +1,177 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import io
+import json
+import os
+import pathlib
+import tarfile
+import typing as t
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._engine import archive
+from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import EngineError, InvalidInput
+
+SPEC = {"root": {"path": "/srv/web/rootfs"}, "process": {}}
+
+
+@pytest.fixture
+def stored(tmp_path: pathlib.Path) -> str:
+    """A stored checkpoint, as far as archives go."""
+    directory = tmp_path / "stored"
+    (directory / "checkpoint").mkdir(parents=True)
+    (directory / "pre-checkpoint").mkdir()
+    (directory / "checkpoint" / "inventory.img").write_bytes(b"inventory")
+    (directory / "checkpoint" / "pages-1.img").write_bytes(os.urandom(5000))
+    (directory / "checkpoint" / "parent").symlink_to("../pre-checkpoint")
+    (directory / "pre-checkpoint" / "pages-1.img").write_bytes(b"before")
+    (directory / "spec.dump").write_text(json.dumps(SPEC))
+    (directory / "config.dump").write_text('{"name": "web"}')
+    (directory / "dump.log").write_text("not for others")
+    return str(directory)
+
+
+def pack(stored: str, path: pathlib.Path, compression: str = "none", log: str | None = None) -> str:
+    def manifest(members: archive.Members) -> dict[str, t.Any]:
+        return {"format": 1, "name": "web", "members": members, "digest": archive.digest(members)}
+
+    archive.pack(stored, str(path), compression=compression, log=log, manifest=manifest)
+    return str(path)
+
+
+def unpack(path: str, directory: pathlib.Path) -> pathlib.Path:
+    directory.mkdir()
+    archive.unpack(path, str(directory))
+    return directory
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
+def test_what_is_packed_comes_out_again(stored: str, tmp_path: pathlib.Path, compression: str) -> None:
+    if compression == "zstd" and archive.check_compression(None) != "zstd":
+        with pytest.raises(InvalidInput, match="needs the program zstd"):
+            archive.check_compression("zstd")
+        return
+    log = tmp_path / "log"
+    log.write_text("said\n")
+    path = pack(stored, tmp_path / "web.tar", compression, str(log))
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    assert os.listdir(tmp_path) == [name for name in os.listdir(tmp_path) if not name.startswith("web.tar.")]
+    directory = unpack(path, tmp_path / "unpacked")
+    assert (directory / "ctr.log").read_text() == "said\n"
+    assert os.readlink(directory / "checkpoint" / "parent") == "../pre-checkpoint"
+    assert not (directory / "dump.log").exists()
+    for name in ("checkpoint/pages-1.img", "pre-checkpoint/pages-1.img", "spec.dump"):
+        assert (directory / name).read_bytes() == pathlib.Path(stored, name).read_bytes()
+        assert os.stat(directory / name).st_mode & 0o777 == 0o600
+    assert archive.peek(path)["spec.dump"] == SPEC
+    assert archive.peek(path)[archive.MANIFEST]["digest"] == archive.digest(archive.measure(stored))
+
+
+def test_the_members_are_those_of_podman(stored: str, tmp_path: pathlib.Path) -> None:
+    """checkpointctl looks for the directory of the images itself."""
+    with tarfile.open(pack(stored, tmp_path / "web.tar")) as tar:
+        names = {member.name: member for member in tar}
+    assert names["checkpoint"].isdir()
+    assert set(names) == {
+        "checkpoint", "pre-checkpoint", "checkpoint/parent", "checkpoint/inventory.img", "checkpoint/pages-1.img",
+        "pre-checkpoint/pages-1.img", "spec.dump", "config.dump", "longshore.json",
+    }  # fmt: skip
+    assert list(names)[-1] == "longshore.json"
+
+
+def test_the_log_does_not_change_the_digest() -> None:
+    members: archive.Members = {"spec.dump": (2, "ab")}
+    assert archive.digest({**members, "ctr.log": (3, "cd")}) == archive.digest(members)
+    assert archive.digest({"spec.dump": (2, "ac")}) != archive.digest(members)
+
+
+def hostile(path: pathlib.Path, *members: tuple[str, bytes, str], base: str | None = None) -> str:
+    with tarfile.open(path, "w") as tar:
+        if base:
+            with tarfile.open(base) as good:
+                for header in good:
+                    tar.addfile(header, good.extractfile(header) if header.isreg() else None)
+        for name, kind, target in members:
+            header = tarfile.TarInfo(name)
+            header.type, header.linkname = kind, target
+            header.size = 7 if kind == tarfile.REGTYPE else 0
+            tar.addfile(header, io.BytesIO(b"escaped"))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "target"),
+    [
+        ("../escaped", tarfile.REGTYPE, ""),
+        ("/escaped", tarfile.REGTYPE, ""),
+        ("checkpoint/../../escaped", tarfile.REGTYPE, ""),
+        ("checkpoint/a/b", tarfile.REGTYPE, ""),
+        ("escaped", tarfile.REGTYPE, ""),
+        ("checkpoint/link", tarfile.SYMTYPE, "/etc/passwd"),
+        ("checkpoint/parent", tarfile.SYMTYPE, "../../../etc"),
+        ("checkpoint", tarfile.SYMTYPE, "/tmp"),
+        ("spec.dump", tarfile.SYMTYPE, "/etc/passwd"),
+        ("checkpoint/hard", tarfile.LNKTYPE, "/etc/passwd"),
+        ("checkpoint/null", tarfile.CHRTYPE, ""),
+        ("checkpoint/disk", tarfile.BLKTYPE, ""),
+        ("checkpoint/fifo", tarfile.FIFOTYPE, ""),
+        ("checkpoint/..", tarfile.DIRTYPE, ""),
+        ("volumes/data.tar", tarfile.REGTYPE, ""),
+    ],
+)
+def test_a_member_that_has_no_business_there(
+    tmp_path: pathlib.Path, stored: str, name: str, kind: bytes, target: str
+) -> None:
+    good = pack(stored, tmp_path / "good.tar")
+    path = hostile(tmp_path / "bad.tar", (name, kind, target), base=good)
+    for read in (archive.peek, lambda bad: unpack(bad, tmp_path / "unpacked")):
+        with pytest.raises(InvalidInput):
+            read(path)
+    assert [str(found) for found in tmp_path.rglob("*escaped*")] == []
+
+
+def test_what_is_missing_damaged_or_twice(tmp_path: pathlib.Path, stored: str) -> None:
+    good = pack(stored, tmp_path / "good.tar")
+    with pytest.raises(InvalidInput, match="There is no archive"):
+        archive.peek(str(tmp_path / "nothing"))
+    with pytest.raises(InvalidInput, match="damaged"):
+        archive.peek(stored + "/spec.dump")
+    with pytest.raises(InvalidInput, match="two members"):
+        unpack(
+            hostile(tmp_path / "twice.tar", ("checkpoint/inventory.img", tarfile.REGTYPE, ""), base=good),
+            tmp_path / "a",
+        )
+    with pytest.raises(InvalidInput, match="not what was packed"):
+        unpack(hostile(tmp_path / "more.tar", ("checkpoint/more.img", tarfile.REGTYPE, ""), base=good), tmp_path / "b")
+    data = pathlib.Path(good).read_bytes()
+    where = data.index(b"inventory", data.index(b"checkpoint/inventory.img") + 30)
+    (tmp_path / "flipped.tar").write_bytes(data[:where] + b"X" + data[where + 1 :])
+    with pytest.raises(InvalidInput, match=r"checkpoint/inventory\.img is not what was packed"):
+        unpack(str(tmp_path / "flipped.tar"), tmp_path / "c")
+    with pytest.raises(InvalidInput):
+        unpack(hostile(tmp_path / "little.tar", ("spec.dump", tarfile.REGTYPE, "")), tmp_path / "d")
+
+
+def test_no_more_is_unpacked_than_there_is_room_for(
+    tmp_path: pathlib.Path, stored: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A header that promises more than there is, as that of a bomb."""
+    good = pack(stored, tmp_path / "good.tar")
+    space = os.statvfs(tmp_path)
+    small = os.statvfs_result((space.f_bsize, 1, 100, 100, 1, *tuple(space)[5:]))
+    monkeypatch.setattr(os, "statvfs", lambda path: small)
+    with pytest.raises(EngineError, match="no room"):
+        unpack(good, tmp_path / "unpacked")
+
+
+def test_nothing_half_is_left_of_an_archive(stored: str, tmp_path: pathlib.Path) -> None:
+    def manifest(_members: archive.Members) -> dict[str, t.Any]:
+        raise RuntimeError
+
+    (tmp_path / "web.tar").write_text("the one before")
+    with pytest.raises(RuntimeError):
+        archive.pack(stored, str(tmp_path / "web.tar"), compression="gzip", log=None, manifest=manifest)
+    assert sorted(os.listdir(tmp_path)) == ["stored", "web.tar"]
+    assert (tmp_path / "web.tar").read_text() == "the one before"
