@@ -24,6 +24,7 @@ from .files import remove_tree
 from .host import Host
 from .observe import collect_exit, observe
 from .restore import Wanted, lay_out, prepare_restore
+from .runtime import numbers
 from .store import Store, check_name
 from .stored import Stored
 from .waiting import Deadline
@@ -113,7 +114,7 @@ class Checkpoints:
                 "pre_dump needs a kernel that tracks changes of memory (CONFIG_MEM_SOFT_DIRTY), and this one does not."
             )
         frozen = source.status is Status.PAUSED or (request.include_rootfs and request.options.leave_running)
-        if frozen and criu.numbers(program.version) < _DUMPS_FROZEN:
+        if frozen and numbers(program.version) < _DUMPS_FROZEN:
             raise InvalidInput(f"A container that is paused needs criu 4.1 or newer; this host has {program.version}.")
         return program
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
 import socket
 import typing as t
@@ -19,7 +18,7 @@ from . import cgroup, container, systemd
 from .container import Record
 from .errors import DeadlineExceeded, ProgramFailed, reason_of
 from .process import identify, spawn
-from .runtime import global_arguments
+from .runtime import global_arguments, numbers
 from .store import Paths
 from .waiting import Deadline, wait_readable
 
@@ -31,8 +30,7 @@ SINCE = {
 
 
 def has(version: str, option: str) -> bool:
-    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
-    return numbers >= SINCE.get(option, (0,))
+    return numbers(version) >= SINCE.get(option, (0,))
 
 
 def common_argv(record: Record, paths: Paths, *, uuid: str, log: str) -> list[str]:
@@ -63,11 +61,6 @@ def place(record: Record, pid: int, deadline: Deadline) -> None:
             bus.start_scope(unit, pid=pid, parent=container.cgroup_parent(record), description=description)
     else:
         cgroup.place(container.conmon_cgroup(record), pid)
-
-
-def birthplace(record: Record, where: cgroup.Layout) -> str | None:
-    """The directory of the cgroup that conmon can be born in; None where it has to be placed."""
-    return cgroup.birthplace(None if record.cgroup_manager == "systemd" else container.conmon_cgroup(record), where)
 
 
 class Pipe:

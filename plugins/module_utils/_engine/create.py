@@ -187,7 +187,8 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
     terminal = bool(launch.config["process"].get("terminal"))
     with conmon.launch(
         create_argv(record, paths, terminal=terminal), directory=paths.bundle, output=passthrough or paths.conmon_log,
-        environment=record.definition.conmon_env, place=place, birthplace=conmon.birthplace(record, where),
+        environment=record.definition.conmon_env, place=place,
+        birthplace=None if record.cgroup_manager == "systemd" else cgroup.birthplace(container.conmon_cgroup(record), where),
     ) as pipes:  # fmt: skip
         pid = conmon.read_pid(pipes["SYNC"], deadline)
     written = (read_text(record.definition.conmon_pidfile or paths.conmon_pidfile) or "").strip()

@@ -14,6 +14,7 @@ import typing as t
 from .container import Program
 from .errors import EngineError, InvalidInput
 from .process import SEARCH_PATH, Completed, run
+from .runtime import numbers
 from .waiting import Deadline
 
 Version = tuple[int, ...]
@@ -75,10 +76,6 @@ _RESTORE: dict[str, dict[str, Version]] = {
     "lsm_mount_context": {"crun": (1, 18), "runc": (1, 1)},
 }  # fmt: skip
 _VERBS = {"checkpoint": _CHECKPOINT, "restore": _RESTORE}
-
-
-def numbers(version: str) -> Version:
-    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
 def check_options(verb: str, options: Options, runtime: Program) -> None:

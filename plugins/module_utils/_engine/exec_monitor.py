@@ -103,9 +103,7 @@ class Streams:
                 poller.register(sync.socket.fileno(), select.POLLIN)
             if not self._ended:
                 poller.register(self._socket.fileno(), select.POLLIN | (0 if self._input is None else select.POLLOUT))
-            # Rounded up: with 0.4 ms left, poll(0) would spin. And poll() takes 24 days at most.
-            wait = None if deadline is None else int(min(deadline.remaining(), 2_000_000) * 1000) + 1
-            ready = poller.poll(wait)
+            ready = poller.poll(None if deadline is None else deadline.milliseconds())
             if not ready:
                 return False
             for descriptor, event in ready:

@@ -27,6 +27,11 @@ def parse_version(text: str) -> str | None:
     return found.group(1) if found else None
 
 
+def numbers(version: str) -> tuple[int, ...]:
+    """The first three numbers of a version, to compare it by."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+
+
 def parse_bundle(state: t.Mapping[str, t.Any]) -> str | None:
     """From ``state.json`` of runc, which has it among its labels, or ``status`` of crun."""
     labels = (state.get("config") or {}).get("labels") or ()

@@ -27,6 +27,10 @@ class Deadline:
         """Seconds left, never negative."""
         return max(0.0, self._end - time.monotonic())
 
+    def milliseconds(self) -> int:
+        """For poll(), which takes 24 days at most. Rounded up: with 0.4 ms left, poll(0) would spin."""
+        return int(min(self.remaining(), 2_000_000) * 1000) + 1
+
     def at_most(self, seconds: float) -> Deadline:
         """A nearer deadline for one step of the way."""
         return Deadline(min(self.remaining(), seconds))
@@ -40,9 +44,7 @@ def wait_readable(descriptors: t.Iterable[int], deadline: Deadline) -> set[int]:
     poller = select.poll()
     for descriptor in descriptors:
         poller.register(descriptor, select.POLLIN)
-    # Rounded up: with 0.4 ms left, poll(0) would spin. And poll() takes 24 days at most.
-    milliseconds = int(min(deadline.remaining(), 2_000_000) * 1000) + 1
-    return {descriptor for descriptor, _event in poller.poll(milliseconds)}
+    return {descriptor for descriptor, _event in poller.poll(deadline.milliseconds())}
 
 
 class Watch:
