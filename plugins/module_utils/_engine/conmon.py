@@ -114,7 +114,8 @@ def launch(
     place: t.Callable[[int], None], birthplace: str | None = None, names: t.Sequence[str] = ("SYNC", "START"),
     preserve: t.Sequence[int] = (),
 ) -> t.Iterator[dict[str, Pipe]]:  # fmt: skip
-    """Start conmon, put it where it belongs, and let it go; gives the pipes to it, of which SYNC has its reports.
+    """Start conmon and put it where it belongs; gives the pipes to it. It waits to be told on START to go on, and meanwhile
+    gets ready by itself; SYNC has its reports.
 
     It is born in the cgroup whose directory ``birthplace`` is where that can be; else ``place`` is called with its pid,
     before conmon may fork, so all that it starts is in its cgroup. ``output`` is the file for what conmon says before it
@@ -141,7 +142,6 @@ def launch(
         try:
             if not placed:
                 place(pid)
-            pipes["START"].go_on()
             yield pipes
         except BaseException as exc:
             detached = identify(pid) is None

@@ -61,10 +61,8 @@ def prepare(
         runtime_root=definition.runtime_root or f"{store.run_dir}/{runtime.name}", conmon=monitor, cgroup_manager=manager,
         boot=boot_id(), log_path=log_path(definition, paths), stop_signal=signal_number, stop_timeout=stop_timeout,
     )  # fmt: skip
-    effective = config.effective(source, record, paths)
-    record = record.replace(config_digest=config.digest(effective))
     _check_free(store, record, paths)
-    return Launch(record, effective)
+    return Launch(record, config.effective(source, record, paths))
 
 
 def log_path(definition: Definition, paths: Paths) -> str | None:
@@ -161,14 +159,12 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
 
 
 def _lay_out(launch: Launch, paths: Paths) -> None:
-    """The directories and files of a container that is about to be launched. Whatever an earlier run left goes first:
-    a stale exit file would be believed, and conmon makes no directory itself."""
+    """The directories of a container that is about to be launched. Whatever an earlier run left goes first: a stale exit
+    file would be believed, and conmon makes no directory itself."""
     remove_tree(paths.run)
     remove_tree(paths.persist)
     for directory in (paths.bundle, paths.exits, paths.persist, launch.record.runtime_root):
         make_directory(directory)
-    write_text(paths.config, json.dumps(launch.config))
-    os.symlink(paths.config, f"{paths.bundle}/config.json")
     if launch.record.definition.sdnotify == "container":
         make_directory(paths.notify, mode=0o755)
 
@@ -190,6 +186,11 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
         environment=record.definition.conmon_env, place=place,
         birthplace=None if record.cgroup_manager == "systemd" else cgroup.birthplace(container.conmon_cgroup(record), where),
     ) as pipes:  # fmt: skip
+        # What only the runtime needs is done while conmon gets ready.
+        write_text(paths.config, json.dumps(launch.config))
+        os.symlink(paths.config, f"{paths.bundle}/config.json")
+        record = record.replace(config_digest=config.digest(launch.config))
+        pipes["START"].go_on()
         pid = conmon.read_pid(pipes["SYNC"], deadline)
     written = (read_text(record.definition.conmon_pidfile or paths.conmon_pidfile) or "").strip()
     monitor = int(written) if written.isdigit() else 0

@@ -287,6 +287,7 @@ def _start(
             names=("SYNC", "START", "ATTACH") if streams else ("SYNC", "START"), preserve=plan.preserve.numbers if plan.preserve else (),
         )
     )  # fmt: skip
+    pipes["START"].go_on()
     if streams is not None:
         if pipes["ATTACH"].report(deadline)[0] != 0:
             raise ProgramFailed("")

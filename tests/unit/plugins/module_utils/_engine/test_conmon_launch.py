@@ -57,6 +57,7 @@ class Scripted:
             [programs.conmon(self.directory / "conmon", text), "--word"], directory=str(self.directory),
             output=f"{self.directory}/output", environment=env, place=note,
         ) as pipes:  # fmt: skip
+            pipes["START"].go_on()
             return conmon.read_pid(pipes["SYNC"], Deadline(seconds))
 
 
@@ -251,6 +252,7 @@ class TestReal:
             create.create_argv(record, paths, terminal=False), directory=paths.bundle, output=paths.conmon_log,
             environment={}, place=lambda pid: cgroup.place(f"{scratch_cgroup}/conmon", pid),
         ) as pipes:  # fmt: skip
+            pipes["START"].go_on()
             return conmon.read_pid(pipes["SYNC"], Deadline(60))
 
     def test_a_container(
