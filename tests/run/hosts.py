@@ -11,14 +11,14 @@ tests/hosts/scenarios, for what a play alone cannot do: end a session, cut the p
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import sys
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 from . import compatibility, processes
-from .report import Report
+from .report import Part
 from .workspace import Workspace
 
 # What runs without a word about hosts.
@@ -30,7 +30,9 @@ _UNPRIVILEGED_TESTS = (
     "states", "definition", "stop_settings", "stop", "exits", "logs", "launch_options", "sdnotify", "bad_input",
     "failed_create", "lost", "killed_run", "concurrency",
 )  # fmt: skip
-TARGETS: Mapping[str, Mapping[str, dict[str, object]]] = {
+# By name, with the variables that choose from its tests.
+_Targets = Mapping[str, dict[str, object]]
+TARGETS: Mapping[str, _Targets] = {
     "root": {
         "oci_container": {}, "oci_container_info": {}, "oci_exec": {}, "oci_checkpoint": {}, "oci_bundle": {}, "examples": {},
         "role_runtime": {},
@@ -40,9 +42,21 @@ TARGETS: Mapping[str, Mapping[str, dict[str, object]]] = {
         "oci_checkpoint": {}, "oci_bundle": {"oci_bundle_tests": ["registry", "unprivileged"]},
     },
 }  # fmt: skip
-# What a run without a word about hosts leaves out or shortens: it has run on this machine by then, or takes long.
-_LONG = ("oci_container",)
-_SHORTENED: Mapping[str, dict[str, object]] = {"oci_checkpoint": {"oci_checkpoint_tests": ["states", "by_container"]}}
+# What a run without a word about hosts does of it: all of it has run on this machine by then, and it shall not take long.
+_STATES: _Targets = {
+    "oci_container": {"oci_container_tests": ["states", "stop"]},
+    "oci_exec": {"oci_exec_tests": ["command", "streams"]},
+}
+_CHECKPOINT: _Targets = {"oci_checkpoint": {"oci_checkpoint_tests": ["states", "by_container"]}}
+_BRIEF: Mapping[tuple[str, str], _Targets] = {
+    ("root", "crun"): {
+        **_STATES, **_CHECKPOINT, "oci_container_info": {}, "oci_bundle": {"oci_bundle_tests": ["registry", "userns"]},
+        "examples": {}, "role_runtime": {},
+    },
+    ("root", "runc"): {**_STATES, **_CHECKPOINT},
+    ("app", "crun"): {**_STATES, "oci_exec": {}, "oci_checkpoint": {}, "oci_bundle": TARGETS["app"]["oci_bundle"]},
+    ("app", "runc"): _STATES,
+}  # fmt: skip
 # Playbooks, with commands of bin/hosts between them.
 SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "root": {
@@ -65,12 +79,15 @@ class Host:
         self.name = f"{kind}{number}"
         self._plays = 0
 
+    def targets(self, runtime: str) -> _Targets:
+        """What runs here, with the variables that choose from it."""
+        return _BRIEF[self.user, runtime] if self.brief else TARGETS[self.user]
+
     def target(self, target: str, runtime: str) -> processes.Outcome:
         """One target as a play of its own, as ansible-test does it."""
         self._plays += 1
         playbook = os.path.join(self.tree, "tests", "integration", f"{self.name}-{self._plays}.yml")
-        variables = {"setup_bundle_runtimes": [runtime], **TARGETS[self.user].get(target, {})}
-        variables.update(_SHORTENED.get(target, {}) if self.brief else {})
+        variables = {"setup_bundle_runtimes": [runtime], **self.targets(runtime)[target]}
         # As root, the hosts of this kind have all that a checkpoint needs.
         variables["oci_checkpoint_required"] = (self.user, self.kind) == ("root", "trixie")
         with open(playbook, "w", encoding="utf-8") as stream:
@@ -101,7 +118,7 @@ class Host:
         return processes.run(argv, cwd=self.tree, env={**self.env, **roles})
 
 
-def run(workspace: Workspace, report: Report, arguments: list[str]) -> None:
+def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
     """``arguments``: kinds of hosts separated by commas, or ``all``, or nothing; then names of targets.
 
     How all targets did on the kinds that were asked for is written down in the checkout.
@@ -110,8 +127,6 @@ def run(workspace: Workspace, report: Report, arguments: list[str]) -> None:
     env = {**workspace.environment(tree), "LONGSHORE_HOSTS_STATE_DIR": os.path.join(workspace.directory, "hosts")}
     kinds, chosen = _kinds(tree, arguments[0] if arguments else ""), arguments[1:]
     brief = not any(arguments)
-    if brief:
-        chosen = [name for part in (TARGETS["root"], SCENARIOS["root"]) for name in part if name not in _LONG]
     rows: list[compatibility.Row] = []
     try:
         for kind in kinds:
@@ -121,23 +136,21 @@ def run(workspace: Workspace, report: Report, arguments: list[str]) -> None:
                 continue
             hosts = [Host(tree, env, kind, number, user, brief) for number, user in enumerate(TARGETS, start=1)]
             versions = json.loads(bin_hosts(tree, env, "list", "--json").output)[0]
-            with ThreadPoolExecutor(len(hosts)) as pool:
-                attempt = functools.partial(_one_host, report=report, versions=versions, chosen=chosen)
-                for found in pool.map(attempt, hosts):
-                    rows += found
+            attempt = functools.partial(_one_host, report=report, versions=versions, chosen=chosen)
+            rows += itertools.chain(*processes.side_by_side(attempt, hosts))
             bin_hosts(tree, env, "down")
     finally:
-        ended = bin_hosts(tree, env, "down")
+        ended = bin_hosts(tree, env, "down", clearing=True)
         if ended.status != 0:
             report.add("hosts down", failed=1, output=ended.output)
-    if rows and not chosen:
+    if rows and not chosen and not brief:
         compatibility.write(os.path.join(workspace.checkout, "docs", "compatibility.md"), rows)
 
 
-def _one_host(host: Host, report: Report, versions: dict[str, str], chosen: list[str]) -> list[compatibility.Row]:
+def _one_host(host: Host, report: Part, versions: dict[str, str], chosen: list[str]) -> list[compatibility.Row]:
     rows = []
     for runtime in RUNTIMES:
-        targets = [(name, host.target) for name in TARGETS[host.user]]
+        targets = [(name, host.target) for name in host.targets(runtime)]
         for name, attempt in targets + [(name, host.scenario) for name in SCENARIOS[host.user]]:
             if chosen and name not in chosen:
                 continue
@@ -158,5 +171,5 @@ def _kinds(tree: str, wanted: str) -> list[str]:
     return wanted.split(",") if wanted else list(DEFAULT_KINDS)
 
 
-def bin_hosts(tree: str, env: dict[str, str], *words: str) -> processes.Outcome:
-    return processes.run([os.path.join(tree, "bin", "hosts"), *words], cwd=tree, env=env)
+def bin_hosts(tree: str, env: dict[str, str], *words: str, clearing: bool = False) -> processes.Outcome:
+    return processes.run([os.path.join(tree, "bin", "hosts"), *words], cwd=tree, env=env, clearing=clearing)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 
 from . import processes
-from .report import Report
+from .report import Part
 from .workspace import Workspace
 
 
-def run(workspace: Workspace, report: Report, arguments: list[str]) -> None:
+def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
     tree = workspace.tree()
     env = workspace.environment(tree)
     # The targets need root and start containers, which ansible-test has to be told twice.

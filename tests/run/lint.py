@@ -10,11 +10,11 @@ import re
 import time
 
 from . import processes
-from .report import Report
+from .report import Part
 from .workspace import Workspace, collections_path
 
 
-def run(workspace: Workspace, report: Report, arguments: list[str]) -> None:
+def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
     tree = workspace.tree()
     env = workspace.environment(tree)
     linters = _linters(workspace, tree)
@@ -73,7 +73,7 @@ def _shell_scripts(tree: str) -> list[str]:
     return scripts
 
 
-def _check_open_points(report: Report, tree: str) -> None:
+def _check_open_points(report: Part, tree: str) -> None:
     """What is still to be done belongs into an issue, not into what users get."""
     started = time.monotonic()
     # Written so that this file does not match.

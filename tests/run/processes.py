@@ -11,13 +11,29 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
-from typing import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Callable, TypeVar
 
 # Nothing takes this long: a test that hangs has to fail before somebody stops the whole run.
 TIMEOUT = 1800.0
 POLL_INTERVAL = 0.05
+
+_T = TypeVar("_T")
+_U = TypeVar("_U")
+_giving_up = threading.Event()
+
+
+def side_by_side(function: Callable[[_T], _U], arguments: Sequence[_T]) -> list[_U]:
+    """The function for each of them, in threads. An interruption ends what they run, and they run nothing more."""
+    with ThreadPoolExecutor(len(arguments)) as pool:
+        try:
+            return list(pool.map(function, arguments))
+        except BaseException:
+            _giving_up.set()
+            raise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,9 +50,16 @@ def run(
     env: dict[str, str],
     on_line: Callable[[str], None] | None = None,
     timeout: float = TIMEOUT,
+    clearing: bool = False,
 ) -> Outcome:
-    """Runs argv with stderr in stdout. on_line gets every line as soon as it is written."""
+    """Runs argv with stderr in stdout. on_line gets every line as soon as it is written.
+
+    What is ``clearing`` up is run to its end even when everything has been interrupted.
+    """
     started = time.monotonic()
+    giving_up = threading.Event() if clearing else _giving_up
+    if giving_up.is_set():
+        raise SystemExit(143)
     # A file and not a pipe: a container that a test leaves running keeps its end of a pipe open, and reading the pipe
     # to its end would then never return. In append mode it does not matter what is read while others write.
     with tempfile.TemporaryFile("a+b") as output:
@@ -52,7 +75,7 @@ def run(
         reader = _LineReader(output.fileno(), on_line)
         note = ""
         try:
-            if not _wait(process, started + timeout, reader):
+            if not _wait(process, started + timeout, reader, giving_up):
                 note = f"\nended after {timeout:.0f} s\n"
         finally:
             _end(process)
@@ -81,9 +104,9 @@ class _LineReader:
                 self._on_line(line.decode("utf-8", "replace"))
 
 
-def _wait(process: subprocess.Popen[bytes], deadline: float, reader: _LineReader) -> bool:
+def _wait(process: subprocess.Popen[bytes], deadline: float, reader: _LineReader, giving_up: threading.Event) -> bool:
     while process.poll() is None:
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or giving_up.is_set():
             return False
         reader.read()
         time.sleep(POLL_INTERVAL)

@@ -1,27 +1,47 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (c) Longshore contributors
 
-"""Counts what passed and failed and prints one line for each tool."""
+"""What passed and failed, in lines for people and a count at the end."""
 
 from __future__ import annotations
 
 import textwrap
 
+# How much of a failed test is said once more at the end.
+_LINES, _WIDTH = 12, 1500
+
 
 class Report:
-    def __init__(self) -> None:
-        self.passed = 0
-        self.failed = 0
-        self._part = ""
-        self._before_part = 0
+    """Parts may run side by side: each has an account of its own."""
 
-    def begin(self, part: str) -> None:
-        self._part = part
-        self._before_part = self.passed + self.failed
+    def __init__(self) -> None:
+        self._parts: list[Part] = []
+
+    def begin(self, name: str) -> Part:
+        part = Part(name)
+        self._parts.append(part)
+        return part
+
+    def summary(self) -> int:
+        """Prints why something failed, in short, and the last line; returns the exit status."""
+        for reason in (reason for part in self._parts for reason in part.reasons):
+            print(f"\n{reason}")
+        passed, failed = sum(part.passed for part in self._parts), sum(part.failed for part in self._parts)
+        print(f"{passed} passed, {failed} failed", flush=True)
+        return 1 if failed or not passed else 0
+
+
+class Part:
+    """Counts what passed and failed of one part, and prints one line for each tool."""
+
+    def __init__(self, name: str) -> None:
+        self.passed = self.failed = 0
+        self.reasons: list[str] = []
+        self._name = name
 
     def end(self) -> None:
-        if self.passed + self.failed == self._before_part:
-            self.add(self._part, failed=1, output="no test ran")
+        if not self.passed and not self.failed:
+            self.add(self._name, failed=1, output="no test ran")
 
     def add(
         self, name: str, *, passed: int = 0, failed: int = 0, seconds: float = 0, detail: str = "", output: str = ""
@@ -30,11 +50,23 @@ class Report:
         self.passed += passed
         self.failed += failed
         mark = "FAIL" if failed else "ok"
-        print(f"{mark:<5} {self._part:<12} {name:<40} {seconds:7.1f} s  {detail}".rstrip(), flush=True)
+        text = f"{mark:<5} {self._name:<12} {name:<40} {seconds:7.1f} s  {detail}".rstrip()
         if failed and output:
-            print(textwrap.indent(output.rstrip(), "      | ", lambda line: True), flush=True)
+            text += "\n" + _indented(output.rstrip())
+            self.reasons.append(f"{self._name} {name}:\n{_indented(_reason(output))}")
+        print(text, flush=True)
 
-    def summary(self) -> int:
-        """Prints the last line, and returns the exit status."""
-        print(f"{self.passed} passed, {self.failed} failed", flush=True)
-        return 1 if self.failed or not self.passed else 0
+
+def _indented(text: str) -> str:
+    return textwrap.indent(text, "      | ", lambda line: True)
+
+
+def _reason(output: str) -> str:
+    """The tasks that failed in the output of a play; else how the output ends."""
+    lines = [line[:_WIDTH] for line in output.rstrip().splitlines()]
+    found, task = [], ""
+    for number, line in enumerate(lines):
+        task = line if line.startswith("TASK [") else task
+        if line.startswith(("fatal: ", "failed: ", "[ERROR]: ")):
+            found += [task, *lines[number : number + _LINES]]
+    return "\n".join(found or lines[-3 * _LINES :])

@@ -13,11 +13,11 @@ import time
 from collections.abc import Iterator
 
 from . import interpreters, pip_bootstrap, processes
-from .report import Report
+from .report import Part
 from .workspace import Workspace
 
 
-def run(workspace: Workspace, report: Report, arguments: list[str]) -> None:
+def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
     # ansible-test takes every file below bin/ for Python, and wants no shebang in a Python program. The lint part looks
     # after them.
     tree = workspace.tree(leave_out=["bin/", "benchmarks/lifecycle", "benchmarks/exec"])
@@ -51,7 +51,7 @@ def _only_run(workspace: Workspace) -> Iterator[None]:
 class _Follower:
     """Reports each sanity test as soon as the next one starts."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Part) -> None:
         self.seen: set[str] = set()
         self.failures = 0
         self._report = report

@@ -10,11 +10,11 @@ import sys
 from xml.etree import ElementTree
 
 from . import processes
-from .report import Report
+from .report import Part
 from .workspace import Workspace
 
 
-def run(workspace: Workspace, report: Report, arguments: list[str]) -> None:
+def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
     tree = workspace.tree()
     results = os.path.join(workspace.directory, "pytest.xml")
     # importlib: test files of the same name may stand in several directories.

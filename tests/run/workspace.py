@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -30,11 +31,13 @@ class Workspace:
         self.home = os.path.join(cache, "home")
         self.python_version = f"{sys.version_info[0]}.{sys.version_info[1]}"
         self.directory = ""
-        self._trees = 0
+        self._path: list[str] = []
+        self._trees = itertools.count(1)
 
     def __enter__(self) -> Workspace:
         self.directory = tempfile.mkdtemp(prefix="longshore-test-")
         os.makedirs(self.home, exist_ok=True)
+        self._path = self._make_path()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -46,8 +49,7 @@ class Workspace:
         It has to lie in ansible_collections/NAMESPACE/NAME, and a symbolic link there is not enough. The copy is a
         repository because ansible-test asks git for the names of the files.
         """
-        self._trees += 1
-        collections = os.path.join(self.directory, str(self._trees))
+        collections = os.path.join(self.directory, str(next(self._trees)))
         destination = os.path.join(collections, "ansible_collections", NAMESPACE, NAME)
         os.makedirs(destination)
         for path in self._files():
@@ -70,22 +72,20 @@ class Workspace:
             ANSIBLE_NOCOLOR="1",
             HOME=self.home,
             LC_ALL="C.UTF-8",
-            PATH=os.pathsep.join([os.path.dirname(sys.executable), *self._path()]),
+            PATH=os.pathsep.join([os.path.dirname(sys.executable), *self._path]),
             PYTHONDONTWRITEBYTECODE="1",
             PYTHONPATH=collections,
             RUFF_CACHE_DIR=os.path.join(self.cache, "ruff"),
         )
         return env
 
-    def _path(self) -> list[str]:
+    def _make_path(self) -> list[str]:
         """PATH without the directories whose Pythons do not run, behind one directory with all Pythons that do."""
         links = os.path.join(self.directory, "pythons")
-        if not os.path.isdir(links):
-            os.mkdir(links)
-            for version, path in interpreters.working().items():
-                os.symlink(path, os.path.join(links, f"python{version}"))
-            self._usable_path = interpreters.without_broken(os.environ["PATH"].split(os.pathsep))
-        return [links, *self._usable_path]
+        os.mkdir(links)
+        for version, path in interpreters.working().items():
+            os.symlink(path, os.path.join(links, f"python{version}"))
+        return [links, *interpreters.without_broken(os.environ["PATH"].split(os.pathsep))]
 
     def _files(self) -> list[str]:
         # safe.directory: in continuous integration the checkout often belongs to another user.
