@@ -57,6 +57,21 @@ options:
     type: str
     choices: [changed, always, never]
     default: changed
+  service:
+    description:
+      - Whether the container is a service of systemd, C(longshore-NAME.service), whose unit runs conmon itself. It starts at boot
+        then, unless it was stopped by this module last, and again as O(restart_policy) says. C(systemctl) and C(journalctl) know it.
+      - systemd alone starts and stops it, for this module too. The stop contract is the same.
+      - Those of other users than root belong to their own systemd, which starts at boot with C(loginctl enable-linger).
+      - Default is V(false). Needs systemd, and does not go with O(sdnotify=container).
+    type: bool
+  restart_policy:
+    description:
+      - When systemd starts a container again that has ended without having been stopped, a second later. V(on-failure) after an
+        exit code that is not 0, or a signal. systemd gives up on one that ends again and again (five times within ten seconds).
+      - Default is V(no). Needs O(service).
+    type: str
+    choices: ["no", "on-failure", "always"]
   restore:
     description:
       - What becomes of a container that is checkpointed (see M(longshore.oci.oci_checkpoint)) with O(state=started) or
@@ -106,6 +121,16 @@ EXAMPLES = r"""
     bundle: /srv/database
     runtime: runc
     recreate: never
+
+- name: Let systemd start the web server at boot, and again when it fails
+  longshore.oci.oci_container:
+    name: web
+    bundle: /srv/web
+    log_size_max: 10M
+    stop_timeout: 30
+    service: true
+    restart_policy: on-failure
+  when: ansible_facts.service_mgr == 'systemd'
 
 - name: Stop it at once, this time only
   longshore.oci.oci_container:

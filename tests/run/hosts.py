@@ -27,7 +27,7 @@ RUNTIMES = ("crun", "runc")
 # Each user has a host for itself, and both are at work at the same time. What needs root stays with root: making cgroups
 # and slices by hand, counting the programs that a task starts (ptrace), installing packages.
 _UNPRIVILEGED_TESTS = (
-    "states", "definition", "stop_settings", "stop", "exits", "logs", "launch_options", "sdnotify", "bad_input",
+    "states", "definition", "service", "stop_settings", "stop", "exits", "logs", "launch_options", "sdnotify", "bad_input",
     "failed_create", "lost", "killed_run", "concurrency",
 )  # fmt: skip
 # By name, with the variables that choose from its tests.
@@ -35,11 +35,11 @@ _Targets = Mapping[str, dict[str, object]]
 TARGETS: Mapping[str, _Targets] = {
     "root": {
         "oci_container": {}, "oci_container_info": {}, "oci_exec": {}, "oci_checkpoint": {}, "oci_bundle": {}, "examples": {},
-        "role_runtime": {},
+        "role_runtime": {}, "role_container": {},
     },
     "app": {
         "oci_container": {"oci_container_tests": list(_UNPRIVILEGED_TESTS)}, "oci_container_info": {}, "oci_exec": {},
-        "oci_checkpoint": {}, "oci_bundle": {"oci_bundle_tests": ["registry", "unprivileged"]},
+        "oci_checkpoint": {}, "oci_bundle": {"oci_bundle_tests": ["registry", "unprivileged"]}, "role_container": {},
     },
 }  # fmt: skip
 # What a run without a word about hosts does of it: all of it has run on this machine by then, and it shall not take long.
@@ -51,7 +51,7 @@ _CHECKPOINT: _Targets = {"oci_checkpoint": {"oci_checkpoint_tests": ["states", "
 _BRIEF: Mapping[tuple[str, str], _Targets] = {
     ("root", "crun"): {
         **_STATES, **_CHECKPOINT, "oci_container_info": {}, "oci_bundle": {"oci_bundle_tests": ["registry", "userns"]},
-        "examples": {}, "role_runtime": {},
+        "examples": {}, "role_runtime": {}, "role_container": {},
     },
     ("root", "runc"): {**_STATES, **_CHECKPOINT},
     ("app", "crun"): {**_STATES, "oci_exec": {}, "oci_checkpoint": {}, "oci_bundle": TARGETS["app"]["oci_bundle"]},

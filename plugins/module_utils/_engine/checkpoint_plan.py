@@ -71,6 +71,11 @@ def _checkpoint(found: Found, *, leave_running: bool) -> Plan:
             f"The container {found.source.name} cannot be checkpointed: it {what}.",
             hint="Only what runs has anything to be saved.",
         )
+    if record and record.definition.service and not leave_running:
+        raise InvalidInput(
+            f"The container {found.source.name} is a service of systemd, which would not know that it is only checkpointed.",
+            hint="Use leave_running, and restore it under another name.",
+        )
     return Plan((*recover, Action.CHECKPOINT, *export), status if leave_running else Status.CHECKPOINTED)
 
 

@@ -78,6 +78,8 @@ class Definition(t.NamedTuple):
     exit_command: tuple[str, ...] = ()
     exit_delay: int | None = None  # seconds
     sdnotify: str = "ignore"
+    service: bool = False
+    restart_policy: str = "no"
 
     @classmethod
     def from_json(cls, value: t.Mapping[str, t.Any]) -> Definition:
@@ -243,3 +245,13 @@ def container_unit(name: str) -> str:
 
 def conmon_unit(name: str) -> str:
     return f"longshore-conmon:{unit_part(name)}.scope"
+
+
+def service_unit(name: str) -> str:
+    return f"longshore-{unit_part(name)}.service"
+
+
+def service_path(name: str) -> str:
+    """Where the unit of a service is: of the system, or of the user whose container it is."""
+    place = "/etc/systemd/system" if os.geteuid() == 0 else os.path.expanduser("~/.config/systemd/user")
+    return f"{place}/{service_unit(name)}"

@@ -53,6 +53,7 @@ def prepare(
     _check(definition, paths, terminal=bool(source["process"].get("terminal")))
     manager = host.cgroup_manager(definition.cgroup_manager)
     _check_parent(definition.cgroup_parent, manager)
+    _check_service(definition, manager)
     runtime, monitor = host.runtime(definition.runtime), host.conmon(definition.conmon)
     check_options(definition, monitor.version)
     signal_number, stop_timeout = config.stop_settings(desired, source, recorded)
@@ -108,6 +109,15 @@ def _check_parent(parent: str | None, manager: str) -> None:
     if parent is not None and parent.endswith(".slice") != (manager == "systemd"):
         wanted = "a slice, such as machine.slice" if manager == "systemd" else "a path, such as /longshore"
         raise InvalidInput(f"With the cgroup manager {manager}, cgroup_parent must be {wanted}, not {parent!r}.")
+
+
+def _check_service(definition: Definition, manager: str) -> None:
+    if definition.restart_policy != "no" and not definition.service:
+        raise InvalidInput("restart_policy needs service: it is systemd that starts the container again.")
+    if definition.service and manager != "systemd":
+        raise InvalidInput("A service needs systemd, and the cgroup manager systemd.", hint="Leave out cgroup_manager.")
+    if definition.service and definition.sdnotify != "ignore":
+        raise InvalidInput(f"sdnotify: {definition.sdnotify} does not go with service.")
 
 
 def _check_free(store: Store, record: Record, paths: Paths) -> None:
@@ -169,6 +179,12 @@ def _lay_out(launch: Launch, paths: Paths) -> None:
         make_directory(paths.notify, mode=0o755)
 
 
+def write_config(launch: Launch, paths: Paths) -> str:
+    """Keep the effective config; returns its digest."""
+    write_text(paths.config, json.dumps(launch.config))
+    return config.digest(launch.config)
+
+
 def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> tuple[Record, list[str]]:
     record, deadline, where = launch.record, Deadline(timeouts.create), cgroup.layout()
     warnings: list[str] = []
@@ -187,9 +203,8 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
         birthplace=None if record.cgroup_manager == "systemd" else cgroup.birthplace(container.conmon_cgroup(record), where),
     ) as pipes:  # fmt: skip
         # What only the runtime needs is done while conmon gets ready.
-        write_text(paths.config, json.dumps(launch.config))
+        record = record.replace(config_digest=write_config(launch, paths))
         os.symlink(paths.config, f"{paths.bundle}/config.json")
-        record = record.replace(config_digest=config.digest(launch.config))
         pipes["START"].go_on()
         pid = conmon.read_pid(pipes["SYNC"], deadline)
     written = (read_text(record.definition.conmon_pidfile or paths.conmon_pidfile) or "").strip()

@@ -14,9 +14,10 @@ greater part of the engine is of no use to a task that finds all as it should be
 from __future__ import annotations
 
 import functools
+import os
 import typing as t
 
-from . import config
+from . import config, container
 from .container import Action, Definition, Desired, Goal, Observed, Plan, Record, Recreate, Status, StopReport
 from .errors import Conflict, ProgramFailed
 from .files import remove_tree
@@ -157,8 +158,6 @@ class _Task:
 
     def _perform(self, before: Observed, decided: Plan, launch: Launch | None) -> bool:
         """False when somebody else took over while the lock was free."""
-        from .create import create
-
         record = before.record
         for action in decided.actions:
             if action is Action.STOP:
@@ -167,6 +166,10 @@ class _Task:
                     self._done.append(action)
                     return False
             elif launch and action in (Action.CREATE, Action.RESTORE):
+                if launch.record.definition.service:
+                    from .service import create
+                else:
+                    from .create import create
                 record, warnings = create(self._store, launch, previous=record, timeouts=self._desired.timeouts)
                 self._warnings += warnings
                 if launch.record.checkpoint:
@@ -179,10 +182,13 @@ class _Task:
         return True
 
     def _stop(self, record: Record) -> Record | None:
-        from . import teardown
+        if record.definition.service:
+            from .service import stop
+        else:
+            from .teardown import stop
 
         number, timeouts = self._desired.stop_signal or record.stop_signal, self._desired.timeouts
-        self._stopped, now = teardown.stop(self._store, self._lock, record, number=number, timeouts=timeouts)
+        self._stopped, now = stop(self._store, self._lock, record, number=number, timeouts=timeouts)
         return now
 
     def _act(self, action: Action, record: Record) -> Record:
@@ -193,9 +199,17 @@ class _Task:
         if action is Action.UPDATE:
             source = self._store.load_config(self._name) or {}
             number, seconds = config.stop_settings(self._desired, source, record)
-            return self._store.save(record.replace(stop_signal=number, stop_timeout=seconds))
-        if action in (Action.PAUSE, Action.RESUME):
+            record = self._store.save(record.replace(stop_signal=number, stop_timeout=seconds))
+            if record.definition.service:
+                from . import service
+
+                service.write(self._store, record, self._desired.timeouts)
+        elif action in (Action.PAUSE, Action.RESUME):
             _unless_done(runtime, action.value, record, Status.PAUSED if action is Action.PAUSE else Status.RUNNING)
+        elif record.definition.service:
+            from . import service
+
+            record = service.start(self._store, record, self._desired.timeouts)
         elif record.definition.sdnotify == "container":
             from .create import ReadySocket
 
@@ -215,6 +229,10 @@ class _Task:
         """Remove the container, and with ``forget`` its record and log too; else keep them for the next one."""
         from . import teardown
 
+        if (record and record.definition.service) or os.path.lexists(container.service_path(self._name)):
+            from . import service
+
+            service.remove(self._name)
         if record is None:
             for orphan in teardown.orphans(self._store, self._engine.host, self._name):
                 teardown.sweep(self._store, orphan, self._desired.timeouts)

@@ -12,10 +12,10 @@ import os
 import time
 import typing as t
 
-from . import cgroup
+from . import cgroup, container
 from .container import Exit, Observed, Record, Status
 from .files import read_tail, read_text
-from .process import Handle, boot_id, is_alive
+from .process import Handle, boot_id, identify, is_alive
 from .store import Paths, Store
 from .waiting import IN_MOVED_TO, Deadline, wait_until
 
@@ -38,6 +38,10 @@ def observe(store: Store, name: str) -> Observed:
         return Observed(name, Status.ABSENT, record, leftovers=True)
     if record.phase == "removed":
         return Observed(name, Status.STOPPED, record, exit=record.last_exit)
+    if record.definition.service:
+        record = as_systemd_has_it(record, paths)
+        if record.phase == "created" and not is_alive(record.init) and not exit_file(record, paths):
+            return Observed(name, Status.CREATED, record)
     if record.phase in ("checkpointed", "restoring"):
         return Observed(name, Status.CHECKPOINTED, record, leftovers=record.phase == "restoring")
     if is_alive(record.init):
@@ -45,6 +49,26 @@ def observe(store: Store, name: str) -> Observed:
     if record.phase == "checkpointing" and record.checkpoint and has_dumped(record.checkpoint.path):
         return Observed(name, Status.CHECKPOINTED, record, leftovers=True)
     return Observed(name, Status.STOPPED, record, exit=collect_exit(record, paths, Deadline(EXIT_FILE_SECONDS)))
+
+
+def as_systemd_has_it(record: Record, paths: Paths) -> Record:
+    """The record of a service, with the processes of its latest start, which was systemd's doing and not ours. Their
+    numbers are in the pid files of conmon; a process is the container's when it is in its scope."""
+    pid, monitor = (
+        int(text) if text.isdecimal() else 0
+        for text in (
+            (read_text(path) or "").strip()
+            for path in (paths.pidfile, record.definition.conmon_pidfile or paths.conmon_pidfile)
+        )
+    )
+    init, path = identify(pid), cgroup.path_of(pid)
+    if init is None or init == record.init or f"/{container.container_unit(record.name)}/" not in f"{path}/":
+        return record
+    return record.replace(
+        phase="stopping" if record.phase == "stopping" else "running", boot=init.boot, init=init, monitor=identify(monitor),
+        cgroup_path=path, conmon_cgroup_path=cgroup.path_of(monitor), started_at=timestamp(os.stat(paths.pidfile).st_mtime),
+        last_exit=None,
+    )  # fmt: skip
 
 
 def has_dumped(checkpoint: str) -> bool:
@@ -63,7 +87,9 @@ def live_status(record: Record) -> Status:
 def leftovers(store: Store, name: str) -> list[str]:
     """What stands in the way of a container that has no record: a damaged record, or files of ours in the run directory."""
     paths = store.paths(name)
-    places = [paths.state, paths.run] + [f"{store.run_dir}/{root}/{name}" for root in ("crun", "runc")]
+    places = [paths.state, paths.run, container.service_path(name)] + [
+        f"{store.run_dir}/{root}/{name}" for root in ("crun", "runc")
+    ]
     return [place for place in places if os.path.lexists(place)]
 
 
@@ -73,7 +99,7 @@ def collect_exit(record: Record, paths: Paths, deadline: Deadline) -> Exit:
     conmon writes the persist file, then renames the exit file into place; so the watch is on the exit directory, and
     conmon's own end ends the wait. The code -1 is conmon's for a container that ran into its time limit.
     """
-    files = (f"{paths.exits}/{record.runtime_id}", f"{paths.persist}/exit")
+    files = _exit_files(record, paths)
     with Handle(record.monitor) as monitor:
         # conmon ends right after it has written, unless it has a command to run then. Its end is cheaper to wait for:
         # closing an inotify descriptor takes the kernel some 10 ms.
@@ -92,6 +118,15 @@ def collect_exit(record: Record, paths: Paths, deadline: Deadline) -> Exit:
     finished = timestamp(os.stat(path).st_mtime)
     reason = "monitor-timeout" if code < 0 else "killed" if 128 < code <= 192 else "exited"
     return Exit(code if code >= 0 else None, reason, finished, oom)
+
+
+def exit_file(record: Record, paths: Paths) -> str | None:
+    """Where the exit code of the latest run is, if there is one."""
+    return written(_exit_files(record, paths))
+
+
+def _exit_files(record: Record, paths: Paths) -> tuple[str, str]:
+    return f"{paths.exits}/{record.runtime_id}", f"{paths.persist}/exit"
 
 
 def written(files: t.Iterable[str]) -> str | None:

@@ -79,6 +79,7 @@ def _definition(wanted: Wanted, manifest: t.Mapping[str, t.Any], recorded: Recor
         base = Definition.from_json(manifest["definition"])
         # These were of the other host, or of the other container.
         base = base._replace(log_path=None, conmon_pidfile=None, runtime_root=None, conmon=None)
+        base = base._replace(service=False, restart_policy="no")
     elif "bundle" in wanted.overrides:
         base = Definition(bundle=wanted.overrides["bundle"])
     else:

@@ -46,6 +46,7 @@ class Paths:
         self.config = f"{self.state}/config.json"
         self.log = f"{self.state}/container.log"
         self.persist = f"{self.state}/persist"
+        self.service_script = f"{self.state}/service.sh"
         self.bundle = f"{self.run}/bundle"
         self.exits = f"{self.run}/exits"
         self.pidfile = f"{self.run}/pid"

@@ -7,14 +7,17 @@ python-systemd has no bus calls, and busctl would be one more process for each c
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import typing as t
 
 from .errors import DeadlineExceeded, EngineError
 from .process import user_runtime_directory
 from .waiting import Deadline
 
 _SYSTEMD = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
+_UNKNOWN = ("org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.DBus.Error.FileNotFound")
 _BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 
 
@@ -25,6 +28,15 @@ class _BusError(ctypes.Structure):
 def is_running() -> bool:
     """The test of sd_booted(3)."""
     return os.path.isdir("/run/systemd/system")
+
+
+@contextlib.contextmanager
+def _nothing_if_unknown() -> t.Iterator[None]:
+    try:
+        yield
+    except EngineError as exc:
+        if exc.details.get("bus_error") not in _UNKNOWN:
+            raise
 
 
 class Bus:
@@ -71,19 +83,44 @@ class Bus:
             # From an earlier run of the same container that was killed: join it.
             self._call("AttachProcessesToUnit", "ssau", unit, "", 1, pid)
             return
-        result = self._wait_for_job(job)
+        result = self.wait_for_job(job)
         if result != "done":
             raise EngineError(f"systemd could not start {unit}: its job ended as {result}.")
 
     def stop_unit(self, unit: str) -> None:
         """Kill what is left in a unit, stop it and wait for that; one that is not there is fine."""
+        with _nothing_if_unknown():
+            self._call("KillUnit", "ssi", unit, "all", 9)
+        self.wait_for_job(self.begin_job("StopUnit", unit))
+
+    def begin_job(self, method: str, unit: str) -> str | None:
+        """StartUnit or StopUnit; returns the job, or None for a unit that systemd does not know."""
         self._watch_jobs()
         try:
-            self._call("KillUnit", "ssi", unit, "all", 9)
-            self._wait_for_job(self._call("StopUnit", "ss", unit, "replace", reply=True))
+            return self._call(method, "ss", unit, "replace", reply=True)
         except EngineError as exc:
-            if exc.details.get("bus_error") != "org.freedesktop.systemd1.NoSuchUnit":
-                raise
+            if exc.details.get("bus_error") in _UNKNOWN:
+                return None
+            raise
+
+    def enable(self, unit: str) -> None:
+        """From the next boot on, as the unit's [Install] says."""
+        self._call("EnableUnitFiles", "asbb", 1, unit, 0, 1)
+        self.reload()
+
+    def disable(self, unit: str) -> None:
+        with _nothing_if_unknown():
+            self._call("DisableUnitFiles", "asb", 1, unit, 0)
+        self.reload()
+
+    def reset_failed(self, unit: str) -> None:
+        """Forget that it failed, and how often it was started."""
+        with _nothing_if_unknown():
+            self._call("ResetFailedUnit", "s", unit)
+
+    def reload(self) -> None:
+        """Read all unit files again."""
+        self._call("Reload", "")
 
     def _call(
         self, method: str, types: str, *values: str | int, to: tuple[str, ...] = _SYSTEMD, reply: bool = False
@@ -118,8 +155,11 @@ class Bus:
         rule = "type='signal',sender='org.freedesktop.systemd1',member='JobRemoved',path='/org/freedesktop/systemd1'"
         self._call("AddMatch", "s", rule, to=_BUS)
 
-    def _wait_for_job(self, job: str) -> str:
-        """The result of a job: done, canceled, timeout, failed, dependency or skipped (org.freedesktop.systemd1(5))."""
+    def wait_for_job(self, job: str | None) -> str:
+        """The result of a job: done, canceled, timeout, failed, dependency or skipped (org.freedesktop.systemd1(5)). For no
+        job, there was nothing to be done."""
+        if job is None:
+            return "done"
         while self._deadline.remaining():
             message = ctypes.c_void_p()
             progress = self._lib.sd_bus_process(self._bus, ctypes.byref(message))

@@ -38,6 +38,11 @@ DEFINITION_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "exit_delay": {"type": "int"},
     "sdnotify": {"type": "str", "choices": ["ignore", "container"]},
 }
+# Those that a restore cannot have.
+SERVICE_ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "service": {"type": "bool"},
+    "restart_policy": {"type": "str", "choices": ["no", "on-failure", "always"]},
+}
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "name": {"type": "str", "required": True},
     "state": {"type": "str", "default": "started", "choices": [goal.value for goal in Goal]},
@@ -48,6 +53,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "kill_timeout": {"type": "float", "default": 5},
     "create_timeout": {"type": "float", "default": 240},
     **DEFINITION_ARGUMENTS,
+    **SERVICE_ARGUMENTS,
     **DIRECTORY_ARGUMENTS,
 }
 
@@ -77,7 +83,8 @@ def desired(params: t.Mapping[str, t.Any]) -> Desired:
 
 def definition(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """The fields of a definition that were given."""
-    given = {name: params[name] for name in DEFINITION_ARGUMENTS if params[name] is not None}
+    names = (*DEFINITION_ARGUMENTS, *SERVICE_ARGUMENTS)
+    given = {name: params[name] for name in names if params.get(name) is not None}
     if "log_size_max" in given:
         try:
             given["log_size_max"] = human_to_bytes(given["log_size_max"])

@@ -40,7 +40,7 @@ class TestDesired:
         assert found == Desired("web", Goal.STARTED, Definition(bundle="/srv/web"))
 
     def test_each_field_of_a_definition_is_an_option(self) -> None:
-        assert tuple(container.DEFINITION_ARGUMENTS) == Definition._fields
+        assert (*container.DEFINITION_ARGUMENTS, *container.SERVICE_ARGUMENTS) == Definition._fields
 
     def test_everything(self) -> None:
         given = {

@@ -1,0 +1,232 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Containers that are services of systemd: their unit runs conmon, at boot and as often as the restart policy says.
+
+systemd alone starts and stops such a container then, for us too. The unit calls a script of a few lines, which needs a
+shell, flock(1) and the runtime, and nothing of ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import time
+
+from . import container, systemd, teardown
+from .container import Record, StopReport, Timeouts
+from .create import Launch, create_argv, write_config
+from .errors import DeadlineExceeded, ProgramFailed
+from .files import make_directory, read_text, remove_file, write_text
+from .observe import EXIT_FILE_SECONDS, as_systemd_has_it, collect_exit, timestamp
+from .process import Handle, boot_id, clean_environment, signal_name
+from .runtime import Runtime, global_arguments
+from .store import Lock, Paths, Store
+from .waiting import Deadline
+
+_PROMPT = 30.0  # seconds for systemd to read units, or to forget one
+_MARGIN = 10.0  # seconds that systemd waits longer than the script, before it kills everything itself
+
+# Type=forking: conmon forks, and the main process is the one in its pid file. KillSignal: the script has sent the signal
+# that the container knows; conmon would forward another.
+_UNIT = """\
+# Written by longshore.oci for the container {name}, and written anew by it.
+[Unit]
+Description=Container {name}
+Wants=network-online.target
+After=network-online.target
+RequiresMountsFor="{state}" "{bundle}"
+
+[Service]
+Type=forking
+PIDFile={pidfile}
+ExecStart=/bin/sh "{script}" start
+ExecStop=/bin/sh "{script}" stop
+ExecStopPost=/bin/sh "{script}" clean
+KillMode=mixed
+KillSignal=SIGCONT
+TimeoutStartSec={start_timeout:.0f}
+TimeoutStopSec={stop_timeout:.0f}
+Restart={restart}
+RestartSec=1
+
+[Install]
+WantedBy={target}
+"""
+
+# $alive is locked as long as conmon lives: it inherits descriptor 9, and the runtime closes it. conmon reports the pid in
+# one line, or an error, and keeps that pipe until it ends.
+_SCRIPT = """\
+# Written by longshore.oci for the container {name}: what its service runs.
+set -u
+umask 027
+unset NOTIFY_SOCKET WATCHDOG_PID WATCHDOG_USEC
+{environment}
+runtime() {{ {runtime} "$@"; }}
+clean() {{ test ! -d {runtime_state} || runtime delete --force {id}; }}
+case $1 in
+start)
+    clean
+    rm -rf {run} {persist}
+    mkdir -p {bundle} {exits} {persist} {runtime_root} || exit
+    ln -s {config} {bundle}/config.json
+    cd {bundle} && exec 9>{alive} && flock 9 || exit
+    _OCI_SYNCPIPE=3 {conmon} 3>&1 >>{output} 2>&1 </dev/null | {{
+        exec 9>&-
+        read -r report
+        case $report in
+        '{{"data": '[1-9]*) runtime start {id} ;;
+        *) echo "conmon: $report" >&2; cat {runtime_log} {output} >&2; exit 1 ;;
+        esac
+    }}
+    ;;
+stop)
+    runtime kill {id} {signal}
+    {resume}
+    flock --wait {grace} {alive} true || runtime kill {id} KILL
+    ;;
+clean)
+    clean
+    ;;
+esac
+"""
+
+
+def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: Timeouts) -> tuple[Record, list[str]]:
+    """Write the unit, and all that it needs; nothing is started. On failure the record is the previous one again."""
+    record, paths = launch.record, store.paths(launch.record.name)
+    make_directory(paths.state)
+    store.save(record)
+    try:
+        store.claim_bundle(record.definition.bundle, record.name)
+        digest = write_config(launch, paths)
+        record = record.replace(phase="created", config_digest=digest, created_at=timestamp())
+        write(store, record, timeouts)
+    except BaseException:
+        remove(record.name)
+        if previous is None:
+            store.release_bundle(record.definition.bundle, record.name)
+            store.forget(record.name)
+        else:
+            store.save(previous)
+        raise
+    if previous is not None and previous.definition.bundle != record.definition.bundle:
+        store.release_bundle(previous.definition.bundle, record.name)
+    return store.save(record), []
+
+
+def write(store: Store, record: Record, timeouts: Timeouts) -> None:
+    """Let unit and script be what the record says."""
+    paths, path = store.paths(record.name), container.service_path(record.name)
+    terminal = bool((store.load_config(record.name) or {}).get("process", {}).get("terminal"))
+    texts = (_script(record, paths, terminal=terminal), _unit(record, paths, timeouts))
+    if (read_text(paths.service_script), read_text(path)) == texts:
+        return
+    write_text(paths.service_script, texts[0])  # First: the unit needs it. The environment of conmon is in it.
+    make_directory(os.path.dirname(path), mode=0o755)
+    write_text(path, texts[1], mode=0o644)
+    with _bus(_PROMPT) as bus:
+        bus.reload()
+
+
+def start(store: Store, record: Record, timeouts: Timeouts) -> Record:
+    """Start it, now and at boot. Raises ProgramFailed with what runtime and conmon said; then it is stopped, and stays so."""
+    unit, paths = container.service_unit(record.name), store.paths(record.name)
+    with _bus(timeouts.create) as bus:
+        bus.enable(unit)
+        result = bus.wait_for_job(bus.begin_job("StartUnit", unit))
+        if result != "done":
+            words = teardown.last_words(paths, record.log_path)
+            said = Runtime(record, paths.runtime_log).error_in_log() or " ".join(words["conmon_log"][-3:])
+            bus.disable(unit)
+            bus.wait_for_job(bus.begin_job("StopUnit", unit))
+            bus.reset_failed(unit)
+            raise ProgramFailed(
+                f"Cannot start the container {record.name}: {said or f'the job of systemd ended as {result}'}.",
+                hint=f"Look at: journalctl --unit {unit}", **words,
+            )  # fmt: skip
+    now = as_systemd_has_it(record, paths)
+    # A short one may have ended by now; its exit tells.
+    return store.save(now.replace(phase="running", boot=boot_id(), started_at=now.started_at or timestamp()))
+
+
+def stop(
+    store: Store, lock: Lock, record: Record, *, number: int, timeouts: Timeouts
+) -> tuple[StopReport, Record | None]:
+    """The contract of ``teardown.stop``, carried out by systemd. It does not start at boot any more."""
+    began, unit, paths = time.monotonic(), container.service_unit(record.name), store.paths(record.name)
+    grace = record.stop_timeout if timeouts.stop is None else timeouts.stop
+    if (number, grace) != (record.stop_signal, record.stop_timeout):
+        write(store, record.replace(stop_signal=number, stop_timeout=grace), timeouts)
+    record = store.save(record.replace(phase="stopping"))
+    lock.release()
+    try:
+        with Handle(record.init) as init, _bus(grace + timeouts.kill + _PROMPT) as bus:
+            bus.disable(unit)
+            teardown.end_sessions(paths, grace, timeouts.kill)
+            job = bus.begin_job("StopUnit", unit)
+            ended = init.wait(Deadline(grace)) if grace > 0 else False
+            bus.wait_for_job(job)
+            bus.reset_failed(unit)
+            teardown.kill_all(record, init, Deadline(timeouts.kill))
+    finally:
+        lock.acquire(Deadline(timeouts.create))
+    now = store.load(record.name)
+    if now is not None and (now.created_at != record.created_at or now.phase == "removed"):
+        now = None
+    if now is not None:
+        collect_exit(record, paths, Deadline(EXIT_FILE_SECONDS))
+        now = store.save(record.replace(phase="stopped"))
+    used = signal_name(number) if ended or grace > 0 else "KILL"
+    return StopReport(signal=used, killed=not ended, waited=round(time.monotonic() - began, 3)), now
+
+
+def remove(name: str) -> None:
+    """Stop the service and remove its unit. What is left of the container is swept as that of any other."""
+    unit, path = container.service_unit(name), container.service_path(name)
+    with _bus(_PROMPT) as bus:
+        # Not asked to end, for it has: this ends what restarts it, or what only systemd knows of.
+        with contextlib.suppress(DeadlineExceeded):
+            bus.wait_for_job(bus.begin_job("StopUnit", unit))
+        bus.disable(unit)
+        remove_file(path)
+        bus.reload()
+        bus.reset_failed(unit)
+
+
+def _bus(seconds: float) -> systemd.Bus:
+    return systemd.Bus(user=os.geteuid() != 0, deadline=Deadline(seconds))
+
+
+def _unit(record: Record, paths: Paths, timeouts: Timeouts) -> str:
+    definition = record.definition
+    names = {
+        "name": record.name, "state": paths.state, "bundle": definition.bundle, "script": paths.service_script,
+        "pidfile": definition.conmon_pidfile or paths.conmon_pidfile,
+    }  # fmt: skip
+    return _UNIT.format(
+        **{name: text.replace("%", "%%") for name, text in names.items()},
+        start_timeout=max(1.0, timeouts.create), stop_timeout=record.stop_timeout + _MARGIN,
+        restart=definition.restart_policy, target="multi-user.target" if os.geteuid() == 0 else "default.target",
+    )  # fmt: skip
+
+
+def _script(record: Record, paths: Paths, *, terminal: bool) -> str:
+    definition = record.definition
+    passthrough = record.log_path if definition.log_driver == "passthrough" else None
+    settings = clean_environment(**definition.conmon_env)
+    runtime = [record.runtime.path, *global_arguments(record, paths.runtime_log)]
+    grace = record.stop_timeout
+    words = {
+        "name": record.name, "id": record.runtime_id, "run": paths.run, "persist": paths.persist, "bundle": paths.bundle,
+        "exits": paths.exits, "config": paths.config, "runtime_root": record.runtime_root,
+        "runtime_state": f"{record.runtime_root}/{record.runtime_id}", "runtime_log": paths.runtime_log,
+        "alive": f"{paths.run}/alive", "output": passthrough or paths.conmon_log,
+        "signal": str(record.stop_signal if grace > 0 else 9), "grace": f"{grace:g}",
+    }  # fmt: skip
+    return _SCRIPT.format(
+        **{name: shlex.quote(word) for name, word in words.items()},
+        environment="\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items()),
+        runtime=shlex.join(runtime), conmon=shlex.join(create_argv(record, paths, terminal=terminal)),
+        resume=f"runtime resume {shlex.quote(record.runtime_id)} 2>/dev/null",
+    )  # fmt: skip

@@ -1,0 +1,133 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a service of systemd is made of. That systemd runs it is tested on hosts that have it (oci_container, service)."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import typing as t
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._engine import service
+from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Definition, Program, Timeouts
+from ansible_collections.longshore.oci.plugins.module_utils._engine.observe import as_systemd_has_it
+from ansible_collections.longshore.oci.plugins.module_utils._engine.process import identify
+from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Store
+from ansible_collections.longshore.oci.tests.unit import builders, programs
+
+# A program that tells how it was called: the runtime by its arguments, conmon by what it was given besides.
+TELL = """
+with open({calls!r}, "a") as stream:
+    words = [os.environ.get("WORD"), os.getcwd()] if sys.argv[0].endswith("conmon") else sys.argv[1:]
+    print(os.path.basename(sys.argv[0]), *words, file=stream)
+"""
+
+
+class Scripted:
+    """The script of a service with a conmon and a runtime that only say how they were called."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        self.store = Store(state_dir=f"{directory}/state dir", run_dir=f"{directory}/run dir")
+        self.paths = self.store.paths("web")
+        os.makedirs(self.paths.state)
+        self.calls = directory / "calls"
+        self._directory = directory
+
+    def run(self, verb: str, conmon: str, **more: t.Any) -> subprocess.CompletedProcess[str]:
+        tell = TELL.format(calls=str(self.calls))
+        runtime = Program("runc", programs.conmon(self._directory / "the runtime", tell), "1.1")
+        monitor = Program("conmon", programs.conmon(self._directory / "conmon", tell + conmon), "2.1.12")
+        definition = Definition(f"{self._directory}/bundle", service=True, conmon_env={"WORD": """it's "$HOME" """})
+        record = builders.record(
+            name="web", definition=definition, runtime=runtime, conmon=monitor, cgroup_manager="systemd",
+            runtime_root=f"{self._directory}/the root", **more,
+        )  # fmt: skip
+        text = service._script(record, self.paths, terminal=False)
+        return subprocess.run(
+            ["/bin/sh", "-c", text, "sh", verb], capture_output=True, text=True, timeout=30, check=False
+        )
+
+    def called(self) -> list[str]:
+        return self.calls.read_text().splitlines() if self.calls.exists() else []
+
+
+@pytest.fixture
+def scripted(tmp_path: pathlib.Path) -> Scripted:
+    return Scripted(tmp_path)
+
+
+def test_a_start(scripted: Scripted) -> None:
+    os.makedirs(scripted.paths.exits)
+    stale = pathlib.Path(scripted.paths.exits) / "web"
+    stale.write_text("0")
+    done = scripted.run("start", """report('{"data": 12}\\n')""")
+    assert (done.returncode, done.stderr) == (0, "")
+    monitor, runtime = scripted.called()
+    assert monitor == f"""conmon it's "$HOME"  {scripted.paths.bundle}"""
+    assert runtime.endswith("--systemd-cgroup start web")
+    assert not stale.exists()
+    assert os.readlink(f"{scripted.paths.bundle}/config.json") == scripted.paths.config
+    assert os.stat(scripted.paths.run).st_mode & 0o777 == 0o750
+
+
+@pytest.mark.parametrize("report", ['{"data": -1, "message": "no such program"}\n', ""])
+def test_a_start_that_fails(scripted: Scripted, report: str) -> None:
+    done = scripted.run("start", f'print("in the words of conmon", flush=True); report({report!r})')
+    assert done.returncode == 1
+    assert "in the words of conmon" in done.stderr
+    assert report.strip() in done.stderr
+    assert len(scripted.called()) == 1  # Nothing is started that is not there.
+
+
+def test_what_an_earlier_run_left_is_deleted_first(scripted: Scripted, tmp_path: pathlib.Path) -> None:
+    os.makedirs(tmp_path / "the root" / "web")
+    scripted.run("start", """report('{"data": 12}\\n')""")
+    assert scripted.called()[0].endswith("delete --force web")
+
+
+@pytest.mark.parametrize(("grace", "signals"), [(0.2, ["12", "KILL"]), (0, ["9", "KILL"])])
+def test_a_stop_of_what_does_not_end(scripted: Scripted, grace: float, signals: list[str]) -> None:
+    """conmon is alive as long as somebody has the lock."""
+    os.makedirs(scripted.paths.run)
+    hold = ["flock", f"{scripted.paths.run}/alive", "sh", "-c", "echo held; exec sleep 60"]
+    with subprocess.Popen(hold, stdout=subprocess.PIPE, start_new_session=True) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"held\n"
+            scripted.run("stop", "", stop_signal=12, stop_timeout=grace)
+        finally:
+            os.killpg(holder.pid, 9)
+    assert [line.split()[-1] for line in scripted.called() if " kill web " in line] == signals
+
+
+def test_a_stop_of_what_ends_in_time(scripted: Scripted) -> None:
+    os.makedirs(scripted.paths.run)
+    scripted.run("stop", "", stop_signal=12, stop_timeout=10)
+    assert [line.split()[-1] for line in scripted.called() if " kill web " in line] == ["12"]
+
+
+def test_the_unit_escapes_what_systemd_would_replace(tmp_path: pathlib.Path) -> None:
+    store = Store(state_dir=f"{tmp_path}/100%", run_dir=f"{tmp_path}/run")
+    record = builders.record(
+        name="web", definition=Definition("/srv/a b%c", service=True, restart_policy="always"), stop_timeout=7
+    )
+    lines = service._unit(record, store.paths("web"), Timeouts(create=0.1)).splitlines()
+    assert f'RequiresMountsFor="{tmp_path}/100%%/containers/web" "/srv/a b%%c"' in lines
+    assert "Restart=always" in lines
+    assert "TimeoutStartSec=1" in lines
+    assert "TimeoutStopSec=17" in lines
+
+
+def test_a_pid_file_is_believed_only_of_a_process_in_the_scope(tmp_path: pathlib.Path) -> None:
+    store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+    paths = store.paths("web")
+    os.makedirs(paths.run)
+    for path in (paths.pidfile, paths.conmon_pidfile):
+        pathlib.Path(path).write_text(str(os.getpid()))
+    record = builders.record(name="web", definition=Definition("/srv/web", service=True))
+    assert as_systemd_has_it(record, paths) == record
+    known = record.replace(init=identify(os.getpid()))
+    assert as_systemd_has_it(known, paths) == known
