@@ -102,6 +102,8 @@ options:
         taken from there. An archive that exists is overwritten by a new checkpoint.
       - The archive has the layout of C(podman container checkpoint --export), so C(checkpointctl) can read it, and archives
         of podman can be restored (with O(bundle)). Its mode is 0600. Memory holds secrets, and so does the archive.
+      - It may be a named pipe. A checkpoint goes through one as it is written, not compressed if O(compression) does not say so, and
+        needs somebody who reads it. A restore waits for what comes through it, no longer than O(timeout), and stores it first.
       - It is not believed. Members that have no business in it, that lead out of it or that are damaged are refused.
     type: path
   compression:

@@ -71,6 +71,10 @@ SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 
 
+# Kinds on which a container can be checkpointed.
+_MIGRATING = ("trixie",)
+
+
 class Host:
     """One host, for one user."""
 
@@ -111,10 +115,25 @@ class Host:
                 break
         return processes.Outcome(outcome.status, outcome.output, seconds)
 
-    def _play(self, playbook: str, *words: str) -> processes.Outcome:
+    def migration(self, runtime: str) -> processes.Outcome:
+        """With all hosts there are."""
+        playbook = os.path.join(self.tree, "tests", "hosts", "scenarios", "migrate.yml")
+        return self._play(playbook, "-e", f"scenario_runtime={runtime}", limit="all")
+
+    def _play(self, playbook: str, *words: str, limit: str | None = None) -> processes.Outcome:
         inventory = os.path.join(self.env["LONGSHORE_HOSTS_STATE_DIR"], "inventory.yml")
         roles = {"ANSIBLE_ROLES_PATH": os.path.join(self.tree, "tests", "integration", "targets")}
-        argv = ["ansible-playbook", "-i", inventory, "--limit", self.name, "--user", self.user, *words, playbook]
+        argv = [
+            "ansible-playbook",
+            "-i",
+            inventory,
+            "--limit",
+            limit or self.name,
+            "--user",
+            self.user,
+            *words,
+            playbook,
+        ]
         return processes.run(argv, cwd=self.tree, env={**self.env, **roles})
 
 
@@ -138,6 +157,8 @@ def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
             versions = json.loads(bin_hosts(tree, env, "list", "--json").output)[0]
             attempt = functools.partial(_one_host, report=report, versions=versions, chosen=chosen)
             rows += itertools.chain(*processes.side_by_side(attempt, hosts))
+            if kind in _MIGRATING and (not chosen or "migrate" in chosen):
+                rows += _migrations(hosts[0], report, versions)
             bin_hosts(tree, env, "down")
     finally:
         ended = bin_hosts(tree, env, "down", clearing=True)
@@ -161,6 +182,20 @@ def _one_host(host: Host, report: Part, versions: dict[str, str], chosen: list[s
             rows.append(
                 compatibility.Row(host.kind, versions, runtime, host.user, name, "failed" if failed else "passed")
             )
+    return rows
+
+
+def _migrations(host: Host, report: Part, versions: dict[str, str]) -> list[compatibility.Row]:
+    """From one host to another, which each of them must have to itself."""
+    rows = []
+    for runtime in RUNTIMES:
+        outcome = host.migration(runtime)
+        failed = int(outcome.status != 0)
+        label = f"migrate ({host.kind}, {runtime}, {host.user})"
+        report.add(label, passed=1 - failed, failed=failed, seconds=outcome.seconds, output=outcome.output)
+        rows.append(
+            compatibility.Row(host.kind, versions, runtime, host.user, "migrate", "failed" if failed else "passed")
+        )
     return rows
 
 

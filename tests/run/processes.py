@@ -76,7 +76,7 @@ def run(
         note = ""
         try:
             if not _wait(process, started + timeout, reader, giving_up):
-                note = f"\nended after {timeout:.0f} s\n"
+                note = "\ninterrupted\n" if giving_up.is_set() else f"\nended after {timeout:.0f} s\n"
         finally:
             _end(process)
         reader.read()

@@ -89,8 +89,13 @@ class _Reader:
         return self._size, self._hash.hexdigest()
 
 
-def check_compression(name: str | None) -> str:
-    """The compression to use; None is zstd where this host has it, else gzip. Raises InvalidInput where it has not."""
+def check_compression(name: str | None, *, pipe: bool = False) -> str:
+    """The compression to use; None is zstd where this host has it, else gzip, and nothing for a pipe. Raises InvalidInput
+    for what cannot be."""
+    if pipe:
+        if name == "zstd":
+            raise InvalidInput("The compression zstd does not go through a pipe.", hint="Use none or gzip.")
+        return name or "none"
     if name is None:
         return "zstd" if _zstd() else "gzip"
     if name == "zstd" and not _zstd():
@@ -103,12 +108,22 @@ def _zstd() -> str | None:
 
 
 def pack(
-    directory: str, path: str, *, compression: str, log: str | None, manifest: t.Callable[[Members], t.Mapping[str, t.Any]]
+    directory: str, path: str, *, compression: str, log: str | None, manifest: t.Callable[[Members], t.Mapping[str, t.Any]],
+    pipe: t.IO[bytes] | None = None,
 ) -> None:  # fmt: skip
     """Write the archive of a stored checkpoint, in one step as others see it; nobody else may read it (mode 0600).
 
     ``log`` is the log of the container, or None. ``manifest`` makes our own member of the others, once they are known.
+    ``pipe`` is where to write it to instead of to a file.
     """
+    if pipe is not None:
+        try:
+            with _compressor(pipe, compression) as packed:
+                _write(directory, packed, log, manifest)
+            pipe.flush()
+        except OSError as exc:
+            raise EngineError(f"Cannot write the archive into the pipe {path}: {reason_of(exc)}.") from exc
+        return
     temporary = f"{path}.{os.urandom(4).hex()}"
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -207,15 +222,25 @@ def _decompressor(path: str) -> t.Iterator[t.IO[bytes]]:
 
 
 @contextlib.contextmanager
-def _open(path: str) -> t.Iterator[tarfile.TarFile]:
+def _from_pipe(pipe: t.BinaryIO) -> t.Iterator[t.IO[bytes]]:
+    head = t.cast(io.BufferedReader, pipe).peek(4)
+    if head.startswith(b"\x1f\x8b"):
+        with gzip.GzipFile(fileobj=pipe) as unpacked:
+            yield t.cast(t.IO[bytes], unpacked)
+    else:
+        yield pipe
+
+
+@contextlib.contextmanager
+def _open(path: str, pipe: t.BinaryIO | None = None) -> t.Iterator[tarfile.TarFile]:
     """The archive as a stream of members. Raises InvalidInput for what is none, or is damaged."""
     import tarfile
 
-    if not os.path.isfile(path):
+    if pipe is None and not os.path.isfile(path):
         raise InvalidInput(f"There is no archive {path}.")
     try:
         with contextlib.ExitStack() as stack:
-            stream = stack.enter_context(_decompressor(path))
+            stream = stack.enter_context(_from_pipe(pipe) if pipe else _decompressor(path))
             yield stack.enter_context(tarfile.open(fileobj=stream, mode="r|"))
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ProgramFailed, UnicodeError) as exc:
         raise InvalidInput(f"{path} is not an archive of a checkpoint, or it is damaged: {exc}.") from exc
@@ -269,12 +294,13 @@ def _known(member: tarfile.TarInfo, path: str) -> str | None:
     )
 
 
-def unpack(path: str, directory: str) -> None:
-    """Unpack an archive into an empty directory, no more than there is room for. Raises InvalidInput, EngineError."""
+def unpack(path: str, directory: str, *, pipe: t.BinaryIO | None = None) -> None:
+    """Unpack an archive into an empty directory, no more than there is room for. ``pipe`` is where it is read from instead
+    of from a file. Raises InvalidInput, EngineError."""
     space = os.statvfs(directory)
     room = space.f_bavail * space.f_frsize
     found: Members = {}
-    with _open(path) as tar:
+    with _open(path, pipe) as tar:
         for number, member in enumerate(tar):
             name = _known(member, path)
             if number > _MOST_MEMBERS:

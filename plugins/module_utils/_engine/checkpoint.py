@@ -15,14 +15,15 @@ import os
 import typing as t
 
 from . import archive, criu, stored, teardown
+from .archive_pipe import is_pipe, reader, writer
 from .checkpoint_plan import Action, Found, Goal, Plan, plan
 from .container import Exit, Observed, Program, Record, Status, Timeouts
 from .create import Launch, create
 from .dump import add_rootfs, dump, recover, statistics
-from .errors import InvalidInput
-from .files import remove_tree
+from .errors import EngineError, InvalidInput
+from .files import read_json, remove_tree
 from .host import Host
-from .observe import collect_exit, observe
+from .observe import collect_exit, observe, timestamp
 from .restore import Wanted, lay_out, prepare_restore
 from .runtime import numbers
 from .store import Store, check_name
@@ -73,6 +74,8 @@ class Checkpoints:
         """Make it so. Raises EngineError; InvalidInput before anything is touched."""
         check_name(request.name)
         check_name(request.target)
+        if request.goal is Goal.RESTORED and is_pipe(request.archive):
+            return self._receive(request, check=check)
         found, decided = self.decide(request)
         if check or not decided.actions:
             whole = stored.newest(self.store, request.name)
@@ -84,11 +87,35 @@ class Checkpoints:
                 locks.enter_context(self.store.locked(name, deadline))
             return _Task(self, request, deadline).run()
 
+    def _receive(self, request: Request, *, check: bool) -> Outcome:
+        """Restore what comes through a pipe. It can be read only once, so it is stored first, and restored from there."""
+        target = observe(self.store, request.target)
+        if target.status in (Status.RUNNING, Status.PAUSED):
+            return Outcome(Plan((), target.status), target, target, None, {})
+        if check:
+            return Outcome(Plan((Action.IMPORT, Action.RESTORE), Status.RUNNING), target, target, None, {})
+        deadline = Deadline(request.timeout)
+        path = stored.new_directory(self.store, request.name, timestamp())
+        try:
+            with reader(str(request.archive), deadline) as pipe:
+                archive.unpack(str(request.archive), path, pipe=pipe)
+            members = {
+                name: read_json(f"{path}/{name}") or {} for name in ("spec.dump", "config.dump", archive.MANIFEST)
+            }
+            stored.write_manifest(path, _manifest(request, members))
+            done = self.converge(request._replace(archive=None, timeout=deadline.remaining()))
+        except BaseException:  # the sender still has it
+            remove_tree(path)
+            if self.store.load(request.name) is None and stored.newest(self.store, request.name) is None:
+                self.store.forget(request.name)
+            raise
+        return done._replace(plan=done.plan._replace(actions=(Action.IMPORT, *done.plan.actions)))
+
     def decide(self, request: Request) -> tuple[Found, Plan]:
         """What there is and what is to be done. What cannot work is refused here; programs are asked only if need be."""
         source = observe(self.store, request.name)
         target = source if request.target == request.name else observe(self.store, request.target)
-        exists = None if request.archive is None else os.path.exists(request.archive)
+        exists = None if request.archive is None else os.path.exists(request.archive) and not is_pipe(request.archive)
         found = Found(source, target, stored.newest(self.store, request.name) is not None, exists)
         leave = bool(request.options.leave_running)
         decided = plan(request.goal, found, leave_running=leave, keep=request.keep)
@@ -123,18 +150,7 @@ class Checkpoints:
         if request.archive is None:
             return t.cast(Stored, stored.newest(self.store, request.name))
         members = archive.peek(request.archive)
-        spec, container = members["spec.dump"], members["config.dump"]
-        manifest = members.get(archive.MANIFEST) or stored.from_podman(container, spec)
-        if manifest.get("format") != stored.FORMAT:
-            raise InvalidInput(
-                f"{request.archive} has the format {manifest.get('format')}, which a newer release wrote."
-            )
-        if manifest.get("name") != request.name:
-            raise InvalidInput(
-                f"{request.archive} is of the container {manifest.get('name')}, not of {request.name}.",
-                hint=f"Give name: {manifest.get('name')}, and new_name to call it otherwise.",
-            )
-        return Stored("", manifest, spec)
+        return Stored("", _manifest(request, members), members["spec.dump"])
 
     def prepare(self, request: Request, found: Found, source: Stored) -> Launch:
         record = found.target.record
@@ -143,9 +159,22 @@ class Checkpoints:
         )  # fmt: skip
 
 
+def _manifest(request: Request, members: t.Mapping[str, dict[str, t.Any]]) -> dict[str, t.Any]:
+    """Of an archive, also where it has none. Raises InvalidInput for one that is not what was asked for."""
+    manifest = members.get(archive.MANIFEST) or stored.from_podman(members["config.dump"], members["spec.dump"])
+    if manifest.get("format") != stored.FORMAT:
+        raise InvalidInput(f"{request.archive} has the format {manifest.get('format')}, which a newer release wrote.")
+    if manifest.get("name") != request.name:
+        raise InvalidInput(
+            f"{request.archive} is of the container {manifest.get('name')}, not of {request.name}.",
+            hint=f"Give name: {manifest.get('name')}, and new_name to call it otherwise.",
+        )
+    return manifest
+
+
 def _check_export(request: Request) -> None:
     path = str(request.archive)
-    archive.check_compression(request.compression)
+    archive.check_compression(request.compression, pipe=is_pipe(path))
     if os.path.isdir(path):
         raise InvalidInput(f"The archive {path} cannot be written: it is a directory.")
     if not os.path.isdir(os.path.dirname(path)):
@@ -159,7 +188,7 @@ def _describe(request: Request, whole: Stored, *, of_archive: bool = False) -> d
     return {
         "path": whole.path or None if not of_archive else None,
         "archive": path,
-        "size": os.stat(path).st_size if path and os.path.exists(path) else manifest.get("size"),
+        "size": os.stat(path).st_size if path and os.path.isfile(path) else manifest.get("size"),
         "digest": manifest.get("digest"),
         "created_at": manifest.get("created_at"),
         "runtime": {key: (manifest.get("runtime") or {}).get(key) for key in ("name", "version")},
@@ -180,6 +209,7 @@ class _Task:
         self._found, self._plan = checkpoints.decide(request)
         self._whole = stored.newest(self._store, request.name)
         self._imported: str | None = None
+        self._pipe: t.BinaryIO | None = None
         self._statistics: dict[str, int] = {}
         self._warnings: list[str] = []
 
@@ -191,11 +221,16 @@ class _Task:
             Action.DELETE: self._delete,
         }  # fmt: skip
         try:
+            if Action.EXPORT in self._plan.actions and is_pipe(self._request.archive):
+                self._pipe = writer(str(self._request.archive), self._deadline)
             for action in self._plan.actions:
                 if action is Action.DELETE:
                     described = self._whole and _describe(self._request, self._whole)
                 steps[action]()
         finally:
+            if self._pipe is not None:
+                with contextlib.suppress(OSError, EngineError):  # What it has not taken is said already.
+                    self._pipe.close()
             # Of a restore that failed, or one that has no more use for it.
             if self._imported and not (self._request.keep and self._statistics):
                 remove_tree(self._imported)
@@ -236,8 +271,10 @@ class _Task:
             return manifest
 
         log = record.log_path if request.include_logs and record.definition.log_driver == "k8s-file" else None
-        compression = archive.check_compression(request.compression)
-        archive.pack(whole.path, str(request.archive), compression=compression, log=log, manifest=finish)
+        compression = archive.check_compression(request.compression, pipe=self._pipe is not None)
+        archive.pack(
+            whole.path, str(request.archive), compression=compression, log=log, manifest=finish, pipe=self._pipe
+        )  # fmt: skip
         self._whole = stored.write_manifest(whole.path, manifest)
 
     def _remove(self) -> None:
@@ -275,7 +312,7 @@ class _Task:
         request, source = self._request, t.cast(Stored, self._whole)
         launch = self._checkpoints.prepare(request, self._found, source)
         record = self._found.target.record
-        lay_out(self._store, request.target, launch, source, with_log=request.include_logs and bool(self._imported))
+        lay_out(self._store, request.target, launch, source, with_log=request.include_logs)
         made, warnings = create(self._store, launch, previous=record, timeouts=self._timeouts)
         self._warnings += warnings
         self._statistics = statistics(f"{self._store.paths(made.name).bundle}/stats-restore")

@@ -7,12 +7,18 @@ import json
 import os
 import pathlib
 import tarfile
+import threading
 import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import archive
-from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import EngineError, InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._engine import archive, archive_pipe
+from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import (
+    DeadlineExceeded,
+    EngineError,
+    InvalidInput,
+)
+from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
 
 SPEC = {"root": {"path": "/srv/web/rootfs"}, "process": {}}
 
@@ -175,3 +181,76 @@ def test_nothing_half_is_left_of_an_archive(stored: str, tmp_path: pathlib.Path)
         archive.pack(stored, str(tmp_path / "web.tar"), compression="gzip", log=None, manifest=manifest)
     assert sorted(os.listdir(tmp_path)) == ["stored", "web.tar"]
     assert (tmp_path / "web.tar").read_text() == "the one before"
+
+
+class TestPipes:
+    @pytest.fixture
+    def pipe(self, tmp_path: pathlib.Path) -> str:
+        path = str(tmp_path / "pipe")
+        os.mkfifo(path)
+        return path
+
+    @pytest.mark.parametrize("compression", ["none", "gzip"])
+    def test_what_goes_in_comes_out(self, stored: str, tmp_path: pathlib.Path, pipe: str, compression: str) -> None:
+        """With more in it than a pipe holds."""
+        (pathlib.Path(stored) / "checkpoint" / "pages-2.img").write_bytes(os.urandom(3 << 20))
+        target = tmp_path / "unpacked"
+        target.mkdir()
+
+        def receive() -> None:
+            with archive_pipe.reader(pipe, Deadline(30)) as stream:
+                archive.unpack(pipe, str(target), pipe=stream)
+
+        receiver = threading.Thread(target=receive)
+        receiver.start()
+        while True:
+            try:
+                stream = archive_pipe.writer(pipe, Deadline(30))
+                break
+            except InvalidInput:  # The other thread has not got that far.
+                threading.Event().wait(0.01)
+        with stream:
+            archive.pack(
+                stored, pipe, compression=compression, log=None, pipe=stream,
+                manifest=lambda members: {"format": 1, "name": "web", "members": members},
+            )  # fmt: skip
+        receiver.join()
+        assert (target / "checkpoint" / "pages-2.img").read_bytes() == (
+            pathlib.Path(stored) / "checkpoint" / "pages-2.img"
+        ).read_bytes()
+        assert (target / archive.MANIFEST).exists()
+
+    def test_nobody_reads(self, pipe: str) -> None:
+        with pytest.raises(InvalidInput, match="Nobody reads the pipe"):
+            archive_pipe.writer(pipe, Deadline(30))
+
+    def test_nobody_comes(self, pipe: str, tmp_path: pathlib.Path) -> None:
+        with archive_pipe.reader(pipe, Deadline(0.1)) as stream, pytest.raises(DeadlineExceeded, match="in time"):
+            archive.unpack(pipe, str(tmp_path), pipe=stream)
+
+    def test_nobody_takes_it(self, pipe: str, stored: str) -> None:
+        (pathlib.Path(stored) / "checkpoint" / "pages-2.img").write_bytes(os.urandom(3 << 20))
+        with archive_pipe.reader(pipe, Deadline(30)):
+            stream = archive_pipe.writer(pipe, Deadline(0.1))
+            with pytest.raises(DeadlineExceeded, match="in time"):
+                archive.pack(stored, pipe, compression="none", log=None, pipe=stream, manifest=lambda _members: {})
+            with pytest.raises(DeadlineExceeded):
+                stream.close()
+
+    def test_the_sender_gives_up(self, pipe: str, tmp_path: pathlib.Path) -> None:
+        with archive_pipe.reader(pipe, Deadline(30)) as stream:
+            archive_pipe.writer(pipe, Deadline(30)).close()
+            with pytest.raises(InvalidInput, match="not an archive of a checkpoint, or it is damaged"):
+                archive.unpack(pipe, str(tmp_path), pipe=stream)
+
+    def test_the_receiver_gives_up(self, pipe: str, stored: str) -> None:
+        (pathlib.Path(stored) / "checkpoint" / "pages-2.img").write_bytes(os.urandom(3 << 20))
+        with archive_pipe.reader(pipe, Deadline(30)):
+            stream = archive_pipe.writer(pipe, Deadline(30))
+        with pytest.raises(EngineError, match="Cannot write the archive into the pipe"):
+            archive.pack(stored, pipe, compression="none", log=None, pipe=stream, manifest=lambda _members: {})
+
+    def test_zstd_does_not_go_through(self) -> None:
+        assert archive.check_compression(None, pipe=True) == "none"
+        with pytest.raises(InvalidInput, match="does not go through a pipe"):
+            archive.check_compression("zstd", pipe=True)
