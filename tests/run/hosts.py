@@ -188,7 +188,7 @@ def _one_host(host: Host, report: Part, versions: dict[str, str], chosen: list[s
 def _migrations(host: Host, report: Part, versions: dict[str, str]) -> list[compatibility.Row]:
     """From one host to another, which each of them must have to itself."""
     rows = []
-    for runtime in RUNTIMES:
+    for runtime in RUNTIMES[:1] if host.brief else RUNTIMES:
         outcome = host.migration(runtime)
         failed = int(outcome.status != 0)
         label = f"migrate ({host.kind}, {runtime}, {host.user})"

@@ -20,7 +20,7 @@ from .workspace import Workspace
 def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
     # ansible-test takes every file below bin/ for Python, and wants no shebang in a Python program. The lint part looks
     # after them.
-    tree = workspace.tree(leave_out=["bin/", "benchmarks/lifecycle", "benchmarks/exec"])
+    tree = workspace.tree(leave_out=["bin/", "benchmarks/lifecycle", "benchmarks/exec", "benchmarks/migrate"])
     env = workspace.environment(tree)
     follower = _Follower(report)
     with _only_run(workspace):
