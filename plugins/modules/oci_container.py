@@ -205,6 +205,9 @@ container:
     log:
       description: Driver and path of its log.
       type: dict
+    service:
+      description: Its unit, where it is a service of systemd.
+      type: str
   sample:
     name: web
     status: running

@@ -52,6 +52,7 @@ _BRIEF: Mapping[tuple[str, str], _Targets] = {
     ("root", "crun"): {
         **_STATES, **_CHECKPOINT, "oci_container_info": {}, "oci_bundle": {"oci_bundle_tests": ["registry", "userns"]},
         "examples": {}, "role_runtime": {}, "role_container": {},
+        "oci_container": {"oci_container_tests": ["states", "stop", "service"]},
     },
     ("root", "runc"): {**_STATES, **_CHECKPOINT},
     ("app", "crun"): {**_STATES, "oci_exec": {}, "oci_checkpoint": {}, "oci_bundle": TARGETS["app"]["oci_bundle"]},

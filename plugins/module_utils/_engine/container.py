@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import os
+import pwd
 import typing as t
 
 from .process import ProcessId
@@ -253,5 +254,6 @@ def service_unit(name: str) -> str:
 
 def service_path(name: str) -> str:
     """Where the unit of a service is: of the system, or of the user whose container it is."""
-    place = "/etc/systemd/system" if os.geteuid() == 0 else os.path.expanduser("~/.config/systemd/user")
+    user = os.geteuid()
+    place = "/etc/systemd/system" if user == 0 else f"{pwd.getpwuid(user).pw_dir}/.config/systemd/user"
     return f"{place}/{service_unit(name)}"

@@ -160,4 +160,5 @@ def describe(observed: Observed) -> dict[str, t.Any]:
         "cgroup": {"manager": known.cgroup_manager, "path": known.cgroup_path, "conmon_path": known.conmon_cgroup_path}
         if known else None,
         "log": {"driver": known.definition.log_driver, "path": known.log_path} if known else None,
+        "service": container.service_unit(known.name) if known and known.definition.service else None,
     }  # fmt: skip

@@ -231,7 +231,7 @@ class TestExit:
 class TestDescribe:
     KEYS: t.ClassVar[list[str]] = [
         "name", "status", "pid", "conmon_pid", "monitored", "exit_code", "exit_reason", "oom_killed", "created_at",
-        "started_at", "finished_at", "bundle", "config_digest", "runtime", "cgroup", "log",
+        "started_at", "finished_at", "bundle", "config_digest", "runtime", "cgroup", "log", "service",
     ]  # fmt: skip
 
     @pytest.mark.parametrize("status", list(Status))
