@@ -32,7 +32,8 @@ BUNDLE_LAYERS = ("options parse seccomp", "spec tools plan", "facts", "image", "
 BUNDLE_TAKES = {"errors", "files", "waiting", "process", "store", "config"}
 # What ships with a module is compiled from source on each call, about 43 ms for 1,000 lines.
 MOST_FILES, MOST_CODE, MOST_LINES, MOST_IN_FUNCTION = 20, 2000, 400, 60
-# oci_container also ends exec sessions, restores, and runs services, most of which a task that has nothing to do does not compile; oci_exec needs the launch of conmon and scopes of systemd with all that a session is.
+# oci_container also ends exec sessions, restores, and runs services, most of which a task that has nothing to do does not
+# compile. oci_exec needs the launch of conmon and scopes of systemd with all that a session is.
 # Shipped, and not compiled by a task that has nothing to do (test_bundle.py sees to that).
 ONLY_FOR_ACTIONS = {f"{BUNDLE}.tools", f"{BUNDLE}.rootfs"}
 # A dump takes far longer than that, and nobody makes one of a hundred containers in a loop.

@@ -95,7 +95,7 @@ class Checkpoints:
         if check:
             return Outcome(Plan((Action.IMPORT, Action.RESTORE), Status.RUNNING), target, target, None, {})
         deadline = Deadline(request.timeout)
-        path = stored.new_directory(self.store, request.name, timestamp())
+        path, done = stored.new_directory(self.store, request.name, timestamp()), None
         try:
             with reader(str(request.archive), deadline) as pipe:
                 archive.unpack(str(request.archive), path, pipe=pipe)
@@ -104,11 +104,11 @@ class Checkpoints:
             }
             stored.write_manifest(path, _manifest(request, members))
             done = self.converge(request._replace(archive=None, timeout=deadline.remaining()))
-        except BaseException:  # the sender still has it
-            remove_tree(path)
-            if self.store.load(request.name) is None and stored.newest(self.store, request.name) is None:
-                self.store.forget(request.name)
-            raise
+        finally:
+            if done is None or not request.keep:  # the sender still has it
+                remove_tree(path)
+                if self.store.load(request.name) is None and stored.newest(self.store, request.name) is None:
+                    self.store.forget(request.name)
         return done._replace(plan=done.plan._replace(actions=(Action.IMPORT, *done.plan.actions)))
 
     def decide(self, request: Request) -> tuple[Found, Plan]:
