@@ -6,10 +6,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import shutil
-import signal
-import subprocess
 import sys
 import time
 import typing as t
@@ -18,30 +15,20 @@ import typing as t
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../plugins/module_utils"))
 
 from _engine.container import Program
-from _engine.errors import EngineError
 from _engine.host import Host
 
-from . import bare, machine, ours, podman, table, tasks
+from . import bare, machine, ours, podman, rounds, table, tasks
 from .clock import Lap
 from .workspace import Workspace
 
 LIMIT = 1.5  # what our create + start may take, in times of the bare commands
-WARM_UP = 2
 # A container that is gone still gives the kernel work (namespaces, cgroups); it shall not count for who comes next.
 SETTLE = 0.03
 
 
 def main() -> int:
     options = _options()
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        return _run(options)
-    except EngineError as exc:
-        print(f"lifecycle: {exc}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("lifecycle: interrupted, and all is cleaned up", file=sys.stderr)
-        return 130
+    return rounds.run("lifecycle", lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -64,7 +51,8 @@ def _run(options: argparse.Namespace) -> int:
                 bare.Bare(workspace, runtime=runtime.path, conmon=conmon.path, placed=True),
                 ours.Ours(workspace, runtime=runtime.path, conmon=conmon.path),
             ]
-            _measure([*candidates, peer] if peer else candidates, lap, options.rounds)
+            everybody = [*candidates, peer] if peer else candidates
+            rounds.measure([_settled(candidate) for candidate in everybody], lap, options.rounds)
             if ansible:
                 environment = peer.environment if peer else None
                 tasks.measure(
@@ -77,17 +65,12 @@ def _run(options: argparse.Namespace) -> int:
     return _judge(lap, options.demand)
 
 
-def _measure(candidates: list[t.Any], lap: Lap, rounds: int) -> None:
-    """Each round runs all candidates, in an order that changes, so that a slow spell of the machine hits all alike."""
-    order, shuffle = list(candidates), random.Random(1).shuffle
-    for number in range(WARM_UP + rounds):
-        shuffle(order)
-        counted = lap if number >= WARM_UP else Lap()
-        with counted("gauge", "fork + exec /bin/true"):
-            subprocess.run(["/bin/true"], check=True)
-        for candidate in order:
-            time.sleep(SETTLE)
-            candidate.round(counted)
+def _settled(candidate: t.Any) -> t.Callable[[Lap], None]:
+    def round_after_a_pause(lap: Lap) -> None:
+        time.sleep(SETTLE)
+        candidate.round(lap)
+
+    return round_after_a_pause
 
 
 def _in_order(lap: Lap) -> dict[tuple[str, str], list[float]]:
@@ -128,29 +111,15 @@ def _facts(
     facts.append(("ansible", ansible.versions() if ansible else "left out (--no-tasks)"))
     if not with_podman:
         facts.append(("podman", "left out " + ("(not installed)" if options.podman else "(--no-podman)")))
-    facts.append(("rounds", f"{options.rounds}, and {WARM_UP} before them that do not count"))
+    facts.append(("rounds", f"{options.rounds}, and {rounds.WARM_UP} before them that do not count"))
     return facts
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="benchmarks/lifecycle", description=sys.modules["__main__"].__doc__)
-    parser.add_argument("--rounds", type=_at_least_one, default=20, help="how often each is measured (default: 20)")
-    parser.add_argument("--runtime", default="auto", help="runc, crun or a path, for all candidates (default: auto)")
-    parser.add_argument("--no-tasks", dest="tasks", action="store_false", help="leave the tasks of Ansible out")
-    parser.add_argument("--no-podman", dest="podman", action="store_false", help="leave podman out")
+    parser = rounds.options("lifecycle", rounds=20)
+    rounds.add_candidates(parser)
     parser.add_argument(
         "--assert", dest="demand", action="store_true",
         help=f"fail when create + start takes more than {LIMIT} times the bare commands, or more than podman",
     )  # fmt: skip
     return parser.parse_args()
-
-
-def _at_least_one(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt

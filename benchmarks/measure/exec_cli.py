@@ -6,12 +6,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
-import typing as t
 
 # The engine imports nothing of Ansible, so it can be used from where it lies.
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../plugins/module_utils"))
@@ -19,11 +16,10 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..
 from _engine import exec as engine_exec
 from _engine.container import Definition, Desired, Goal, Timeouts
 from _engine.engine import Engine
-from _engine.errors import EngineError
 from _engine.host import Host
 from _engine.process_spec import Command
 
-from . import machine, podman, table, tasks
+from . import machine, podman, rounds, table, tasks
 from .clock import Lap
 from .workspace import COMMAND, Workspace
 
@@ -36,20 +32,13 @@ COMMANDS: dict[str, tuple[tuple[str, ...], int]] = {
     "true": (("/bin/true",), 0),
     "16 MiB of output": (("/bin/busybox", "head", "-c", str(SIZE), "/dev/zero"), SIZE),
 }
-WARM_UP = 2
 
 
 def main() -> int:
-    options = _options()
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        return _run(options)
-    except EngineError as exc:
-        print(f"exec: {exc}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("exec: interrupted, and all is cleaned up", file=sys.stderr)
-        return 130
+    parser = rounds.options("exec", rounds=20)
+    rounds.add_candidates(parser)
+    options = parser.parse_args()
+    return rounds.run("exec", lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -66,12 +55,12 @@ def _run(options: argparse.Namespace) -> int:
         with_podman = options.podman and shutil.which("podman") is not None
         facts = machine.facts([conmon, runtime], with_podman)
         facts.append(("ansible", ansible.versions() if ansible else "left out (--no-tasks)"))
-        facts.append(("rounds", f"{options.rounds}, and {WARM_UP} before them that do not count"))
+        facts.append(("rounds", f"{options.rounds}, and {rounds.WARM_UP} before them that do not count"))
         print(table.facts(facts), flush=True)
         ours = Ours(workspace, runtime=runtime.path, conmon=conmon.path)
         peer = Peer(workspace, runtime=runtime.path) if with_podman else None
         try:
-            _measure([ours.bare, ours.run, *([peer.run] if peer else [])], lap, options.rounds)
+            rounds.measure([ours.bare, ours.run, *([peer.run] if peer else [])], lap, options.rounds)
             if ansible:
                 _measure_tasks(ansible, workspace, lap, options.rounds, peer)
         finally:
@@ -149,19 +138,7 @@ def _check(candidate: str, found: int, size: int) -> None:
         raise SystemExit(f"exec: {candidate} returned {found} bytes, not {size}")
 
 
-def _measure(candidates: list[t.Callable[[Lap], None]], lap: Lap, rounds: int) -> None:
-    """Each round runs all candidates, in an order that changes, so that a slow spell of the machine hits all alike."""
-    order, shuffle = list(candidates), random.Random(1).shuffle
-    for number in range(WARM_UP + rounds):
-        shuffle(order)
-        counted = lap if number >= WARM_UP else Lap()
-        with counted("gauge", "fork + exec /bin/true"):
-            subprocess.run(["/bin/true"], check=True)
-        for candidate in order:
-            candidate(counted)
-
-
-def _measure_tasks(ansible: tasks.Ansible, workspace: Workspace, lap: Lap, rounds: int, peer: Peer | None) -> None:
+def _measure_tasks(ansible: tasks.Ansible, workspace: Workspace, lap: Lap, number: int, peer: Peer | None) -> None:
     argv, _size = COMMANDS["true"]
     places = {"state_dir": f"{workspace.state}/longshore", "run_dir": f"{workspace.run}/longshore"}
     one_round = [
@@ -170,7 +147,7 @@ def _measure_tasks(ansible: tasks.Ansible, workspace: Workspace, lap: Lap, round
     ]
     if peer:
         one_round.append(tasks.task("true", TASK_PODMAN, TASK_PODMAN, {"name": NAME, "argv": list(argv)}))
-    tasks.play(ansible, workspace, lap, one_round, rounds=rounds, environment=peer.environment if peer else None)
+    tasks.play(ansible, workspace, lap, one_round, rounds=number, environment=peer.environment if peer else None)
 
 
 def _in_order(lap: Lap) -> dict[tuple[str, str], list[float]]:
@@ -179,16 +156,3 @@ def _in_order(lap: Lap) -> dict[tuple[str, str], list[float]]:
     names = ["fork + exec /bin/true", BARE, OURS, PODMAN, tasks.FLOOR, TASK_OURS, TASK_PODMAN]
     order = sorted(lap.samples, key=lambda key: (steps.index(key[0]), names.index(key[1])))
     return {key: lap.samples[key] for key in order}
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="benchmarks/exec", description=sys.modules["__main__"].__doc__)
-    parser.add_argument("--rounds", type=int, default=20, help="how often each is measured (default: 20)")
-    parser.add_argument("--runtime", default="auto", help="runc, crun or a path, for all candidates (default: auto)")
-    parser.add_argument("--no-tasks", dest="tasks", action="store_false", help="leave the tasks of Ansible out")
-    parser.add_argument("--no-podman", dest="podman", action="store_false", help="leave podman out")
-    return parser.parse_args()
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import itertools
 import json
@@ -19,7 +18,7 @@ import typing as t
 # What the measurements share needs the engine, which imports nothing of Ansible.
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../plugins/module_utils"))
 
-from . import table
+from . import rounds, table
 from .clock import Lap
 from .tasks import REPOSITORY, Ansible
 
@@ -170,8 +169,7 @@ class Role:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="benchmarks/migrate", description=sys.modules["__main__"].__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (default: 5)")
+    parser = rounds.options("migrate", rounds=5)
     parser.add_argument("--runtime", choices=["crun", "runc"], default="crun")
     parser.add_argument("--kind", default="trixie", help="kind of the hosts (default: trixie)")
     parser.add_argument("--assert", dest="demand", action="store_true", help=f"fail at more than {LIMIT} times the sum")

@@ -176,28 +176,23 @@ def _one_host(host: Host, report: Part, versions: dict[str, str], chosen: list[s
         for name, attempt in targets + [(name, host.scenario) for name in SCENARIOS[host.user]]:
             if chosen and name not in chosen:
                 continue
-            outcome = attempt(name, runtime)
-            failed = int(outcome.status != 0)
-            label = f"{name} ({host.kind}, {runtime}, {host.user})"
-            report.add(label, passed=1 - failed, failed=failed, seconds=outcome.seconds, output=outcome.output)
-            rows.append(
-                compatibility.Row(host.kind, versions, runtime, host.user, name, "failed" if failed else "passed")
-            )
+            rows.append(_told(report, host, versions, runtime, name, attempt(name, runtime)))
     return rows
 
 
 def _migrations(host: Host, report: Part, versions: dict[str, str]) -> list[compatibility.Row]:
     """From one host to another, which each of them must have to itself."""
-    rows = []
-    for runtime in RUNTIMES[:1] if host.brief else RUNTIMES:
-        outcome = host.migration(runtime)
-        failed = int(outcome.status != 0)
-        label = f"migrate ({host.kind}, {runtime}, {host.user})"
-        report.add(label, passed=1 - failed, failed=failed, seconds=outcome.seconds, output=outcome.output)
-        rows.append(
-            compatibility.Row(host.kind, versions, runtime, host.user, "migrate", "failed" if failed else "passed")
-        )
-    return rows
+    runtimes = RUNTIMES[:1] if host.brief else RUNTIMES
+    return [_told(report, host, versions, name, "migrate", host.migration(name)) for name in runtimes]
+
+
+def _told(
+    report: Part, host: Host, versions: dict[str, str], runtime: str, name: str, outcome: processes.Outcome
+) -> compatibility.Row:
+    failed = int(outcome.status != 0)
+    label = f"{name} ({host.kind}, {runtime}, {host.user})"
+    report.add(label, passed=1 - failed, failed=failed, seconds=outcome.seconds, output=outcome.output)
+    return compatibility.Row(host.kind, versions, runtime, host.user, name, "failed" if failed else "passed")
 
 
 def _kinds(tree: str, wanted: str) -> list[str]:
