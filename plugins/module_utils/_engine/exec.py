@@ -22,7 +22,7 @@ from .errors import Conflict, DeadlineExceeded, EngineError, InvalidInput, Progr
 from .exec_monitor import Streams, exec_argv, explain, failed_late
 from .files import read_text, remove_file, write_text
 from .observe import observe
-from .process import ProcessId, identify, is_alive, kill_and_wait, stuck_in
+from .process import ProcessId, identify, in_pid_file, is_alive, kill_and_wait, stuck_in
 from .process_spec import Command, capabilities_of, check, find_user, process_spec
 from .rootfs import Rootfs
 from .sessions import Session, SessionPaths
@@ -294,8 +294,7 @@ def _start(
         streams.connect(paths.bundle)
         pipes["START"].go_on()
     pid = conmon.read_pid(pipes["SYNC"], deadline)
-    number = (read_text(paths.conmon_pidfile) or "").strip()
-    monitor = identify(int(number)) if number.isdecimal() else None
+    monitor = in_pid_file(paths.conmon_pidfile)
     session = session._replace(pid=pid, process=identify(pid), monitor=monitor, started=time.time())
     return pipes["SYNC"], sessions.save(paths, session)
 

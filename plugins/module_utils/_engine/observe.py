@@ -15,7 +15,7 @@ import typing as t
 from . import cgroup, container
 from .container import Exit, Observed, Record, Status
 from .files import read_tail, read_text
-from .process import Handle, boot_id, identify, is_alive
+from .process import Handle, boot_id, in_pid_file, is_alive
 from .store import Paths, Store
 from .waiting import IN_MOVED_TO, Deadline, wait_until
 
@@ -54,19 +54,14 @@ def observe(store: Store, name: str) -> Observed:
 def as_systemd_has_it(record: Record, paths: Paths) -> Record:
     """The record of a service, with the processes of its latest start, which was systemd's doing and not ours. Their
     numbers are in the pid files of conmon; a process is the container's when it is in its scope."""
-    pid, monitor = (
-        int(text) if text.isdecimal() else 0
-        for text in (
-            (read_text(path) or "").strip()
-            for path in (paths.pidfile, record.definition.conmon_pidfile or paths.conmon_pidfile)
-        )
-    )
-    init, path = identify(pid), cgroup.path_of(pid)
+    init = in_pid_file(paths.pidfile)
+    path = cgroup.path_of(init.pid) if init else None
     if init is None or init == record.init or f"/{container.container_unit(record.name)}/" not in f"{path}/":
         return record
+    monitor = in_pid_file(record.definition.conmon_pidfile or paths.conmon_pidfile)
     return record.replace(
-        phase="stopping" if record.phase == "stopping" else "running", boot=init.boot, init=init, monitor=identify(monitor),
-        cgroup_path=path, conmon_cgroup_path=cgroup.path_of(monitor), started_at=timestamp(os.stat(paths.pidfile).st_mtime),
+        phase="stopping" if record.phase == "stopping" else "running", boot=init.boot, init=init, monitor=monitor,
+        cgroup_path=path, conmon_cgroup_path=cgroup.path_of(monitor.pid) if monitor else None, started_at=timestamp(os.stat(paths.pidfile).st_mtime),
         last_exit=None,
     )  # fmt: skip
 

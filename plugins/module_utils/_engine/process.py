@@ -62,6 +62,12 @@ def identify(pid: int) -> ProcessId | None:
     return None if stat is None or stat[0] in "ZX" else ProcessId(pid, stat[1], boot_id())
 
 
+def in_pid_file(path: str) -> ProcessId | None:
+    """Who has the number in a file now; None too where there is no such file, or none in it yet."""
+    text = (read_text(path) or "").strip()
+    return identify(int(text)) if text.isdecimal() else None
+
+
 def is_alive(process: ProcessId | None) -> bool:
     """A zombie is dead: it may wait long for a lazy parent, and kill(pid, 0) would call it alive."""
     return process is not None and identify(process.pid) == process

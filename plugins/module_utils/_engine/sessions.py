@@ -25,6 +25,7 @@ from .process import (
     boot_id,
     find_by_argument,
     identify,
+    in_pid_file,
     is_alive,
     kill_and_wait,
     signal_name,
@@ -185,8 +186,7 @@ def _launched(paths: SessionPaths, record: Record) -> ProcessId | None:
             if monitor.fd is not None:
                 mask, until = IN_MOVED_TO | _IN_CREATE, [monitor.fd]
                 wait_until(lambda: bool(read_text(paths.pidfile)), deadline, path=paths.bundle, mask=mask, until=until)
-    text = (read_text(paths.pidfile) or "").strip()
-    process = identify(int(text)) if text.isdecimal() else None
+    process = in_pid_file(paths.pidfile)
     try:
         namespaces = [os.readlink(f"/proc/{each.pid}/ns/mnt") for each in (process, record.init) if each]
     except OSError:

@@ -304,6 +304,18 @@ class TestRun:
         assert open_files() == before
 
 
+class TestPidFiles:
+    @pytest.mark.parametrize("text", [None, "", "\n", "soon"])
+    def test_nobody_is_in_it(self, tmp_path: pathlib.Path, text: str | None) -> None:
+        if text is not None:
+            (tmp_path / "pid").write_text(text)
+        assert process.in_pid_file(f"{tmp_path}/pid") is None
+
+    def test_who_lives(self, tmp_path: pathlib.Path) -> None:
+        (tmp_path / "pid").write_text(f"{os.getpid()}\n")
+        assert process.in_pid_file(f"{tmp_path}/pid") == process.identify(os.getpid())
+
+
 class TestSpawn:
     """Two ways to start a program, which it must not be able to tell apart."""
 
