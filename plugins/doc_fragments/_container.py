@@ -99,11 +99,38 @@ options:
     type: int
   sdnotify:
     description:
-      - V(container) waits at start, no longer than O(longshore.oci.oci_container#module:create_timeout), until the
-        container says C(READY=1) as in sd_notify(3). Its socket is mounted at C(/run/notify/notify.sock) and named in C(NOTIFY_SOCKET).
-      - V(ignore) (the default) calls a container started as soon as its process runs.
+      - Who says that the container is ready, as in sd_notify(3).
+      - V(container) waits at start, no longer than O(longshore.oci.oci_container#module:ready_timeout), until the container
+        says C(READY=1). Its socket is mounted at C(/run/notify/notify.sock) and named in C(NOTIFY_SOCKET). One that does not
+        say so in time fails the task with its last C(STATUS=) and the end of its log, and goes on running, to be looked at.
+        The next task with V(started) makes it anew.
+      - V(conmon) calls it ready as soon as its process runs, and gives it no socket.
+      - With both, the service manager that the task itself runs under (C(NOTIFY_SOCKET) in its own environment) is told then,
+        with conmon as the main process. This needs python-systemd on the host.
+      - V(ignore) (the default) is V(conmon) without a word to anybody.
     type: str
-    choices: [ignore, container]
+    choices: [ignore, conmon, container]
+  reserve_ports:
+    description:
+      - Ports of the host that nobody else can take while the container lives, such as V(8080), V(8080/udp),
+        V(127.0.0.1:8080/tcp), V([::1]:53/udp) or V(8000-8010/tcp). Without an address they are those of IPv4 and IPv6.
+      - conmon holds the sockets, so they are free again the moment the container ends. It does not listen on them, so what
+        forwards the ports to the container (such as M(longshore.oci.oci_network)) is not disturbed.
+      - V(sctp) is left out with a warning where the kernel has none.
+      - A port in use fails the task before anything is touched, with the name of who has it, which takes psutil on the host.
+    type: list
+    elements: str
+  listen:
+    description:
+      - Addresses to listen on for the container, which finds the sockets as in sd_listen_fds(3), from descriptor 3 up, with
+        C(LISTEN_FDS), C(LISTEN_PID) and C(LISTEN_FDNAMES). It needs no network of its own for that.
+      - V(8080), V(127.0.0.1:8080/tcp), V([::1]:53/udp) or V(unix:/run/web.sock), and a name in front where there are several,
+        V(admin=127.0.0.1:8081). The default name is that of the container. Sockets of UDP are bound, all others listen.
+      - A Unix socket can be used by everybody who gets to it (mode 0666), and is removed with the container.
+      - The container needs a pid namespace of its own, and no terminal. It cannot be checkpointed, for the sockets are not of
+        its network namespace.
+    type: list
+    elements: str
 """
 
     STOP = r"""
@@ -129,4 +156,7 @@ options:
     description: Seconds for conmon and the runtime to create the container, and to wait for another task that works on it.
     type: float
     default: 240
+  ready_timeout:
+    description: Seconds for a container with O(sdnotify=container) to say that it is ready. Default is O(create_timeout).
+    type: float
 """

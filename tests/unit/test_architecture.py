@@ -23,8 +23,9 @@ ENGINE, BUNDLE, MODULE = (f"plugins.module_utils.{package}" for package in ("_en
 # From the bottom up. Inside a layer imports must have no cycle.
 LAYERS = (
     "errors files waiting process",
-    "cgroup systemd config container runtime conmon host store process_spec rootfs criu archive_pipe archive rootfs_changes stored",
-    "observe plan teardown create service engine sessions exec_monitor exec exec_descriptors"
+    "cgroup systemd config container runtime conmon host store process_spec rootfs criu archive_pipe archive rootfs_changes stored"
+    " ports descriptors userns selinux",
+    "observe plan teardown create surroundings readiness service engine sessions exec_monitor exec"
     " features checkpoint_plan dump restore checkpoint",
 )
 # What makes bundles is a library of its own. It takes a few things of the engine, and the engine knows nothing of it.
@@ -38,9 +39,11 @@ MOST_FILES, MOST_CODE, MOST_LINES, MOST_IN_FUNCTION = 20, 2000, 400, 60
 ONLY_FOR_ACTIONS = {f"{BUNDLE}.tools", f"{BUNDLE}.rootfs"}
 # A dump takes far longer than that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
-    "plugins.modules.oci_container": (21, 2410), "plugins.modules.oci_exec": (20, 2250),
-    "plugins.modules.oci_checkpoint": (31, 3960),
+    "plugins.modules.oci_container": (26, 2810), "plugins.modules.oci_exec": (20, 2270),
+    "plugins.modules.oci_checkpoint": (35, 4320),
 }  # fmt: skip
+# What has a use for more than the standard library: who has a port, and telling a service manager.
+MORE = {f"{ENGINE}.ports": {"psutil"}, f"{ENGINE}.readiness": {"systemd"}}
 # Slow to import, or not there on every host.
 NOT_AT_IMPORT = ("psutil", "pyroute2", "systemd", "tarfile", "asyncio", "yaml")
 
@@ -141,7 +144,8 @@ def test_a_library_knows_nothing_of_ansible(name: str) -> None:
 
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_a_library_needs_the_standard_library_alone(name: str) -> None:
-    tops = {imported.split(".")[0] for imported in _imports(name)} - {"ansible_collections"}
+    """But for what one function can do better with another, and says so where that is missing."""
+    tops = {imported.split(".")[0] for imported in _imports(name)} - {"ansible_collections"} - MORE.get(name, set())
     assert tops <= set(sys.stdlib_module_names) if sys.version_info >= (3, 10) else tops
 
 

@@ -309,7 +309,7 @@ def unpack(path: str, directory: str, *, pipe: t.BinaryIO | None = None) -> None
                 continue
             if name in found or os.path.lexists(f"{directory}/{name}"):
                 raise InvalidInput(f"{path} has two members {name!r}.")
-            os.makedirs(os.path.dirname(f"{directory}/{name}"), mode=0o700, exist_ok=True)
+            os.makedirs(os.path.dirname(f"{directory}/{name}"), mode=0o711, exist_ok=True)
             if member.issym():
                 os.symlink(_PARENT[1], f"{directory}/{name}")
                 continue

@@ -128,7 +128,13 @@ class Checkpoints:
         return found, decided
 
     def _check_dump(self, request: Request, source: Observed) -> Program:
-        runtime, program = t.cast(Record, source.record).runtime, criu.find()
+        record, program = t.cast(Record, source.record), criu.find()
+        runtime = record.runtime
+        if record.definition.listen:
+            raise InvalidInput(
+                f"The container {request.name} cannot be checkpointed: the sockets that it was given (listen) are of another "
+                "network namespace than its own, which CRIU cannot write to disk."
+            )
         criu.check_options("checkpoint", request.options, runtime)
         reason = criu.why_not(program, runtime)
         if program is None or reason:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import typing as t
 
 from . import container
@@ -97,16 +98,32 @@ def effective(config: Config, record: Record, paths: Paths) -> Config:
     if record.cgroup_manager == "systemd":
         path = f"{container.cgroup_parent(record)}:longshore:{container.unit_part(record.name)}"
     result = {**config, "linux": {**(config.get("linux") or {}), "cgroupsPath": path}}
+    if record.definition.listen:
+        names = [listen_name(text) or record.name for text in record.definition.listen]
+        # sd_listen_fds(3). runc says the first two by itself, crun does not; the first process of a pid namespace is 1.
+        _set_env(result, LISTEN_FDS=str(len(names)), LISTEN_PID="1", LISTEN_FDNAMES=":".join(names))
+    elif any(word.startswith("LISTEN_FDS=") for word in config["process"].get("env") or []):
+        _set_env(result, LISTEN_FDS=None, LISTEN_PID=None, LISTEN_FDNAMES=None)  # of a listen that was taken away
     if record.definition.sdnotify == "container":
-        process = config["process"]
-        environment = [word for word in process.get("env") or [] if not word.startswith("NOTIFY_SOCKET=")]
-        environment.append(f"NOTIFY_SOCKET={NOTIFY_DIRECTORY}/notify.sock")
-        result["process"] = {**process, "env": environment}
+        _set_env(result, NOTIFY_SOCKET=f"{NOTIFY_DIRECTORY}/notify.sock")
         options = ["bind", "rprivate"]
         mount = {"destination": NOTIFY_DIRECTORY, "type": "bind", "source": paths.notify, "options": options}
         others = [other for other in config.get("mounts") or [] if other.get("destination") != NOTIFY_DIRECTORY]
         result["mounts"] = [*others, mount]
     return result
+
+
+def listen_name(text: str) -> str:
+    """The name in front of an address to listen on, ``admin`` of ``admin=8081``; empty where there is none."""
+    name, equals, _address = text.partition("=")
+    return name if equals and re.fullmatch(r"[A-Za-z0-9_.-]{1,255}", name) else ""
+
+
+def _set_env(config: Config, **variables: str | None) -> None:
+    process = config["process"]
+    kept = [word for word in process.get("env") or [] if word.partition("=")[0] not in variables]
+    new = [f"{name}={value}" for name, value in variables.items() if value is not None]
+    config["process"] = {**process, "env": kept + new}
 
 
 def stop_settings(desired: Desired, source: Config, recorded: Record | None) -> tuple[int, float]:

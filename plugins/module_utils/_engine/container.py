@@ -79,6 +79,8 @@ class Definition(t.NamedTuple):
     exit_command: tuple[str, ...] = ()
     exit_delay: int | None = None  # seconds
     sdnotify: str = "ignore"
+    reserve_ports: tuple[str, ...] = ()
+    listen: tuple[str, ...] = ()
     service: bool = False
     restart_policy: str = "no"
 
@@ -91,11 +93,12 @@ class Definition(t.NamedTuple):
 
 
 class Timeouts(t.NamedTuple):
-    """Seconds. ``stop`` None: as recorded, else 10."""
+    """Seconds. ``stop`` None: as recorded, else 10. ``ready`` None: as long as ``create``."""
 
     stop: float | None = None
     kill: float = 5
     create: float = 240
+    ready: float | None = None
 
 
 class Desired(t.NamedTuple):
@@ -144,7 +147,9 @@ class Record(t.NamedTuple):
     """What we know of a container since its last launch; one JSON file, replaced as a whole."""
 
     name: str
-    phase: str  # creating, created, running, stopping, stopped, removed, checkpointing, checkpointed, restoring
+    # creating, created, starting (until it says that it is ready), running, stopping, stopped, removed, checkpointing,
+    # checkpointed, restoring
+    phase: str
     definition: Definition
     config_digest: str
     runtime: Program

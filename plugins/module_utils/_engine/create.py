@@ -4,25 +4,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import socket
 import stat
 import typing as t
 
 from . import cgroup, config, conmon, container, teardown
 from .container import Checkpoint, Definition, Desired, Record, Timeouts
 from .errors import Conflict, DeadlineExceeded, EngineError, InvalidInput, ProgramFailed
-from .files import make_directory, read_tail, read_text, remove_file, remove_tree, write_text
+from .files import has_labels, make_directory, read_text, remove_tree, write_text
 from .host import Host
 from .observe import timestamp
-from .process import Handle, boot_id, identify
+from .process import boot_id, identify
 from .runtime import Runtime, criu_error
 from .store import Paths, Store
-from .waiting import Deadline, wait_readable
+from .waiting import Deadline
 
 # The option of ours that asks for an option of conmon's.
 _ASKED_BY = {"log_tag": "--log-tag", "exit_delay": "--exit-delay"}
+# What sdnotify and listen are for.
+_NOT_IN_ENVIRONMENT = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 
 
 class Launch(t.NamedTuple):
@@ -30,6 +32,13 @@ class Launch(t.NamedTuple):
 
     record: Record
     config: config.Config
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether conmon needs nothing but its command line (see surroundings). Most containers are plain."""
+        wanted, namespaces = self.record.definition, (self.config.get("linux") or {}).get("namespaces") or []
+        maps_users = os.geteuid() == 0 and any(each.get("type") == "user" for each in namespaces)
+        return not (wanted.reserve_ports or wanted.listen or maps_users)
 
     def restoring(self, checkpoint: Checkpoint | None, started: str | None) -> Launch:
         """The same launch, but to go on from a checkpoint."""
@@ -63,7 +72,12 @@ def prepare(
         boot=boot_id(), log_path=log_path(definition, paths), stop_signal=signal_number, stop_timeout=stop_timeout,
     )  # fmt: skip
     _check_free(store, record, paths)
-    return Launch(record, config.effective(source, record, paths))
+    launch = Launch(record, config.effective(source, record, paths))
+    if not launch.is_plain:
+        from . import surroundings
+
+        surroundings.check(store, record, launch.config, recorded)
+    return launch
 
 
 def log_path(definition: Definition, paths: Paths) -> str | None:
@@ -77,8 +91,11 @@ def _check(definition: Definition, paths: Paths, *, terminal: bool) -> None:
         if value is not None and not value.startswith("/") and not slice_of_systemd:
             raise InvalidInput(f"{name} must be an absolute path, not {value!r}.")
     for name, value in definition.conmon_env.items():
-        if not name or "=" in name or "\0" in name + value or name.startswith("_OCI_"):
+        if not name or "=" in name or "\0" in name + value or name.startswith("_OCI_") or name in _NOT_IN_ENVIRONMENT:
             raise InvalidInput(f"conmon_env cannot have a variable {name!r}, or not with such a value.")
+        if name == "DBUS_SESSION_BUS_ADDRESS" and os.geteuid() == 0:
+            # crun (1.8) would put the container into the session of whoever logged in as root.
+            raise InvalidInput(f"conmon_env cannot have {name} as root: the container would belong to that session.")
     if definition.log_path is not None:
         _check_log(definition.log_path, definition.log_driver)
     if definition.log_tag is not None and definition.log_driver != "journald":
@@ -116,7 +133,7 @@ def _check_service(definition: Definition, manager: str) -> None:
         raise InvalidInput("restart_policy needs service: it is systemd that starts the container again.")
     if definition.service and manager != "systemd":
         raise InvalidInput("A service needs systemd, and the cgroup manager systemd.", hint="Leave out cgroup_manager.")
-    if definition.service and definition.sdnotify != "ignore":
+    if definition.service and definition.sdnotify == "container":
         raise InvalidInput(f"sdnotify: {definition.sdnotify} does not go with service.")
 
 
@@ -196,17 +213,20 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
             warnings.append(f"conmon of {record.name} stays in the cgroup of this task, and may end with it: {exc}")
 
     passthrough = record.definition.log_driver == "passthrough" and record.log_path
-    terminal = bool(launch.config["process"].get("terminal"))
-    with conmon.launch(
-        create_argv(record, paths, terminal=terminal), directory=paths.bundle, output=passthrough or paths.conmon_log,
-        environment=record.definition.conmon_env, place=place,
-        birthplace=None if record.cgroup_manager == "systemd" else cgroup.birthplace(container.conmon_cgroup(record), where),
-    ) as pipes:  # fmt: skip
-        # What only the runtime needs is done while conmon gets ready.
-        record = record.replace(config_digest=write_config(launch, paths))
-        os.symlink(paths.config, f"{paths.bundle}/config.json")
-        pipes["START"].go_on()
-        pid = conmon.read_pid(pipes["SYNC"], deadline)
+    with contextlib.ExitStack() as around:
+        argv, environment, preserve, noticed = around.enter_context(_surroundings(store, launch, paths))
+        warnings += noticed
+        with conmon.launch(
+            argv, directory=paths.bundle, output=passthrough or paths.conmon_log, environment=environment, place=place,
+            birthplace=None if record.cgroup_manager == "systemd" else cgroup.birthplace(container.conmon_cgroup(record), where),
+            preserve=preserve,
+        ) as pipes:  # fmt: skip
+            # What only the runtime needs is done while conmon gets ready.
+            record = record.replace(config_digest=write_config(launch, paths))
+            if not os.path.exists(f"{paths.bundle}/config.json"):
+                os.symlink(paths.config, f"{paths.bundle}/config.json")
+            pipes["START"].go_on()
+            pid = conmon.read_pid(pipes["SYNC"], deadline)
     written = (read_text(record.definition.conmon_pidfile or paths.conmon_pidfile) or "").strip()
     monitor = int(written) if written.isdigit() else 0
     record = record.replace(
@@ -215,6 +235,30 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
         conmon_cgroup_path=cgroup.path_of(monitor, where), created_at=timestamp(),
     )  # fmt: skip
     return store.save(record), warnings
+
+
+@contextlib.contextmanager
+def _surroundings(
+    store: Store, launch: Launch, paths: Paths
+) -> t.Iterator[tuple[list[str], t.Mapping[str, str], t.Sequence[int], t.Sequence[str]]]:
+    """What conmon is started with: command line, environment, descriptors; and warnings."""
+    record, terminal = launch.record, bool(launch.config["process"].get("terminal"))
+    argv = create_argv(record, paths, terminal=terminal)
+    with contextlib.ExitStack() as around:
+        if has_labels():
+            from . import selinux
+
+            around.enter_context(selinux.for_conmon())
+            if record.checkpoint:
+                selinux.label_file(paths.bundle, launch.config)  # where CRIU writes its log
+        if launch.is_plain:
+            yield argv, record.definition.conmon_env, (), ()
+        else:
+            from . import surroundings
+
+            yield around.enter_context(surroundings.made(store, record, launch.config, paths, argv))
+        if has_labels() and record.log_path:
+            selinux.label_file(record.log_path, launch.config)
 
 
 def check_options(definition: Definition, version: str) -> None:
@@ -280,44 +324,3 @@ def _explain(exc: EngineError, record: Record, said: str | None, words: dict[str
     verb = "restore" if record.checkpoint else "create"
     message = f"Cannot {verb} the container {record.name}: {reason}"
     return type(exc)(message.rstrip(".") + ".", hint=f"{exc.hint} {left}".strip(), **{**words, **exc.details})
-
-
-class ReadySocket:
-    """The socket that conmon sends to, as a context manager; it is there only while somebody waits."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._status = ""
-
-    def __enter__(self) -> ReadySocket:
-        remove_file(self._path)
-        self._socket.bind(self._path)
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self._socket.close()
-        remove_file(self._path)
-
-    def wait(self, record: Record, deadline: Deadline) -> None:
-        """Until READY=1. Raises ProgramFailed when the container ends first, DeadlineExceeded when it stays silent."""
-        with Handle(record.init) as init:
-            ended = init.fd is None
-            while True:
-                watched = [self._socket.fileno()] + ([] if init.fd is None else [init.fd])
-                ready = wait_readable(watched, Deadline(0) if ended else deadline)
-                if self._socket.fileno() in ready:
-                    if self._is_ready(self._socket.recv(65536)):
-                        return
-                elif ended or not ready:
-                    break
-                ended = ended or init.fd in ready  # what it said before is still to be read
-        kind, text = (ProgramFailed, "ended before it said") if ended else (DeadlineExceeded, "did not say in time")
-        last = f" Its last status was: {self._status}." if self._status else ""
-        log = read_tail(record.log_path) if record.log_path else []
-        raise kind(f"The container {record.name} {text} that it is ready (READY=1).{last}", container_log=log)
-
-    def _is_ready(self, message: bytes) -> bool:
-        lines = message.decode("utf-8", "replace").splitlines()
-        self._status = next((line[7:] for line in lines if line.startswith("STATUS=")), self._status)
-        return "READY=1" in lines

@@ -13,7 +13,7 @@ from . import archive, criu, rootfs_changes, stored, teardown
 from .cgroup import members, thaw
 from .container import Checkpoint, Observed, Program, Record, Status, Timeouts
 from .errors import EngineError, ProgramFailed
-from .files import make_directory, read_tail, remove_file, remove_tree, write_text
+from .files import has_labels, make_directory, read_tail, remove_file, remove_tree, write_text
 from .observe import has_dumped, live_status, timestamp
 from .process import ProcessId, identify, is_alive, kill_and_wait, run
 from .runtime import Runtime, criu_error, global_arguments, last_error
@@ -48,10 +48,17 @@ def dump(
     try:
         if held:
             Runtime(record, store.paths(record.name).runtime_log).call("pause")
-        if options.pre_dump:
-            _call(record, path, ["--pre-dump", *criu.words("checkpoint", _before(options))], "pre-checkpoint", deadline)
-        more = ["--parent-path", "../pre-checkpoint"] if options.pre_dump else []
-        _call(record, path, [*more, *criu.words("checkpoint", options)], "checkpoint", deadline)
+        with _labelled(path, spec):
+            if options.pre_dump:
+                _call(
+                    record,
+                    path,
+                    ["--pre-dump", *criu.words("checkpoint", _before(options))],
+                    "pre-checkpoint",
+                    deadline,
+                )
+            more = ["--parent-path", "../pre-checkpoint"] if options.pre_dump else []
+            _call(record, path, [*more, *criu.words("checkpoint", options)], "checkpoint", deadline)
         kind = add_rootfs(path, spec) if options.leave_running and with_rootfs else None
     except BaseException as exc:  # an interrupt too must not leave it frozen
         if is_alive(record.init) or not has_dumped(path):
@@ -121,6 +128,18 @@ def statistics(path: str) -> dict[str, int]:
         return {}
 
 
+@contextlib.contextmanager
+def _labelled(path: str, spec: t.Mapping[str, t.Any]) -> t.Iterator[None]:
+    """Under SELinux, images have the mount label of the container, and sockets that are made meanwhile its process label."""
+    with contextlib.ExitStack() as around:
+        if has_labels():
+            from . import selinux
+
+            selinux.label_file(path, spec)  # what is made in there takes it over
+            around.enter_context(selinux.for_sockets(spec))
+        yield
+
+
 def _before(options: criu.Options) -> criu.Options:
     """For a pre-dump, after which everything goes on anyway."""
     return options._replace(leave_running=None, tcp_skip_in_flight=None)
@@ -128,7 +147,8 @@ def _before(options: criu.Options) -> criu.Options:
 
 def _call(record: Record, path: str, words: list[str], images: str, deadline: Deadline) -> None:
     """The runtime's checkpoint. Raises ProgramFailed or DeadlineExceeded."""
-    make_directory(f"{path}/{images}", mode=0o700)
+    # Others may go through: in a restore, CRIU looks for images as the root of the container. The directory above is closed.
+    make_directory(f"{path}/{images}", mode=0o711)
     log = f"{path}/runtime.log"
     where = ["--image-path", f"{path}/{images}", "--work-path", path]
     argv = [record.runtime.path, *global_arguments(record, log), "checkpoint", *where, *words, record.runtime_id]

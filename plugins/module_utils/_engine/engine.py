@@ -211,19 +211,29 @@ class _Task:
 
             record = service.start(self._store, record, self._desired.timeouts)
         elif record.definition.sdnotify == "container":
-            from .create import ReadySocket
+            from .readiness import ReadySocket
 
+            timeouts = self._desired.timeouts
             with ReadySocket(paths.ready_socket) as ready:
-                record = self._start(runtime, record)
-                ready.wait(record, Deadline(self._desired.timeouts.create))
+                record = self._start(runtime, record, "starting")
+                ready.wait(record, Deadline(timeouts.create if timeouts.ready is None else timeouts.ready))
+            record = self._store.save(record.replace(phase="running"))
+            self._tell_manager(record)
         else:
             record = self._start(runtime, record)
+            self._tell_manager(record)
         return record
 
-    def _start(self, runtime: Runtime, record: Record) -> Record:
+    def _start(self, runtime: Runtime, record: Record, phase: str = "running") -> Record:
         started = timestamp()  # Before it can have ended.
         _unless_done(runtime, "start", record, Status.RUNNING)
-        return self._store.save(record.replace(phase="running", started_at=started))
+        return self._store.save(record.replace(phase=phase, started_at=started))
+
+    def _tell_manager(self, record: Record) -> None:
+        if record.definition.sdnotify != "ignore":
+            from .readiness import tell_manager
+
+            self._warnings += filter(None, [tell_manager(record)])
 
     def _remove(self, before: Observed, record: Record | None, *, forget: bool) -> Record | None:
         """Remove the container, and with ``forget`` its record and log too; else keep them for the next one."""

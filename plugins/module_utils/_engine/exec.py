@@ -96,7 +96,7 @@ def run(
 ) -> Result:  # fmt: skip
     """Run a command and wait for its end. ``stdin`` None is an empty input.
 
-    ``preserve`` are open files for it (exec_descriptors). Raises InvalidInput or Conflict before anything is
+    ``preserve`` are open files for it (descriptors). Raises InvalidInput or Conflict before anything is
     touched, and ProgramFailed with ``rc`` 126 or 127 for a command that could not be run. Nothing is left of the session,
     whatever happens, unless this process is killed: then the next call for this container clears it away.
     """

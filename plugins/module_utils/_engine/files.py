@@ -12,6 +12,11 @@ import typing as t
 from .errors import EngineError, reason_of
 
 
+def has_labels() -> bool:
+    """Whether SELinux is enabled; where it is not, nothing of it is looked at (selinux.py)."""
+    return os.path.exists("/sys/fs/selinux/enforce")
+
+
 def read_text(path: str) -> str | None:
     """Content of a small file, or None where there is none (missing, or gone between two calls)."""
     try:

@@ -22,10 +22,13 @@ def plan(desired: Desired, observed: Observed, *, changes: Differences, updates:
     if desired.goal is Goal.ABSENT:
         return _plan_absent(observed)
     status = observed.status
-    stopping = status in _HAS_RUN and observed.record is not None and observed.record.phase == "stopping"
+    phase = observed.record.phase if observed.record and status in _HAS_RUN else ""
+    stopping = phase == "stopping"
     recorded = observed.record.definition if observed.record else None
     replace = desired.recreate is Recreate.ALWAYS or (desired.recreate is Recreate.CHANGED and bool(changes))
-    anew = status is not Status.ABSENT and (replace or _must_be_made_anew(desired, status, stopping=stopping))
+    # One in "starting" has not said that it is ready, and nobody has listened since.
+    in_between = stopping or phase == "starting"
+    anew = status is not Status.ABSENT and (replace or _must_be_made_anew(desired, status, in_between=in_between))
     make = anew or status is Status.ABSENT
     kept = desired.recreate is Recreate.NEVER and bool(changes) and status is not Status.ABSENT
     actions: list[Action] = []
@@ -62,13 +65,13 @@ def _plan_absent(observed: Observed) -> Plan:
     return Plan((*stop, Action.REMOVE), Status.ABSENT)
 
 
-def _must_be_made_anew(desired: Desired, status: Status, *, stopping: bool) -> bool:
-    """An OCI container runs once: what has ended, or is being stopped by another task or was by one
-    that was killed, can only be made again, from the same bundle."""
+def _must_be_made_anew(desired: Desired, status: Status, *, in_between: bool) -> bool:
+    """An OCI container runs once: what has ended, or is being stopped (or waited for to be ready) by another task or was by
+    one that was killed, can only be made again, from the same bundle."""
     if desired.goal is Goal.RESTARTED:
         return status is not Status.CREATED
     ended = status is Status.STOPPED or (status is Status.CHECKPOINTED and not desired.restore)
-    return desired.goal in (Goal.STARTED, Goal.PAUSED) and (ended or stopping)
+    return desired.goal in (Goal.STARTED, Goal.PAUSED) and (ended or in_between)
 
 
 def _after_create(goal: Goal, before: Status) -> list[Action]:

@@ -53,6 +53,7 @@ class Paths:
         self.conmon_pidfile = f"{self.run}/conmon.pid"
         self.runtime_log = f"{self.run}/runtime.log"
         self.conmon_log = f"{self.run}/conmon.log"
+        self.staged_root = f"{self.run}/rootfs"
         self.notify = f"{self.bundle}/notify"
         self.ready_socket = f"{self.run}/ready.sock"
         self.exec = f"{self.run}/exec"

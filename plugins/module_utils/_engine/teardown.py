@@ -130,6 +130,10 @@ def sweep(store: Store, record: Record, timeouts: Timeouts, *, said: str | None 
     left += _remove_cgroups(record)
     if record.definition.conmon_pidfile:
         remove_file(record.definition.conmon_pidfile)
+    if record.definition.listen:
+        from .ports import remove_sockets
+
+        remove_sockets(record.definition)
     remove_tree(paths.run)
     if left:
         raise EngineError(

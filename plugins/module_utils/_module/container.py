@@ -36,7 +36,9 @@ DEFINITION_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "conmon_pidfile": {"type": "path"},
     "exit_command": {"type": "list", "elements": "str"},
     "exit_delay": {"type": "int"},
-    "sdnotify": {"type": "str", "choices": ["ignore", "container"]},
+    "sdnotify": {"type": "str", "choices": ["ignore", "conmon", "container"]},
+    "reserve_ports": {"type": "list", "elements": "str"},
+    "listen": {"type": "list", "elements": "str"},
 }
 # Those that a restore cannot have.
 SERVICE_ARGUMENTS: dict[str, dict[str, t.Any]] = {
@@ -52,6 +54,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "stop_timeout": {"type": "float"},
     "kill_timeout": {"type": "float", "default": 5},
     "create_timeout": {"type": "float", "default": 240},
+    "ready_timeout": {"type": "float"},
     **DEFINITION_ARGUMENTS,
     **SERVICE_ARGUMENTS,
     **DIRECTORY_ARGUMENTS,
@@ -65,7 +68,7 @@ def forget_short_secrets(module: AnsibleModule) -> None:
 
 def desired(params: t.Mapping[str, t.Any]) -> Desired:
     """Raises InvalidInput for a value that no container can have."""
-    for name in ("stop_timeout", "kill_timeout", "create_timeout", "exit_delay"):
+    for name in ("stop_timeout", "kill_timeout", "create_timeout", "ready_timeout", "exit_delay"):
         if (params[name] or 0) < 0:
             raise InvalidInput(f"{name} cannot be negative.")
     given = definition(params)
@@ -77,7 +80,7 @@ def desired(params: t.Mapping[str, t.Any]) -> Desired:
         recreate=Recreate(params["recreate"]),
         restore=params["restore"],
         stop_signal=None if params["stop_signal"] is None else parse_signal(params["stop_signal"]),
-        timeouts=Timeouts(params["stop_timeout"], params["kill_timeout"], params["create_timeout"]),
+        timeouts=Timeouts(*(params[f"{name}_timeout"] for name in Timeouts._fields)),
     )
 
 
@@ -90,9 +93,7 @@ def definition(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
             given["log_size_max"] = human_to_bytes(given["log_size_max"])
         except ValueError as exc:
             raise InvalidInput(f"log_size_max is not a size: {exc}.") from exc
-    for name in ("runtime_args", "exit_command"):
-        if name in given:
-            given[name] = tuple(given[name])
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     if "conmon_env" in given:
         given["conmon_env"] = {str(name): str(value) for name, value in given["conmon_env"].items()}
     return given

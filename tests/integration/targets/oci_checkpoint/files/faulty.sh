@@ -36,6 +36,7 @@ if test "$verb" = checkpoint; then log=$work/dump.log; else log=$work/restore.lo
 until test -s "$log"; do
   kill -0 "$child" || break
 done
+test "$victim" != conmon || touch "$base/killed" # first: this shell dies with conmon
 case $victim in
   criu) cat "/proc/$child/task/"*/children | xargs -r kill -KILL ;; # of any thread: runc is written in Go
   runtime) kill -KILL "$child" ;;

@@ -7,9 +7,11 @@ Nothing here uses the collection: it is the truth that the collection's own judg
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -57,6 +59,14 @@ def has_memory_controller() -> bool:
         return False
 
 
+def has_sctp() -> bool:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP).close()
+    except OSError:
+        return False
+    return True
+
+
 def main() -> None:
     found = {name: shutil.which(name, path=PATH) for name in ("crun", "runc")}
     paths = {name: path for name, path in found.items() if path}
@@ -66,6 +76,8 @@ def main() -> None:
         "memory": has_memory_controller(),
         "systemd": systemd,
         "journal": systemd and shutil.which("journalctl", path=PATH) is not None,
+        "sctp": has_sctp(),
+        "libraries": [name for name in ("psutil", "systemd") if importlib.util.find_spec(name)],
         "paths": paths,
         "runtimes": [name for name, path in paths.items() if really_runs(path, sys.argv[1])],
     }

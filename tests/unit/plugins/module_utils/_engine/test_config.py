@@ -171,6 +171,17 @@ class TestEffective:
         sources = [(mount["destination"], mount.get("source")) for mount in found["mounts"]]
         assert sources == [("/proc", None), ("/run/notify", PATHS.notify)]
 
+    def test_sockets_are_announced_as_systemd_does_it(self) -> None:
+        found = _effective(builders.config(), listen=("80", "admin=unix:/run/admin.sock"), sdnotify="container")
+        assert found["process"]["env"] == [
+            "PATH=/usr/bin:/bin", "LISTEN_FDS=2", "LISTEN_PID=1", "LISTEN_FDNAMES=web:admin",
+            "NOTIFY_SOCKET=/run/notify/notify.sock",
+        ]  # fmt: skip
+        assert _effective(found, listen=("81",))["process"]["env"][-3:] == [
+            "LISTEN_FDS=1", "LISTEN_PID=1", "LISTEN_FDNAMES=web"
+        ]  # fmt: skip
+        assert not [word for word in _effective(found)["process"]["env"] if word.startswith("LISTEN_")]
+
     def test_without_one_the_config_keeps_its_own(self) -> None:
         given = _process(env=["NOTIFY_SOCKET=/theirs"])
         assert _effective(given)["process"] == given["process"]

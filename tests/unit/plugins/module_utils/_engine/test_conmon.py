@@ -2,22 +2,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import pathlib
-import socket
 import typing as t
 
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._engine import conmon, create, runtime
 from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Checkpoint, Program
-from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import (
-    DeadlineExceeded,
-    InvalidInput,
-    ProgramFailed,
-)
-from ansible_collections.longshore.oci.plugins.module_utils._engine.process import Handle, identify
+from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Paths
-from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
 from ansible_collections.longshore.oci.tests.unit import builders
 
 
@@ -170,67 +162,6 @@ def test_an_old_conmon_gets_only_what_it_has() -> None:
     assert "--full-attach" not in argv
     assert "--persist-dir" not in argv
     assert argv[argv.index("--socket-dir-path") + 1] == "/r/containers/web"
-
-
-class TestReadySocket:
-    @staticmethod
-    def _send(path: pathlib.Path, *messages: str) -> None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            for message in messages:
-                sender.sendto(message.encode(), str(path))
-
-    def test_ready_in_time(self, tmp_path: pathlib.Path, spawn: t.Any) -> None:
-        record = builders.record(init=identify(spawn().pid))
-        with create.ReadySocket(f"{tmp_path}/sock") as ready:
-            self._send(tmp_path / "sock", "STATUS=starting", "STATUS=there\nREADY=1\n")
-            ready.wait(record, Deadline(10))
-        assert list(tmp_path.iterdir()) == []
-
-    def test_ready_and_gone_is_ready(self, tmp_path: pathlib.Path, spawn: t.Any) -> None:
-        child = spawn("true")
-        record = builders.record(init=identify(child.pid))
-        child.wait()
-        with create.ReadySocket(f"{tmp_path}/sock") as ready:
-            self._send(tmp_path / "sock", "READY=1")
-            ready.wait(record, Deadline(10))
-
-    def test_a_status_is_not_ready(self, tmp_path: pathlib.Path, spawn: t.Any) -> None:
-        (tmp_path / "log").write_text("one\ntwo\n", encoding="utf-8")
-        record = builders.record(init=identify(spawn().pid), log_path=f"{tmp_path}/log")
-        with create.ReadySocket(f"{tmp_path}/sock") as ready:
-            self._send(tmp_path / "sock", "STATUS=reading tables", "XREADY=1", "READY=10")
-            with pytest.raises(
-                DeadlineExceeded, match=r"web did not say in time.*last status was: reading tables"
-            ) as caught:
-                ready.wait(record, Deadline(0.05))
-        assert caught.value.details["container_log"] == ["one", "two"]
-
-    def test_a_container_that_ends_is_not_waited_for(self, tmp_path: pathlib.Path, spawn: t.Any) -> None:
-        child = spawn("sleep", "0.2")
-        record = builders.record(init=identify(child.pid))
-        too_late = pytest.raises(ProgramFailed, match="web ended before it said that it is ready")
-        with too_late, create.ReadySocket(f"{tmp_path}/sock") as ready:
-            ready.wait(record, Deadline(30))
-
-    def test_nor_is_one_that_has_ended_already(self, tmp_path: pathlib.Path, spawn: t.Any) -> None:
-        """It takes the runtime some milliseconds to start a container, and true ends in one."""
-        child = spawn()
-        record = builders.record(init=identify(child.pid))
-        child.kill()
-        with Handle(record.init) as handle:
-            assert handle.wait(Deadline(10))
-        deadline = Deadline(3)
-        too_late = pytest.raises(ProgramFailed, match="web ended before it said that it is ready")
-        with too_late, create.ReadySocket(f"{tmp_path}/sock") as ready:
-            ready.wait(record, deadline)
-        assert deadline.remaining() > 0
-
-    def test_a_socket_that_is_left_over_is_replaced(self, tmp_path: pathlib.Path, spawn: t.Any) -> None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as old:
-            old.bind(f"{tmp_path}/sock")
-        with create.ReadySocket(f"{tmp_path}/sock") as ready:
-            self._send(tmp_path / "sock", "READY=1")
-            ready.wait(builders.record(init=identify(spawn().pid)), Deadline(10))
 
 
 def test_a_restore_goes_on_from_the_images_with_the_options_of_the_dump() -> None:

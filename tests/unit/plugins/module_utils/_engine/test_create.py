@@ -68,6 +68,11 @@ def place(tmp_path: pathlib.Path) -> Place:
 REFUSED: list[tuple[dict[str, t.Any], str]] = [
     ({"runtime_root": "r"}, "runtime_root must be an absolute path, not 'r'"),
     ({"log_path": "log"}, "log_path must be an absolute path"),
+    ({"conmon_env": {"NOTIFY_SOCKET": "/x"}}, "conmon_env cannot have a variable 'NOTIFY_SOCKET'"),
+    ({"conmon_env": {"LISTEN_FDS": "1"}}, "conmon_env cannot have a variable 'LISTEN_FDS'"),
+    ({"reserve_ports": ("80/x",)}, "has the protocol x"),
+    ({"listen": ("unix:/nowhere/sock",)}, "directory of the socket /nowhere/sock does not exist"),
+    ({"reserve_ports": ("8080", "8000-9000")}, "8080/tcp is there twice"),
     ({"conmon_pidfile": "pid"}, "conmon_pidfile must be an absolute path"),
     ({"cgroup_parent": "longshore"}, "cgroup_parent must be an absolute path"),
     ({"cgroup_parent": "machine.slice"}, "With the cgroup manager cgroupfs, cgroup_parent must be a path"),

@@ -17,6 +17,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._engine import cgroup, conmon, exec, sessions
 from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Definition, Desired, Goal, Timeouts
+from ansible_collections.longshore.oci.plugins.module_utils._engine.descriptors import Descriptors
 from ansible_collections.longshore.oci.plugins.module_utils._engine.engine import Engine
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import (
     Conflict,
@@ -25,7 +26,6 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine.errors impor
     ProgramFailed,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._engine.exec import Limits
-from ansible_collections.longshore.oci.plugins.module_utils._engine.exec_descriptors import Descriptors
 from ansible_collections.longshore.oci.plugins.module_utils._engine.process import Handle, find_by_argument, is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._engine.process_spec import Command
 from ansible_collections.longshore.oci.plugins.module_utils._engine.sessions import SessionPaths

@@ -201,6 +201,20 @@ def test_an_interrupted_stop_is_finished(goal: Goal, status: Status, actions: li
     assert _names(_plan(goal, builders.observed(status, phase="stopping"))) == actions
 
 
+@pytest.mark.parametrize(
+    ("goal", "actions"),
+    [
+        (Goal.STARTED, ["stop", "remove", "create", "start"]),
+        (Goal.PAUSED, ["stop", "remove", "create", "start", "pause"]),
+        (Goal.PRESENT, []),
+        (Goal.STOPPED, ["stop"]),
+        (Goal.ABSENT, ["stop", "remove"]),
+    ],
+)
+def test_one_that_has_not_said_that_it_is_ready(goal: Goal, actions: list[str]) -> None:
+    assert _names(_plan(goal, builders.observed(Status.RUNNING, phase="starting"))) == actions
+
+
 @pytest.mark.parametrize("line", LEFTOVERS.strip().splitlines())
 def test_leftovers_are_removed(line: str) -> None:
     goal, actions = (cell.split() for cell in line.split("|"))

@@ -48,12 +48,12 @@ class TestDesired:
             "conmon": "/opt/conmon", "conmon_env": {"A": 1}, "cgroup_manager": "cgroupfs", "cgroup_parent": "/p",
             "log_driver": "k8s-file", "log_path": "/log", "log_size_max": "10M", "log_tag": "tag", "stdin": True,
             "no_pivot": True, "no_new_keyring": True, "conmon_pidfile": "/pid", "exit_command": ["/bin/true", "x"],
-            "exit_delay": 3, "sdnotify": "container",
+            "exit_delay": 3, "sdnotify": "container", "reserve_ports": ["80/udp"], "listen": ["80"],
         }  # fmt: skip
         assert list(given) == list(container.DEFINITION_ARGUMENTS)
         expected: dict[str, t.Any] = {
             **given, "runtime_args": ("--debug",), "conmon_env": {"A": "1"}, "log_size_max": 10 * 1024 * 1024,
-            "exit_command": ("/bin/true", "x"),
+            "exit_command": ("/bin/true", "x"), "reserve_ports": ("80/udp",), "listen": ("80",),
         }  # fmt: skip
         assert container.desired(_params(**given)).definition == Definition(**expected)
 
@@ -83,7 +83,7 @@ class TestDesired:
         found = container.desired(_params())
         assert (found.stop_signal, found.timeouts) == (None, Timeouts(stop=None, kill=5, create=240))
 
-    @pytest.mark.parametrize("name", ["stop_timeout", "kill_timeout", "create_timeout", "exit_delay"])
+    @pytest.mark.parametrize("name", ["stop_timeout", "kill_timeout", "create_timeout", "ready_timeout", "exit_delay"])
     def test_no_time_is_negative(self, name: str) -> None:
         with pytest.raises(InvalidInput, match=f"^{name} cannot be negative"):
             container.desired(_params(**{name: -1}))

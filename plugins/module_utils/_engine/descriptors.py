@@ -1,17 +1,18 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Open files for the command of an exec session, beside its input and output: for programs that use the engine.
+"""Open files for a container or for the command of an exec session, beside its input and output.
 
     read, write = os.pipe()
     exec.run(store, "web", Command(("tar", "-cf", "/proc/self/fd/3", "/data")), preserve=Descriptors(write))
 
-The runtime takes them from 3 up (--preserve-fds), so that is where conmon must have them; nothing else of a process can be
-arranged between fork and exec without changing this one.
+The runtime takes them from 3 up (--preserve-fds, LISTEN_FDS), so that is where conmon must have them; nothing else of a
+process can be arranged between fork and exec without changing this one.
 """
 
 from __future__ import annotations
 
 import sys
+import typing as t
 
 # Puts descriptors at 3 and up, where the runtime looks for them, and conmon's pipes out of their way. Arguments: how many,
 # their numbers, the program and its arguments.
@@ -35,14 +36,18 @@ os.execv(argv[0], argv)
 """
 
 
+def arrange(argv: t.Sequence[str], numbers: t.Sequence[int]) -> list[str]:
+    """A command line that gives ``argv`` these descriptors as 3, 4 and so on: of a Python that sees to it first."""
+    return [sys.executable, "-SEc", _ARRANGE, str(len(numbers)), *map(str, numbers), *argv]
+
+
 class Descriptors:
-    """The first is 3 in the session, the next 4, and so on. They stay open here, and are the caller's to close."""
+    """For an exec session: the first is 3 in it, the next 4, and so on. They stay open here, and are the caller's to close."""
 
     def __init__(self, *numbers: int) -> None:
         self.numbers = numbers
 
     def arrange(self, argv: list[str]) -> list[str]:
-        """The command line of conmon, run by a Python that sees to the numbers first."""
-        count = str(len(self.numbers))
-        argv = [*argv, "--runtime-opt=--preserve-fds", f"--runtime-opt={count}"]
-        return [sys.executable, "-SEc", _ARRANGE, count, *map(str, self.numbers), *argv]
+        """The command line of conmon."""
+        words = ["--runtime-opt=--preserve-fds", f"--runtime-opt={len(self.numbers)}"]
+        return arrange([*argv, *words], self.numbers)

@@ -1,0 +1,80 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What conmon is born with besides its command line, where a container asks for it: sockets that it holds open, and a
+mount namespace of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+from . import ports, userns
+from .config import Config
+from .container import Definition, Record
+from .descriptors import arrange
+from .errors import InvalidInput
+from .process import is_alive
+from .store import Paths, Store
+
+
+class Surroundings(t.NamedTuple):
+    """How to run conmon: its command line and more of its environment, and the descriptors that it gets."""
+
+    argv: list[str]
+    environment: dict[str, str]
+    preserve: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def check(store: Store, record: Record, config: Config, recorded: Record | None) -> None:
+    """Raises InvalidInput or Conflict for what cannot be had, before anything is touched."""
+    definition = record.definition
+    userns.check(config, store.paths(record.name), service=definition.service)
+    for name in ("reserve_ports", "listen"):
+        if getattr(definition, name) and definition.service:
+            raise InvalidInput(f"{name} does not go with service.", hint="systemd has socket units for that.")
+    if definition.listen:
+        _check_listen(config)
+    held = recorded.definition if recorded and is_alive(recorded.monitor) else None
+    ports.check_free(definition, held, _others(store, record.name))
+
+
+def _check_listen(config: Config) -> None:
+    namespaces = (config.get("linux") or {}).get("namespaces") or []
+    if not any(each.get("type") == "pid" and not each.get("path") for each in namespaces):
+        raise InvalidInput(
+            "listen needs a container with a pid namespace of its own.",
+            hint="A program takes its sockets only when LISTEN_PID is its own number, which must be known: 1.",
+        )
+    if (config.get("process") or {}).get("terminal"):
+        raise InvalidInput("listen does not go with a container that has a terminal.")
+
+
+@contextlib.contextmanager
+def made(
+    store: Store, record: Record, config: Config, paths: Paths, argv: list[str]
+) -> t.Iterator[Surroundings]:  # fmt: skip
+    """Open, and make, what is asked for. Our own copies are closed when conmon has been started with it."""
+    definition, environment = record.definition, dict(record.definition.conmon_env)
+    with contextlib.ExitStack() as held:
+        # CRIU brings the listening sockets back by itself.
+        asked = definition._replace(listen=()) if record.checkpoint else definition
+        sockets, warnings = ports.open_all(asked, _others(store, record.name))
+        numbers = tuple(held.enter_context(each).fileno() for each in sockets)
+        if asked.listen:
+            environment.update(LISTEN_FDS=str(len(asked.listen)), LISTEN_PID="1")
+            argv = [*argv, "--replace-listen-pid"]  # by the pid of the runtime, which passes them on
+        if userns.barrier(config):
+            argv = userns.enter(config, paths, argv)
+        if asked.listen:
+            argv = arrange(argv, numbers)
+        yield Surroundings(argv, environment, numbers, tuple(warnings))
+
+
+def _others(store: Store, name: str) -> ports.Containers:
+    def found() -> t.Iterator[tuple[str, Definition]]:
+        for record in filter(None, map(store.load, store.names())):
+            if record.name != name:
+                yield record.name, record.definition
+
+    return found
