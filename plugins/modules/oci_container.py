@@ -63,7 +63,8 @@ options:
         then, unless it was stopped by this module last, and again as O(restart_policy) says. C(systemctl) and C(journalctl) know it.
       - systemd alone starts and stops it, for this module too. The stop contract is the same.
       - Those of other users than root belong to their own systemd, which starts at boot with C(loginctl enable-linger).
-      - Default is V(false). Needs systemd, and does not go with O(sdnotify=container).
+      - Default is V(false). Needs systemd, and does not go with O(listen) and O(reserve_ports). With O(sdnotify=container) the unit is
+        active (C(Type=notify)) when the container says that it is ready, at boot too.
     type: bool
   restart_policy:
     description:
@@ -131,6 +132,21 @@ EXAMPLES = r"""
     service: true
     restart_policy: on-failure
   when: ansible_facts.service_mgr == 'systemd'
+
+- name: Keep a port for the database, and wait until it says that it is ready
+  longshore.oci.oci_container:
+    name: database
+    bundle: /srv/database
+    runtime: runc
+    reserve_ports: ["5432", "127.0.0.1:9187/tcp"]
+    sdnotify: conmon
+    ready_timeout: 60
+
+- name: Listen for the web server, which finds its sockets as those of a systemd service
+  longshore.oci.oci_container:
+    name: web
+    bundle: /srv/web
+    listen: ["http=8080", "admin=unix:/run/web-admin.sock"]
 
 - name: Stop it at once, this time only
   longshore.oci.oci_container:

@@ -133,8 +133,6 @@ def _check_service(definition: Definition, manager: str) -> None:
         raise InvalidInput("restart_policy needs service: it is systemd that starts the container again.")
     if definition.service and manager != "systemd":
         raise InvalidInput("A service needs systemd, and the cgroup manager systemd.", hint="Leave out cgroup_manager.")
-    if definition.service and definition.sdnotify == "container":
-        raise InvalidInput(f"sdnotify: {definition.sdnotify} does not go with service.")
 
 
 def _check_free(store: Store, record: Record, paths: Paths) -> None:

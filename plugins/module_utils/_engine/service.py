@@ -27,8 +27,10 @@ from .waiting import Deadline
 _PROMPT = 30.0  # seconds for systemd to read units, or to forget one
 _MARGIN = 10.0  # seconds that systemd waits longer than the script, before it kills everything itself
 
-# Type=forking: conmon forks, and the main process is the one in its pid file. KillSignal: the script has sent the signal
-# that the container knows; conmon would forward another.
+# Type=forking: conmon forks, and the main process is the one in its pid file. Type=notify, for a container that says when it
+# is ready: the script says which conmon is, and conmon passes on what the container says. KillSignal: the script has sent the
+# signal that the container knows; conmon would forward another. TimeoutStartFailureMode: else SIGCONT would be waited for in
+# vain (since systemd 246; older ones do that).
 _UNIT = """\
 # Written by longshore.oci for the container {name}, and written anew by it.
 [Unit]
@@ -38,14 +40,14 @@ After=network-online.target
 RequiresMountsFor="{state}" "{bundle}"
 
 [Service]
-Type=forking
-PIDFile={pidfile}
+{type}
 ExecStart=/bin/sh "{script}" start
 ExecStop=/bin/sh "{script}" stop
 ExecStopPost=/bin/sh "{script}" clean
 KillMode=mixed
 KillSignal=SIGCONT
 TimeoutStartSec={start_timeout:.0f}
+TimeoutStartFailureMode=kill
 TimeoutStopSec={stop_timeout:.0f}
 Restart={restart}
 RestartSec=1
@@ -60,6 +62,7 @@ _SCRIPT = """\
 # Written by longshore.oci for the container {name}: what its service runs.
 set -u
 umask 027
+manager=${{NOTIFY_SOCKET-}}
 unset NOTIFY_SOCKET WATCHDOG_PID WATCHDOG_USEC
 {environment}
 runtime() {{ {runtime} "$@"; }}
@@ -69,13 +72,14 @@ start)
     clean
     rm -rf {run} {persist}
     mkdir -p {bundle} {exits} {persist} {runtime_root} || exit
+    {notify}
     ln -s {config} {bundle}/config.json
     cd {bundle} && exec 9>{alive} && flock 9 || exit
     _OCI_SYNCPIPE=3 {conmon} 3>&1 >>{output} 2>&1 </dev/null | {{
         exec 9>&-
         read -r report
         case $report in
-        '{{"data": '[1-9]*) runtime start {id} ;;
+        '{{"data": '[1-9]*) {main} runtime start {id} ;;
         *) echo "conmon: $report" >&2; cat {runtime_log} {output} >&2; exit 1 ;;
         esac
     }}
@@ -132,12 +136,14 @@ def write(store: Store, record: Record, timeouts: Timeouts) -> None:
 def start(store: Store, record: Record, timeouts: Timeouts) -> Record:
     """Start it, now and at boot. Raises ProgramFailed with what runtime and conmon said; then it is stopped, and stays so."""
     unit, paths = container.service_unit(record.name), store.paths(record.name)
-    with _bus(timeouts.create) as bus:
+    with _bus(_start_seconds(record, timeouts) + record.stop_timeout + 2 * _MARGIN) as bus:
         bus.enable(unit)
         result = bus.wait_for_job(bus.begin_job("StartUnit", unit))
         if result != "done":
             words = teardown.last_words(paths, record.log_path)
             said = Runtime(record, paths.runtime_log).error_in_log() or " ".join(words["conmon_log"][-3:])
+            if not said and record.definition.sdnotify == "container":
+                said = f"it did not say that it is ready (READY=1), the job of systemd ended as {result}"
             bus.disable(unit)
             bus.wait_for_job(bus.begin_job("StopUnit", unit))
             bus.reset_failed(unit)
@@ -202,13 +208,21 @@ def _unit(record: Record, paths: Paths, timeouts: Timeouts) -> str:
     definition = record.definition
     names = {
         "name": record.name, "state": paths.state, "bundle": definition.bundle, "script": paths.service_script,
-        "pidfile": definition.conmon_pidfile or paths.conmon_pidfile,
+        "type": f"Type=forking\nPIDFile={definition.conmon_pidfile or paths.conmon_pidfile}",
     }  # fmt: skip
+    if definition.sdnotify == "container":
+        names["type"] = "Type=notify\nNotifyAccess=all"
     return _UNIT.format(
         **{name: text.replace("%", "%%") for name, text in names.items()},
-        start_timeout=max(1.0, timeouts.create), stop_timeout=record.stop_timeout + _MARGIN,
+        start_timeout=max(1.0, _start_seconds(record, timeouts)), stop_timeout=record.stop_timeout + _MARGIN,
         restart=definition.restart_policy, target="multi-user.target" if os.geteuid() == 0 else "default.target",
     )  # fmt: skip
+
+
+def _start_seconds(record: Record, timeouts: Timeouts) -> float:
+    """What systemd gives a start, until the container is ready."""
+    ready = timeouts.create if timeouts.ready is None else timeouts.ready
+    return timeouts.create + (ready if record.definition.sdnotify == "container" else 0)
 
 
 def _script(record: Record, paths: Paths, *, terminal: bool) -> str:
@@ -216,7 +230,8 @@ def _script(record: Record, paths: Paths, *, terminal: bool) -> str:
     passthrough = record.log_path if definition.log_driver == "passthrough" else None
     settings = clean_environment(**definition.conmon_env)
     runtime = [record.runtime.path, *global_arguments(record, paths.runtime_log)]
-    grace = record.stop_timeout
+    grace, notifies = record.stop_timeout, definition.sdnotify == "container"
+    pidfile = shlex.quote(definition.conmon_pidfile or paths.conmon_pidfile)
     words = {
         "name": record.name, "id": record.runtime_id, "run": paths.run, "persist": paths.persist, "bundle": paths.bundle,
         "exits": paths.exits, "config": paths.config, "runtime_root": record.runtime_root,
@@ -227,6 +242,14 @@ def _script(record: Record, paths: Paths, *, terminal: bool) -> str:
     return _SCRIPT.format(
         **{name: shlex.quote(word) for name, word in words.items()},
         environment="\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items()),
-        runtime=shlex.join(runtime), conmon=shlex.join(create_argv(record, paths, terminal=terminal)),
+        runtime=shlex.join(runtime), conmon=_conmon(record, paths, terminal=terminal),
+        notify=f"mkdir -m 755 {shlex.quote(paths.notify)}" if notifies else ":",
+        main=f'NOTIFY_SOCKET=$manager systemd-notify "MAINPID=$(cat {pidfile})";' if notifies else "",
         resume=f"runtime resume {shlex.quote(record.runtime_id)} 2>/dev/null",
     )  # fmt: skip
+
+
+def _conmon(record: Record, paths: Paths, *, terminal: bool) -> str:
+    """Its command line, with the socket of systemd in the place of ours: nobody else is there to hear."""
+    argv = create_argv(record, paths, terminal=terminal)
+    return " ".join('"$manager"' if word == paths.ready_socket else shlex.quote(word) for word in argv)

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import os
 import pathlib
+import socket
 import subprocess
+import textwrap
+import threading
 import typing as t
 
 import pytest
@@ -40,7 +43,12 @@ class Scripted:
         tell = TELL.format(calls=str(self.calls))
         runtime = Program("runc", programs.conmon(self._directory / "the runtime", tell), "1.1")
         monitor = Program("conmon", programs.conmon(self._directory / "conmon", tell + conmon), "2.1.12")
-        definition = Definition(f"{self._directory}/bundle", service=True, conmon_env={"WORD": """it's "$HOME" """})
+        settings = {
+            "service": True,
+            "conmon_env": {"WORD": """it's "$HOME" """},
+            "sdnotify": more.pop("sdnotify", "ignore"),
+        }
+        definition = Definition(f"{self._directory}/bundle", **settings)
         record = builders.record(
             name="web", definition=definition, runtime=runtime, conmon=monitor, cgroup_manager="systemd",
             runtime_root=f"{self._directory}/the root", **more,
@@ -71,6 +79,44 @@ def test_a_start(scripted: Scripted) -> None:
     assert not stale.exists()
     assert os.readlink(f"{scripted.paths.bundle}/config.json") == scripted.paths.config
     assert os.stat(scripted.paths.run).st_mode & 0o777 == 0o750
+
+
+def test_a_container_that_says_when_it_is_ready(
+    scripted: Scripted, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd is told of conmon before the container runs, and conmon of the socket of systemd, not in its environment."""
+    manager, heard = f"{tmp_path}/the manager", []
+
+    def listen(opened: socket.socket) -> None:
+        """As systemd does: a message with a descriptor asks for that to be closed when all before it has been read."""
+        while not heard or heard[-1] != "BARRIER=1":
+            message, descriptors, _flags, _address = socket.recv_fds(opened, 4096, 4)
+            heard.append(message.decode().strip())
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as opened:
+        opened.bind(manager)
+        opened.settimeout(10)
+        listener = threading.Thread(target=listen, args=(opened,))
+        listener.start()
+        monkeypatch.setenv("NOTIFY_SOCKET", manager)
+        tell = f"""
+            assert "NOTIFY_SOCKET" not in os.environ
+            assert sys.argv[sys.argv.index("--sdnotify-socket") + 1] == {manager!r}
+            open({scripted.paths.conmon_pidfile!r}, "w").write("4711")
+            """
+        done = scripted.run("start", f"""{textwrap.dedent(tell)}report('{{"data": 12}}\\n')""", sdnotify="container")
+        assert (done.returncode, done.stderr) == (0, "")
+        listener.join()
+    assert heard[0] == "MAINPID=4711"
+    assert os.stat(scripted.paths.notify).st_mode & 0o777 == 0o755
+    unit = service._unit(
+        builders.record(definition=Definition("/srv/web", service=True, sdnotify="container")), scripted.paths,
+        Timeouts(create=10, ready=20),
+    ).splitlines()  # fmt: skip
+    assert {"Type=notify", "NotifyAccess=all", "TimeoutStartSec=30"} <= set(unit)
+    assert not [line for line in unit if line.startswith("PIDFile=")]
 
 
 @pytest.mark.parametrize("report", ['{"data": -1, "message": "no such program"}\n', ""])
