@@ -54,7 +54,12 @@ KINDS = {
             summary="Debian 12: the oldest versions we support",
             packages=_SYSTEM + _ENGINE,
         ),
-        Kind(name="sid", suite="sid", summary="Debian unstable: the newest versions there are"),
+        Kind(
+            name="sid",
+            suite="sid",
+            summary="Debian unstable: the newest versions there are",
+            packages=_SYSTEM + _ENGINE + _CRUN_CHECKPOINT + _CHECKPOINT_TESTS,
+        ),
         Kind(name="forky", suite="forky", summary="Debian testing"),
     )
 }

@@ -22,10 +22,10 @@ PREFIX = "ansible_collections.longshore.oci."
 ENGINE, BUNDLE, MODULE = (f"plugins.module_utils.{package}" for package in ("_engine", "_bundle", "_module"))
 # From the bottom up. Inside a layer imports must have no cycle.
 LAYERS = (
-    "errors files waiting process",
+    "errors files waiting birth process",
     "cgroup systemd config container runtime conmon host store process_spec rootfs criu archive_pipe archive rootfs_changes stored"
     " ports descriptors userns selinux",
-    "observe plan teardown create surroundings readiness service engine sessions exec_monitor exec"
+    "observe plan teardown create_failed create surroundings readiness service engine sessions exec_monitor exec"
     " features checkpoint_plan dump restore checkpoint",
 )
 # What makes bundles is a library of its own. It takes a few things of the engine, and the engine knows nothing of it.

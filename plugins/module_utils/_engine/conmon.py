@@ -14,7 +14,7 @@ import signal
 import socket
 import typing as t
 
-from . import cgroup, container, systemd
+from . import cgroup, container
 from .container import Record
 from .errors import DeadlineExceeded, ProgramFailed, reason_of
 from .process import identify, spawn
@@ -56,6 +56,8 @@ def common_argv(record: Record, paths: Paths, *, uuid: str, log: str) -> list[st
 def place(record: Record, pid: int, deadline: Deadline) -> None:
     """conmon must outlive the session that starts it, and must not be in the container's own cgroup."""
     if record.cgroup_manager == "systemd":
+        from . import systemd
+
         with systemd.Bus(user=os.geteuid() != 0, deadline=deadline) as bus:
             unit, description = container.conmon_unit(record.name), f"conmon of the container {record.name}"
             bus.start_scope(unit, pid=pid, parent=container.cgroup_parent(record), description=description)

@@ -10,14 +10,14 @@ import os
 import stat
 import typing as t
 
-from . import cgroup, config, conmon, container, teardown
+from . import cgroup, config, conmon, container
 from .container import Checkpoint, Definition, Desired, Record, Timeouts
-from .errors import Conflict, DeadlineExceeded, EngineError, InvalidInput, ProgramFailed
+from .errors import Conflict, EngineError, InvalidInput
 from .files import has_labels, make_directory, read_text, remove_tree, write_text
 from .host import Host
 from .observe import timestamp
 from .process import boot_id, identify
-from .runtime import Runtime, criu_error
+from .runtime import Runtime
 from .store import Paths, Store
 from .waiting import Deadline
 
@@ -161,23 +161,12 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
         _lay_out(launch, paths)
         record, warnings = _launch(store, launch, paths, timeouts)
     except BaseException as exc:  # an interrupt too must leave nothing behind
-        words = teardown.last_words(paths, record.log_path)
-        said = Runtime(record, paths.runtime_log).error_in_log()
-        left = ""
-        try:
-            teardown.sweep(store, record, timeouts)
-        except EngineError as problem:
-            left = f"Cleaning up failed too: {problem}"
-        if previous is None or previous.definition.bundle != record.definition.bundle:
-            store.release_bundle(record.definition.bundle, record.name)
-        if previous is None:
-            store.forget(record.name)
-        else:
-            write_text(paths.config, previous_config or "")
-            store.save(previous)
-        if isinstance(exc, (ProgramFailed, DeadlineExceeded)):
-            raise _explain(exc, record, said, words, left) from exc
-        raise
+        from .create_failed import undo
+
+        failure = undo(store, record, previous, previous_config, exc, timeouts)
+        if failure is exc:
+            raise
+        raise failure from exc
     if previous is not None and previous.definition.bundle != record.definition.bundle:
         store.release_bundle(previous.definition.bundle, record.name)
     return record, warnings
@@ -310,15 +299,3 @@ def _own_cgroup(record: Record, pid: int, where: cgroup.Layout) -> str | None:
     in_scope = record.cgroup_manager == "systemd"
     own = container.container_unit(record.name) if in_scope else container.container_cgroup(record)
     return path if f"{own}/" in f"{path}/" else None
-
-
-def _explain(exc: EngineError, record: Record, said: str | None, words: dict[str, list[str]], left: str) -> EngineError:
-    """The runtime's own last error says most, then conmon's message, then what conmon wrote before it detached."""
-    conmon_said = " ".join(words["conmon_log"][-3:])
-    reasons = (criu_error(words["restore_log"]), said, exc.message, conmon_said)
-    reason = next((text for text in reasons if text), "the runtime died without a word")
-    if exc.message.startswith("conmon "):  # what launch() says itself, not what it was told
-        reason = ": ".join(text for text in (exc.message, said or conmon_said) if text)
-    verb = "restore" if record.checkpoint else "create"
-    message = f"Cannot {verb} the container {record.name}: {reason}"
-    return type(exc)(message.rstrip(".") + ".", hint=f"{exc.hint} {left}".strip(), **{**words, **exc.details})

@@ -8,11 +8,11 @@ import os
 import platform
 import typing as t
 
-from . import cgroup, criu, systemd
+from . import cgroup, criu
 from .container import Program
 from .errors import EngineError
 from .files import read_text
-from .host import RUNTIMES, Host, find
+from .host import RUNTIMES, Host, find, systemd_runs
 
 Value = t.Any
 
@@ -25,7 +25,7 @@ def survey(host: Host) -> dict[str, Value]:
         "runtimes": [_runtime(host, name, program) for name in RUNTIMES],
         "criu": {**(program._asdict() if program else _NO_PROGRAM), "tracks_memory": memory},
         "cgroup": {"mode": cgroup.layout().mode, "manager": _try(lambda: host.cgroup_manager("auto"), key="manager")},
-        "systemd": systemd.is_running(),
+        "systemd": systemd_runs(),
         "kernel": platform.release(),
         "architecture": platform.machine(),
         "cpu_features": cpu_features(read_text("/proc/cpuinfo") or ""),

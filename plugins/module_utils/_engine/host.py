@@ -10,7 +10,7 @@ import shutil
 import threading
 import typing as t
 
-from . import cgroup, systemd
+from . import cgroup
 from .container import Program
 from .errors import EngineError, InvalidInput
 from .files import make_directory, read_json, read_text, write_text
@@ -40,6 +40,11 @@ def crun_refuses(where: cgroup.Layout) -> str | None:
     if (controllers or "").strip():
         return "crun does not support hybrid cgroups (cgroup v1 with controllers in cgroup v2 too)"
     return None
+
+
+def systemd_runs() -> bool:
+    """The test of sd_booted(3)."""
+    return os.path.isdir("/run/systemd/system")
 
 
 class Host:
@@ -80,8 +85,8 @@ class Host:
 
     def cgroup_manager(self, wanted: str) -> str:
         """Raises InvalidInput where systemd is wanted, or runs, and cannot be asked for a scope."""
-        manager = ("systemd" if systemd.is_running() else "cgroupfs") if wanted == "auto" else wanted
-        if manager == "systemd" and not systemd.is_running():
+        manager = ("systemd" if systemd_runs() else "cgroupfs") if wanted == "auto" else wanted
+        if manager == "systemd" and not systemd_runs():
             raise InvalidInput("systemd does not run on this host.", hint="Use cgroup_manager: cgroupfs, or auto.")
         if manager == "systemd" and os.geteuid() != 0 and not os.path.exists(f"{user_runtime_directory()}/bus"):
             raise InvalidInput(

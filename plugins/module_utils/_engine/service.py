@@ -200,8 +200,31 @@ def remove(name: str) -> None:
         bus.reset_failed(unit)
 
 
-def _bus(seconds: float) -> systemd.Bus:
-    return systemd.Bus(user=os.geteuid() != 0, deadline=Deadline(seconds))
+class _Bus(systemd.Bus):
+    """With what only services need of systemd."""
+
+    def enable(self, unit: str) -> None:
+        """From the next boot on, as the unit's [Install] says."""
+        self.call("EnableUnitFiles", "asbb", 1, unit, 0, 1)
+        self.reload()
+
+    def disable(self, unit: str) -> None:
+        with systemd.nothing_if_unknown():
+            self.call("DisableUnitFiles", "asb", 1, unit, 0)
+        self.reload()
+
+    def reset_failed(self, unit: str) -> None:
+        """Forget that it failed, and how often it was started."""
+        with systemd.nothing_if_unknown():
+            self.call("ResetFailedUnit", "s", unit)
+
+    def reload(self) -> None:
+        """Read all unit files again."""
+        self.call("Reload", "")
+
+
+def _bus(seconds: float) -> _Bus:
+    return _Bus(user=os.geteuid() != 0, deadline=Deadline(seconds))
 
 
 def _unit(record: Record, paths: Paths, timeouts: Timeouts) -> str:

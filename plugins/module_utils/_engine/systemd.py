@@ -21,17 +21,15 @@ _UNKNOWN = ("org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.DBus.Error.F
 _BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 
 
+_Any = t.TypeVar("_Any", bound="Bus")
+
+
 class _BusError(ctypes.Structure):
     _fields_ = (("name", ctypes.c_char_p), ("message", ctypes.c_char_p), ("need_free", ctypes.c_int))
 
 
-def is_running() -> bool:
-    """The test of sd_booted(3)."""
-    return os.path.isdir("/run/systemd/system")
-
-
 @contextlib.contextmanager
-def _nothing_if_unknown() -> t.Iterator[None]:
+def nothing_if_unknown() -> t.Iterator[None]:
     try:
         yield
     except EngineError as exc:
@@ -59,7 +57,7 @@ class Bus:
         if opened < 0:
             raise EngineError(f"Cannot reach the bus of systemd ({address}): {os.strerror(-opened)}.")
 
-    def __enter__(self) -> Bus:
+    def __enter__(self: _Any) -> _Any:
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -76,12 +74,12 @@ class Bus:
         properties += ["Delegate", "b", 1, "DefaultDependencies", "b", 0, "PIDs", "au", 1, pid]
         self._watch_jobs()
         try:
-            job = self._call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail", 6, *properties, 0, reply=True)
+            job = self.call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail", 6, *properties, 0, reply=True)
         except EngineError as exc:
             if exc.details.get("bus_error") != "org.freedesktop.systemd1.UnitExists":
                 raise
             # From an earlier run of the same container that was killed: join it.
-            self._call("AttachProcessesToUnit", "ssau", unit, "", 1, pid)
+            self.call("AttachProcessesToUnit", "ssau", unit, "", 1, pid)
             return
         result = self.wait_for_job(job)
         if result != "done":
@@ -89,40 +87,21 @@ class Bus:
 
     def stop_unit(self, unit: str) -> None:
         """Kill what is left in a unit, stop it and wait for that; one that is not there is fine."""
-        with _nothing_if_unknown():
-            self._call("KillUnit", "ssi", unit, "all", 9)
+        with nothing_if_unknown():
+            self.call("KillUnit", "ssi", unit, "all", 9)
         self.wait_for_job(self.begin_job("StopUnit", unit))
 
     def begin_job(self, method: str, unit: str) -> str | None:
         """StartUnit or StopUnit; returns the job, or None for a unit that systemd does not know."""
         self._watch_jobs()
         try:
-            return self._call(method, "ss", unit, "replace", reply=True)
+            return self.call(method, "ss", unit, "replace", reply=True)
         except EngineError as exc:
             if exc.details.get("bus_error") in _UNKNOWN:
                 return None
             raise
 
-    def enable(self, unit: str) -> None:
-        """From the next boot on, as the unit's [Install] says."""
-        self._call("EnableUnitFiles", "asbb", 1, unit, 0, 1)
-        self.reload()
-
-    def disable(self, unit: str) -> None:
-        with _nothing_if_unknown():
-            self._call("DisableUnitFiles", "asb", 1, unit, 0)
-        self.reload()
-
-    def reset_failed(self, unit: str) -> None:
-        """Forget that it failed, and how often it was started."""
-        with _nothing_if_unknown():
-            self._call("ResetFailedUnit", "s", unit)
-
-    def reload(self) -> None:
-        """Read all unit files again."""
-        self._call("Reload", "")
-
-    def _call(
+    def call(
         self, method: str, types: str, *values: str | int, to: tuple[str, ...] = _SYSTEMD, reply: bool = False
     ) -> str:
         """One method call; with ``reply`` the object path that it answers, else an empty string."""
@@ -153,7 +132,7 @@ class Bus:
     def _watch_jobs(self) -> None:
         """Ask for the signal before the job exists: it may end before its own name has come back."""
         rule = "type='signal',sender='org.freedesktop.systemd1',member='JobRemoved',path='/org/freedesktop/systemd1'"
-        self._call("AddMatch", "s", rule, to=_BUS)
+        self.call("AddMatch", "s", rule, to=_BUS)
 
     def wait_for_job(self, job: str | None) -> str:
         """The result of a job: done, canceled, timeout, failed, dependency or skipped (org.freedesktop.systemd1(5)). For no

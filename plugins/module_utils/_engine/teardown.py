@@ -12,7 +12,7 @@ import os
 import signal
 import time
 
-from . import cgroup, container, systemd
+from . import cgroup, container
 from .container import Definition, Program, Record, StopReport, Timeouts
 from .errors import DeadlineExceeded, EngineError, ProgramFailed
 from .files import read_json, read_tail, read_text, remove_file, remove_tree
@@ -158,6 +158,8 @@ def _remove_cgroups(record: Record) -> list[str]:
     if record.cgroup_manager != "systemd":
         return cgroup.remove(container.conmon_cgroup(record)) + cgroup.remove(container.container_cgroup(record))
     if record.init is None or cgroup.directories(record.cgroup_path):
+        from . import systemd
+
         with systemd.Bus(user=os.geteuid() != 0, deadline=Deadline(10)) as bus:
             bus.stop_unit(container.container_unit(record.name))
             bus.stop_unit(container.conmon_unit(record.name))

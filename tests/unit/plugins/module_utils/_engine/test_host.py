@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import cgroup, host, systemd
+from ansible_collections.longshore.oci.plugins.module_utils._engine import cgroup, host
 from ansible_collections.longshore.oci.plugins.module_utils._engine.cgroup import Layout
 from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Program
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import InvalidInput
@@ -237,11 +237,11 @@ class TestChoice:
     def test_the_manager_of_cgroups(
         self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, running: bool, wanted: str, taken: str
     ) -> None:
-        monkeypatch.setattr(systemd, "is_running", lambda: running)
+        monkeypatch.setattr(host, "systemd_runs", lambda: running)
         assert Host(run_dir=str(tmp_path)).cgroup_manager(wanted) == taken
 
     def test_no_systemd(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(systemd, "is_running", lambda: False)
+        monkeypatch.setattr(host, "systemd_runs", lambda: False)
         with pytest.raises(InvalidInput, match=r"systemd does not run on this host\. Use cgroup_manager: cgroupfs"):
             Host(run_dir=str(tmp_path)).cgroup_manager("systemd")
 

@@ -1,0 +1,47 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What becomes of a create or restore that failed: nothing is left of it, and the error says why, in the words of all."""
+
+from __future__ import annotations
+
+from . import teardown
+from .container import Record, Timeouts
+from .errors import DeadlineExceeded, EngineError, ProgramFailed
+from .files import write_text
+from .runtime import Runtime, criu_error
+from .store import Store
+
+
+def undo(
+    store: Store, record: Record, previous: Record | None, previous_config: str | None, exc: BaseException,
+    timeouts: Timeouts,
+) -> BaseException:  # fmt: skip
+    """Sweep, make the record the previous one again, and return what is to be raised."""
+    paths = store.paths(record.name)
+    words = teardown.last_words(paths, record.log_path)
+    said = Runtime(record, paths.runtime_log).error_in_log()
+    left = ""
+    try:
+        teardown.sweep(store, record, timeouts)
+    except EngineError as problem:
+        left = f"Cleaning up failed too: {problem}"
+    if previous is None or previous.definition.bundle != record.definition.bundle:
+        store.release_bundle(record.definition.bundle, record.name)
+    if previous is None:
+        store.forget(record.name)
+    else:
+        write_text(paths.config, previous_config or "")
+        store.save(previous)
+    return _explain(exc, record, said, words, left) if isinstance(exc, (ProgramFailed, DeadlineExceeded)) else exc
+
+
+def _explain(exc: EngineError, record: Record, said: str | None, words: dict[str, list[str]], left: str) -> EngineError:
+    """The runtime's own last error says most, then conmon's message, then what conmon wrote before it detached."""
+    conmon_said = " ".join(words["conmon_log"][-3:])
+    reasons = (criu_error(words["restore_log"]), said, exc.message, conmon_said)
+    reason = next((text for text in reasons if text), "the runtime died without a word")
+    if exc.message.startswith("conmon "):  # what launch() says itself, not what it was told
+        reason = ": ".join(text for text in (exc.message, said or conmon_said) if text)
+    verb = "restore" if record.checkpoint else "create"
+    message = f"Cannot {verb} the container {record.name}: {reason}"
+    return type(exc)(message.rstrip(".") + ".", hint=f"{exc.hint} {left}".strip(), **{**words, **exc.details})
