@@ -128,7 +128,14 @@ class Checkpoints:
         return found, decided
 
     def _check_dump(self, request: Request, source: Observed) -> Program:
-        runtime, program = t.cast(Record, source.record).runtime, criu.find()
+        record = t.cast(Record, source.record)
+        runtime, program = record.runtime, criu.find()
+        if record.definition.network_helper != "none":
+            raise InvalidInput(
+                f"The container {request.name} cannot be checkpointed: CRIU cannot dump the network device that"
+                f" {record.definition.network_helper} holds.",
+                hint="A container without network_helper can.",
+            )
         criu.check_options("checkpoint", request.options, runtime)
         reason = criu.why_not(program, runtime)
         if program is None or reason:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -20,6 +21,9 @@ from .process import Handle, boot_id, identify
 from .runtime import Runtime, criu_error
 from .store import Paths, Store
 from .waiting import Deadline, wait_readable
+
+if t.TYPE_CHECKING:
+    from .network_helper import Helper
 
 # The option of ours that asks for an option of conmon's.
 _ASKED_BY = {"log_tag": "--log-tag", "exit_delay": "--exit-delay"}
@@ -56,6 +60,10 @@ def prepare(
     _check_service(definition, manager)
     runtime, monitor = host.runtime(definition.runtime), host.conmon(definition.conmon)
     check_options(definition, monitor.version)
+    if definition.network_helper != "none" or definition.publish or definition.network_options:
+        from . import network_helper
+
+        network_helper.check(definition, source, paths, recorded)
     signal_number, stop_timeout = config.stop_settings(desired, source, recorded)
     record = Record(
         name=desired.name, phase="creating", definition=definition, config_digest="", runtime=runtime,
@@ -189,32 +197,48 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
     record, deadline, where = launch.record, Deadline(timeouts.create), cgroup.layout()
     warnings: list[str] = []
 
-    def place(pid: int) -> None:
+    def place(pid: int, what: str = "conmon") -> None:
         try:
             conmon.place(record, pid, deadline.at_most(10))
         except (EngineError, OSError) as exc:
-            warnings.append(f"conmon of {record.name} stays in the cgroup of this task, and may end with it: {exc}")
+            warnings.append(f"{what} of {record.name} stays in the cgroup of this task, and may end with it: {exc}")
 
     passthrough = record.definition.log_driver == "passthrough" and record.log_path
     terminal = bool(launch.config["process"].get("terminal"))
-    with conmon.launch(
+    with _network_helper(record, paths, place) as helper, conmon.launch(
         create_argv(record, paths, terminal=terminal), directory=paths.bundle, output=passthrough or paths.conmon_log,
         environment=record.definition.conmon_env, place=place,
         birthplace=None if record.cgroup_manager == "systemd" else cgroup.birthplace(container.conmon_cgroup(record), where),
+        preserve=helper.preserved if helper else (),
     ) as pipes:  # fmt: skip
         # What only the runtime needs is done while conmon gets ready.
         record = record.replace(config_digest=write_config(launch, paths))
         os.symlink(paths.config, f"{paths.bundle}/config.json")
         pipes["START"].go_on()
+        if helper:
+            helper.answer(pipes["SYNC"], deadline)
         pid = conmon.read_pid(pipes["SYNC"], deadline)
+        if helper:
+            helper.connect(pid, deadline)
     written = (read_text(record.definition.conmon_pidfile or paths.conmon_pidfile) or "").strip()
     monitor = int(written) if written.isdigit() else 0
     record = record.replace(
         phase="running" if record.checkpoint else "created", checkpoint=None, init=identify(pid),
         monitor=identify(monitor), cgroup_path=_own_cgroup(record, pid, where),
         conmon_cgroup_path=cgroup.path_of(monitor, where), created_at=timestamp(),
+        helper=helper.process if helper else None,
     )  # fmt: skip
     return store.save(record), warnings
+
+
+def _network_helper(
+    record: Record, paths: Paths, place: t.Callable[[int, str], None]
+) -> t.ContextManager[Helper | None]:
+    if record.definition.network_helper == "none":
+        return contextlib.nullcontext()
+    from .network_helper import Helper
+
+    return Helper(record, paths, lambda pid: place(pid, record.definition.network_helper))
 
 
 def check_options(definition: Definition, version: str) -> None:
@@ -275,6 +299,8 @@ def _explain(exc: EngineError, record: Record, said: str | None, words: dict[str
     conmon_said = " ".join(words["conmon_log"][-3:])
     reasons = (criu_error(words["restore_log"]), said, exc.message, conmon_said)
     reason = next((text for text in reasons if text), "the runtime died without a word")
+    if "network_log" in exc.details:
+        reason = exc.message
     if exc.message.startswith("conmon "):  # what launch() says itself, not what it was told
         reason = ": ".join(text for text in (exc.message, said or conmon_said) if text)
     verb = "restore" if record.checkpoint else "create"

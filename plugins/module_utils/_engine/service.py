@@ -28,7 +28,8 @@ _PROMPT = 30.0  # seconds for systemd to read units, or to forget one
 _MARGIN = 10.0  # seconds that systemd waits longer than the script, before it kills everything itself
 
 # Type=forking: conmon forks, and the main process is the one in its pid file. KillSignal: the script has sent the signal
-# that the container knows; conmon would forward another.
+# that the container knows; conmon would forward another. IgnoreSIGPIPE: as in any other launch; pasta of Debian 12 refuses to run
+# where that is ignored.
 _UNIT = """\
 # Written by longshore.oci for the container {name}, and written anew by it.
 [Unit]
@@ -45,6 +46,7 @@ ExecStop=/bin/sh "{script}" stop
 ExecStopPost=/bin/sh "{script}" clean
 KillMode=mixed
 KillSignal=SIGCONT
+IgnoreSIGPIPE=no
 TimeoutStartSec={start_timeout:.0f}
 TimeoutStopSec={stop_timeout:.0f}
 Restart={restart}
@@ -63,7 +65,7 @@ umask 027
 unset NOTIFY_SOCKET WATCHDOG_PID WATCHDOG_USEC
 {environment}
 runtime() {{ {runtime} "$@"; }}
-clean() {{ test ! -d {runtime_state} || runtime delete --force {id}; }}
+{network}clean() {{ test ! -d {runtime_state} || runtime delete --force {id}; }}
 case $1 in
 start)
     clean
@@ -71,11 +73,11 @@ start)
     mkdir -p {bundle} {exits} {persist} {runtime_root} || exit
     ln -s {config} {bundle}/config.json
     cd {bundle} && exec 9>{alive} && flock 9 || exit
-    _OCI_SYNCPIPE=3 {conmon} 3>&1 >>{output} 2>&1 </dev/null | {{
+    {before}_OCI_SYNCPIPE=3 {conmon} 3>&1 >>{output} 2>&1 </dev/null | {{
         exec 9>&-
         read -r report
         case $report in
-        '{{"data": '[1-9]*) runtime start {id} ;;
+        '{{"data": '[1-9]*) {connect}runtime start {id} ;;
         *) echo "conmon: $report" >&2; cat {runtime_log} {output} >&2; exit 1 ;;
         esac
     }}
@@ -137,7 +139,12 @@ def start(store: Store, record: Record, timeouts: Timeouts) -> Record:
         result = bus.wait_for_job(bus.begin_job("StartUnit", unit))
         if result != "done":
             words = teardown.last_words(paths, record.log_path)
-            said = Runtime(record, paths.runtime_log).error_in_log() or " ".join(words["conmon_log"][-3:])
+            unconnected = words["network_log"][-1:] if not os.path.exists(paths.network_pidfile) else []
+            said = (
+                "".join(unconnected)
+                or Runtime(record, paths.runtime_log).error_in_log()
+                or " ".join(words["conmon_log"][-3:])
+            )
             bus.disable(unit)
             bus.wait_for_job(bus.begin_job("StopUnit", unit))
             bus.reset_failed(unit)
@@ -228,5 +235,14 @@ def _script(record: Record, paths: Paths, *, terminal: bool) -> str:
         **{name: shlex.quote(word) for name, word in words.items()},
         environment="\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items()),
         runtime=shlex.join(runtime), conmon=shlex.join(create_argv(record, paths, terminal=terminal)),
-        resume=f"runtime resume {shlex.quote(record.runtime_id)} 2>/dev/null",
+        resume=f"runtime resume {shlex.quote(record.runtime_id)} 2>/dev/null", **_network(record, paths),
     )  # fmt: skip
+
+
+def _network(record: Record, paths: Paths) -> dict[str, str]:
+    """What the script does for a network helper."""
+    if record.definition.network_helper == "none":
+        return dict.fromkeys(("network", "before", "connect"), "")
+    from .network_helper import script
+
+    return script(record, paths)

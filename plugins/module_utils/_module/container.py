@@ -38,10 +38,16 @@ DEFINITION_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "exit_delay": {"type": "int"},
     "sdnotify": {"type": "str", "choices": ["ignore", "container"]},
 }
-# Those that a restore cannot have.
+# Those that a restore cannot have, here and below.
 SERVICE_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "service": {"type": "bool"},
     "restart_policy": {"type": "str", "choices": ["no", "on-failure", "always"]},
+}
+# CRIU cannot dump what a helper makes.
+NETWORK_ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "network_helper": {"type": "str", "choices": ["none", "slirp4netns", "pasta"]},
+    "publish": {"type": "list", "elements": "str"},
+    "network_options": {"type": "list", "elements": "str"},
 }
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "name": {"type": "str", "required": True},
@@ -54,6 +60,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "create_timeout": {"type": "float", "default": 240},
     **DEFINITION_ARGUMENTS,
     **SERVICE_ARGUMENTS,
+    **NETWORK_ARGUMENTS,
     **DIRECTORY_ARGUMENTS,
 }
 
@@ -83,14 +90,14 @@ def desired(params: t.Mapping[str, t.Any]) -> Desired:
 
 def definition(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """The fields of a definition that were given."""
-    names = (*DEFINITION_ARGUMENTS, *SERVICE_ARGUMENTS)
+    names = (*DEFINITION_ARGUMENTS, *SERVICE_ARGUMENTS, *NETWORK_ARGUMENTS)
     given = {name: params[name] for name in names if params.get(name) is not None}
     if "log_size_max" in given:
         try:
             given["log_size_max"] = human_to_bytes(given["log_size_max"])
         except ValueError as exc:
             raise InvalidInput(f"log_size_max is not a size: {exc}.") from exc
-    for name in ("runtime_args", "exit_command"):
+    for name in ("runtime_args", "exit_command", "publish", "network_options"):
         if name in given:
             given[name] = tuple(given[name])
     if "conmon_env" in given:
