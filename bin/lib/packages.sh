@@ -12,8 +12,10 @@ declare -A debian_package_of=(
     [git]=git
     [ip]=iproute2
     [openssl]=openssl
+    [pasta]=passt
     [runc]=runc
     [skopeo]=skopeo
+    [slirp4netns]=slirp4netns
     [umoci]=umoci
 )
 

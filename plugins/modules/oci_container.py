@@ -73,6 +73,31 @@ options:
       - Default is V(no). Needs O(service).
     type: str
     choices: ["no", "on-failure", "always"]
+  network_helper:
+    description:
+      - Program that connects the network of the container with the host, without any rights on the host. So it works for other users
+        than root too. It is started before the container is, ends with it, and belongs to its conmon.
+      - The container needs a network namespace of its own, as bundles have by default.
+      - V(pasta) gives the container the address and routes of the host. V(slirp4netns) gives it 10.0.2.100 behind a router.
+      - One whose helper was killed, or whose conmon was, goes on without a network. A task says so in a warning, and
+        RV(container.network.pid) is V(null) then.
+      - Default is V(none). A container with a helper cannot be checkpointed, and V(slirp4netns) does not go with O(service).
+    type: str
+    choices: [none, slirp4netns, pasta]
+  publish:
+    description:
+      - Ports of the host at which O(network_helper) reaches ports of the container.
+        C([IP:]HOST_PORT[-LAST]:CONTAINER_PORT[-LAST][/tcp|/udp]), with an IPv6 address in brackets (V(pasta) only).
+      - Without an address, on all of the host. To be quoted in YAML, which takes V(8080:22) for a number.
+      - A port that somebody else has is refused before anything is touched.
+    type: list
+    elements: str
+  network_options:
+    description:
+      - More words for the command line of O(network_helper), such as V(--mtu=1400), or V(--interface) and V(eth1) for V(pasta). Those
+        that Longshore sets itself are refused, and for root C(--enable-sandbox) of V(slirp4netns), which unmounts file systems of the host.
+    type: list
+    elements: str
   restore:
     description:
       - What becomes of a container that is checkpointed (see M(longshore.oci.oci_checkpoint)) with O(state=started) or
@@ -148,19 +173,29 @@ EXAMPLES = r"""
     bundle: /srv/web
     listen: ["http=8080", "admin=unix:/run/web-admin.sock"]
 
+- name: Reach a container without being root, at port 8080 of this host
+  longshore.oci.oci_container:
+    name: wiki
+    bundle: /srv/wiki
+    network_helper: pasta
+    publish:
+      - "127.0.0.1:8080:80"
+      - "1053:53/udp"
+
 - name: Stop it at once, this time only
   longshore.oci.oci_container:
     name: web
     state: stopped
     stop_timeout: 0
 
-- name: Remove both
+- name: Remove them
   longshore.oci.oci_container:
     name: "{{ item }}"
     state: absent
   loop:
     - web
     - database
+    - wiki
 """
 
 RETURN = r"""
@@ -221,6 +256,20 @@ container:
     log:
       description: Driver and path of its log.
       type: dict
+    network:
+      description: How it is connected with the host.
+      type: dict
+      contains:
+        helper:
+          description: Its O(network_helper).
+          type: str
+        pid:
+          description: The process id of that, V(null) when it does not run.
+          type: int
+        publish:
+          description: The ports that it publishes.
+          type: list
+          elements: str
     service:
       description: Its unit, where it is a service of systemd.
       type: str
@@ -251,7 +300,7 @@ stop:
       description: Seconds until nothing was left of it.
       type: float
 runtime_log:
-  description: The end of the log of the runtime. C(conmon_log), C(container_log) and C(restore_log) are returned likewise.
+  description: The end of the log of the runtime. C(conmon_log), C(container_log), C(restore_log) and C(network_log) are returned likewise.
   returned: when creating or starting failed
   type: list
   elements: str

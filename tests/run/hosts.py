@@ -27,8 +27,8 @@ RUNTIMES = ("crun", "runc")
 # Each user has a host for itself, and both are at work at the same time. What needs root stays with root: making cgroups
 # and slices by hand, counting the programs that a task starts (ptrace), installing packages.
 _UNPRIVILEGED_TESTS = (
-    "states", "definition", "service", "stop_settings", "stop", "exits", "logs", "launch_options", "sdnotify", "environment",
-    "reserve_ports", "listen", "bad_input",
+    "states", "definition", "service", "network_helper", "stop_settings", "stop", "exits", "logs", "launch_options", "sdnotify",
+    "environment", "reserve_ports", "listen", "bad_input",
     "failed_create", "lost", "killed_run", "concurrency",
 )  # fmt: skip
 # By name, with the variables that choose from its tests.

@@ -135,6 +135,12 @@ class Checkpoints:
                 f"The container {request.name} cannot be checkpointed: the sockets that it was given (listen) are of another "
                 "network namespace than its own, which CRIU cannot write to disk."
             )
+        if record.definition.network_helper != "none":
+            raise InvalidInput(
+                f"The container {request.name} cannot be checkpointed: CRIU cannot dump the network device that"
+                f" {record.definition.network_helper} holds.",
+                hint="A container without network_helper can.",
+            )
         criu.check_options("checkpoint", request.options, runtime)
         reason = criu.why_not(program, runtime)
         if program is None or reason:

@@ -83,6 +83,9 @@ class Definition(t.NamedTuple):
     listen: tuple[str, ...] = ()
     service: bool = False
     restart_policy: str = "no"
+    network_helper: str = "none"
+    publish: tuple[str, ...] = ()
+    network_options: tuple[str, ...] = ()  # of the helper
 
     @classmethod
     def from_json(cls, value: t.Mapping[str, t.Any]) -> Definition:
@@ -168,6 +171,7 @@ class Record(t.NamedTuple):
     started_at: str | None = None
     last_exit: Exit | None = None  # of the previous run, kept while the container waits to be made anew
     checkpoint: Checkpoint | None = None  # what it goes on from, or is being written
+    helper: ProcessId | None = None  # of the network
 
     @property
     def runtime_id(self) -> str:
@@ -184,7 +188,7 @@ class Record(t.NamedTuple):
         known = {name: value[name] for name in cls._fields if name in value}
         known["definition"] = Definition.from_json(value["definition"])
         kinds = {"runtime": Program, "conmon": Program, "init": ProcessId, "monitor": ProcessId, "last_exit": Exit}
-        for name, kind in {**kinds, "checkpoint": Checkpoint}.items():
+        for name, kind in {**kinds, "checkpoint": Checkpoint, "helper": ProcessId}.items():
             known[name] = kind(*value[name]) if value.get(name) else None
         return cls(**known)
 
@@ -201,6 +205,7 @@ class Observed(t.NamedTuple):
     monitored: bool = False
     exit: Exit | None = None  # when stopped
     leftovers: bool = False  # something of an interrupted run, of an earlier boot or without a record is in the way
+    disconnected: bool = False  # it runs, and its network helper does not
 
 
 class Plan(t.NamedTuple):

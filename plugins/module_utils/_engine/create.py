@@ -21,6 +21,9 @@ from .runtime import Runtime
 from .store import Paths, Store
 from .waiting import Deadline
 
+if t.TYPE_CHECKING:
+    from .network_helper import Helper
+
 # The option of ours that asks for an option of conmon's.
 _ASKED_BY = {"log_tag": "--log-tag", "exit_delay": "--exit-delay"}
 # What sdnotify and listen are for.
@@ -65,6 +68,10 @@ def prepare(
     _check_service(definition, manager)
     runtime, monitor = host.runtime(definition.runtime), host.conmon(definition.conmon)
     check_options(definition, monitor.version)
+    if definition.network_helper != "none" or definition.publish or definition.network_options:
+        from . import network_helper
+
+        network_helper.check(definition, source, paths, recorded)
     signal_number, stop_timeout = config.stop_settings(desired, source, recorded)
     record = Record(
         name=desired.name, phase="creating", definition=definition, config_digest="", runtime=runtime,
@@ -193,15 +200,17 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
     record, deadline, where = launch.record, Deadline(timeouts.create), cgroup.layout()
     warnings: list[str] = []
 
-    def place(pid: int) -> None:
+    def place(pid: int, what: str = "conmon") -> None:
         try:
             conmon.place(record, pid, deadline.at_most(10))
         except (EngineError, OSError) as exc:
-            warnings.append(f"conmon of {record.name} stays in the cgroup of this task, and may end with it: {exc}")
+            warnings.append(f"{what} of {record.name} stays in the cgroup of this task, and may end with it: {exc}")
 
     passthrough = record.definition.log_driver == "passthrough" and record.log_path
     with contextlib.ExitStack() as around:
-        argv, environment, preserve, noticed = around.enter_context(_surroundings(store, launch, paths))
+        helper = around.enter_context(_network_helper(record, paths, place))
+        held = helper.preserved if helper else []
+        argv, environment, preserve, noticed = around.enter_context(_surroundings(store, launch, paths, held))
         warnings += noticed
         with conmon.launch(
             argv, directory=paths.bundle, output=passthrough or paths.conmon_log, environment=environment, place=place,
@@ -213,22 +222,27 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
             if not os.path.exists(f"{paths.bundle}/config.json"):
                 os.symlink(paths.config, f"{paths.bundle}/config.json")
             pipes["START"].go_on()
+            if helper:
+                helper.answer(pipes["SYNC"], deadline)
             pid = conmon.read_pid(pipes["SYNC"], deadline)
+            if helper:
+                helper.connect(pid, deadline)
     written = (read_text(record.definition.conmon_pidfile or paths.conmon_pidfile) or "").strip()
     monitor = int(written) if written.isdigit() else 0
     record = record.replace(
         phase="running" if record.checkpoint else "created", checkpoint=None, init=identify(pid),
         monitor=identify(monitor), cgroup_path=_own_cgroup(record, pid, where),
         conmon_cgroup_path=cgroup.path_of(monitor, where), created_at=timestamp(),
+        helper=helper.process if helper else None,
     )  # fmt: skip
     return store.save(record), warnings
 
 
 @contextlib.contextmanager
 def _surroundings(
-    store: Store, launch: Launch, paths: Paths
+    store: Store, launch: Launch, paths: Paths, held: list[int]
 ) -> t.Iterator[tuple[list[str], t.Mapping[str, str], t.Sequence[int], t.Sequence[str]]]:
-    """What conmon is started with: command line, environment, descriptors; and warnings."""
+    """What conmon is started with: command line, environment, descriptors (``held`` among them); and warnings."""
     record, terminal = launch.record, bool(launch.config["process"].get("terminal"))
     argv = create_argv(record, paths, terminal=terminal)
     with contextlib.ExitStack() as around:
@@ -239,13 +253,23 @@ def _surroundings(
             if record.checkpoint:
                 selinux.label_file(paths.bundle, launch.config)  # where CRIU writes its log
         if launch.is_plain:
-            yield argv, record.definition.conmon_env, (), ()
+            yield argv, record.definition.conmon_env, held, ()
         else:
             from . import surroundings
 
-            yield around.enter_context(surroundings.made(store, record, launch.config, paths, argv))
+            yield around.enter_context(surroundings.made(store, record, launch.config, paths, argv, held))
         if has_labels() and record.log_path:
             selinux.label_file(record.log_path, launch.config)
+
+
+def _network_helper(
+    record: Record, paths: Paths, place: t.Callable[[int, str], None]
+) -> t.ContextManager[Helper | None]:
+    if record.definition.network_helper == "none":
+        return contextlib.nullcontext()
+    from .network_helper import Helper
+
+    return Helper(record, paths, lambda pid: place(pid, record.definition.network_helper))
 
 
 def check_options(definition: Definition, version: str) -> None:

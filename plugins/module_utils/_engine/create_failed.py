@@ -40,6 +40,8 @@ def _explain(exc: EngineError, record: Record, said: str | None, words: dict[str
     conmon_said = " ".join(words["conmon_log"][-3:])
     reasons = (criu_error(words["restore_log"]), said, exc.message, conmon_said)
     reason = next((text for text in reasons if text), "the runtime died without a word")
+    if "network_log" in exc.details:
+        reason = exc.message
     if exc.message.startswith("conmon "):  # what launch() says itself, not what it was told
         reason = ": ".join(text for text in (exc.message, said or conmon_said) if text)
     verb = "restore" if record.checkpoint else "create"

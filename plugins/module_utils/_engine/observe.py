@@ -45,7 +45,10 @@ def observe(store: Store, name: str) -> Observed:
     if record.phase in ("checkpointed", "restoring"):
         return Observed(name, Status.CHECKPOINTED, record, leftovers=record.phase == "restoring")
     if is_alive(record.init):
-        return Observed(name, live_status(record), record, monitored=is_alive(record.monitor))
+        disconnected = record.definition.network_helper != "none" and not is_alive(record.helper)
+        return Observed(
+            name, live_status(record), record, monitored=is_alive(record.monitor), disconnected=disconnected
+        )
     if record.phase == "checkpointing" and record.checkpoint and has_dumped(record.checkpoint.path):
         return Observed(name, Status.CHECKPOINTED, record, leftovers=True)
     return Observed(name, Status.STOPPED, record, exit=collect_exit(record, paths, Deadline(EXIT_FILE_SECONDS)))
@@ -59,10 +62,12 @@ def as_systemd_has_it(record: Record, paths: Paths) -> Record:
     if init is None or init == record.init or f"/{container.container_unit(record.name)}/" not in f"{path}/":
         return record
     monitor = in_pid_file(record.definition.conmon_pidfile or paths.conmon_pidfile)
+    conmon_path = cgroup.path_of(monitor.pid) if monitor else None
+    helper = in_pid_file(paths.network_pidfile)
     return record.replace(
         phase="stopping" if record.phase == "stopping" else "running", boot=init.boot, init=init, monitor=monitor,
-        cgroup_path=path, conmon_cgroup_path=cgroup.path_of(monitor.pid) if monitor else None, started_at=timestamp(os.stat(paths.pidfile).st_mtime),
-        last_exit=None,
+        cgroup_path=path, conmon_cgroup_path=conmon_path, started_at=timestamp(os.stat(paths.pidfile).st_mtime),
+        last_exit=None, helper=helper if helper and cgroup.path_of(helper.pid) == conmon_path else None,
     )  # fmt: skip
 
 
@@ -155,5 +160,9 @@ def describe(observed: Observed) -> dict[str, t.Any]:
         "cgroup": {"manager": known.cgroup_manager, "path": known.cgroup_path, "conmon_path": known.conmon_cgroup_path}
         if known else None,
         "log": {"driver": known.definition.log_driver, "path": known.log_path} if known else None,
+        "network": {
+            "helper": known.definition.network_helper, "publish": list(known.definition.publish),
+            "pid": known.helper.pid if known.helper and alive and not observed.disconnected else None,
+        } if known else None,
         "service": container.service_unit(known.name) if known and known.definition.service else None,
     }  # fmt: skip

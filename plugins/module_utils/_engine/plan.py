@@ -53,7 +53,10 @@ def plan(desired: Desired, observed: Observed, *, changes: Differences, updates:
             definition = observed.record.definition._replace(runtime=observed.record.runtime.path)
             actions[:0] = [Action.REMOVE] if observed.leftovers else []
     what = f"The definition of {desired.name} differs ({_short(changes)})"
-    warnings = (f"{what}, but recreate=never keeps the container as it is.",) if kept else ()
+    warnings: tuple[str, ...] = (f"{what}, but recreate=never keeps the container as it is.",) if kept else ()
+    if observed.disconnected and not make and Action.STOP not in actions:
+        gone = f"The network helper of {desired.name} has ended, so it is cut off"
+        warnings += (f"{gone}. state=restarted makes the container anew, and connects it.",)
     shown = {**({} if kept else changes), **({} if make else updates)}
     return Plan(tuple(actions), _result(actions, status), definition, shown, warnings)
 

@@ -30,7 +30,8 @@ _MARGIN = 10.0  # seconds that systemd waits longer than the script, before it k
 # Type=forking: conmon forks, and the main process is the one in its pid file. Type=notify, for a container that says when it
 # is ready: the script says which conmon is, and conmon passes on what the container says. KillSignal: the script has sent the
 # signal that the container knows; conmon would forward another. TimeoutStartFailureMode: else SIGCONT would be waited for in
-# vain (since systemd 246; older ones do that).
+# vain (since systemd 246; older ones do that). IgnoreSIGPIPE: as in any other launch; pasta of Debian 12 refuses to run where
+# that is ignored.
 _UNIT = """\
 # Written by longshore.oci for the container {name}, and written anew by it.
 [Unit]
@@ -46,6 +47,7 @@ ExecStop=/bin/sh "{script}" stop
 ExecStopPost=/bin/sh "{script}" clean
 KillMode=mixed
 KillSignal=SIGCONT
+IgnoreSIGPIPE=no
 TimeoutStartSec={start_timeout:.0f}
 TimeoutStartFailureMode=kill
 TimeoutStopSec={stop_timeout:.0f}
@@ -66,7 +68,7 @@ manager=${{NOTIFY_SOCKET-}}
 unset NOTIFY_SOCKET WATCHDOG_PID WATCHDOG_USEC
 {environment}
 runtime() {{ {runtime} "$@"; }}
-clean() {{ test ! -d {runtime_state} || runtime delete --force {id}; }}
+{network}clean() {{ test ! -d {runtime_state} || runtime delete --force {id}; }}
 case $1 in
 start)
     clean
@@ -75,11 +77,11 @@ start)
     {notify}
     ln -s {config} {bundle}/config.json
     cd {bundle} && exec 9>{alive} && flock 9 || exit
-    _OCI_SYNCPIPE=3 {conmon} 3>&1 >>{output} 2>&1 </dev/null | {{
+    {before}_OCI_SYNCPIPE=3 {conmon} 3>&1 >>{output} 2>&1 </dev/null | {{
         exec 9>&-
         read -r report
         case $report in
-        '{{"data": '[1-9]*) {main} runtime start {id} ;;
+        '{{"data": '[1-9]*) {connect}{main}runtime start {id} ;;
         *) echo "conmon: $report" >&2; cat {runtime_log} {output} >&2; exit 1 ;;
         esac
     }}
@@ -141,7 +143,12 @@ def start(store: Store, record: Record, timeouts: Timeouts) -> Record:
         result = bus.wait_for_job(bus.begin_job("StartUnit", unit))
         if result != "done":
             words = teardown.last_words(paths, record.log_path)
-            said = Runtime(record, paths.runtime_log).error_in_log() or " ".join(words["conmon_log"][-3:])
+            unconnected = words["network_log"][-1:] if not os.path.exists(paths.network_pidfile) else []
+            said = (
+                "".join(unconnected)
+                or Runtime(record, paths.runtime_log).error_in_log()
+                or " ".join(words["conmon_log"][-3:])
+            )
             if not said and record.definition.sdnotify == "container":
                 said = f"it did not say that it is ready (READY=1), the job of systemd ended as {result}"
             bus.disable(unit)
@@ -267,9 +274,19 @@ def _script(record: Record, paths: Paths, *, terminal: bool) -> str:
         environment="\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items()),
         runtime=shlex.join(runtime), conmon=_conmon(record, paths, terminal=terminal),
         notify=f"mkdir -m 755 {shlex.quote(paths.notify)}" if notifies else ":",
-        main=f'NOTIFY_SOCKET=$manager systemd-notify "MAINPID=$(cat {pidfile})";' if notifies else "",
+        main=f'NOTIFY_SOCKET=$manager systemd-notify "MAINPID=$(cat {pidfile})"; ' if notifies else "",
         resume=f"runtime resume {shlex.quote(record.runtime_id)} 2>/dev/null",
+        **_network(record, paths),
     )  # fmt: skip
+
+
+def _network(record: Record, paths: Paths) -> dict[str, str]:
+    """What the script does for a network helper."""
+    if record.definition.network_helper == "none":
+        return dict.fromkeys(("network", "before", "connect"), "")
+    from .network_helper import script
+
+    return script(record, paths)
 
 
 def _conmon(record: Record, paths: Paths, *, terminal: bool) -> str:

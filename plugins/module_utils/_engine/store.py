@@ -57,6 +57,11 @@ class Paths:
         self.notify = f"{self.bundle}/notify"
         self.ready_socket = f"{self.run}/ready.sock"
         self.exec = f"{self.run}/exec"
+        self.network_log = f"{self.run}/network.log"
+        self.network_pidfile = f"{self.run}/network.pid"
+        self.network_socket = f"{self.run}/network.sock"
+        self.network_asks = f"{self.run}/network.asks"
+        self.network_answer = f"{self.run}/network.answer"
 
 
 class Store:

@@ -36,7 +36,8 @@ def check(store: Store, record: Record, config: Config, recorded: Record | None)
     if definition.listen:
         _check_listen(config)
     held = recorded.definition if recorded and is_alive(recorded.monitor) else None
-    ports.check_free(definition, held, _others(store, record.name))
+    ports.wanted(definition)
+    ports.check_free(_without_forwarded(definition), held, _others(store, record.name))
 
 
 def _check_listen(config: Config) -> None:
@@ -52,15 +53,16 @@ def _check_listen(config: Config) -> None:
 
 @contextlib.contextmanager
 def made(
-    store: Store, record: Record, config: Config, paths: Paths, argv: list[str]
-) -> t.Iterator[Surroundings]:  # fmt: skip
-    """Open, and make, what is asked for. Our own copies are closed when conmon has been started with it."""
+    store: Store, record: Record, config: Config, paths: Paths, argv: list[str], held: t.Sequence[int]
+) -> t.Iterator[Surroundings]:
+    """Open, and make, what is asked for. Our own copies are closed when conmon has been started with it. ``held`` are more
+    descriptors for conmon."""
     definition, environment = record.definition, dict(record.definition.conmon_env)
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as opened:
         # CRIU brings the listening sockets back by itself.
         asked = definition._replace(listen=()) if record.checkpoint else definition
-        sockets, warnings = ports.open_all(asked, _others(store, record.name))
-        numbers = tuple(held.enter_context(each).fileno() for each in sockets)
+        sockets, warnings = ports.open_all(_without_forwarded(asked), _others(store, record.name))
+        numbers = (*(opened.enter_context(each).fileno() for each in sockets), *held)
         if asked.listen:
             environment.update(LISTEN_FDS=str(len(asked.listen)), LISTEN_PID="1")
             argv = [*argv, "--replace-listen-pid"]  # by the pid of the runtime, which passes them on
@@ -68,7 +70,16 @@ def made(
             argv = userns.enter(config, paths, argv)
         if asked.listen:
             argv = arrange(argv, numbers)
+        if asked.reserve_ports and definition.network_helper != "none":
+            warnings.append(
+                f"reserve_ports does nothing with {definition.network_helper}, which has the ports that it publishes."
+            )
         yield Surroundings(argv, environment, numbers, tuple(warnings))
+
+
+def _without_forwarded(definition: Definition) -> Definition:
+    """A network helper binds the ports of the host itself: nobody else gets them, and neither could the helper."""
+    return definition if definition.network_helper == "none" else definition._replace(reserve_ports=())
 
 
 def _others(store: Store, name: str) -> ports.Containers:

@@ -114,6 +114,7 @@ def sweep(store: Store, record: Record, timeouts: Timeouts, *, said: str | None 
     paths = store.paths(record.name)
     strays = find_by_argument(paths.pidfile) if record.phase == "creating" or record.monitor is None else []
     strays += find_by_argument(paths.exec) if os.path.isdir(paths.exec) else []  # conmons of exec sessions
+    strays += [record.helper] if record.helper else []
     stuck = kill_and_wait(strays, Deadline(timeouts.kill))
     if record.cgroup_manager != "systemd":
         # Also what a killed runtime has started below conmon and nobody has a name for.
@@ -185,5 +186,6 @@ def last_words(paths: Paths, log_path: str | None) -> dict[str, list[str]]:
         "restore_log": read_tail(f"{paths.bundle}/restore.log", lines=100),
         "runtime_log": read_tail(paths.runtime_log),
         "conmon_log": read_tail(paths.conmon_log),
+        "network_log": read_tail(paths.network_log),
         "container_log": read_tail(log_path) if log_path else [],
     }

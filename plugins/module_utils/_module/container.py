@@ -40,10 +40,16 @@ DEFINITION_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "reserve_ports": {"type": "list", "elements": "str"},
     "listen": {"type": "list", "elements": "str"},
 }
-# Those that a restore cannot have.
+# Those that a restore cannot have, here and below.
 SERVICE_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "service": {"type": "bool"},
     "restart_policy": {"type": "str", "choices": ["no", "on-failure", "always"]},
+}
+# CRIU cannot dump what a helper makes.
+NETWORK_ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "network_helper": {"type": "str", "choices": ["none", "slirp4netns", "pasta"]},
+    "publish": {"type": "list", "elements": "str"},
+    "network_options": {"type": "list", "elements": "str"},
 }
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "name": {"type": "str", "required": True},
@@ -57,6 +63,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "ready_timeout": {"type": "float"},
     **DEFINITION_ARGUMENTS,
     **SERVICE_ARGUMENTS,
+    **NETWORK_ARGUMENTS,
     **DIRECTORY_ARGUMENTS,
 }
 
@@ -86,7 +93,7 @@ def desired(params: t.Mapping[str, t.Any]) -> Desired:
 
 def definition(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """The fields of a definition that were given."""
-    names = (*DEFINITION_ARGUMENTS, *SERVICE_ARGUMENTS)
+    names = (*DEFINITION_ARGUMENTS, *SERVICE_ARGUMENTS, *NETWORK_ARGUMENTS)
     given = {name: params[name] for name in names if params.get(name) is not None}
     if "log_size_max" in given:
         try:

@@ -186,6 +186,18 @@ class TestEffective:
         given = _process(env=["NOTIFY_SOCKET=/theirs"])
         assert _effective(given)["process"] == given["process"]
 
+    def test_the_hook_of_a_network_helper(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Not for root, once, after those of the config, and gone when another definition has no helper."""
+        given = builders.config(hooks={"createContainer": [{"path": "/theirs"}], "poststop": [{"path": "/last"}]})
+        assert _effective(given, network_helper="pasta")["hooks"] == given["hooks"]
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        found = _effective(given, network_helper="pasta")
+        assert [hook["path"] for hook in found["hooks"]["createContainer"]] == ["/theirs", "/bin/sh"]
+        assert found["hooks"]["createContainer"][1]["args"][-2:] == [PATHS.network_asks, PATHS.network_answer]
+        assert _effective(found, network_helper="pasta") == found
+        assert _effective(found)["hooks"] == given["hooks"]
+        assert "hooks" not in _effective(builders.config())
+
     @pytest.mark.parametrize("sdnotify", ["ignore", "container"])
     def test_twice_is_the_same_as_once(self, sdnotify: str) -> None:
         """A recorded config is effective already, and a container is made anew from it."""

@@ -89,6 +89,8 @@ REFUSED: list[tuple[dict[str, t.Any], str]] = [
     ({"runtime": "/nowhere/runc"}, "The runtime /nowhere/runc is not on this host"),
     ({"conmon": "/nowhere/conmon"}, "conmon is not on this host"),
     ({"bundle": "/nowhere"}, "There is no bundle at /nowhere"),
+    ({"publish": ("8080:80",)}, "publish needs a network_helper"),
+    ({"network_helper": "pasta"}, "needs a container with a network namespace of its own"),
     ({"name": "x" * 150, "sdnotify": "container"}, "is too long for a socket"),
 ]
 

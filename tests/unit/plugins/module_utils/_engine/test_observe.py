@@ -231,7 +231,8 @@ class TestExit:
 class TestDescribe:
     KEYS: t.ClassVar[list[str]] = [
         "name", "status", "pid", "conmon_pid", "monitored", "exit_code", "exit_reason", "oom_killed", "created_at",
-        "started_at", "finished_at", "bundle", "config_digest", "runtime", "cgroup", "log", "service",
+        "started_at", "finished_at", "bundle", "config_digest", "runtime", "cgroup", "log", "network",
+        "service",
     ]  # fmt: skip
 
     @pytest.mark.parametrize("status", list(Status))
@@ -258,6 +259,16 @@ class TestDescribe:
         }  # fmt: skip
         assert told["cgroup"] == {"manager": "cgroupfs", "path": "/l/web", "conmon_path": "/l/conmon:web"}
         assert told["log"] == {"driver": "k8s-file", "path": "/log"}
+
+    @pytest.mark.parametrize(
+        ("status", "disconnected", "pid"),
+        [(Status.RUNNING, False, 9), (Status.RUNNING, True, None), (Status.STOPPED, False, None)],
+    )
+    def test_its_network(self, status: Status, disconnected: bool, pid: int | None) -> None:
+        wanted = builders.definition(network_helper="pasta", publish=("8080:80",))
+        record = builders.record(definition=wanted, helper=ProcessId(9, 1, "b"))
+        told = observe.describe(Observed("web", status, record, disconnected=disconnected))
+        assert told["network"] == {"helper": "pasta", "publish": ["8080:80"], "pid": pid}
 
     def test_a_stopped_one_has_no_pids(self) -> None:
         record = builders.record(init=ProcessId(7, 1, "b"), monitor=ProcessId(8, 1, "b"))

@@ -314,3 +314,11 @@ class TestCheckpointed:
         decided = self._plan(goal, restore=False, definition=NEW)
         assert decided.actions == (Action.REMOVE, Action.CREATE, Action.START, *last)
         assert decided.definition == NEW
+
+
+@pytest.mark.parametrize(
+    ("goal", "warned"), [(Goal.STARTED, True), (Goal.PAUSED, True), (Goal.RESTARTED, False), (Goal.STOPPED, False), (Goal.ABSENT, False)]
+)  # fmt: skip
+def test_one_that_is_cut_off_is_warned_of_while_it_stays(goal: Goal, warned: bool) -> None:
+    decided = plan(Desired("web", goal), builders.observed(Status.RUNNING, disconnected=True), changes={}, updates={})
+    assert ["cut off" in warning for warning in decided.warnings] == [True] * warned

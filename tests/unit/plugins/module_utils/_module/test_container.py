@@ -40,7 +40,8 @@ class TestDesired:
         assert found == Desired("web", Goal.STARTED, Definition(bundle="/srv/web"))
 
     def test_each_field_of_a_definition_is_an_option(self) -> None:
-        assert (*container.DEFINITION_ARGUMENTS, *container.SERVICE_ARGUMENTS) == Definition._fields
+        options = (*container.DEFINITION_ARGUMENTS, *container.SERVICE_ARGUMENTS, *container.NETWORK_ARGUMENTS)
+        assert options == Definition._fields
 
     def test_everything(self) -> None:
         given = {
@@ -56,6 +57,11 @@ class TestDesired:
             "exit_command": ("/bin/true", "x"), "reserve_ports": ("80/udp",), "listen": ("80",),
         }  # fmt: skip
         assert container.desired(_params(**given)).definition == Definition(**expected)
+
+    def test_a_network(self) -> None:
+        given = {"network_helper": "pasta", "publish": ["8080:80"], "network_options": ["-4"]}
+        expected = Definition("/srv/web", network_helper="pasta", publish=("8080:80",), network_options=("-4",))
+        assert container.desired(_params(bundle="/srv/web", **given)).definition == expected
 
     def test_without_a_bundle_what_is_given_overrides_the_record(self) -> None:
         found = container.desired(_params(log_driver="none", stdin=False, exit_command=[]))
