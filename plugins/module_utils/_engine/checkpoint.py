@@ -23,7 +23,8 @@ from .dump import add_rootfs, dump, recover, statistics
 from .errors import EngineError, InvalidInput
 from .files import read_json, remove_tree
 from .host import Host
-from .observe import collect_exit, observe, timestamp
+from .observe import observe, timestamp
+from .removal import remove
 from .restore import Wanted, lay_out, prepare_restore
 from .runtime import numbers
 from .store import Store, check_name
@@ -291,22 +292,10 @@ class _Task:
 
     def _remove(self) -> None:
         """What is left of the container that was there before; its record and log stay, as those of any that has ended."""
-        before, record = self._found.target, self._found.target.record
-        name = self._request.target
-        if record is None or record.phase == "creating":
-            known = [record] if record else teardown.orphans(self._store, self._checkpoints.host, name)
-            for orphan in known:
-                teardown.sweep(self._store, orphan, self._timeouts)
-            if record:
-                self._store.release_bundle(record.definition.bundle, name)
-            if stored.newest(self._store, name) is None:
-                self._store.forget(name)
-            record = None
-        else:
-            kept = before.status is Status.CHECKPOINTED
-            teardown.remove(self._store, record, self._timeouts)
-            ended = before.exit if kept or before.exit else collect_exit(record, self._store.paths(name), Deadline(0))
-            record = self._store.save(record.replace(phase="checkpointed" if kept else "removed", last_exit=ended))
+        before = self._found.target
+        record = remove(self._store, self._checkpoints.host, before, before.record, self._timeouts)
+        if record is None and stored.newest(self._store, before.name) is None:
+            self._store.forget(before.name)
         self._found = self._found._replace(target=before._replace(record=record))
 
     def _import(self) -> None:

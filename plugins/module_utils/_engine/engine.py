@@ -14,14 +14,13 @@ greater part of the engine is of no use to a task that finds all as it should be
 from __future__ import annotations
 
 import functools
-import os
 import typing as t
 
-from . import config, container
+from . import config
 from .container import Action, Definition, Desired, Goal, Observed, Plan, Record, Recreate, Status, StopReport
 from .errors import Conflict, ProgramFailed
 from .files import remove_tree
-from .observe import collect_exit, live_status, observe, timestamp
+from .observe import live_status, observe, timestamp
 from .plan import definition_changes, plan
 from .process import is_alive
 from .store import Lock, Store, check_name
@@ -175,7 +174,14 @@ class _Task:
                 if launch.record.checkpoint:
                     remove_tree(launch.record.checkpoint.path)
             elif action is Action.REMOVE:
-                record = self._remove(before, record, forget=launch is None)
+                from .removal import remove
+
+                record = remove(self._store, self._engine.host, before, record, self._desired.timeouts)
+                if record is None or launch is None:
+                    if record is not None:
+                        self._store.release_bundle(record.definition.bundle, self._name)
+                    self._store.forget(self._name)
+                    record = None
             else:
                 record = self._act(action, t.cast(Record, record))
             self._done.append(action)
@@ -234,29 +240,3 @@ class _Task:
             from .readiness import tell_manager
 
             self._warnings += filter(None, [tell_manager(record)])
-
-    def _remove(self, before: Observed, record: Record | None, *, forget: bool) -> Record | None:
-        """Remove the container, and with ``forget`` its record and log too; else keep them for the next one."""
-        from . import teardown
-
-        if (record and record.definition.service) or os.path.lexists(container.service_path(self._name)):
-            from . import service
-
-            service.remove(self._name)
-        if record is None:
-            for orphan in teardown.orphans(self._store, self._engine.host, self._name):
-                teardown.sweep(self._store, orphan, self._desired.timeouts)
-        elif record.phase == "creating":
-            teardown.sweep(self._store, record, self._desired.timeouts)
-        elif record.phase != "removed":
-            teardown.remove(self._store, record, self._desired.timeouts)
-            ended = before.exit or collect_exit(record, self._store.paths(self._name), Deadline(0))
-            gone = record.replace(phase="removed", last_exit=ended)
-            kept = before.status is Status.CHECKPOINTED
-            record = self._store.save(record.replace(phase="checkpointed") if kept else gone)
-        if forget or record is None or record.phase == "creating":
-            if record is not None:
-                self._store.release_bundle(record.definition.bundle, self._name)
-            self._store.forget(self._name)
-            return None
-        return record

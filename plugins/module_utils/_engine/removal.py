@@ -1,0 +1,39 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Removing what there is of a container, whatever that is: one that has ended, a service, or what others have left."""
+
+from __future__ import annotations
+
+import os
+
+from . import container, teardown
+from .container import Observed, Record, Status, Timeouts
+from .host import Host
+from .observe import collect_exit
+from .store import Store
+from .waiting import Deadline
+
+
+def remove(store: Store, host: Host, before: Observed, record: Record | None, timeouts: Timeouts) -> Record | None:
+    """Returns the record as it is then, which stays with the log and a checkpoint for the next container of this name; None
+    where there was none that means anything any more. Raises EngineError that names what would not go."""
+    name = before.name
+    if (record and record.definition.service) or os.path.lexists(container.service_path(name)):
+        from . import service
+
+        service.remove(name)
+    if record is None:
+        for orphan in teardown.orphans(store, host, name):
+            teardown.sweep(store, orphan, timeouts)
+        return None
+    if record.phase == "creating":
+        teardown.sweep(store, record, timeouts)
+        store.release_bundle(record.definition.bundle, name)
+        return None
+    if record.phase == "removed":
+        return record
+    teardown.remove(store, record, timeouts)
+    if before.status is Status.CHECKPOINTED:
+        return store.save(record.replace(phase="checkpointed"))
+    ended = before.exit or collect_exit(record, store.paths(name), Deadline(0))
+    return store.save(record.replace(phase="removed", last_exit=ended))

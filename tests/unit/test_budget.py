@@ -1,0 +1,65 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How much of what oci_container ships a task compiles: all that it imports, each time anew."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+
+from ansible_collections.longshore.oci.tests.unit import bundle, programs
+from ansible_collections.longshore.oci.tests.unit.test_architecture import (
+    ENGINE,
+    MOST_CODE,
+    MOST_FILES,
+    PREFIX,
+    lines_of_code,
+)
+
+# With the runc of this host, from the import of the module to its end but for what Ansible itself does.
+TASK = """
+import sys
+from ansible_collections.longshore.oci.plugins.modules import oci_container
+from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Definition, Desired, Goal, Timeouts
+from ansible_collections.longshore.oci.plugins.module_utils._engine.engine import Engine
+
+name, directory, goal, cgroup = sys.argv[1:]
+wanted = Definition(bundle=f"{directory}/bundle", runtime="runc", cgroup_manager="cgroupfs", cgroup_parent=cgroup)
+outcome = Engine(state_dir=f"{directory}/state", run_dir=f"{directory}/run").converge(
+    Desired(name, Goal(goal), wanted if goal == "started" else None, timeouts=Timeouts(stop=0))
+)
+print(",".join(outcome.actions))
+print(*sorted(name for name, module in sys.modules.items() if getattr(module, "__file__", None)), sep="\\n")
+"""
+
+
+def _task(directory: pathlib.Path, goal: str, cgroup: str) -> tuple[str, set[str]]:
+    """The actions of a task in a Python of its own, and the files of ours that it has imported."""
+    argv = [sys.executable, "-c", TASK, os.path.basename(cgroup), str(directory), goal, cgroup]
+    done = subprocess.run(
+        argv, env=programs.python_environment(), capture_output=True, text=True, check=True, timeout=60
+    )
+    actions, *names = done.stdout.splitlines()
+    return actions, {name[len(PREFIX) :] for name in names if name.startswith(PREFIX)}
+
+
+def test_what_a_task_compiles(tmp_path: pathlib.Path, scratch_cgroup: str) -> None:
+    """A create and start stays within what a module may ship, and a task with nothing to do needs far less."""
+    (tmp_path / "bundle").mkdir()
+    bundle.make(tmp_path / "bundle", "sleep", "60")
+    try:
+        actions, started = _task(tmp_path, "started", scratch_cgroup)
+        assert actions == "create,start"
+        nothing, unchanged = _task(tmp_path, "started", scratch_cgroup)
+        assert nothing == ""
+    finally:
+        _task(tmp_path, "absent", scratch_cgroup)
+    lines = {name: lines_of_code(name) for name in started}
+    assert len(started) <= MOST_FILES, sorted(started)
+    assert sum(lines.values()) <= MOST_CODE, lines
+    # Where systemd runs, conmon's scope takes one file more.
+    assert sum(lines.values()) + lines_of_code(f"{ENGINE}.systemd") <= MOST_CODE + 70
+    assert unchanged < started
+    assert sum(lines[name] for name in unchanged) <= 1450, {name: lines[name] for name in unchanged}
