@@ -40,15 +40,17 @@ def parse_bundle(state: t.Mapping[str, t.Any]) -> str | None:
 
 
 def last_error(log: str) -> str | None:
-    """The last error of a runtime's JSON log; it may hold warnings before it, and lines that are no JSON."""
-    found = None
-    for line in log.splitlines():
+    """The last error of a runtime's JSON log; it may hold warnings before it, and lines that are no JSON. An entry is one
+    line, and several with crun 1.28."""
+    found, start, decoder = None, log.find("{"), json.JSONDecoder()
+    while start >= 0:
         try:
-            entry = json.loads(line)
+            entry, end = decoder.raw_decode(log, start)
         except ValueError:
-            continue
-        if isinstance(entry, dict) and entry.get("level") in ("error", "fatal", "panic"):
+            entry, end = {}, start + 1
+        if entry.get("level") in ("error", "fatal", "panic"):
             found = str(entry.get("msg") or "").strip() or found
+        start = log.find("{", end)
     return found
 
 

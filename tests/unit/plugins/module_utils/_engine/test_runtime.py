@@ -14,7 +14,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine.container im
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import DeadlineExceeded, ProgramFailed
 from ansible_collections.longshore.oci.tests.unit import builders, programs
 
-RECORDED = [("runc", "1.1.5"), ("runc", "1.1.15"), ("crun", "1.8.1"), ("crun", "1.21")]
+RECORDED = [("runc", "1.1.5"), ("runc", "1.1.15"), ("crun", "1.8.1"), ("crun", "1.21"), ("crun", "1.28")]
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,7 @@ RECORDED = [("runc", "1.1.5"), ("runc", "1.1.15"), ("crun", "1.8.1"), ("crun", "
         ("runc", "1.1.15", "1.1.15+ds1"),
         ("crun", "1.8.1", "1.8.1"),
         ("crun", "1.21", "1.21"),
+        ("crun", "1.28", "1.28"),
     ],
 )
 def test_parse_version(program: str, directory: str, version: str) -> None:
