@@ -115,7 +115,8 @@ options:
       - Ports of the host that nobody else can take while the container lives, such as V(8080), V(8080/udp),
         V(127.0.0.1:8080/tcp), V([::1]:53/udp) or V(8000-8010/tcp). Without an address they are those of IPv4 and IPv6.
       - conmon holds the sockets, so they are free again the moment the container ends. It does not listen on them, so what
-        forwards the ports to the container (such as M(longshore.oci.oci_network)) is not disturbed.
+        forwards the ports to the container, a rule of nftables for one, is not disturbed.
+      - Does nothing with O(longshore.oci.oci_container#module:network_helper), which has the ports that it publishes itself.
       - V(sctp) is left out with a warning where the kernel has none.
       - A port in use fails the task before anything is touched, with the name of who has it, which takes psutil on the host.
     type: list

@@ -199,7 +199,7 @@ class TestReserve:
                     raise OSError(errno.EPROTONOSUPPORT, "no")
                 super().__init__(family, kind, protocol, fileno)
 
-        monkeypatch.setattr(ports.socket, "socket", NoSctp)
+        monkeypatch.setattr(socket, "socket", NoSctp)
         sockets, warnings = ports.open_all(builders.definition(reserve_ports=("9/sctp",)), nobody)
         assert (sockets, warnings) == ([], ["9/sctp is not reserved: this kernel has no SCTP."])
 
@@ -210,7 +210,7 @@ class TestReserve:
                     raise OSError(errno.EADDRNOTAVAIL, "no")
                 super().bind(address)
 
-        monkeypatch.setattr(ports.socket, "socket", NoIpv6)
+        monkeypatch.setattr(socket, "socket", NoIpv6)
         (reserved,), _warnings = ports.open_all(builders.definition(reserve_ports=(str(port),)), nobody)
         with reserved:
             assert reserved.getsockname() == ("0.0.0.0", port)
@@ -219,7 +219,7 @@ class TestReserve:
         def full(*_arguments: t.Any) -> socket.socket:
             raise OSError(errno.EMFILE, "Too many open files")
 
-        monkeypatch.setattr(ports.socket, "socket", full)
+        monkeypatch.setattr(socket, "socket", full)
         with pytest.raises(EngineError, match="80/tcp cannot be had: Too many open files"):
             ports.open_all(builders.definition(reserve_ports=("80",)), nobody)
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import typing as t
 
@@ -69,7 +70,7 @@ def test_sockets_have_the_label_of_the_container(attributes: pathlib.Path) -> No
 
 def test_a_file_gets_the_mount_label(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[t.Any, ...]] = []
-    monkeypatch.setattr(selinux.os, "setxattr", lambda *arguments, **more: seen.append((*arguments, more)))
+    monkeypatch.setattr(os, "setxattr", lambda *arguments, **more: seen.append((*arguments, more)))
     label = "system_u:object_r:container_file_t:s0:c228,c932"
     selinux.label_file("/log", {"linux": {"mountLabel": label}})
     selinux.label_file("/log", {"linux": {}})

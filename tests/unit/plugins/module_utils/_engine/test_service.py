@@ -85,7 +85,8 @@ def test_a_container_that_says_when_it_is_ready(
     scripted: Scripted, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """systemd is told of conmon before the container runs, and conmon of the socket of systemd, not in its environment."""
-    manager, heard = f"{tmp_path}/the manager", []
+    manager = f"{tmp_path}/the manager"
+    heard: list[str] = []
 
     def listen(opened: socket.socket) -> None:
         """As systemd does: a message with a descriptor asks for that to be closed when all before it has been read."""
