@@ -171,7 +171,7 @@ EXAMPLES = r"""
   longshore.oci.oci_container:
     name: web
     bundle: /srv/web
-    listen: ["http=8080", "admin=unix:/run/web-admin.sock"]
+    listen: ["http=8081", "admin=unix:/run/web-admin.sock"]
 
 - name: Reach a container without being root, at port 8080 of this host
   longshore.oci.oci_container:

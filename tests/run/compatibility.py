@@ -23,7 +23,8 @@ a systemd user session). Versions are what the hosts said.
 `-` is what is not for that user: the examples and the role install packages or need root otherwise, and the scenario "no
 session" takes a user of its own. For `app`, `oci_container` leaves out the tests that need root themselves: cgroups and slices
 made by hand, and counting the programs that a task starts. The hosts have no memory controller (the kernel has it in cgroup
-v1), so the OOM kill is tested on the machine that runs the tests.
+v1), so the OOM kill is tested on the machine that runs the tests. SELinux is not enabled in that kernel: what is done where it is (the
+level of conmon, labels of logs, checkpoints and sockets) is covered by unit tests on recorded attributes.
 
 """
 _ABOUT = ("host", "date", "systemd", "conmon", "runtime", "user")
