@@ -101,7 +101,7 @@ options:
       - V(copy) gives the bundle a copy of the root file system, which shares blocks with the cache on file systems that can
         (XFS, Btrfs).
       - V(overlay) mounts an overlay over the cache. It takes no space, but has to be mounted again after a reboot. This module
-        does so whenever it runs. Needs root, and does not go with O(userns).
+        does so whenever it runs, and so does a service (O(longshore.oci.oci_container#module:service)). Needs root, and does not go with O(userns).
     type: str
     choices: [copy, overlay]
     default: copy

@@ -16,7 +16,8 @@ _HEAD = """\
 
 # What runs where
 
-Written by `bin/test hosts --hosts KIND,...`, which replaces the rows of those kinds, or `--hosts all`. Each target of
+Written by `bin/test hosts --hosts KIND,...`, which replaces the rows of those kinds, or `--hosts all`; with names of targets it
+replaces those only. A row has the date of its latest run. Each target of
 `tests/integration/targets` ran over ssh on each kind of host, once for each runtime and user (`app` is an unprivileged user with
 a systemd user session). Versions are what the hosts said.
 
@@ -39,18 +40,23 @@ class Row(NamedTuple):
     outcome: str  # passed or failed
 
 
-def merge(text: str, rows: Sequence[Row], date: str) -> str:
-    """The document with the rows of the kinds that ran in the place of those of an earlier run."""
-    table = [line for line in _parse(text) if line["host"] not in {row.kind for row in rows}]
+def merge(text: str, rows: Sequence[Row], date: str, *, whole: bool = True) -> str:
+    """The document with the rows of the kinds that ran in the place of those of an earlier run; of one that was not the
+    ``whole`` of it only its targets."""
+    table = _parse(text)
+    if whole:
+        table = [line for line in table if line["host"] not in {row.kind for row in rows}]
     for row in rows:
         about = {
             "host": row.kind, "date": date, "systemd": row.versions["systemd"], "conmon": row.versions["conmon"],
             "runtime": f"{row.runtime} {row.versions[row.runtime]}", "user": row.user,
         }  # fmt: skip
-        line = next((line for line in table if all(line[key] == about[key] for key in _ABOUT)), None)
+        known = [key for key in _ABOUT if key != "date"]
+        line = next((line for line in table if all(line[key] == about[key] for key in known)), None)
         if line is None:
             line = about
             table.append(line)
+        line["date"] = date
         line[row.target] = row.outcome
     targets = sorted({key for line in table for key in line} - set(_ABOUT))
     columns = [*_ABOUT, *targets]
@@ -65,10 +71,10 @@ def _parse(text: str) -> list[dict[str, str]]:
     return [dict(zip(lines[0], line)) for line in lines[2:]]
 
 
-def write(path: str, rows: Sequence[Row]) -> None:
+def write(path: str, rows: Sequence[Row], *, whole: bool) -> None:
     text = ""
     if os.path.exists(path):
         with open(path, encoding="utf-8") as stream:
             text = stream.read()
     with open(path, "w", encoding="utf-8") as stream:
-        stream.write(merge(text, rows, datetime.date.today().isoformat()))
+        stream.write(merge(text, rows, datetime.date.today().isoformat(), whole=whole))

@@ -142,7 +142,7 @@ class Host:
 def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
     """``arguments``: kinds of hosts separated by commas, or ``all``, or nothing; then names of targets.
 
-    How all targets did on the kinds that were asked for is written down in the checkout.
+    How targets did on the kinds that were asked for is written down in the checkout.
     """
     tree = workspace.tree()
     env = {**workspace.environment(tree), "LONGSHORE_HOSTS_STATE_DIR": os.path.join(workspace.directory, "hosts")}
@@ -166,8 +166,9 @@ def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
         ended = bin_hosts(tree, env, "down", clearing=True)
         if ended.status != 0:
             report.add("hosts down", failed=1, output=ended.output)
-    if rows and not chosen and not brief:
-        compatibility.write(os.path.join(workspace.checkout, "docs", "compatibility.md"), rows)
+    if rows and not brief:
+        path = os.path.join(workspace.checkout, "docs", "compatibility.md")
+        compatibility.write(path, rows, whole=not chosen)
 
 
 def _one_host(host: Host, report: Part, versions: dict[str, str], chosen: list[str]) -> list[compatibility.Row]:

@@ -172,6 +172,7 @@ class Record(t.NamedTuple):
     last_exit: Exit | None = None  # of the previous run, kept while the container waits to be made anew
     checkpoint: Checkpoint | None = None  # what it goes on from, or is being written
     helper: ProcessId | None = None  # of the network
+    overlay: t.Sequence[str] | None = None  # of a service on an overlay: where it is mounted, and the options for that
 
     @property
     def runtime_id(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import time
 
@@ -25,6 +26,8 @@ from .store import Lock, Paths, Store
 from .waiting import Deadline
 
 _PROMPT = 30.0  # seconds for systemd to read units, or to forget one
+_OVERLAY = ("lowerdir", "upperdir", "workdir", "redirect_dir", "metacopy")
+_MOUNT = "mountpoint --quiet {0} || mount -t overlay -o {1} overlay {0} || exit"
 _MARGIN = 10.0  # seconds that systemd waits longer than the script, before it kills everything itself
 
 # Type=forking: conmon forks, and the main process is the one in its pid file. Type=notify, for a container that says when it
@@ -75,6 +78,7 @@ start)
     rm -rf {run} {persist}
     mkdir -p {bundle} {exits} {persist} {runtime_root} || exit
     {notify}
+    {overlay}
     ln -s {config} {bundle}/config.json
     cd {bundle} && exec 9>{alive} && flock 9 || exit
     {before}_OCI_SYNCPIPE=3 {conmon} 3>&1 >>{output} 2>&1 </dev/null | {{
@@ -105,8 +109,8 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
     store.save(record)
     try:
         store.claim_bundle(record.definition.bundle, record.name)
-        digest = write_config(launch, paths)
-        record = record.replace(phase="created", config_digest=digest, created_at=timestamp())
+        digest, overlay = write_config(launch, paths), _overlay_at(launch.config["root"]["path"])
+        record = record.replace(phase="created", config_digest=digest, created_at=timestamp(), overlay=overlay)
         write(store, record, timeouts)
     except BaseException:
         remove(record.name)
@@ -273,11 +277,31 @@ def _script(record: Record, paths: Paths, *, terminal: bool) -> str:
         **{name: shlex.quote(word) for name, word in words.items()},
         environment="\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items()),
         runtime=shlex.join(runtime), conmon=_conmon(record, paths, terminal=terminal),
+        overlay=_MOUNT.format(*map(shlex.quote, record.overlay)) if record.overlay else ":",
         notify=f"mkdir -m 755 {shlex.quote(paths.notify)}" if notifies else ":",
         main=f'NOTIFY_SOCKET=$manager systemd-notify "MAINPID=$(cat {pidfile})"; ' if notifies else "",
         resume=f"runtime resume {shlex.quote(record.runtime_id)} 2>/dev/null",
         **_network(record, paths),
     )  # fmt: skip
+
+
+def _overlay_at(root: str) -> tuple[str, str] | None:
+    """A root file system that is an overlay now, and the options to mount it with; after a reboot nobody else would."""
+    found = None
+    for line in (read_text("/proc/self/mountinfo") or "").splitlines():
+        before, _dash, after = line.partition(" - ")
+        place, (kind, _source, options) = before.split(" ")[4], after.split(" ", 2)
+        if _plain(place) == os.path.realpath(root):
+            kept = [option for option in options.split(",") if option.partition("=")[0] in _OVERLAY]
+            # Relative paths mean nothing any more where the script runs.
+            absolute = sum(option.startswith(("lowerdir=/", "upperdir=/", "workdir=/")) for option in kept) == 3
+            found = (root, _plain(",".join(kept))) if kind == "overlay" and absolute else None
+    return found
+
+
+def _plain(text: str) -> str:
+    r"""proc(5): blanks and the like are octal there, ``\040``."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), text)
 
 
 def _network(record: Record, paths: Paths) -> dict[str, str]:
