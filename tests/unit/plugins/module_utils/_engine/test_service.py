@@ -120,6 +120,26 @@ def test_a_container_that_says_when_it_is_ready(
     assert not [line for line in unit if line.startswith("PIDFile=")]
 
 
+MOUNTED = """\
+29 1 0:26 / / rw shared:1 - ext4 /dev/vda rw
+60 29 0:51 / {root} rw - overlay overlay rw,lowerdir=/a\\040b,upperdir=/u,workdir=/w,redirect_dir=nofollow,uuid=on
+61 29 0:52 / /relative rw - overlay overlay rw,lowerdir=a,upperdir=u,workdir=w
+62 29 0:53 / /plain rw - tmpfs tmpfs rw
+"""
+
+
+def test_an_overlay_is_mounted_again(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = str(tmp_path)
+    monkeypatch.setattr(service, "read_text", lambda _path: MOUNTED.format(root=root))
+    overlay = (root, "lowerdir=/a b,upperdir=/u,workdir=/w,redirect_dir=nofollow")
+    assert service._overlay_at(root) == overlay
+    assert [service._overlay_at(path) for path in ("/relative", "/plain", "/", "/nowhere")] == 4 * [None]
+    record = builders.record(definition=Definition("/srv/web", service=True), overlay=list(overlay))
+    script = service._script(record, Store(state_dir="/s", run_dir="/r").paths("web"), terminal=False)
+    wanted = f"mountpoint --quiet {root} || mount -t overlay -o 'lowerdir=/a b,upperdir=/u,workdir=/w,redirect_dir=nofollow' overlay {root}"
+    assert wanted in script
+
+
 @pytest.mark.parametrize("report", ['{"data": -1, "message": "no such program"}\n', ""])
 def test_a_start_that_fails(scripted: Scripted, report: str) -> None:
     done = scripted.run("start", f'print("in the words of conmon", flush=True); report({report!r})')
