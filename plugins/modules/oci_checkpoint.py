@@ -96,6 +96,12 @@ options:
       - Write the memory once while the container runs, and then only what has changed since, while it is frozen.
       - Needs a kernel that tracks changes of memory, and crun 1.4.3 or runc.
     type: bool
+  pre_dump_rounds:
+    description:
+      - How often the memory is written beforehand with O(pre_dump), each time what has changed since the last. At most V(9).
+      - It ends early when a round wrote hardly less than the one before. podman cannot import an archive with more than one.
+      - Default is V(1).
+    type: int
   archive:
     description:
       - Absolute path of a file. With O(state=checkpointed) the checkpoint is also written there, with O(state=restored) it is

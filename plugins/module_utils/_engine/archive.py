@@ -30,12 +30,13 @@ if t.TYPE_CHECKING:
 
 MANIFEST = "longshore.json"
 LOG = "ctr.log"
-_IMAGES = ("checkpoint", "pre-checkpoint")  # CRIU's, flat directories of regular files
+# CRIU's, flat directories of regular files, the last first. podman has one that is made beforehand.
+_IMAGES = ("checkpoint", *(f"pre-checkpoint-{number}" for number in range(9, 1, -1)), "pre-checkpoint")
 _FILES = (
     "config.dump", "spec.dump", "network.status", "stats-dump", LOG, "devshm-checkpoint.tar", "rootfs-diff.tar",
     "deleted.files", MANIFEST,
 )  # fmt: skip
-_PARENT = ("checkpoint/parent", "../pre-checkpoint")
+_PARENT = "parent"  # the link in a directory of images to the one that was made before it
 _MOST_MEMBERS = 200_000
 _CHUNK = 1 << 20
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -146,10 +147,11 @@ def _write(directory: str, stream: t.IO[bytes], log: str | None, manifest: t.Cal
             if os.path.isdir(f"{directory}/{images}"):
                 # checkpointctl looks for the directory itself.
                 tar.addfile(_header(images, kind=tarfile.DIRTYPE, mode=0o700))
-        if os.path.islink(f"{directory}/{_PARENT[0]}"):
-            link = _header(_PARENT[0], kind=tarfile.SYMTYPE)
-            link.linkname = _PARENT[1]
-            tar.addfile(link)
+        for images in _IMAGES:
+            if os.path.islink(f"{directory}/{images}/{_PARENT}"):
+                link = _header(f"{images}/{_PARENT}", kind=tarfile.SYMTYPE)
+                link.linkname = os.readlink(f"{directory}/{images}/{_PARENT}")
+                tar.addfile(link)
         for name, path in sources:
             with open(path, "rb") as source:
                 header = _header(name, size=os.fstat(source.fileno()).st_size)
@@ -283,7 +285,7 @@ def _known(member: tarfile.TarInfo, path: str) -> str | None:
         return None
     if member.isreg() and plain and (name in _FILES or (len(parts) == 2 and parts[0] in _IMAGES)):
         return name
-    if member.issym() and (name, member.linkname) == _PARENT:
+    if member.issym() and plain and _is_parent(parts, member.linkname):
         return name
     if not name or name == ".":
         return None
@@ -292,6 +294,13 @@ def _known(member: tarfile.TarInfo, path: str) -> str | None:
     raise InvalidInput(
         f"{path} is not an archive of a checkpoint: it has a member {name!r}, which has no business there."
     )
+
+
+def _is_parent(parts: t.Sequence[str], target: str) -> bool:
+    """Whether it is the link of images to those before them, and not in a circle, which CRIU would go round for ever."""
+    if len(parts) != 2 or parts[0] not in _IMAGES or parts[1] != _PARENT or not target.startswith("../"):
+        return False
+    return target[3:] in _IMAGES[_IMAGES.index(parts[0]) + 1 :]
 
 
 def unpack(path: str, directory: str, *, pipe: t.BinaryIO | None = None) -> None:
@@ -311,7 +320,7 @@ def unpack(path: str, directory: str, *, pipe: t.BinaryIO | None = None) -> None
                 raise InvalidInput(f"{path} has two members {name!r}.")
             os.makedirs(os.path.dirname(f"{directory}/{name}"), mode=0o711, exist_ok=True)
             if member.issym():
-                os.symlink(_PARENT[1], f"{directory}/{name}")
+                os.symlink(member.linkname, f"{directory}/{name}")
                 continue
             room -= member.size
             if room < 0:

@@ -37,6 +37,7 @@ class Options(t.NamedTuple):
     lsm_profile: str | None = None
     lsm_mount_context: str | None = None
     pre_dump: bool | None = None
+    pre_dump_rounds: int | None = None
 
     def at_restore(self, given: Options) -> Options:
         """These are of the dump, and hold for the restore too unless other ones are given."""
@@ -62,6 +63,7 @@ _CHECKPOINT: dict[str, dict[str, Version]] = {
     "manage_cgroups_mode: ignore": {"crun": (1, 4, 5), "runc": (1, 2)},
     "network_lock": {"crun": (1, 19), "runc": NEVER},
     "pre_dump": {"crun": (1, 4, 3)},
+    "pre_dump_rounds": {"crun": (1, 4, 3)},
 }  # fmt: skip
 _RESTORE: dict[str, dict[str, Version]] = {
     "tcp_established": {},
@@ -115,7 +117,7 @@ def words(verb: str, options: Options) -> list[str]:
     """The options as both runtimes take them, an option and its value as two words."""
     found: list[str] = []
     for option, value in options._asdict().items():
-        if value and option in _VERBS[verb] and option != "pre_dump":
+        if value and option in _VERBS[verb] and not option.startswith("pre_dump"):
             found += [f"--{option.replace('_', '-')}"] + ([] if value is True else [str(value)])
     return found
 

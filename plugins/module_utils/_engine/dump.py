@@ -21,6 +21,7 @@ from .store import Store
 from .stored import Stored
 from .waiting import Deadline
 
+_WORTH_IT = 0.8  # of what the round before has written
 _LOG_LINES, _LOG_BYTES = 400, 1 << 17
 
 
@@ -49,15 +50,8 @@ def dump(
         if held:
             Runtime(record, store.paths(record.name).runtime_log).call("pause")
         with _labelled(path, spec):
-            if options.pre_dump:
-                _call(
-                    record,
-                    path,
-                    ["--pre-dump", *criu.words("checkpoint", _before(options))],
-                    "pre-checkpoint",
-                    deadline,
-                )
-            more = ["--parent-path", "../pre-checkpoint"] if options.pre_dump else []
+            before_it = _rounds(record, path, options, deadline) if options.pre_dump else None
+            more = ["--parent-path", f"../{before_it}"] if before_it else []
             _call(record, path, [*more, *criu.words("checkpoint", options)], "checkpoint", deadline)
         kind = add_rootfs(path, spec) if options.leave_running and with_rootfs else None
     except BaseException as exc:  # an interrupt too must not leave it frozen
@@ -138,6 +132,24 @@ def _labelled(path: str, spec: t.Mapping[str, t.Any]) -> t.Iterator[None]:
             selinux.label_file(path, spec)  # what is made in there takes it over
             around.enter_context(selinux.for_sockets(spec))
         yield
+
+
+def _rounds(record: Record, path: str, options: criu.Options, deadline: Deadline) -> str:
+    """Write the memory while the container runs, then what has changed since, and so on; returns the name of the last images.
+
+    A round that writes hardly less than the one before says that the container changes its memory as fast as it is written:
+    more of them would not make the last one any shorter.
+    """
+    images = ""
+    written: int | None = None
+    for number in range(1, (options.pre_dump_rounds or 1) + 1):
+        more = ["--parent-path", f"../{images}"] if images else []
+        images = "pre-checkpoint" if number == 1 else f"pre-checkpoint-{number}"
+        _call(record, path, ["--pre-dump", *more, *criu.words("checkpoint", _before(options))], images, deadline)
+        last, written = written, statistics(f"{path}/stats-dump").get("pages_written")
+        if written is None or (last is not None and written > _WORTH_IT * last):
+            break
+    return images
 
 
 def _before(options: criu.Options) -> criu.Options:

@@ -25,6 +25,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "name": {"type": "str", "required": True},
     "state": {"type": "str", "default": "checkpointed", "choices": [goal.value for goal in Goal]},
     **{name: {"type": "bool"} for name in _FLAGS},
+    "pre_dump_rounds": {"type": "int"},
     "manage_cgroups_mode": {"type": "str", "choices": ["soft", "ignore", "full", "strict"]},
     "network_lock": {"type": "str", "choices": ["iptables", "nftables", "skip"]},
     "lsm_profile": {"type": "str"},
@@ -41,7 +42,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 }
 # What makes sense for one of the states only.
 _ONLY_DUMP = (
-    "leave_running", "tcp_skip_in_flight", "link_remap", "pre_dump", "compression", "include_rootfs",
+    "leave_running", "tcp_skip_in_flight", "link_remap", "pre_dump", "pre_dump_rounds", "compression", "include_rootfs",
 )  # fmt: skip
 _ONLY_RESTORE = ("tcp_close", "lsm_profile", "lsm_mount_context", "new_name", "keep", *DEFINITION_ARGUMENTS)
 
@@ -64,6 +65,9 @@ def request(params: t.Mapping[str, t.Any]) -> Request:
         raise InvalidInput(f"The archive {params['archive']} must be given as an absolute path.")
     if params["tcp_close"] and params["tcp_established"]:
         raise InvalidInput("tcp_close and tcp_established contradict each other.")
+    rounds = params["pre_dump_rounds"]
+    if rounds is not None and not (params["pre_dump"] and 1 <= rounds <= 9):
+        raise InvalidInput("pre_dump_rounds is a number from 1 to 9, and needs pre_dump.")
     if params["timeout"] <= 0:
         raise InvalidInput("timeout must be more than 0.")
     return Request(

@@ -75,6 +75,38 @@ def test_what_is_packed_comes_out_again(stored: str, tmp_path: pathlib.Path, com
     assert archive.peek(path)[archive.MANIFEST]["digest"] == archive.digest(archive.measure(stored))
 
 
+def test_all_rounds_travel_along(stored: str, tmp_path: pathlib.Path) -> None:
+    second = pathlib.Path(stored, "pre-checkpoint-2")
+    second.mkdir()
+    (second / "pages-1.img").write_bytes(b"between")
+    (second / "parent").symlink_to("../pre-checkpoint")
+    link = pathlib.Path(stored, "checkpoint", "parent")
+    link.unlink()
+    link.symlink_to("../pre-checkpoint-2")
+    directory = unpack(pack(stored, tmp_path / "web.tar"), tmp_path / "unpacked")
+    # From the last images back to the first.
+    assert (directory / "checkpoint" / "parent" / "parent" / "pages-1.img").read_bytes() == b"before"
+    assert (directory / "checkpoint" / "parent" / "pages-1.img").read_bytes() == b"between"
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("pre-checkpoint-2/parent", "../pre-checkpoint-2"),
+        ("pre-checkpoint-2/parent", "../pre-checkpoint-3"),
+        ("pre-checkpoint/parent", "../checkpoint"),
+        ("pre-checkpoint-10/parent", "../pre-checkpoint"),
+        ("checkpoint/parent", "../pre-checkpoint/../.."),
+        ("checkpoint/parent", "/etc"),
+        ("checkpoint/pages-1.img", "../pre-checkpoint"),
+    ],
+)
+def test_no_link_leads_in_a_circle_or_out(tmp_path: pathlib.Path, name: str, target: str) -> None:
+    path = hostile(tmp_path / "bad.tar", (name, tarfile.SYMTYPE, target))
+    with pytest.raises(InvalidInput, match="has no business there"):
+        unpack(path, tmp_path / "unpacked")
+
+
 def test_the_members_are_those_of_podman(stored: str, tmp_path: pathlib.Path) -> None:
     """checkpointctl looks for the directory of the images itself."""
     with tarfile.open(pack(stored, tmp_path / "web.tar")) as tar:
