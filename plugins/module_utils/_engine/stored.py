@@ -23,6 +23,7 @@ from .store import Store
 
 FORMAT = 1
 MANAGER = "io.container.manager"
+_PODMAN = "io.podman.annotations.checkpoint."
 _PENDING = "pending.json"
 
 
@@ -81,10 +82,13 @@ def describe_before(path: str, record: Record, spec: t.Mapping[str, t.Any], know
     }  # fmt: skip
     # For checkpointctl, which wants to know whose archive it is; taken out again before a restore.
     annotations = {MANAGER: "libpod", **(spec.get("annotations") or {})}
-    image = annotations.get("org.opencontainers.image.ref.name") or record.definition.bundle
+    # podman imports the archive where it has the image: its name and id, in podman's own annotations.
+    image = annotations.get(f"{_PODMAN}rootfsImageName") or annotations.get("org.opencontainers.image.ref.name")
+    image_id = annotations.get(f"{_PODMAN}rootfsImageID")
     container = {
+        **({"rootfsImageID": image_id} if image_id else {}),
         "id": hashlib.sha256(f"{record.name} {moment}".encode()).hexdigest(), "name": record.name,
-        "rootfsImageName": image, "runtime": record.runtime.name, "createdTime": record.created_at,
+        "rootfsImageName": image or record.definition.bundle, "runtime": record.runtime.name, "createdTime": record.created_at,
         "checkpointedTime": moment, "restored": False,
     }  # fmt: skip
     write_text(f"{path}/spec.dump", json.dumps({**spec, "annotations": annotations}))
