@@ -11,6 +11,7 @@ declare -A debian_package_of=(
     [docker-registry]=docker-registry
     [git]=git
     [ip]=iproute2
+    [nft]=nftables
     [openssl]=openssl
     [pasta]=passt
     [runc]=runc

@@ -19,7 +19,9 @@ from ansible_collections.longshore.oci.tests.unit import programs
 
 COLLECTION = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PREFIX = "ansible_collections.longshore.oci."
-ENGINE, BUNDLE, MODULE = (f"plugins.module_utils.{package}" for package in ("_engine", "_bundle", "_module"))
+ENGINE, BUNDLE, NETWORK, MODULE = (
+    f"plugins.module_utils.{package}" for package in ("_engine", "_bundle", "_network", "_module")
+)
 # From the bottom up. Inside a layer imports must have no cycle.
 LAYERS = (
     "errors files waiting birth process",
@@ -31,6 +33,10 @@ LAYERS = (
 # What makes bundles is a library of its own. It takes a few things of the engine, and the engine knows nothing of it.
 BUNDLE_LAYERS = ("options parse seccomp", "spec tools plan", "facts", "image", "rootfs", "bundle")
 BUNDLE_TAKES = {"errors", "files", "waiting", "process", "store", "config"}
+# So is what makes networks, and neither of the two knows the other.
+NETWORK_LAYERS = ("parse netns", "ruleset")
+NETWORK_TAKES = {"errors", "files"}
+STACK = ((ENGINE, LAYERS), (BUNDLE, BUNDLE_LAYERS), (NETWORK, NETWORK_LAYERS))
 # What a task imports is compiled from source each time, about 43 ms for 1,000 lines: test_budget.py holds what that is. All
 # that some task could import is shipped, and costs what it takes to be copied.
 MOST_FILES, MOST_CODE, MOST_LINES, MOST_IN_FUNCTION = 20, 2000, 400, 60
@@ -59,7 +65,8 @@ SOURCES = _files("modules/*.py", "module_utils/**/*.py", "doc_fragments/*.py")
 MODULES = [name for name in SOURCES if name.startswith("plugins.modules.")]
 ENGINE_FILES = [name for name in SOURCES if name.startswith(ENGINE)]
 BUNDLE_FILES = [name for name in SOURCES if name.startswith(BUNDLE)]
-LIBRARIES = ENGINE_FILES + BUNDLE_FILES
+NETWORK_FILES = [name for name in SOURCES if name.startswith(NETWORK)]
+LIBRARIES = ENGINE_FILES + BUNDLE_FILES + NETWORK_FILES
 
 
 @functools.cache
@@ -100,23 +107,25 @@ def _closure(name: str) -> set[str]:
 
 def _layer(name: str) -> int:
     package, _dot, file = name.rpartition(".")
-    if package == ENGINE:
-        return next(number for number, layer in enumerate(LAYERS) if file in layer.split())
-    if package == BUNDLE:
-        return len(LAYERS) + next(number for number, layer in enumerate(BUNDLE_LAYERS) if file in layer.split())
-    above = len(LAYERS) + len(BUNDLE_LAYERS)
-    return above + {MODULE: 0, "plugins.modules": 1, "plugins.doc_fragments": 2}[package]
+    below = 0
+    for library, layers in STACK:
+        if package == library:
+            return below + next(number for number, layer in enumerate(layers) if file in layer.split())
+        below += len(layers)
+    return below + {MODULE: 0, "plugins.modules": 1, "plugins.doc_fragments": 2}[package]
 
 
 def test_every_file_has_a_layer() -> None:
-    for package, layers, files in ((ENGINE, LAYERS, ENGINE_FILES), (BUNDLE, BUNDLE_LAYERS, BUNDLE_FILES)):
+    for package, layers in STACK:
+        files = [name for name in LIBRARIES if name.startswith(package)]
         assert sorted(f"{package}.{file}" for layer in layers for file in layer.split()) == files
-    assert {_layer(name) for name in SOURCES} == set(range(len(LAYERS) + len(BUNDLE_LAYERS) + 3))
+    assert {_layer(name) for name in SOURCES} == set(range(sum(len(layers) for _package, layers in STACK) + 3))
 
 
-def test_what_makes_bundles_takes_little_of_the_engine() -> None:
-    taken = {imported for name in BUNDLE_FILES for imported in _ours(name)} - set(BUNDLE_FILES)
-    assert taken == {f"{ENGINE}.{file}" for file in BUNDLE_TAKES}
+@pytest.mark.parametrize(("files", "takes"), [(BUNDLE_FILES, BUNDLE_TAKES), (NETWORK_FILES, NETWORK_TAKES)])
+def test_a_library_beside_takes_little_of_the_engine(files: list[str], takes: set[str]) -> None:
+    taken = {imported for name in files for imported in _ours(name)} - set(files)
+    assert taken == {f"{ENGINE}.{file}" for file in takes}
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -138,7 +147,9 @@ def test_modules_do_not_import_one_another(name: str) -> None:
 def test_a_library_knows_nothing_of_ansible(name: str) -> None:
     foreign = [imported for imported in _imports(name) if imported.split(".")[0] in ("ansible", "ansible_collections")]
     assert [
-        imported for imported in foreign if not imported.startswith((f"{PREFIX}{ENGINE}", f"{PREFIX}{BUNDLE}"))
+        imported
+        for imported in foreign
+        if not imported.startswith(tuple(PREFIX + library for library, _layers in STACK))
     ] == []
 
 
@@ -154,6 +165,8 @@ def test_a_library_needs_the_standard_library_alone(name: str) -> None:
     [
         (f"{ENGINE}.plan", {f"{ENGINE}.container", f"{ENGINE}.errors"}, set()),
         (f"{BUNDLE}.plan", {f"{BUNDLE}.options"}, set()),
+        (f"{NETWORK}.parse", {f"{ENGINE}.errors"}, {"hashlib", "ipaddress", "re"}),
+        (f"{NETWORK}.ruleset", {f"{NETWORK}.parse"}, {"ipaddress"}),
         (
             f"{BUNDLE}.spec",
             {f"{BUNDLE}.{file}" for file in ("options", "parse", "seccomp")}
