@@ -58,6 +58,10 @@ def host_interface(state_dir: str, name: str, interface: str) -> str:
 def resolve(request: Request, others: t.Mapping[str, Record], old: Record | None, machine: str) -> Record:
     """The record of what was asked for. ``others``: the records of the other networks; ``old``: this one's, whose
     addresses are kept. Raises InvalidInput for what cannot be, and Conflict for what others have."""
+    # A file in /run/netns, and of a record: nothing that leads elsewhere.
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", request.name):
+        hint = "Use letters, digits, '_', '-' and '.', no '-' or '.' first, at most 100 characters."
+        raise InvalidInput(f"{request.name!r} cannot be the name of a network.", hint=hint)
     names = [interface.name for interface in request.interfaces]
     for name in names:
         if names.count(name) > 1:

@@ -123,3 +123,9 @@ def test_nft_takes_the_table() -> None:
         netns.remove(name)
     assert listed.count("dnat ip to 10.78.1.2:80") == 2  # for others, and for the host itself
     assert listed.count("dnat ip6 to fd00:78::2") >= 2
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", ".", "-x", "a" * 101])
+def test_a_name_leads_nowhere(name: str) -> None:
+    with pytest.raises(InvalidInput, match="cannot be the name of a network"):
+        resolve(Request(name, interfaces=()), {}, None, "machine")
