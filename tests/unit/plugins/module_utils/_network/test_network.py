@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import EngineError, InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._network import netns, parse
 from ansible_collections.longshore.oci.plugins.module_utils._network.parse import Interface, Record, Request, resolve
 from ansible_collections.longshore.oci.plugins.module_utils._network.ruleset import ruleset
