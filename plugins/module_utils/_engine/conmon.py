@@ -132,7 +132,7 @@ def launch(
             stack.enter_context(pipe.theirs)
         named = {f"_OCI_{name}PIPE": str(pipe.theirs.fileno()) for name, pipe in pipes.items()}
         try:
-            with open(output, "ab", opener=_private) as stream:
+            with open(output, "ab", opener=private) as stream:
                 pid, placed = spawn(
                     argv, directory=directory, environment={**environment, **named}, output=stream.fileno(),
                     inherited=[*preserve, *map(int, named.values())], cgroup=birthplace,
@@ -168,5 +168,6 @@ def read_pid(sync: Pipe, deadline: Deadline) -> int:
     return number
 
 
-def _private(path: str, flags: int) -> int:
+def private(path: str, flags: int) -> int:
+    """For open(opener=): a file that nobody else can read, however it is opened."""
     return os.open(path, flags | os.O_CLOEXEC, 0o600)

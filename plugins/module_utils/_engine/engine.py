@@ -217,12 +217,11 @@ class _Task:
 
             record = service.start(self._store, record, self._desired.timeouts)
         elif record.definition.sdnotify == "container":
-            from .readiness import ReadySocket
+            from .readiness import ReadySocket, ready_seconds
 
-            timeouts = self._desired.timeouts
             with ReadySocket(paths.ready_socket) as ready:
                 record = self._start(runtime, record, "starting")
-                ready.wait(record, Deadline(timeouts.create if timeouts.ready is None else timeouts.ready))
+                ready.wait(record, Deadline(ready_seconds(self._desired.timeouts)))
             record = self._store.save(record.replace(phase="running"))
             self._tell_manager(record)
         else:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import typing as t
 
@@ -49,6 +50,11 @@ def read_json(path: str) -> dict[str, t.Any] | None:
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def plain_path(text: str) -> str:
+    r"""From /proc/PID/mountinfo (proc(5)): blanks and backslashes are octal there, ``\040``."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), text)
 
 
 def write_text(path: str, text: str, *, mode: int = 0o600) -> None:

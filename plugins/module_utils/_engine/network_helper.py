@@ -22,6 +22,7 @@ import socket
 import subprocess
 import typing as t
 
+from .conmon import Pipe, private
 from .container import Definition, Record
 from .errors import DeadlineExceeded, InvalidInput, ProgramFailed, reason_of
 from .files import read_tail, remove_file
@@ -29,9 +30,6 @@ from .host import find
 from .process import ProcessId, clean_environment, identify
 from .store import Paths
 from .waiting import Deadline, wait_readable
-
-if t.TYPE_CHECKING:
-    from .conmon import Pipe
 
 _DEVICE = "/dev/net/tun"
 _PORTS = re.compile(
@@ -277,7 +275,7 @@ class Helper:
         with open(ready, "rb", buffering=0) as stream:
             words = argv(definition, self._paths, str(pid), ready="1" if pasta else str(says), root=os.geteuid() == 0)
             try:
-                with open(self._paths.network_log, "ab", opener=_private) as log:
+                with open(self._paths.network_log, "ab", opener=private) as log:
                     self._child = subprocess.Popen(
                         words, cwd="/", env=clean_environment(), stdin=self._open["leash"], stdout=says if pasta else log,
                         stderr=log, pass_fds=() if pasta else (says,), start_new_session=True,
@@ -293,10 +291,6 @@ class Helper:
                 raise DeadlineExceeded(f"{definition.network_helper} did not connect the network in time")
             if not stream.read(100):
                 raise ProgramFailed(f"{definition.network_helper} could not connect the network")
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def _tie(leash: int, pid: int) -> None:

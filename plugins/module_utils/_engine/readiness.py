@@ -7,11 +7,16 @@ from __future__ import annotations
 import os
 import socket
 
-from .container import Record
+from .container import Record, Timeouts
 from .errors import DeadlineExceeded, ProgramFailed
 from .files import read_tail, remove_file
 from .process import Handle
 from .waiting import Deadline, wait_readable
+
+
+def ready_seconds(timeouts: Timeouts) -> float:
+    """How long a container may take to say that it is ready."""
+    return timeouts.create if timeouts.ready is None else timeouts.ready
 
 
 class ReadySocket:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import stat
 import typing as t
 
 from .errors import EngineError, InvalidInput, reason_of
+from .files import plain_path
 
 if t.TYPE_CHECKING:
     import tarfile
@@ -38,18 +38,15 @@ def overlay_at(root: str, mountinfo: str) -> Overlay | None:
     for line in mountinfo.splitlines():
         left, _dash, right = line.partition(" - ")
         fields, more = left.split(" "), right.split(" ")
-        if len(fields) < 5 or len(more) < 3 or _plain(fields[4]) != root:
+        if len(fields) < 5 or len(more) < 3 or plain_path(fields[4]) != root:
             continue
         options = dict(option.partition("=")[::2] for option in more[2].split(","))
         upper, lower = options.get("upperdir"), options.get("lowerdir", "")
         known = more[0] == "overlay" and upper and upper.startswith("/")
-        found = Overlay(_plain(upper or ""), tuple(_plain(path) for path in lower.split(":"))) if known else None
+        found = (
+            Overlay(plain_path(upper or ""), tuple(plain_path(path) for path in lower.split(":"))) if known else None
+        )
     return found
-
-
-def _plain(path: str) -> str:
-    r"""proc(5): blanks and backslashes are octal there, ``\040``."""
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), path)
 
 
 def pack(root: str, path: str) -> list[str] | None:

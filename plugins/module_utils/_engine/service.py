@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shlex
 import time
 
-from . import container, systemd, teardown
+from . import container, readiness, systemd, teardown
 from .container import Record, StopReport, Timeouts
 from .create import Launch, create_argv, write_config
 from .errors import DeadlineExceeded, ProgramFailed
-from .files import make_directory, read_text, remove_file, write_text
+from .files import make_directory, plain_path, read_text, remove_file, write_text
 from .observe import EXIT_FILE_SECONDS, as_systemd_has_it, collect_exit, timestamp
 from .process import Handle, boot_id, clean_environment, signal_name
 from .runtime import Runtime, global_arguments
@@ -255,8 +254,7 @@ def _unit(record: Record, paths: Paths, timeouts: Timeouts) -> str:
 
 def _start_seconds(record: Record, timeouts: Timeouts) -> float:
     """What systemd gives a start, until the container is ready."""
-    ready = timeouts.create if timeouts.ready is None else timeouts.ready
-    return timeouts.create + (ready if record.definition.sdnotify == "container" else 0)
+    return timeouts.create + (readiness.ready_seconds(timeouts) if record.definition.sdnotify == "container" else 0)
 
 
 def _script(record: Record, paths: Paths, *, terminal: bool) -> str:
@@ -291,17 +289,12 @@ def _overlay_at(root: str) -> tuple[str, str] | None:
     for line in (read_text("/proc/self/mountinfo") or "").splitlines():
         before, _dash, after = line.partition(" - ")
         place, (kind, _source, options) = before.split(" ")[4], after.split(" ", 2)
-        if _plain(place) == os.path.realpath(root):
+        if plain_path(place) == os.path.realpath(root):
             kept = [option for option in options.split(",") if option.partition("=")[0] in _OVERLAY]
             # Relative paths mean nothing any more where the script runs.
             absolute = sum(option.startswith(("lowerdir=/", "upperdir=/", "workdir=/")) for option in kept) == 3
-            found = (root, _plain(",".join(kept))) if kind == "overlay" and absolute else None
+            found = (root, plain_path(",".join(kept))) if kind == "overlay" and absolute else None
     return found
-
-
-def _plain(text: str) -> str:
-    r"""proc(5): blanks and the like are octal there, ``\040``."""
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), text)
 
 
 def _network(record: Record, paths: Paths) -> dict[str, str]:

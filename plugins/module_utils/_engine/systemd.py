@@ -21,7 +21,7 @@ _UNKNOWN = ("org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.DBus.Error.F
 _BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 
 
-_Any = t.TypeVar("_Any", bound="Bus")
+_Self = t.TypeVar("_Self", bound="Bus")
 
 
 class _BusError(ctypes.Structure):
@@ -57,7 +57,7 @@ class Bus:
         if opened < 0:
             raise EngineError(f"Cannot reach the bus of systemd ({address}): {os.strerror(-opened)}.")
 
-    def __enter__(self: _Any) -> _Any:
+    def __enter__(self: _Self) -> _Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:
