@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How much of what oci_container ships a task compiles: all that it imports, each time anew."""
+"""How much of what oci_container and oci_network ship a task compiles: all that it imports, each time anew."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import pathlib
 import subprocess
 import sys
 
+from ansible_collections.longshore.oci.plugins.module_utils._network import netns
 from ansible_collections.longshore.oci.tests.unit import bundle, programs
 from ansible_collections.longshore.oci.tests.unit.test_architecture import (
     ENGINE,
     MOST_CODE,
     MOST_FILES,
+    NETWORK,
     PREFIX,
     lines_of_code,
 )
@@ -34,10 +36,26 @@ print(",".join(outcome.actions))
 print(*sorted(name for name, module in sys.modules.items() if getattr(module, "__file__", None)), sep="\\n")
 """
 
+# On a host of its own, a network namespace: what is imported by a task that makes a network, and by one that finds it made.
+NETWORK_TASK = """
+import sys
+from ansible_collections.longshore.oci.plugins.module_utils._network import netns, network, parse
+
+host, name, directory = sys.argv[1:]
+networks = network.Networks(state_dir=f"{directory}/state", run_dir=f"{directory}/run")
+request = parse.Request(name, interfaces=(parse.Interface(subnet=("10.78.1.0/24",)),), publish=("8080:80",))
+print(",".join(netns.inside(host, lambda: networks.converge(request)).plan.actions))
+print(*sorted(name for name, module in sys.modules.items() if getattr(module, "__file__", None)), sep="\\n")
+"""
+
 
 def _task(directory: pathlib.Path, goal: str, cgroup: str) -> tuple[str, set[str]]:
+    return _run(TASK, os.path.basename(cgroup), str(directory), goal, cgroup)
+
+
+def _run(task: str, *arguments: str) -> tuple[str, set[str]]:
     """The actions of a task in a Python of its own, and the files of ours that it has imported."""
-    argv = [sys.executable, "-c", TASK, os.path.basename(cgroup), str(directory), goal, cgroup]
+    argv = [sys.executable, "-c", task, *arguments]
     done = subprocess.run(
         argv, env=programs.python_environment(), capture_output=True, text=True, check=True, timeout=60
     )
@@ -63,3 +81,19 @@ def test_what_a_task_compiles(tmp_path: pathlib.Path, scratch_cgroup: str) -> No
     assert sum(lines.values()) + lines_of_code(f"{ENGINE}.systemd") <= MOST_CODE + 70
     assert unchanged < started
     assert sum(lines[name] for name in unchanged) <= 1450, {name: lines[name] for name in unchanged}
+
+
+def test_what_a_network_compiles(tmp_path: pathlib.Path) -> None:
+    host, name = (f"lsu{os.getpid()}-{end}" for end in ("budget", "net"))
+    netns.create(host)
+    try:
+        actions, made = _run(NETWORK_TASK, host, name, str(tmp_path))
+        assert actions.endswith("forwarding,rules")
+        nothing, unchanged = _run(NETWORK_TASK, host, name, str(tmp_path))
+        assert nothing == ""
+    finally:
+        netns.remove(name)
+        netns.remove(host)
+    assert f"{NETWORK}.mend" in made - unchanged
+    # And what oci_network itself has, as above.
+    assert sum(lines_of_code(each) for each in unchanged) <= 1450, unchanged

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import threading
 import typing as t
@@ -52,7 +53,7 @@ def _share() -> None:
     try:
         _mount("none", DIRECTORY, _MS_SHARED | _MS_REC)
     except OSError as exc:
-        if exc.errno != 22:  # EINVAL: not a mount yet
+        if exc.errno != errno.EINVAL:  # not a mount yet
             raise
         _mount(DIRECTORY, DIRECTORY, _MS_BIND | _MS_REC)
         _mount("none", DIRECTORY, _MS_SHARED | _MS_REC)
@@ -66,8 +67,11 @@ def _new_at(path: str) -> None:
 def remove(name: str) -> None:
     path = path_of(name)
     if os.path.lexists(path):
-        with contextlib.suppress(OSError):  # EINVAL: nothing is mounted there
+        try:
             _checked("umount2", ctypes.c_char_p(os.fsencode(path)), ctypes.c_int(_MNT_DETACH))
+        except OSError as exc:
+            if exc.errno != errno.EINVAL:  # nothing is mounted there
+                raise EngineError(f"Cannot unmount {path}: {reason_of(exc)}.") from exc
         remove_file(path)
 
 

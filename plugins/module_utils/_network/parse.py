@@ -2,25 +2,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a network shall be, read from what was written, with the addresses that pools give out: pure functions.
 
-A record is what is kept of a network, a JSON object: name, interfaces (name, bridge, addresses, gateways, mac, mtu), routes
-(to, via), publish (ip, port, last, target, protocol), masquerade.
+A record is what is kept of a network, a JSON object: name, interfaces (name, bridge, foreign, addresses, gateways,
+host_gateways, mac, mtu), routes (to, via, interface), publish (see publishing.py), masquerade. A bridge is foreign that somebody
+else has made. A record that has "removing" too is of a network on its way out.
 """
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import re
 import typing as t
 
 from .._engine.errors import Conflict, InvalidInput
+from .names import mac
+from .publishing import Record, check_ports, forwarded, publish
 
 RECORD_FORMAT = 1  # Raised when an older release could misread what is written.
-DEFAULT_BRIDGE, DEFAULT_MTU, _MOST_RULES = "longshore0", 1500, 1024
-Record = dict[str, t.Any]
+DEFAULT_BRIDGE, DEFAULT_MTU = "longshore0", 1500
 Network = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 _LINK = re.compile(r"[A-Za-z0-9_.-]{1,15}")
-_PUBLISH = re.compile(r"(?:(\[[0-9a-fA-F:.]+\]|[0-9.]+):)?(\d+)(?:-(\d+))?:(\d+)(?:-(\d+))?(?:/(tcp|udp|sctp))?")
 
 
 class Interface(t.NamedTuple):
@@ -43,41 +43,48 @@ class Request(t.NamedTuple):
     interfaces: tuple[Interface, ...] = ()
     routes: tuple[tuple[str, str], ...] = ()  # to, via
     publish: tuple[str, ...] = ()
-    masquerade: bool = False
+    masquerade: bool = True
 
 
-def family(address: str) -> int:
-    return 6 if ":" in address else 4
+class Surroundings(t.NamedTuple):
+    """What else there is. ``others``: records by name. ``links``: the addresses of each link of the host, our bridges and
+    what hangs on them left out. ``foreign``: of those links the bridges. ``machine`` tells this host from others."""
+
+    others: t.Mapping[str, Record] = {}
+    links: t.Mapping[str, t.Sequence[str]] = {}
+    foreign: t.Collection[str] = ()
+    machine: str = ""
 
 
-def host_interface(state_dir: str, name: str, interface: str) -> str:
-    """The end of the cable on the host: the same after a reboot, and known without any record."""
-    return "ls-" + _hash(state_dir, name, interface)[:12]
-
-
-def resolve(request: Request, others: t.Mapping[str, Record], old: Record | None, machine: str) -> Record:
-    """The record of what was asked for. ``others``: the records of the other networks; ``old``: this one's, whose
-    addresses are kept. Raises InvalidInput for what cannot be, and Conflict for what others have."""
+def check_name(name: str) -> None:
     # A file in /run/netns, and of a record: nothing that leads elsewhere.
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", request.name):
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name):
         hint = "Use letters, digits, '_', '-' and '.', no '-' or '.' first, at most 100 characters."
-        raise InvalidInput(f"{request.name!r} cannot be the name of a network.", hint=hint)
+        raise InvalidInput(f"{name!r} cannot be the name of a network.", hint=hint)
+
+
+def resolve(request: Request, around: Surroundings, old: Record | None) -> Record:
+    """The record of what was asked for. ``old``: the record of this network, whose addresses are kept.
+
+    Raises InvalidInput for what cannot be, and Conflict for what others have.
+    """
+    check_name(request.name)
     names = [interface.name for interface in request.interfaces]
     for name in names:
         if names.count(name) > 1:
             raise InvalidInput(f"There are two interfaces with the name {name}.")
-    taken = {address: name for name, record in others.items() for address in _used(record)}
+    taken = {address: name for name, record in around.others.items() for address in _used(record)}
     done: list[dict[str, t.Any]] = []
     for interface in request.interfaces:
-        made = _interface(interface, old, taken, f"{machine}/{request.name}")
+        made = _interface(interface, request.name, around, old, taken)
         done.append(made)
         taken.update(dict.fromkeys(_used({"interfaces": [made]}), request.name))
     record: Record = {
-        "format": RECORD_FORMAT, "name": request.name, "interfaces": done,
-        "routes": sorted((_route(to, via) for to, via in request.routes), key=str),
+        "format": RECORD_FORMAT, "name": request.name, "interfaces": done, "routes": _routes(request.routes, done),
         "publish": sorted((publish(text) for text in request.publish), key=str), "masquerade": request.masquerade,
     }  # fmt: skip
-    _check_ports(record, others)
+    _check_neighbours(record, around)
+    check_ports(record, around.others)
     return record
 
 
@@ -87,34 +94,83 @@ def _used(record: Record) -> t.Iterator[str]:
         yield from interface["gateways"]
 
 
-def _interface(wanted: Interface, old: Record | None, taken: t.Mapping[str, str], seed: str) -> dict[str, t.Any]:
-    for name in (wanted.name, wanted.bridge):
-        if not _LINK.fullmatch(name) or name in (".", "..", "lo"):
-            hint = "Use up to 15 letters, digits, '_', '-' and '.'."
-            raise InvalidInput(f"{name!r} cannot be the name of an interface.", hint=hint)
-    if wanted.mtu is not None and not 576 <= wanted.mtu <= 65535:
-        raise InvalidInput(f"The mtu {wanted.mtu} of {wanted.name} is not one from 576 to 65535.")
+def _interface(
+    wanted: Interface, network: str, around: Surroundings, old: Record | None, taken: t.Mapping[str, str]
+) -> dict[str, t.Any]:
+    _check_link(wanted, around)
     subnets = _by_family(wanted.name, "subnet", [_subnet(text) for text in wanted.subnet])
     gateways = _by_family(wanted.name, "gateway", [_address(text) for text in wanted.gateway])
-    addresses = []
-    for text in wanted.address:
-        address = _static(text, subnets)
-        if str(address.ip) in taken:
-            raise Conflict(f"The address {address.ip} is that of the network {taken[str(address.ip)]} already.")
-        addresses.append(address)
+    addresses = [_static(text, subnets) for text in wanted.address]
     for version, subnet in subnets.items():
         pool_gateway = gateways.setdefault(version, next(iter(subnet.hosts())))
         if not any(address.version == version for address in addresses):
             addresses.append(_allocate(subnet, str(pool_gateway), taken, _kept(old, wanted.name)))
-    for version, gateway in gateways.items():
-        networks = [address.network for address in addresses if address.version == version]
-        if not any(gateway in network for network in networks):
+    for address in addresses:
+        _check_address(address, gateways.values(), taken)
+    for gateway in gateways.values():
+        within = [address.network for address in addresses if gateway in address.network]
+        if not within:
             raise InvalidInput(f"The gateway {gateway} of {wanted.name} is in the network of none of its addresses.")
+        _check_host(gateway, within[0])
+    mtu = wanted.mtu or DEFAULT_MTU
+    if mtu < 1280 and any(address.version == 6 for address in addresses):
+        raise InvalidInput(f"The mtu {mtu} of {wanted.name} is too small for IPv6, which needs 1280.")
+    known = [str(gateway) for gateway in gateways.values()]
+    foreign = wanted.bridge in around.foreign
+    there = {address.partition("/")[0] for address in around.links[wanted.bridge]} if foreign else {*known}
     return {
-        "name": wanted.name, "bridge": wanted.bridge, "addresses": sorted(str(address) for address in addresses),
-        "gateways": sorted(str(gateway) for gateway in gateways.values()),
-        "mac": _mac(wanted.mac) if wanted.mac else mac_of(seed, wanted.name), "mtu": wanted.mtu or DEFAULT_MTU,
+        "name": wanted.name, "bridge": wanted.bridge, "foreign": foreign, "addresses": sorted(str(address) for address in addresses),
+        "gateways": sorted(known),
+        # A bridge of our own gets them; one of somebody else's may have another router behind it.
+        "host_gateways": sorted(each for each in known if each in there),
+        "mac": _mac(wanted.mac) if wanted.mac else mac(around.machine, network, wanted.name), "mtu": mtu,
     }  # fmt: skip
+
+
+def _check_link(wanted: Interface, around: Surroundings) -> None:
+    for name in (wanted.name, wanted.bridge):
+        if not _LINK.fullmatch(name) or name in (".", "..", "lo", "all", "default"):
+            hint = "Use up to 15 letters, digits, '_', '-' and '.'."
+            raise InvalidInput(f"{name!r} cannot be the name of an interface.", hint=hint)
+    if wanted.bridge in around.links and wanted.bridge not in around.foreign:
+        raise InvalidInput(f"{wanted.bridge} is an interface of this host, and not a bridge.", hint="Name another one.")
+    if wanted.mtu is not None and not 576 <= wanted.mtu <= 65535:
+        raise InvalidInput(f"The mtu {wanted.mtu} of {wanted.name} is not one from 576 to 65535.")
+
+
+def _check_address(address: t.Any, gateways: t.Collection[t.Any], taken: t.Mapping[str, str]) -> None:
+    if str(address.ip) in taken:
+        raise Conflict(f"The address {address.ip} is that of the network {taken[str(address.ip)]} already.")
+    if address.ip in gateways:
+        raise InvalidInput(f"The address {address.ip} is that of its own gateway.")
+    _check_host(address.ip, address.network)
+
+
+def _check_host(address: t.Any, network: Network) -> None:
+    """The first and the last of an IPv4 network are nobody's, and the first of IPv6 is any router's (RFC 4291, 2.6.1)."""
+    if network.num_addresses > 2:
+        last = [network.broadcast_address] if network.version == 4 else []
+        if address in (network.network_address, *last) or address.is_multicast or address.is_unspecified:
+            raise InvalidInput(f"{address} is no address of one host in {network}.")
+
+
+def _check_neighbours(record: Record, around: Surroundings) -> None:
+    """A network that the host reaches in two ways is reached in one of them only. Raises Conflict."""
+    seen = {(each["bridge"], each["mac"]): other for other, its in around.others.items() for each in its["interfaces"]}
+    for each in record["interfaces"]:
+        other = seen.setdefault((each["bridge"], each["mac"]), f"{record['name']}, interface {each['name']}")
+        if not other.endswith(f", interface {each['name']}"):
+            raise Conflict(f"The mac {each['mac']} on {each['bridge']} is that of the network {other} already.")
+    elsewhere = [
+        (address, each["bridge"], f"the network {other} on {each['bridge']}")
+        for other, its in {**around.others, record["name"]: record}.items() for each, address in forwarded(its)
+    ] + [(address, link, f"{address} on {link} of this host") for link, its in around.links.items() for address in its]  # fmt: skip
+    for each, address in forwarded(record):
+        mine = ipaddress.ip_interface(address).network
+        for text, link, whose in elsewhere:
+            theirs = ipaddress.ip_interface(text).network
+            if link != each["bridge"] and theirs.version == mine.version and mine.overlaps(theirs):
+                raise Conflict(f"{mine} on {each['bridge']} overlaps with {whose}.", hint="Take another subnet.")
 
 
 def _kept(old: Record | None, name: str) -> list[str]:
@@ -153,13 +209,16 @@ def _subnet(text: str) -> Network:
 
 def _address(text: str) -> t.Any:
     try:
-        return ipaddress.ip_address(text)
-    except ValueError as exc:
-        raise InvalidInput(f"{text!r} is not an address.") from exc
+        if "%" not in text:
+            return ipaddress.ip_address(text)
+    except ValueError:
+        pass
+    raise InvalidInput(f"{text!r} is not an IP address.")
 
 
 def _static(text: str, subnets: t.Mapping[int, t.Any]) -> t.Any:
-    subnet = subnets.get(family(text))
+    _address(text.partition("/")[0])
+    subnet = subnets.get(6 if ":" in text else 4)
     if "/" not in text and subnet is None:
         raise InvalidInput(
             f"The address {text} has no length of its network.", hint=f"Write {text}/24, or give subnet."
@@ -173,82 +232,41 @@ def _static(text: str, subnets: t.Mapping[int, t.Any]) -> t.Any:
     return address
 
 
-def _route(to: str, via: str) -> dict[str, str]:
+def _routes(wanted: t.Sequence[tuple[str, str]], interfaces: t.Sequence[Record]) -> list[dict[str, str]]:
+    """Those that were asked for, and for each family the default route by the first interface that has a gateway."""
+    found = {}
+    for to, via in wanted:
+        gateway, network = _address(via), _destination(to, via)
+        through = [
+            each["name"] for each in interfaces
+            if any(gateway in ipaddress.ip_interface(address).network for address in each["addresses"])
+        ]  # fmt: skip
+        if not through:
+            raise InvalidInput(f"The route to {to} goes via {via}, which is in the network of no address.")
+        if network in found:
+            raise InvalidInput(f"There are two routes to {to}.")
+        found[network] = {"to": network, "via": str(gateway), "interface": through[0]}
+    for each in interfaces:
+        for text in each["gateways"]:
+            default = "::/0" if ":" in text else "0.0.0.0/0"
+            found.setdefault(default, {"to": default, "via": text, "interface": each["name"]})
+    return sorted(found.values(), key=str)
+
+
+def _destination(to: str, via: str) -> str:
     gateway = _address(via)
     if to == "default":
-        to = "0.0.0.0/0" if gateway.version == 4 else "::/0"
+        return "0.0.0.0/0" if gateway.version == 4 else "::/0"
     try:
         network = ipaddress.ip_network(to)
     except ValueError as exc:
         raise InvalidInput(f"A route cannot lead to {to!r}: {exc}.", hint="Give a network, or default.") from exc
     if network.version != gateway.version:
         raise InvalidInput(f"The route to {to} cannot go via {via}: one is IPv4, the other IPv6.")
-    return {"to": str(network), "via": str(gateway)}
+    return str(network)
 
 
 def _mac(text: str) -> str:
     if not re.fullmatch(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", text) or int(text[:2], 16) % 2 or text.strip("0:") == "":
         raise InvalidInput(f"{text!r} is not the hardware address of one interface.", hint="Write 02:00:00:00:00:01.")
     return text.lower()
-
-
-def _hash(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-def mac_of(*parts: str) -> str:
-    """A local one, the same every time: the neighbours remember it."""
-    digits = _hash(*parts)
-    return ":".join(["02", *(digits[at : at + 2] for at in range(0, 10, 2))])
-
-
-def publish(text: str) -> dict[str, t.Any]:
-    found = _PUBLISH.fullmatch(text)
-    if not found:
-        hint = "Write [IP:]PORT[-LAST]:PORT[/tcp|udp|sctp], an address of IPv6 in brackets."
-        raise InvalidInput(f"publish cannot be {text!r}.", hint=hint)
-    ip, first, last, target, target_last, protocol = found.groups()
-    port, end, inner = int(first), int(last or first), int(target)
-    if not (0 < port <= end < 65536 and inner > 0 and inner + end - port < 65536):
-        raise InvalidInput(f"publish cannot be {text!r}: a port is a number from 1 to 65535.")
-    if target_last and int(target_last) - inner != end - port:
-        raise InvalidInput(f"publish cannot be {text!r}: the two ranges are not of the same length.")
-    if inner != port and end - port >= _MOST_RULES:
-        raise InvalidInput(f"publish cannot be {text!r}: a range of other ports has {_MOST_RULES} at most.")
-    address = str(_address(ip.strip("[]"))) if ip else None
-    if address in ("0.0.0.0", "::"):
-        raise InvalidInput(f"publish cannot be {text!r}.", hint="Leave out the address for all of the host's.")
-    return {"ip": address, "port": port, "last": end, "target": inner, "protocol": protocol or "tcp"}
-
-
-def published(entry: t.Mapping[str, t.Any]) -> str:
-    """As publish() reads it."""
-    ip = f"[{entry['ip']}]:" if ":" in (entry["ip"] or "") else f"{entry['ip']}:" if entry["ip"] else ""
-    length = entry["last"] - entry["port"]
-    ranges = [f"{start}-{start + length}" if length else str(start) for start in (entry["port"], entry["target"])]
-    return f"{ip}{':'.join(ranges)}/{entry['protocol']}"
-
-
-def targets(record: Record) -> dict[int, str]:
-    """Where published ports lead to, by family: the first address that has a gateway."""
-    found: dict[int, str] = {}
-    for interface in record["interfaces"]:
-        for address in interface["addresses"]:
-            if any(family(gateway) == family(address) for gateway in interface["gateways"]):
-                found.setdefault(family(address), address)
-    return found
-
-
-def _check_ports(record: Record, others: t.Mapping[str, Record]) -> None:
-    seen = [(other, entry) for other, its in others.items() for entry in its["publish"]]
-    for entry in record["publish"]:
-        if not {family(entry["ip"])} & targets(record).keys() if entry["ip"] else not targets(record):
-            hint = "Give subnet, or address and gateway."
-            raise InvalidInput(f"{published(entry)} cannot be published without an address and a gateway.", hint=hint)
-        for other, its in seen:
-            if (
-                its["protocol"] == entry["protocol"] and its["port"] <= entry["last"] and entry["port"] <= its["last"]
-                and (its["ip"] is None or entry["ip"] is None or its["ip"] == entry["ip"])
-            ):  # fmt: skip
-                raise Conflict(f"{published(entry)} overlaps {published(its)}, published by the network {other}.")
-        seen.append((record["name"], entry))

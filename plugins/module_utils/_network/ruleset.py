@@ -7,37 +7,44 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
-from .parse import Record, family, targets
+from .publishing import Record, family, forwarded, targets
 
-_IP = {4: "ip", 6: "ip6"}
+_IP, _LOOPBACK = {4: "ip", 6: "ip6"}, {4: "127.0.0.0/8", 6: "::1"}
 
 
 def ruleset(table: str, records: t.Iterable[Record]) -> str:
-    """For ``nft -f``; empty where no network needs any rule."""
+    """For ``nft -f``; empty where no network needs any rule.
+
+    There are no sets in it, so all of it is in its rules (firewall.digest).
+    """
     forward: list[str] = []
     source: list[str] = []
     bridges: set[str] = set()
     for record in sorted(records, key=lambda each: str(each["name"])):
         comment = f'comment "{record["name"]}"'
-        for version, address in targets(record).items():
-            rules = [rule for entry in record["publish"] for rule in _published(entry, version, address)]
+        for interface, address in targets(record).values():
+            loopback = family(address) == 4 and not interface["foreign"]
+            rules = [rule for entry in record["publish"] for rule in _published(entry, address, loopback)]
             forward += [f"{rule} {comment}" for rule in rules]
             if rules:
-                source += [f"{rule} {comment}" for rule in _returning(version, address)]
-                bridges |= {each["bridge"] for each in record["interfaces"] if address in each["addresses"]}
+                source += [f"{rule} {comment}" for rule in _returning(address, loopback)]
+            if rules and loopback:
+                bridges.add(interface["bridge"])
         if record["masquerade"]:
-            source += [f"{rule} {comment}" for rule in _leaving(record)]
+            source += [
+                f"{_leaving(interface['bridge'], address)} {comment}" for interface, address in forwarded(record)
+            ]
     if not forward and not source:
         return ""
-    names = ", ".join(f'"{bridge}"' for bridge in sorted(bridges))
-    # With route_localnet a neighbour could reach what listens on loopback alone.
-    guard = [f"iifname {{ {names} }} ip daddr 127.0.0.0/8 drop"] if bridges else []
     chains = [
-        _chain("guard", "filter hook prerouting priority -300", guard),
+        # With route_localnet a neighbour could reach what listens on loopback alone.
+        _chain("guard", "filter hook prerouting priority -300", [
+            f'iifname "{bridge}" ip daddr 127.0.0.0/8 drop' for bridge in sorted(bridges)
+        ]),
         _chain("prerouting", "nat hook prerouting priority -100", forward),
         _chain("output", "nat hook output priority -100", forward),
         _chain("postrouting", "nat hook postrouting priority 100", source),
-    ]
+    ]  # fmt: skip
     return f"table inet {table} {{\n{''.join(chains)}}}\n"
 
 
@@ -46,12 +53,14 @@ def _chain(name: str, hook: str, rules: t.Sequence[str]) -> str:
     return f"  chain {name} {{\n    type {hook}; policy accept;\n{lines}  }}\n"
 
 
-def _published(entry: t.Mapping[str, t.Any], version: int, address: str) -> t.Iterator[str]:
+def _published(entry: t.Mapping[str, t.Any], address: str, loopback: bool) -> t.Iterator[str]:
+    """``loopback``: whether what is sent to loopback addresses can be forwarded, too."""
+    version = family(address)
     if entry["ip"] and family(entry["ip"]) != version:
         return
     ip, to = _IP[version], address.partition("/")[0]
-    nf = "ipv4" if version == 4 else "ipv6"
-    where = f"{ip} daddr {entry['ip']}" if entry["ip"] else f"meta nfproto {nf} fib daddr type local"
+    others = "" if loopback else f" {ip} daddr != {_LOOPBACK[version]}"
+    where = f"{ip} daddr {entry['ip']}" if entry["ip"] else f"meta nfproto ipv{version}{others} fib daddr type local"
     count = entry["last"] - entry["port"]
     if entry["port"] == entry["target"]:
         ports = f"{entry['port']}-{entry['last']}" if count else str(entry["port"])
@@ -63,17 +72,14 @@ def _published(entry: t.Mapping[str, t.Any], version: int, address: str) -> t.It
         yield f"{where} {entry['protocol']} dport {dport} dnat {ip} to {there}:{target}"
 
 
-def _returning(version: int, address: str) -> t.Iterator[str]:
+def _returning(address: str, loopback: bool) -> t.Iterator[str]:
     """What the answer to a published port would not come back through the host for: neighbours, and loopback."""
-    ip, interface = _IP[version], ipaddress.ip_interface(address)
-    sources = [str(interface.network), *(["127.0.0.0/8"] if version == 4 else [])]
-    for source in sources:
+    interface = ipaddress.ip_interface(address)
+    ip = _IP[interface.version]
+    for source in (str(interface.network), *([_LOOPBACK[4]] if loopback else [])):
         yield f"{ip} saddr {source} {ip} daddr {interface.ip} ct status dnat masquerade"
 
 
-def _leaving(record: Record) -> t.Iterator[str]:
-    for interface in record["interfaces"]:
-        for address in interface["addresses"]:
-            if any(family(gateway) == family(address) for gateway in interface["gateways"]):
-                ip = _IP[family(address)]
-                yield f'{ip} saddr {address.partition("/")[0]} oifname != "{interface["bridge"]}" masquerade'
+def _leaving(bridge: str, address: str) -> str:
+    ip = _IP[family(address)]
+    return f'{ip} saddr {address.partition("/")[0]} oifname != "{bridge}" masquerade'

@@ -1,0 +1,92 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The parameters of oci_network, what they ask for, and what it returns."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .._engine.errors import InvalidInput
+from .._network import names
+from .._network.netns import path_of
+from .._network.network import Outcome
+from .._network.parse import DEFAULT_BRIDGE, Interface, Request
+from .._network.publishing import Record, published
+from .boundary import DIRECTORY_ARGUMENTS
+
+_STRINGS = {"type": "list", "elements": "str"}
+# Of one interface. No defaults here: a network without any of them has no interface.
+_INTERFACE_ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "bridge": {"type": "str"},
+    "subnet": _STRINGS,
+    "address": _STRINGS,
+    "gateway": _STRINGS,
+    "mac": {"type": "str"},
+    "mtu": {"type": "int"},
+}
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "name": {"type": "str", "required": True},
+    "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
+    **_INTERFACE_ARGUMENTS,
+    "interfaces": {"type": "list", "elements": "dict", "options": {"name": {"type": "str"}, **_INTERFACE_ARGUMENTS}},
+    "routes": {
+        "type": "list",
+        "elements": "dict",
+        "options": {"to": {"type": "str", "required": True}, "via": {"type": "str", "required": True}},
+    },
+    "publish": _STRINGS,
+    "masquerade": {"type": "bool", "default": True},
+    **DIRECTORY_ARGUMENTS,
+}
+RULES: dict[str, t.Any] = {"mutually_exclusive": [("interfaces", name) for name in _INTERFACE_ARGUMENTS]}
+
+
+def request(params: t.Mapping[str, t.Any]) -> Request:
+    """Raises InvalidInput for what makes no sense together."""
+    own = {name: params[name] for name in _INTERFACE_ARGUMENTS if params[name] is not None}
+    interfaces = params["interfaces"] if params["interfaces"] is not None else [own] if own else []
+    if params["publish"] and not interfaces:
+        raise InvalidInput("publish needs an interface.", hint="Give subnet, or address and gateway.")
+    return Request(
+        name=params["name"], absent=params["state"] == "absent",
+        interfaces=tuple(_interface(each, f"eth{number}") for number, each in enumerate(interfaces)),
+        routes=tuple((each["to"], each["via"]) for each in params["routes"] or ()),
+        publish=tuple(params["publish"] or ()), masquerade=params["masquerade"],
+    )  # fmt: skip
+
+
+def _interface(given: t.Mapping[str, t.Any], name: str) -> Interface:
+    values = {key: value for key, value in given.items() if value is not None}
+    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    return Interface(**{"name": name, "bridge": DEFAULT_BRIDGE, **values, **lists})
+
+
+def result(module: AnsibleModule, outcome: Outcome, state_dir: str) -> dict[str, t.Any]:
+    for warning in outcome.warnings:
+        module.warn(warning)
+    actions = [action.value for action in outcome.plan.actions]
+    pairs = outcome.plan.differences
+    return {
+        "changed": bool(actions),
+        "actions": actions,
+        "network": _network(module.params["name"], outcome.record, state_dir),
+        "diff": {side: {path: pair[at] for path, pair in pairs.items() if pair[at] is not None}
+                 for at, side in enumerate(("before", "after"))},
+    }  # fmt: skip
+
+
+def _network(name: str, record: Record | None, state_dir: str) -> dict[str, t.Any]:
+    found: dict[str, t.Any] = {"name": name, "state": "present" if record else "absent"}
+    if record:
+        interfaces = [
+            {**{key: each[key] for key in ("name", "bridge", "addresses", "gateways", "mac", "mtu")},
+             "host_interface": names.host_interface(state_dir, name, each["name"])}
+            for each in record["interfaces"]
+        ]  # fmt: skip
+        found.update(
+            path=path_of(name), interfaces=interfaces, routes=record["routes"], masquerade=record["masquerade"],
+            publish=[published(entry) for entry in record["publish"]],
+        )  # fmt: skip
+    return found

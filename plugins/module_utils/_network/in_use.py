@@ -1,0 +1,62 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who is in the way: programs that have ports which shall be published, and those in a namespace that shall go."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._engine.errors import Conflict, InvalidInput
+from .._engine.files import read_text
+from .._engine.ports import Address, open_socket, wanted
+from .._engine.store import Store
+from . import netns
+from .publishing import published
+
+_MOST_NAMED = 5
+
+
+def check_ports(entries: t.Sequence[t.Mapping[str, t.Any]], store: Store) -> list[str]:
+    """``entries``: what is to be published from now on. Raises Conflict for a port that a program of this host listens on: nobody
+    would reach it any more. What a container keeps for itself (reserve_ports) is meant to be forwarded. Returns warnings.
+    """
+    reserved, warnings = _reserved(store), []
+    for entry in entries:
+        for port in range(entry["port"], entry["last"] + 1):
+            if (entry["protocol"], port) in reserved:
+                continue
+            try:
+                opened = open_socket(Address(entry["protocol"], entry["ip"], port), listening=True, others=lambda: ())
+            except Conflict as exc:
+                raise Conflict(f"{published(entry)} cannot be published: {exc.message}", hint=exc.hint) from exc
+            except InvalidInput:
+                # It may get it later, as addresses do that move from host to host.
+                warnings.append(
+                    f"{entry['ip']}, where {published(entry)} is published, is no address of this host now."
+                )
+                break
+            if opened is not None:
+                opened.close()
+    return warnings
+
+
+def _reserved(store: Store) -> set[tuple[str, int]]:
+    records = [store.load(name) for name in store.names()]
+    return {(each.kind, each.port) for record in records if record for each in wanted(record.definition)[1]}
+
+
+def check_unused(name: str, store: Store) -> None:
+    """Raises Conflict where processes are in the namespace: they would lose their network."""
+    pids = netns.users(name)
+    if not pids:
+        return
+    containers = {record.init.pid: record.name for record in map(store.load, store.names()) if record and record.init}
+    found = [_words(pid, containers) for pid in pids[:_MOST_NAMED]]
+    more = [f"{len(pids) - _MOST_NAMED} more"] if len(pids) > _MOST_NAMED else []
+    raise Conflict(f"The network {name} is in use by {', '.join(found + more)}.", hint="Stop that first.")
+
+
+def _words(pid: int, containers: t.Mapping[int, str]) -> str:
+    if pid in containers:
+        return f"the container {containers[pid]}"
+    return f"{(read_text(f'/proc/{pid}/comm') or 'a process').strip()} (process {pid})"

@@ -1,0 +1,192 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Networks for containers: looked at, decided upon and made.
+
+A named network namespace, cables from it to bridges of the host, and one table of nftables for what all of them publish. A task
+that is killed anywhere leaves what the next one finds and completes: the record comes first, and goes last.
+
+What only a change needs is imported when there is one, as in the engine.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import typing as t
+
+from .._engine.errors import EngineError, InvalidInput
+from .._engine.waiting import Deadline
+from . import firewall, forwarding, names, netns, observe
+from .parse import Request, check_name, resolve
+from .plan import Action, Observed, Plan, plan
+from .publishing import Record
+from .records import Records
+from .ruleset import ruleset
+
+if t.TYPE_CHECKING:
+    from .._engine.store import Store
+
+_SECONDS = 60  # for all of a task: the kernel takes far less, so this is for others who work on networks
+
+
+class Outcome(t.NamedTuple):
+    """``record``: the network after the task, in check mode as it would be; None for none. ``old``: before it."""
+
+    plan: Plan
+    record: Record | None
+    old: Record | None
+    warnings: tuple[str, ...] = ()
+
+
+class _Decision(t.NamedTuple):
+    plan: Plan
+    record: Record | None
+    old: Record | None
+    others: t.Sequence[Record]  # of the networks that are there
+    seen: Observed
+    warnings: t.Sequence[str] = ()
+
+    @property
+    def all(self) -> list[Record]:
+        """What is to be there."""
+        return [*self.others, *([self.record] if self.record else [])]
+
+
+class Networks:
+    """The networks of one pair of directories. Stores only; touches the host when asked to."""
+
+    def __init__(self, *, state_dir: str, run_dir: str) -> None:
+        self._state_dir, self._run_dir = state_dir, run_dir
+        self._records = Records(state_dir=state_dir, run_dir=run_dir)
+        self._table = names.table(state_dir)
+
+    @functools.cached_property
+    def _store(self) -> Store:
+        from .._engine.store import Store
+
+        return Store(state_dir=self._state_dir, run_dir=self._run_dir)
+
+    def converge(self, request: Request, *, check: bool = False) -> Outcome:
+        """Make it so. Raises EngineError; what cannot work is refused before anything is touched."""
+        check_name(request.name)
+        if os.geteuid() != 0:
+            hint = "Other users connect a container by network_helper of oci_container."
+            raise InvalidInput("Only root can make networks.", hint=hint)
+        try:
+            decided = self._decide(request)
+            warnings = [*decided.warnings, *self._warnings(decided)]
+            if decided.plan.actions and not check:
+                deadline = Deadline(_SECONDS)
+                # No container has such a name.
+                with self._store.locked(".networks", deadline, "the networks of this host"):
+                    decided = self._decide(request)
+                    self._apply(request.name, decided, deadline)
+        except OSError as exc:
+            raise EngineError(f"Cannot work on the network {request.name}: {exc.strerror} ({exc.filename}).") from exc
+        return Outcome(decided.plan, decided.record, decided.old, tuple(warnings))
+
+    def _decide(self, request: Request) -> _Decision:
+        records = self._records.all()
+        old = records.pop(request.name, None)
+        others = [record for name, record in records.items() if netns.exists(name) and not record.get("removing")]
+        seen = observe.look(request, old, self._state_dir)
+        if request.absent:
+            there = bool(old or seen.namespace or seen.ends)
+            if seen.namespace:
+                from . import in_use
+
+                in_use.check_unused(request.name, self._store)
+            decided = Plan((Action.REMOVE,), {"state": ("present", "absent")}) if there else Plan((), {})
+            return _Decision(decided, None, old, others, seen)
+        wanted = resolve(request, observe.surroundings(seen, records), old)
+        observe.refuse_strangers(wanted, seen)
+        warnings = self._check_ports(wanted, old)
+        sysctls = forwarding.needed([*others, wanted])
+        seen = seen._replace(
+            sysctls=forwarding.differing(sysctls), rules=self._is_loaded(ruleset(self._table, [*others, wanted]))
+        )
+        return _Decision(plan(wanted, old, others, seen), wanted, old, others, seen, warnings)
+
+    def _check_ports(self, wanted: Record, old: Record | None) -> list[str]:
+        fresh = [entry for entry in wanted["publish"] if entry not in (old["publish"] if old else ())]
+        if not fresh:
+            return []
+        from . import in_use
+
+        return in_use.check_ports(fresh, self._store)
+
+    def _is_loaded(self, rules: str) -> bool:
+        if rules:
+            firewall.program()
+        text, listed = self._records.changed().rules
+        return text == _digest(rules) and listed == firewall.digest(self._table)
+
+    def _warnings(self, decided: _Decision) -> t.Iterator[str]:
+        """Once, with the change: from then on it may well be that others let our packets through."""
+        if decided.record and Action.RULES in decided.plan.actions and ruleset(self._table, decided.all):
+            bridges = " and ".join(sorted({each["bridge"] for each in decided.record["interfaces"]}))
+            for table, chain in firewall.droppers(self._table):
+                yield (
+                    f"The chain {chain} of the table {table} drops what is forwarded and none of its rules accepts, and no other"
+                    f" table can help that. See to it that it accepts what comes from {bridges} and what goes there."
+                )
+
+    def _apply(self, name: str, decided: _Decision, deadline: Deadline) -> None:
+        from . import mend
+
+        record, old, seen, actions = decided.record, decided.old, decided.seen, decided.plan.actions
+        if record is None:
+            if actions:
+                self._remove(name, decided, deadline)
+            return
+        if Action.RECORD in actions:
+            self._records.save(record)
+        if Action.BRIDGE in actions:
+            mend.bridges(record, old, decided.others, seen, self._state_dir)
+        if Action.NAMESPACE in actions:
+            netns.create(name)
+        if Action.INTERFACE in actions or Action.NAMESPACE in actions:
+            mend.interfaces(record, old, seen, self._state_dir)
+        if Action.INTERFACE in actions or Action.ROUTE in actions:
+            mend.routes(record, old)
+        self._open(decided, deadline)
+        mend.remove_bridges(decided.all, seen)
+
+    def _open(self, decided: _Decision, deadline: Deadline) -> None:
+        """The way for packets, or what is left of it: sysctls and rules."""
+        wanted = forwarding.needed(decided.all)
+        changed = self._records.changed()
+        sysctls = dict(changed.sysctls)
+        ways = forwarding.to_change(wanted)
+        for path, (before, value) in ways.items():
+            sysctls[path] = (sysctls[path][0] if path in sysctls else before or "", value)
+        changed = changed._replace(sysctls=sysctls)
+        self._records.save_changed(changed)
+        for path, (_before, value) in ways.items():
+            forwarding.write(path, value)
+        rules = ruleset(self._table, decided.all)
+        if not self._is_loaded(rules):
+            firewall.load(self._table, rules, self._records.rules_file, deadline)
+            changed = changed._replace(rules=(_digest(rules), firewall.digest(self._table)))
+            self._records.save_changed(changed)
+        others = bool(sysctls) and firewall.others_forward(self._table)
+        for path, value in forwarding.to_restore(sysctls, wanted, others).items():
+            forwarding.write(path, value)
+        kept = {path: pair for path, pair in sysctls.items() if forwarding.is_kept(path, wanted)}
+        self._records.save_changed(changed._replace(sysctls=kept))
+
+    def _remove(self, name: str, decided: _Decision, deadline: Deadline) -> None:
+        from . import mend
+
+        if decided.old:
+            # From here on it is in no table; and what is left of it is removed by the next task that is told to.
+            self._records.save({**decided.old, "removing": True})
+        self._open(decided, deadline)
+        mend.remove(name, decided.seen)
+        mend.remove_bridges(decided.all, decided.seen)
+        self._records.forget(name)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest() if text else ""

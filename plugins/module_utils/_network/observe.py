@@ -1,0 +1,72 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is on the host of a network, and around it. Starts no process and changes nothing."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from .._engine.errors import Conflict
+from .._engine.files import read_text
+from . import names, netns
+from .links import Link, Links, Route
+from .parse import Request, Surroundings
+from .plan import Observed, is_connected
+from .publishing import Record
+
+
+def look(request: Request, old: Record | None, state_dir: str) -> Observed:
+    """All but sysctls and rules, which depend on what is wanted. Raises Conflict for a namespace that is not ours."""
+    with Links() as links:
+        host = links.all()
+    ours = [
+        link.name
+        for link in host.values()
+        if link.kind == "bridge" and link.mac == names.bridge_mac(state_dir, link.name)
+    ]
+    namespace, ends = netns.exists(request.name), _ends(request, old, state_dir, host)
+    if namespace and not old and not ends:
+        hint = f"Choose another name, or remove it: ip netns delete {request.name}"
+        raise Conflict(
+            f"There is a network namespace {request.name} already, and Longshore has not made it.", hint=hint
+        )
+    inside, routes = netns.inside(request.name, _inside) if namespace else ({}, [])
+    return Observed(namespace, host, ours, ends, inside, routes)
+
+
+def _inside() -> tuple[dict[str, Link], list[Route]]:
+    with Links() as links:
+        return links.all(), links.routes()
+
+
+def _ends(request: Request, old: Record | None, state_dir: str, host: t.Mapping[str, Link]) -> dict[str, Link]:
+    """By names of interfaces that are known, and by alias for what no record tells of any more."""
+    known = {each.name for each in request.interfaces} | {
+        each["name"] for each in (old or {"interfaces": []})["interfaces"]
+    }
+    found = {name: host.get(names.host_interface(state_dir, request.name, name)) for name in known}
+    for link in host.values():
+        name = names.is_of(state_dir, request.name, link.name, link.alias)
+        if name:
+            found[name] = link
+    return {name: link for name, link in found.items() if link}
+
+
+def surroundings(seen: Observed, others: t.Mapping[str, Record]) -> Surroundings:
+    links = {
+        link.name: link.addresses for link in seen.host.values()
+        if link.name not in seen.our_bridges and link.name != "lo"
+    }  # fmt: skip
+    return Surroundings(
+        others, links, seen.foreign_bridges, (read_text("/etc/machine-id") or os.uname().nodename).strip()
+    )
+
+
+def refuse_strangers(wanted: Record, seen: Observed) -> None:
+    """An interface in the namespace that has the name of one of ours, and is not. Raises Conflict."""
+    for interface in wanted["interfaces"]:
+        name = interface["name"]
+        if name in seen.inside and not is_connected(seen.inside[name], seen.ends.get(name)):
+            what = f"The namespace {wanted['name']} has an interface {name} that Longshore has not made."
+            raise Conflict(what, hint=f"Remove it (ip -n {wanted['name']} link delete {name}), or take another name.")

@@ -1,0 +1,188 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is to be done to a network: a pure function of what is asked for, what is kept and what is.
+
+What somebody else has added in the namespace, or to a bridge of ours, is left alone: only what a record has had goes.
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+import typing as t
+
+from .links import Link, Route
+from .publishing import Record, published
+
+Pair = tuple[t.Any, t.Any]  # is, shall be
+Differences = dict[str, Pair]
+
+
+class Action(str, enum.Enum):
+    """In the order in which they are carried out."""
+
+    RECORD = "record"
+    BRIDGE = "bridge"
+    NAMESPACE = "namespace"
+    INTERFACE = "interface"
+    ROUTE = "route"
+    FORWARDING = "forwarding"
+    RULES = "rules"
+    REMOVE = "remove"
+
+
+class Observed(t.NamedTuple):
+    """``host`` and ``inside``: links by name. ``ends``: the host's ends of the network's own interfaces, by the interface.
+    ``sysctls``: those that are otherwise than is needed. ``rules``: whether the table of nftables is as it shall be."""
+
+    namespace: bool
+    host: t.Mapping[str, Link]
+    our_bridges: t.Collection[str]
+    ends: t.Mapping[str, Link]
+    inside: t.Mapping[str, Link]
+    routes: t.Sequence[Route]
+    sysctls: t.Mapping[str, Pair] = {}
+    rules: bool = True
+
+    @property
+    def foreign_bridges(self) -> set[str]:
+        """Those that somebody else has made."""
+        return {link.name for link in self.host.values() if link.kind == "bridge"} - {*self.our_bridges}
+
+
+class Plan(t.NamedTuple):
+    actions: tuple[Action, ...]
+    differences: Differences
+
+
+def plan(wanted: Record, old: Record | None, others: t.Sequence[Record], seen: Observed) -> Plan:
+    """``others``: the records of the other networks that are there."""
+    parts: dict[Action, Differences] = {
+        Action.BRIDGE: _bridges(wanted, old, others, seen),
+        Action.NAMESPACE: {} if seen.namespace else {"state": ("absent", "present")},
+        Action.INTERFACE: _interfaces(wanted, old, seen),
+        Action.ROUTE: _routes(wanted, old, seen),
+        Action.FORWARDING: {path.replace("/", "."): pair for path, pair in seen.sysctls.items()},
+        Action.RULES: {} if seen.rules else {"rules": ("other than they shall be", "as they shall be")},
+    }
+    options = _options(old or {"publish": [], "masquerade": None}, wanted)
+    differences = {path: pair for part in (*parts.values(), options) for path, pair in part.items()}
+    if options:
+        differences.pop("rules", None)
+    actions = [action for action in Action if parts.get(action)]
+    return Plan((*([Action.RECORD] if wanted != old else []), *actions), differences)
+
+
+def _options(old: Record, wanted: Record) -> Differences:
+    pairs = {
+        "publish": tuple([published(entry) for entry in each["publish"]] for each in (old, wanted)),
+        "masquerade": (old["masquerade"], wanted["masquerade"]),
+    }
+    return {name: t.cast(Pair, pair) for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def bridge_addresses(records: t.Iterable[Record | None], bridge: str) -> set[str]:
+    """The gateways of a bridge of ours, each with the length of its network."""
+    found = set()
+    for record in records:
+        for interface in record["interfaces"] if record else ():
+            for gateway in interface["host_gateways"] if interface["bridge"] == bridge else ():
+                networks = [ipaddress.ip_interface(address).network for address in interface["addresses"]]
+                length = next(each.prefixlen for each in networks if ipaddress.ip_address(gateway) in each)
+                found.add(f"{gateway}/{length}")
+    return found
+
+
+def of_bridge(name: str, old: Record | None, records: t.Sequence[Record], link: Link) -> Differences:
+    """What is to be changed of a bridge of ours. ``records``: of all networks that are to be there."""
+    shall = bridge_addresses(records, name)
+    after = (set(link.addresses) - bridge_addresses([old], name)) | shall
+    pairs: Differences = {"addresses": (sorted(link.addresses), sorted(after)), "up": (link.up, True)}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def unused_bridges(records: t.Sequence[Record], seen: Observed) -> list[str]:
+    """Bridges of ours that no network needs and nobody else has put anything on. ``records``: of all that are to be there."""
+    used = {interface["bridge"] for record in records for interface in record["interfaces"]}
+    ports = {link.master for link in seen.host.values() if link.name not in {end.name for end in seen.ends.values()}}
+    return sorted(name for name in seen.our_bridges if name not in used and seen.host[name].ifindex not in ports)
+
+
+def _bridges(wanted: Record, old: Record | None, others: t.Sequence[Record], seen: Observed) -> Differences:
+    found: Differences = {}
+    records = [*others, wanted]
+    for name in sorted({interface["bridge"] for interface in wanted["interfaces"]}):
+        if name not in seen.host:
+            found[f"bridges.{name}"] = ("absent", "present")
+        elif name in seen.our_bridges:
+            pairs = of_bridge(name, old, records, seen.host[name])
+            found.update({f"bridges.{name}.{key}": pair for key, pair in pairs.items()})
+    for name in unused_bridges(records, seen):
+        found[f"bridges.{name}"] = ("present", "absent")
+    return found
+
+
+def is_connected(inside: Link | None, end: Link | None) -> bool:
+    """Whether the two are the ends of one cable."""
+    return bool(
+        inside
+        and end
+        and (inside.peer, end.peer) == (end.ifindex, inside.ifindex)
+        and inside.kind == end.kind == "veth"
+    )
+
+
+def of_interface(wanted: t.Mapping[str, t.Any], old: Record | None, seen: Observed) -> Differences:
+    """What is to be changed of an interface: all that it is, where it is not there."""
+    name, inside, end = wanted["name"], seen.inside.get(wanted["name"]), seen.ends.get(wanted["name"])
+    if inside is None or end is None or not is_connected(inside, end):
+        return {key: (None, wanted[key]) for key in ("addresses", "bridge", "mac", "mtu")}
+    before = {
+        address
+        for each in (old or {"interfaces": []})["interfaces"]
+        if each["name"] == name
+        for address in each["addresses"]
+    }
+    after = (set(inside.addresses) - before) | set(wanted["addresses"])
+    bridge = next((link.name for link in seen.host.values() if link.ifindex == end.master), None)
+    pairs: Differences = {
+        "addresses": (sorted(inside.addresses), sorted(after)), "bridge": (bridge, wanted["bridge"]),
+        "mac": (inside.mac, wanted["mac"]), "mtu": (min(inside.mtu, end.mtu), wanted["mtu"]),
+        "up": (inside.up and end.up, True),
+    }  # fmt: skip
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _interfaces(wanted: Record, old: Record | None, seen: Observed) -> Differences:
+    found: Differences = {}
+    for interface in wanted["interfaces"]:
+        pairs = of_interface(interface, old, seen)
+        found.update({f"interfaces.{interface['name']}.{key}": pair for key, pair in pairs.items()})
+    for name in surplus(wanted, seen):
+        found[f"interfaces.{name}"] = ("present", "absent")
+    if seen.namespace and not seen.inside["lo"].up:
+        found["interfaces.lo.up"] = (False, True)
+    return found
+
+
+def surplus(wanted: Record, seen: Observed) -> list[str]:
+    """Interfaces of ours that the network shall not have any more."""
+    return sorted(seen.ends.keys() - {interface["name"] for interface in wanted["interfaces"]})
+
+
+def routes_of(record: Record | None) -> list[Route]:
+    return [Route(each["to"], each["via"], each["interface"]) for each in (record or {"routes": []})["routes"]]
+
+
+def _routes(wanted: Record, old: Record | None, seen: Observed) -> Differences:
+    drop, add = changed_routes(wanted, old, seen.routes)
+    before, after = set(seen.routes), (set(seen.routes) - set(drop)) | set(add)
+    texts = [[f"{route.to} via {route.via}" for route in sorted(some)] for some in (before, after)]
+    return {"routes": (texts[0], texts[1])} if drop or add else {}
+
+
+def changed_routes(wanted: Record, old: Record | None, seen: t.Sequence[Route]) -> tuple[list[Route], list[Route]]:
+    """What is to go and what is to come."""
+    shall = routes_of(wanted)
+    gone = [route for route in seen if route in routes_of(old) and route not in shall]
+    return gone, [route for route in shall if route not in seen]

@@ -1,0 +1,73 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is kept of networks on disk.
+
+STATE/networks/NAME.json   the record: what it is, with the addresses that it was given; for good
+RUN/network.json           what we changed of the host since its boot: sysctls with their old values, and the rules as loaded
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import typing as t
+
+from .._engine.errors import EngineError
+from .._engine.files import make_directory, read_json, remove_file, write_text
+from .._engine.process import boot_id
+from .parse import RECORD_FORMAT
+from .publishing import Record
+
+
+class Changed(t.NamedTuple):
+    """``sysctls``: old and new value by path. ``rules``: the digests of the table as text and as the kernel lists it."""
+
+    sysctls: t.Mapping[str, tuple[str, str]] = {}
+    rules: tuple[str, ...] = ("", "")
+
+
+class Records:
+    def __init__(self, *, state_dir: str, run_dir: str) -> None:
+        self._directory = f"{state_dir}/networks"
+        self._changed = f"{run_dir}/network.json"
+        self.rules_file = f"{run_dir}/network.nft"
+
+    def all(self) -> dict[str, Record]:
+        """By name. Raises EngineError where one cannot be understood: what it has could be given away twice."""
+        names: list[str] = []
+        with contextlib.suppress(FileNotFoundError):
+            names = sorted(name[:-5] for name in os.listdir(self._directory) if name.endswith(".json"))
+        return {name: self._load(name) for name in names}
+
+    def _load(self, name: str) -> Record:
+        path = f"{self._directory}/{name}.json"
+        record = read_json(path)
+        if record is None:
+            raise EngineError(
+                f"The record {path} is damaged.", hint="Remove it, and run the task of that network again."
+            )
+        if record.get("format") != RECORD_FORMAT:
+            raise EngineError(f"The network {name} was made by a newer release of longshore.oci.", hint="Use that.")
+        return record
+
+    def save(self, record: Record) -> None:
+        make_directory(self._directory)
+        write_text(f"{self._directory}/{record['name']}.json", json.dumps(record) + "\n")
+
+    def forget(self, name: str) -> None:
+        remove_file(f"{self._directory}/{name}.json")
+        with contextlib.suppress(OSError):  # not the last one
+            os.rmdir(self._directory)
+
+    def changed(self) -> Changed:
+        found = read_json(self._changed) or {}
+        if found.get("boot") != boot_id():
+            return Changed()
+        return Changed({path: (old, new) for path, (old, new) in found["sysctls"].items()}, tuple(found["rules"]))
+
+    def save_changed(self, changed: Changed) -> None:
+        if changed == Changed():
+            remove_file(self._changed)
+            return
+        write_text(self._changed, json.dumps({"boot": boot_id(), **changed._asdict()}) + "\n")
