@@ -69,7 +69,7 @@ options:
     description: Hardware address. Default is one made of the identity of the host and the name of the network, the same each time.
     type: str
   mtu:
-    description: Largest packet, in bytes. Default is 1500.
+    description: Largest packet, in bytes. Default is that of a bridge that somebody else has made, and else 1500.
     type: int
   interfaces:
     description:

@@ -35,12 +35,13 @@ _UNPRIVILEGED_TESTS = (
 _Targets = Mapping[str, dict[str, object]]
 TARGETS: Mapping[str, _Targets] = {
     "root": {
-        "oci_container": {}, "oci_container_info": {}, "oci_exec": {}, "oci_checkpoint": {}, "oci_bundle": {}, "examples": {},
-        "role_runtime": {}, "role_container": {},
+        "oci_container": {}, "oci_container_info": {}, "oci_exec": {}, "oci_checkpoint": {}, "oci_bundle": {}, "oci_network": {},
+        "examples": {}, "role_runtime": {}, "role_container": {},
     },
     "app": {
         "oci_container": {"oci_container_tests": list(_UNPRIVILEGED_TESTS)}, "oci_container_info": {}, "oci_exec": {},
-        "oci_checkpoint": {}, "oci_bundle": {"oci_bundle_tests": ["registry", "unprivileged"]}, "role_container": {},
+        "oci_checkpoint": {}, "oci_bundle": {"oci_bundle_tests": ["registry", "unprivileged"]},
+        "oci_network": {"oci_network_tests": ["unprivileged"]}, "role_container": {},
     },
 }  # fmt: skip
 # What a run without a word about hosts does of it: all of it has run on this machine by then, and it shall not take long.
@@ -52,6 +53,7 @@ _CHECKPOINT: _Targets = {"oci_checkpoint": {"oci_checkpoint_tests": ["states", "
 _BRIEF: Mapping[tuple[str, str], _Targets] = {
     ("root", "crun"): {
         **_STATES, **_CHECKPOINT, "oci_container_info": {}, "oci_bundle": {"oci_bundle_tests": ["registry", "userns"]},
+        "oci_network": {"oci_network_tests": ["states", "containers"]},
         "examples": {}, "role_runtime": {}, "role_container": {},
         "oci_container": {"oci_container_tests": ["states", "service"]},
     },
@@ -71,10 +73,8 @@ SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "end of session": ("session_before", "session_after"),
     },
 }
-
-
-# Kinds on which a container can be checkpointed.
-_MIGRATING = ("trixie",)
+# Playbooks for all hosts of a kind at once, and the kinds that can: on the others no container can be checkpointed.
+_TOGETHER: Mapping[str, tuple[str, ...]] = {"migrate": ("trixie",), "publish": ("trixie", "bookworm", "sid")}
 
 
 class Host:
@@ -117,9 +117,9 @@ class Host:
                 break
         return processes.Outcome(outcome.status, outcome.output, seconds)
 
-    def migration(self, runtime: str) -> processes.Outcome:
+    def together(self, scenario: str, runtime: str) -> processes.Outcome:
         """With all hosts there are."""
-        playbook = os.path.join(self.tree, "tests", "hosts", "scenarios", "migrate.yml")
+        playbook = os.path.join(self.tree, "tests", "hosts", "scenarios", f"{scenario}.yml")
         return self._play(playbook, "-e", f"scenario_runtime={runtime}", limit="all")
 
     def _play(self, playbook: str, *words: str, limit: str | None = None) -> processes.Outcome:
@@ -159,8 +159,7 @@ def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
             versions = json.loads(bin_hosts(tree, env, "list", "--json").output)[0]
             attempt = functools.partial(_one_host, report=report, versions=versions, chosen=chosen)
             rows += itertools.chain(*processes.side_by_side(attempt, hosts))
-            if kind in _MIGRATING and (not chosen or "migrate" in chosen):
-                rows += _migrations(hosts[0], report, versions)
+            rows += _together(hosts[0], report, versions, chosen)
             bin_hosts(tree, env, "down")
     finally:
         ended = bin_hosts(tree, env, "down", clearing=True)
@@ -182,10 +181,15 @@ def _one_host(host: Host, report: Part, versions: dict[str, str], chosen: list[s
     return rows
 
 
-def _migrations(host: Host, report: Part, versions: dict[str, str]) -> list[compatibility.Row]:
-    """From one host to another, which each of them must have to itself."""
+def _together(host: Host, report: Part, versions: dict[str, str], chosen: list[str]) -> list[compatibility.Row]:
+    """What two hosts do with one another, and must have to themselves."""
     runtimes = RUNTIMES[:1] if host.brief else RUNTIMES
-    return [_told(report, host, versions, name, "migrate", host.migration(name)) for name in runtimes]
+    scenarios = [name for name, kinds in _TOGETHER.items() if host.kind in kinds and (not chosen or name in chosen)]
+    return [
+        _told(report, host, versions, runtime, name, host.together(name, runtime))
+        for name in scenarios
+        for runtime in runtimes
+    ]
 
 
 def _told(

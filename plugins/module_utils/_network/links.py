@@ -109,10 +109,10 @@ class Links:
         self._ask(f"make the bridge {name}", "link", "add", ifname=name, kind="bridge", address=mac)
         return self.all()[name]
 
-    def make_cable(self, name: str, mtu: int, there: t.Mapping[str, t.Any]) -> Link:
+    def make_cable(self, name: str, address: str, mtu: int, there: t.Mapping[str, t.Any]) -> Link:
         """A pair of veth; ``there`` is the other end: ifname, address, net_ns_fd. It never is in our namespace."""
         what = f"make the interface {there['ifname']}"
-        self._ask(what, "link", "add", ifname=name, kind="veth", mtu=mtu, peer={**there, "mtu": mtu})
+        self._ask(what, "link", "add", ifname=name, kind="veth", address=address, mtu=mtu, peer={**there, "mtu": mtu})
         return self.all()[name]
 
     def change(self, link: Link, **what: t.Any) -> None:

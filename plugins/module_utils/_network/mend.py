@@ -63,7 +63,8 @@ def _connect(
         if end is not None:
             links.remove(end)
         there = {"ifname": name, "address": interface["mac"], "net_ns_fd": namespace}
-        end = links.make_cable(names.host_interface(*whose, name), interface["mtu"], there)
+        here = names.host_interface(*whose, name), names.host_mac(*whose, name)
+        end = links.make_cable(*here, interface["mtu"], there)
     links.change(end, ifalias=names.alias(whose[1], name))
     if "mtu" in changes:
         links.change(end, mtu=interface["mtu"])

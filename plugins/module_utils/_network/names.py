@@ -41,8 +41,17 @@ def bridge_mac(state_dir: str, bridge: str) -> str:
 
 def mac(*parts: str) -> str:
     """A local one, the same every time: the neighbours remember it."""
+    return _mac("02", *parts)
+
+
+def host_mac(state_dir: str, name: str, interface: str) -> str:
+    """Of the end on the host. High, for a bridge without an address of its own takes the lowest of its ports."""
+    return _mac("fe", state_dir, name, interface)
+
+
+def _mac(first: str, *parts: str) -> str:
     digits = _hash(*parts)
-    return ":".join(["02", *(digits[at : at + 2] for at in range(0, 10, 2))])
+    return ":".join([first, *(digits[at : at + 2] for at in range(0, 10, 2))])
 
 
 def _hash(*parts: str) -> str:

@@ -48,11 +48,11 @@ class Request(t.NamedTuple):
 
 class Surroundings(t.NamedTuple):
     """What else there is. ``others``: records by name. ``links``: the addresses of each link of the host, our bridges and
-    what hangs on them left out. ``foreign``: of those links the bridges. ``machine`` tells this host from others."""
+    what hangs on them left out. ``foreign``: of those links the bridges, with their mtu. ``machine`` tells this host from others."""
 
     others: t.Mapping[str, Record] = {}
     links: t.Mapping[str, t.Sequence[str]] = {}
-    foreign: t.Collection[str] = ()
+    foreign: t.Mapping[str, int] = {}
     machine: str = ""
 
 
@@ -112,7 +112,8 @@ def _interface(
         if not within:
             raise InvalidInput(f"The gateway {gateway} of {wanted.name} is in the network of none of its addresses.")
         _check_host(gateway, within[0])
-    mtu = wanted.mtu or DEFAULT_MTU
+    # A bridge has the lowest mtu of its ports, and somebody else's shall stay as it is.
+    mtu = wanted.mtu or around.foreign.get(wanted.bridge, DEFAULT_MTU)
     if mtu < 1280 and any(address.version == 6 for address in addresses):
         raise InvalidInput(f"The mtu {mtu} of {wanted.name} is too small for IPv6, which needs 1280.")
     known = [str(gateway) for gateway in gateways.values()]

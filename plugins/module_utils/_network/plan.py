@@ -45,9 +45,10 @@ class Observed(t.NamedTuple):
     rules: bool = True
 
     @property
-    def foreign_bridges(self) -> set[str]:
-        """Those that somebody else has made."""
-        return {link.name for link in self.host.values() if link.kind == "bridge"} - {*self.our_bridges}
+    def foreign_bridges(self) -> dict[str, int]:
+        """Those that somebody else has made, with their mtu."""
+        bridges = [link for link in self.host.values() if link.kind == "bridge"]
+        return {link.name: link.mtu for link in bridges if link.name not in self.our_bridges}
 
 
 class Plan(t.NamedTuple):
@@ -63,11 +64,11 @@ def plan(wanted: Record, old: Record | None, others: t.Sequence[Record], seen: O
         Action.INTERFACE: _interfaces(wanted, old, seen),
         Action.ROUTE: _routes(wanted, old, seen),
         Action.FORWARDING: {path.replace("/", "."): pair for path, pair in seen.sysctls.items()},
-        Action.RULES: {} if seen.rules else {"rules": ("other than they shall be", "as they shall be")},
+        Action.RULES: {} if seen.rules else {"rules": ("missing or changed", "loaded")},
     }
     options = _options(old or {"publish": [], "masquerade": None}, wanted)
     differences = {path: pair for part in (*parts.values(), options) for path, pair in part.items()}
-    if options:
+    if wanted != old:  # They follow from what is different there.
         differences.pop("rules", None)
     actions = [action for action in Action if parts.get(action)]
     return Plan((*([Action.RECORD] if wanted != old else []), *actions), differences)

@@ -53,6 +53,7 @@ def replace(value: t.Any, called: set[str], directory: str, prefix: str) -> t.An
         return value
     for name in called:
         value = value.replace(f"container:{name}", f"container:{prefix}-{name}")
+        value = value.replace(f"/run/netns/{name}", f"/run/netns/{prefix}-{name}")
     # The images of the examples are in a layout here, for there is no such registry.
     return value.replace("docker://registry.example.com/", f"oci:{directory}/images/").replace("/srv/", f"{directory}/")
 

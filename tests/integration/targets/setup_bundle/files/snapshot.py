@@ -8,6 +8,7 @@ work on the host can therefore not disturb a comparison.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -87,6 +88,15 @@ def units(prefix: str) -> list[str]:
     return sorted(line.strip() for line in listed.stdout.splitlines() if ".scope" in line)
 
 
+def networks(prefix: str) -> list[str]:
+    """Network namespaces, and the ends of their cables on the host, which say by their alias whose they are."""
+    found = [path for path in glob.glob("/run/netns/*") if prefix in path]
+    for path in glob.glob("/sys/class/net/*/ifalias"):
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            found += [path] if prefix in stream.read() else []
+    return sorted(found)
+
+
 def listing(*directories: str) -> list[str]:
     """What is there, but for what crun 1.28 keeps for itself beside its containers (.empty-directory)."""
     return sorted(
@@ -105,8 +115,13 @@ def main() -> None:
             *(path for path in listing(run) if os.path.basename(path) not in ("containers", "locks"))
         ),
         "records": listing(
-            f"{directory}/state/containers", f"{directory}/state/bundles", f"{run}/containers", f"{run}/locks"
+            f"{directory}/state/containers",
+            f"{directory}/state/bundles",
+            f"{directory}/state/networks",
+            f"{run}/containers",
+            f"{run}/locks",
         ),
+        "networks": networks(prefix),
         "files": files(directory, run),
     }
     print(json.dumps(answer))

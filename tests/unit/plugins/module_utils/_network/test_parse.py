@@ -131,10 +131,11 @@ def test_two_interfaces_of_one_network_are_kept_apart() -> None:
 
 
 def test_a_bridge_of_somebody_else_has_its_own_gateway() -> None:
-    around = Surroundings(links={"br0": ("192.0.2.7/24",), "eth0": ("10.78.0.9/16",)}, foreign={"br0"})
+    around = Surroundings(links={"br0": ("192.0.2.7/24",), "eth0": ("10.78.0.9/16",)}, foreign={"br0": 9000})
     wanted = Interface(bridge="br0", address=("192.0.2.9/24",), gateway=("192.0.2.1",))
     request = Request("a", interfaces=(wanted,))
     record = resolve(request, around, None)
+    assert record["interfaces"][0]["mtu"] == 9000
     assert (record["interfaces"][0]["gateways"], record["interfaces"][0]["host_gateways"]) == (["192.0.2.1"], [])
     with pytest.raises(InvalidInput, match="must be an address of the bridge"):
         resolve(request._replace(publish=("80:80",)), around, None)
