@@ -15,29 +15,42 @@ import typing as t
 from .._engine.errors import EngineError
 from . import forwarding, names, netns
 from .links import Link, Links
-from .plan import Observed, Pair, changed_routes, is_connected, of_bridge, of_interface, surplus, unused_bridges
+from .plan import (
+    Observed,
+    Pair,
+    bridges_of,
+    changed_routes,
+    is_connected,
+    of_bridge,
+    of_interface,
+    surplus,
+    unused_bridges,
+)
 from .publishing import Record
 
 
-def bridges(record: Record, old: Record | None, others: t.Sequence[Record], seen: Observed, state_dir: str) -> None:
-    """Those of somebody else are used, and not changed."""
+def bridges(
+    record: Record | None, former: t.Sequence[Record], there: t.Sequence[Record], seen: Observed, state_dir: str
+) -> None:
+    """Those that a network needs, or needed. Those of somebody else are used, and not changed. ``there``: the records of all
+    networks that are to be there."""
+    needed = bridges_of([record] if record else [])
     with Links() as links:
-        for name in sorted({interface["bridge"] for interface in record["interfaces"]}):
+        for name in sorted(needed | bridges_of(former)):
             link = seen.host.get(name)
-            if link is None:
+            if link is None and name in needed:
                 link = links.make_bridge(name, names.bridge_mac(state_dir, name))
-            elif name not in seen.our_bridges:
+            elif link is None or name not in seen.our_bridges:
                 continue
-            pairs = of_bridge(name, old, [*others, record], link)
-            _set_addresses(links, link, pairs.get("addresses"))
+            _set_addresses(links, link, of_bridge(name, former, there, link).get("addresses"))
             if not link.up:
                 links.change(link, state="up")
 
 
-def interfaces(record: Record, old: Record | None, seen: Observed, state_dir: str) -> None:
+def interfaces(record: Record, former: t.Sequence[Record], seen: Observed, state_dir: str) -> None:
     """And what goes with them in the namespace."""
     name = record["name"]
-    pairs = {each["name"]: of_interface(each, old, seen) for each in record["interfaces"]}
+    pairs = {each["name"]: of_interface(each, former, seen) for each in record["interfaces"]}
     with contextlib.ExitStack() as opened:
         links = opened.enter_context(Links())
         namespace = os.open(netns.path_of(name), os.O_RDONLY | os.O_CLOEXEC)
@@ -102,7 +115,8 @@ def _set_addresses(links: Links, link: Link, pair: Pair | None) -> None:
         _try(f"net/ipv6/conf/{link.name}/disable_ipv6", "0")
     for address in sorted(before - after):
         links.drop_address(link, address)
-    for address in sorted(after - before):
+    # With the first address of a network its others may go as well (promote_secondaries).
+    for address in sorted(after - before if before <= after else after):
         links.add_address(link, address)
 
 
@@ -111,12 +125,12 @@ def _try(path: str, value: str) -> None:
         forwarding.write(path, value)
 
 
-def routes(record: Record, old: Record | None) -> None:
+def routes(record: Record, former: t.Sequence[Record]) -> None:
     """After the interfaces: with an address the kernel also takes away the routes by it."""
 
     def change() -> None:
         with Links() as links:
-            gone, come = changed_routes(record, old, links.routes())
+            gone, come = changed_routes(record, former, links.routes())
             found = links.all()
             for route in come:
                 links.add_route(route, found[route.interface])

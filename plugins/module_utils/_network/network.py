@@ -31,18 +31,17 @@ _SECONDS = 60  # for all of a task: the kernel takes far less, so this is for ot
 
 
 class Outcome(t.NamedTuple):
-    """``record``: the network after the task, in check mode as it would be; None for none. ``old``: before it."""
+    """``record``: the network after the task, in check mode as it would be; None for none."""
 
     plan: Plan
     record: Record | None
-    old: Record | None
     warnings: tuple[str, ...] = ()
 
 
 class _Decision(t.NamedTuple):
     plan: Plan
     record: Record | None
-    old: Record | None
+    former: t.Sequence[Record]  # what it has been, the latest first
     others: t.Sequence[Record]  # of the networks that are there
     seen: Observed
     warnings: t.Sequence[str] = ()
@@ -84,11 +83,12 @@ class Networks:
                     self._apply(request.name, decided, deadline)
         except OSError as exc:
             raise EngineError(f"Cannot work on the network {request.name}: {exc.strerror} ({exc.filename}).") from exc
-        return Outcome(decided.plan, decided.record, decided.old, tuple(warnings))
+        return Outcome(decided.plan, decided.record, tuple(warnings))
 
     def _decide(self, request: Request) -> _Decision:
         records = self._records.all()
-        old = records.pop(request.name, None)
+        former = self._records.former(records.pop(request.name, None))
+        old = former[0] if former else None
         others = [record for name, record in records.items() if netns.exists(name) and not record.get("removing")]
         seen = observe.look(request, old, self._state_dir)
         if request.absent:
@@ -98,7 +98,7 @@ class Networks:
 
                 in_use.check_unused(request.name, self._store)
             decided = Plan((Action.REMOVE,), {"state": ("present", "absent")}) if there else Plan((), {})
-            return _Decision(decided, None, old, others, seen)
+            return _Decision(decided, None, former, others, seen)
         wanted = resolve(request, observe.surroundings(seen, records), old)
         observe.refuse_strangers(wanted, seen)
         warnings = self._check_ports(wanted, old)
@@ -106,7 +106,7 @@ class Networks:
         seen = seen._replace(
             sysctls=forwarding.differing(sysctls), rules=self._is_loaded(ruleset(self._table, [*others, wanted]))
         )
-        return _Decision(plan(wanted, old, others, seen), wanted, old, others, seen, warnings)
+        return _Decision(plan(wanted, former, others, seen), wanted, former, others, seen, warnings)
 
     def _check_ports(self, wanted: Record, old: Record | None) -> list[str]:
         fresh = [entry for entry in wanted["publish"] if entry not in (old["publish"] if old else ())]
@@ -135,23 +135,25 @@ class Networks:
     def _apply(self, name: str, decided: _Decision, deadline: Deadline) -> None:
         from . import mend
 
-        record, old, seen, actions = decided.record, decided.old, decided.seen, decided.plan.actions
+        record, former, seen, actions = decided.record, decided.former, decided.seen, decided.plan.actions
         if record is None:
             if actions:
                 self._remove(name, decided, deadline)
             return
         if Action.RECORD in actions:
-            self._records.save(record)
+            self._records.save(record, former)
         if Action.BRIDGE in actions:
-            mend.bridges(record, old, decided.others, seen, self._state_dir)
+            mend.bridges(record, former, decided.all, seen, self._state_dir)
         if Action.NAMESPACE in actions:
             netns.create(name)
         if Action.INTERFACE in actions or Action.NAMESPACE in actions:
-            mend.interfaces(record, old, seen, self._state_dir)
+            mend.interfaces(record, former, seen, self._state_dir)
         if Action.INTERFACE in actions or Action.ROUTE in actions:
-            mend.routes(record, old)
+            mend.routes(record, former)
         self._open(decided, deadline)
         mend.remove_bridges(decided.all, seen)
+        if Action.RECORD in actions and former:
+            self._records.save(record)
 
     def _open(self, decided: _Decision, deadline: Deadline) -> None:
         """The way for packets, or what is left of it: sysctls and rules."""
@@ -179,11 +181,13 @@ class Networks:
     def _remove(self, name: str, decided: _Decision, deadline: Deadline) -> None:
         from . import mend
 
-        if decided.old:
+        former = decided.former
+        if former:
             # From here on it is in no table; and what is left of it is removed by the next task that is told to.
-            self._records.save({**decided.old, "removing": True})
+            self._records.save({**former[0], "removing": True}, former[1:])
         self._open(decided, deadline)
         mend.remove(name, decided.seen)
+        mend.bridges(None, former, decided.all, decided.seen, self._state_dir)
         mend.remove_bridges(decided.all, decided.seen)
         self._records.forget(name)
 

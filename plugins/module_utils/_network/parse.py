@@ -4,7 +4,7 @@
 
 A record is what is kept of a network, a JSON object: name, interfaces (name, bridge, foreign, addresses, gateways,
 host_gateways, mac, mtu), routes (to, via, interface), publish (see publishing.py), masquerade. A bridge is foreign that somebody
-else has made. A record that has "removing" too is of a network on its way out.
+else has made. A record that has "removing" too is of a network on its way out; see records.py for "former".
 """
 
 from __future__ import annotations

@@ -56,22 +56,24 @@ class Plan(t.NamedTuple):
     differences: Differences
 
 
-def plan(wanted: Record, old: Record | None, others: t.Sequence[Record], seen: Observed) -> Plan:
-    """``others``: the records of the other networks that are there."""
+def plan(wanted: Record, former: t.Sequence[Record], others: t.Sequence[Record], seen: Observed) -> Plan:
+    """``former``: what it has been, the latest first; more than one where a change was not completed. ``others``: the records of
+    the other networks that are there."""
+    old = former[0] if former else None
     parts: dict[Action, Differences] = {
-        Action.BRIDGE: _bridges(wanted, old, others, seen),
+        Action.RECORD: {"": (None, None)} if [wanted] != former else {},
+        Action.BRIDGE: _bridges(wanted, former, others, seen),
         Action.NAMESPACE: {} if seen.namespace else {"state": ("absent", "present")},
-        Action.INTERFACE: _interfaces(wanted, old, seen),
-        Action.ROUTE: _routes(wanted, old, seen),
+        Action.INTERFACE: _interfaces(wanted, former, seen),
+        Action.ROUTE: _routes(wanted, former, seen),
         Action.FORWARDING: {path.replace("/", "."): pair for path, pair in seen.sysctls.items()},
         Action.RULES: {} if seen.rules else {"rules": ("missing or changed", "loaded")},
     }
     options = _options(old or {"publish": [], "masquerade": None}, wanted)
-    differences = {path: pair for part in (*parts.values(), options) for path, pair in part.items()}
-    if wanted != old:  # They follow from what is different there.
+    differences = {path: pair for part in (*parts.values(), options) for path, pair in part.items() if path}
+    if parts[Action.RECORD]:  # They follow from what is different there.
         differences.pop("rules", None)
-    actions = [action for action in Action if parts.get(action)]
-    return Plan((*([Action.RECORD] if wanted != old else []), *actions), differences)
+    return Plan(tuple(action for action in Action if parts.get(action)), differences)
 
 
 def _options(old: Record, wanted: Record) -> Differences:
@@ -82,11 +84,11 @@ def _options(old: Record, wanted: Record) -> Differences:
     return {name: t.cast(Pair, pair) for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def bridge_addresses(records: t.Iterable[Record | None], bridge: str) -> set[str]:
+def bridge_addresses(records: t.Iterable[Record], bridge: str) -> set[str]:
     """The gateways of a bridge of ours, each with the length of its network."""
     found = set()
     for record in records:
-        for interface in record["interfaces"] if record else ():
+        for interface in record["interfaces"]:
             for gateway in interface["host_gateways"] if interface["bridge"] == bridge else ():
                 networks = [ipaddress.ip_interface(address).network for address in interface["addresses"]]
                 length = next(each.prefixlen for each in networks if ipaddress.ip_address(gateway) in each)
@@ -94,32 +96,35 @@ def bridge_addresses(records: t.Iterable[Record | None], bridge: str) -> set[str
     return found
 
 
-def of_bridge(name: str, old: Record | None, records: t.Sequence[Record], link: Link) -> Differences:
+def bridges_of(records: t.Iterable[Record]) -> set[str]:
+    return {interface["bridge"] for record in records for interface in record["interfaces"]}
+
+
+def of_bridge(name: str, former: t.Sequence[Record], records: t.Sequence[Record], link: Link) -> Differences:
     """What is to be changed of a bridge of ours. ``records``: of all networks that are to be there."""
     shall = bridge_addresses(records, name)
-    after = (set(link.addresses) - bridge_addresses([old], name)) | shall
+    after = (set(link.addresses) - bridge_addresses(former, name)) | shall
     pairs: Differences = {"addresses": (sorted(link.addresses), sorted(after)), "up": (link.up, True)}
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def unused_bridges(records: t.Sequence[Record], seen: Observed) -> list[str]:
     """Bridges of ours that no network needs and nobody else has put anything on. ``records``: of all that are to be there."""
-    used = {interface["bridge"] for record in records for interface in record["interfaces"]}
+    used = bridges_of(records)
     ports = {link.master for link in seen.host.values() if link.name not in {end.name for end in seen.ends.values()}}
     return sorted(name for name in seen.our_bridges if name not in used and seen.host[name].ifindex not in ports)
 
 
-def _bridges(wanted: Record, old: Record | None, others: t.Sequence[Record], seen: Observed) -> Differences:
-    found: Differences = {}
+def _bridges(wanted: Record, former: t.Sequence[Record], others: t.Sequence[Record], seen: Observed) -> Differences:
     records = [*others, wanted]
-    for name in sorted({interface["bridge"] for interface in wanted["interfaces"]}):
-        if name not in seen.host:
-            found[f"bridges.{name}"] = ("absent", "present")
-        elif name in seen.our_bridges:
-            pairs = of_bridge(name, old, records, seen.host[name])
+    gone = unused_bridges(records, seen)
+    found: Differences = {f"bridges.{name}": ("present", "absent") for name in gone}
+    for name in sorted(bridges_of([wanted, *former]).difference(gone)):
+        if name in seen.our_bridges:
+            pairs = of_bridge(name, former, records, seen.host[name])
             found.update({f"bridges.{name}.{key}": pair for key, pair in pairs.items()})
-    for name in unused_bridges(records, seen):
-        found[f"bridges.{name}"] = ("present", "absent")
+        elif name not in seen.host and name in bridges_of([wanted]):
+            found[f"bridges.{name}"] = ("absent", "present")
     return found
 
 
@@ -133,14 +138,15 @@ def is_connected(inside: Link | None, end: Link | None) -> bool:
     )
 
 
-def of_interface(wanted: t.Mapping[str, t.Any], old: Record | None, seen: Observed) -> Differences:
+def of_interface(wanted: t.Mapping[str, t.Any], former: t.Sequence[Record], seen: Observed) -> Differences:
     """What is to be changed of an interface: all that it is, where it is not there."""
     name, inside, end = wanted["name"], seen.inside.get(wanted["name"]), seen.ends.get(wanted["name"])
     if inside is None or end is None or not is_connected(inside, end):
         return {key: (None, wanted[key]) for key in ("addresses", "bridge", "mac", "mtu")}
     before = {
         address
-        for each in (old or {"interfaces": []})["interfaces"]
+        for record in former
+        for each in record["interfaces"]
         if each["name"] == name
         for address in each["addresses"]
     }
@@ -154,10 +160,10 @@ def of_interface(wanted: t.Mapping[str, t.Any], old: Record | None, seen: Observ
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def _interfaces(wanted: Record, old: Record | None, seen: Observed) -> Differences:
+def _interfaces(wanted: Record, former: t.Sequence[Record], seen: Observed) -> Differences:
     found: Differences = {}
     for interface in wanted["interfaces"]:
-        pairs = of_interface(interface, old, seen)
+        pairs = of_interface(interface, former, seen)
         found.update({f"interfaces.{interface['name']}.{key}": pair for key, pair in pairs.items()})
     for name in surplus(wanted, seen):
         found[f"interfaces.{name}"] = ("present", "absent")
@@ -171,19 +177,17 @@ def surplus(wanted: Record, seen: Observed) -> list[str]:
     return sorted(seen.ends.keys() - {interface["name"] for interface in wanted["interfaces"]})
 
 
-def routes_of(record: Record | None) -> list[Route]:
-    return [Route(each["to"], each["via"], each["interface"]) for each in (record or {"routes": []})["routes"]]
-
-
-def _routes(wanted: Record, old: Record | None, seen: Observed) -> Differences:
-    drop, add = changed_routes(wanted, old, seen.routes)
+def _routes(wanted: Record, former: t.Sequence[Record], seen: Observed) -> Differences:
+    drop, add = changed_routes(wanted, former, seen.routes)
     before, after = set(seen.routes), (set(seen.routes) - set(drop)) | set(add)
     texts = [[f"{route.to} via {route.via}" for route in sorted(some)] for some in (before, after)]
     return {"routes": (texts[0], texts[1])} if drop or add else {}
 
 
-def changed_routes(wanted: Record, old: Record | None, seen: t.Sequence[Route]) -> tuple[list[Route], list[Route]]:
+def changed_routes(
+    wanted: Record, former: t.Sequence[Record], seen: t.Sequence[Route]
+) -> tuple[list[Route], list[Route]]:
     """What is to go and what is to come."""
-    shall = routes_of(wanted)
-    gone = [route for route in seen if route in routes_of(old) and route not in shall]
+    shall, had = ([Route(**each) for record in some for each in record["routes"]] for some in ([wanted], former))
+    gone = [route for route in seen if route in had and route not in shall]
     return gone, [route for route in shall if route not in seen]

@@ -51,9 +51,18 @@ class Records:
             raise EngineError(f"The network {name} was made by a newer release of longshore.oci.", hint="Use that.")
         return record
 
-    def save(self, record: Record) -> None:
+    def save(self, record: Record, former: t.Sequence[Record] = ()) -> None:
+        """``former``: what the network has been, until all of that is gone from the host."""
         make_directory(self._directory)
-        write_text(f"{self._directory}/{record['name']}.json", json.dumps(record) + "\n")
+        text = json.dumps({**record, "former": former} if former else record)
+        write_text(f"{self._directory}/{record['name']}.json", f"{text}\n")
+
+    @staticmethod
+    def former(saved: Record | None) -> list[Record]:
+        """What a network is or has been, the latest first."""
+        if saved is None:
+            return []
+        return [{key: value for key, value in saved.items() if key != "former"}, *saved.get("former", ())]
 
     def forget(self, name: str) -> None:
         remove_file(f"{self._directory}/{name}.json")
