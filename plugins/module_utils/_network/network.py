@@ -172,11 +172,20 @@ class Networks:
             firewall.load(self._table, rules, self._records.rules_file, deadline)
             changed = changed._replace(rules=(_digest(rules), firewall.digest(self._table)))
             self._records.save_changed(changed)
+            self._redirect([*decided.former, *([decided.record] if decided.record else [])])
         others = bool(sysctls) and firewall.others_forward(self._table)
         for path, value in forwarding.to_restore(sysctls, wanted, others).items():
             forwarding.write(path, value)
         kept = {path: pair for path, pair in sysctls.items() if forwarding.is_kept(path, wanted)}
         self._records.save_changed(changed._replace(sysctls=kept))
+
+    def _redirect(self, records: t.Sequence[Record]) -> None:
+        """Clients of ports that are published, or were."""
+        entries = [entry for record in records for entry in record["publish"] if entry["protocol"] == "udp"]
+        if entries:
+            from . import conntrack
+
+            conntrack.forget_udp({port for each in entries for port in range(each["port"], each["last"] + 1)})
 
     def _remove(self, name: str, decided: _Decision, deadline: Deadline) -> None:
         from . import mend

@@ -183,9 +183,8 @@ def test_made_and_left_alone_and_removed(host: Host, monkeypatch: pytest.MonkeyP
     assert host.converge(WEB, absent=True).plan.actions == ()
 
 
-def test_packets_go_where_they_shall(host: Host) -> None:
-    host.converge(WEB, POOL, publish=("8080:80", "1053:53/udp", "192.0.2.7:9090:80", "7000-7001:79-80"))
-    host.converge(OTHER, POOL)
+def _away(host: Host) -> str:
+    """Another host, 198.51.100.2 and fd00:99::2, which knows this one as 198.51.100.1 and fd00:99::1."""
     away = f"{PREFIX}-away"
     netns.create(away)
     for words in (
@@ -195,6 +194,13 @@ def test_packets_go_where_they_shall(host: Host) -> None:
         f"-n {away} link set eth0 up",
     ):  # fmt: skip
         host.does("ip", *words.split())
+    return away
+
+
+def test_packets_go_where_they_shall(host: Host) -> None:
+    host.converge(WEB, POOL, publish=("8080:80", "1053:53/udp", "192.0.2.7:9090:80", "7000-7001:79-80"))
+    host.converge(OTHER, POOL)
+    away = _away(host)
     with _serving(WEB):
         told = {
             # Who asks, what, and whom the server sees.
@@ -225,6 +231,41 @@ def test_packets_go_where_they_shall(host: Host) -> None:
         # Masqueraded.
         assert _asked(WEB, "tcp", "198.51.100.2", 80) == "198.51.100.1"
         assert _asked(WEB, "udp", "fd00:99::2", 53) == "fd00:99::1"
+
+
+# Says hello from one port to another again and again, until there is an answer.
+INSIST = """
+import socket, sys, time
+address = sys.argv[1]
+with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as client:
+    client.bind(("", 9999))
+    client.settimeout(0.2)
+    while True:
+        client.sendto(b"hello", (address, 1053))
+        print("asked", flush=True)
+        try:
+            print(client.recv(100).decode(), flush=True)
+            break
+        except OSError:
+            pass
+"""
+
+
+@pytest.mark.parametrize(("address", "own"), [("198.51.100.1", "198.51.100.2"), ("fd00:99::1", "fd00:99::2")])
+def test_a_client_of_udp_that_was_there_before_gets_through(host: Host, address: str, own: str) -> None:
+    away = _away(host)
+    host.converge(OTHER, POOL)  # so that flows are tracked
+    argv = ["ip", "netns", "exec", away, sys.executable, "-c", INSIST, address]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as client:
+        try:
+            assert client.stdout is not None
+            assert [client.stdout.readline() for _time in range(3)] == ["asked\n"] * 3
+            host.converge(WEB, POOL, publish=("1053:53/udp",))
+            with _serving(WEB):
+                client.wait(timeout=5)
+                assert client.stdout.read().splitlines()[-1] == own
+        finally:
+            client.kill()
 
 
 def test_what_was_changed_by_hand_is_mended(host: Host) -> None:
