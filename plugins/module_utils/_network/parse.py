@@ -157,11 +157,16 @@ def _check_host(address: t.Any, network: Network) -> None:
 
 def _check_neighbours(record: Record, around: Surroundings) -> None:
     """A network that the host reaches in two ways is reached in one of them only. Raises Conflict."""
-    seen = {(each["bridge"], each["mac"]): other for other, its in around.others.items() for each in its["interfaces"]}
+    macs = {
+        (each["bridge"], each["mac"]): f"the network {other}"
+        for other, its in around.others.items()
+        for each in its["interfaces"]
+    }
     for each in record["interfaces"]:
-        other = seen.setdefault((each["bridge"], each["mac"]), f"{record['name']}, interface {each['name']}")
-        if not other.endswith(f", interface {each['name']}"):
-            raise Conflict(f"The mac {each['mac']} on {each['bridge']} is that of the network {other} already.")
+        if (each["bridge"], each["mac"]) in macs:
+            whose = macs[each["bridge"], each["mac"]]
+            raise Conflict(f"The mac {each['mac']} on {each['bridge']} is that of {whose} already.")
+        macs[each["bridge"], each["mac"]] = f"the interface {each['name']}"
     elsewhere = [
         (address, each["bridge"], f"the network {other} on {each['bridge']}")
         for other, its in {**around.others, record["name"]: record}.items() for each, address in forwarded(its)

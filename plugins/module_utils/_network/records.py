@@ -54,8 +54,11 @@ class Records:
     def save(self, record: Record, former: t.Sequence[Record] = ()) -> None:
         """``former``: what the network has been, until all of that is gone from the host."""
         make_directory(self._directory)
-        text = json.dumps({**record, "former": former} if former else record)
-        write_text(f"{self._directory}/{record['name']}.json", f"{text}\n")
+        path = f"{self._directory}/{record['name']}.json"
+        write_text(path, json.dumps({**record, "former": former} if former else record) + "\n")
+        # A power cut shall not leave an empty file in its place: addresses are kept.
+        with open(path, encoding="utf-8") as stream:
+            os.fsync(stream.fileno())
 
     @staticmethod
     def former(saved: Record | None) -> list[Record]:

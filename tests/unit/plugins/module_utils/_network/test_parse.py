@@ -124,7 +124,7 @@ def test_what_another_network_has_is_refused() -> None:
 def test_two_interfaces_of_one_network_are_kept_apart() -> None:
     with pytest.raises(Conflict, match="overlaps with"):
         _made("a", POOL, Interface("eth1", "br1", ("10.78.1.6/29",), gateway=("10.78.1.5",)))
-    with pytest.raises(Conflict, match="interface eth0 already"):
+    with pytest.raises(Conflict, match="the interface eth0 already"):
         _made("a", POOL._replace(mac="02:00:00:00:00:01"), Interface("eth1", mac="02:00:00:00:00:01"))
     with pytest.raises(InvalidInput, match="two interfaces"):
         _made("a", POOL, POOL)
