@@ -38,11 +38,14 @@ class Records:
         names: list[str] = []
         with contextlib.suppress(FileNotFoundError):
             names = sorted(name[:-5] for name in os.listdir(self._directory) if name.endswith(".json"))
-        return {name: self._load(name) for name in names}
+        found = {name: self._load(name) for name in names}
+        return {name: record for name, record in found.items() if record}
 
-    def _load(self, name: str) -> Record:
+    def _load(self, name: str) -> Record | None:
         path = f"{self._directory}/{name}.json"
         record = read_json(path)
+        if record is None and not os.path.exists(path):
+            return None  # Just removed by another task.
         if record is None:
             raise EngineError(
                 f"The record {path} is damaged.", hint="Remove it, and run the task of that network again."
