@@ -17,7 +17,7 @@ description:
     changed is mended. An option that was taken away is a change too.
   - A namespace does not survive a reboot. Run the task again, and it is the same as before, with the same addresses.
   - Rules are in one table of nftables of our own, which is replaced as a whole, in one transaction. Other tables, those of podman
-    and firewalls too, are left alone. Where one of them drops what is forwarded, the task warns of it.
+    and firewalls too, are left alone. Where the policy of one is to drop what is forwarded, the task warns of it.
 extends_documentation_fragment:
   - longshore.oci._attributes
   - longshore.oci._attributes.action_group
@@ -37,14 +37,15 @@ options:
   state:
     description:
       - V(present) makes the network, or changes it to what is asked for. Containers that use it go on, and see the change.
-      - V(absent) removes everything that V(present) has made and nothing else. Refused while a process is in the namespace.
+      - V(absent) removes everything that V(present) has made and nothing else, and forgets its addresses. Refused while a process is
+        in the namespace.
     type: str
     choices: [present, absent]
     default: present
   bridge:
     description:
       - Bridge of the host that the interface is connected with. One that is not there is made, and removed with the last network
-        that needs it. One that somebody else has made is used, and never changed.
+        that needs it. One that somebody else has made is used, and never changed; it has to be there first after a reboot, too.
       - Default is C(longshore0).
     type: str
   subnet:
@@ -56,6 +57,7 @@ options:
   address:
     description:
       - Addresses, each with the length of its network, as V(10.78.0.9/24). With O(subnet) the length may be left out.
+      - The first of each network is the one that packets come from.
     type: list
     elements: str
   gateway:
@@ -66,10 +68,12 @@ options:
     type: list
     elements: str
   mac:
-    description: Hardware address. Default is one made of the identity of the host and the name of the network, the same each time.
+    description:
+      - Hardware address. Default is one made of C(/etc/machine-id) (where that is missing, the name of the host) and the names of network
+        and interface, so it is the same each time.
     type: str
   mtu:
-    description: Largest packet, in bytes. Default is that of a bridge that somebody else has made, and else 1500.
+    description: Largest packet, in bytes. Default is that of a bridge that somebody else has made, below which it cannot be, and else 1500.
     type: int
   interfaces:
     description:
@@ -122,7 +126,8 @@ options:
         V([2001:db8::1]:8080:80) or V(8000-8010:8000-8010/udp). Without an address they are those of all addresses of the host,
         of IPv4 and IPv6 as far as the network has them.
       - They lead to the first address with a gateway on this host. It lets the host forward packets (C(net.ipv4.ip_forward) and
-        C(net.ipv6.conf.all.forwarding)), which it no longer does when the last network that needs it is gone.
+        C(net.ipv6.conf.all.forwarding)), which it no longer does when the last network that needs it is gone, unless others have rules
+        about what is forwarded by then.
       - A port that another network publishes, or that a program of the host listens on, is refused. To keep programs away from it later
         too, see O(longshore.oci.oci_container#module:reserve_ports).
     type: list
@@ -131,7 +136,7 @@ options:
     description:
       - Whether packets from the network that leave its bridge get the address of the host, so that answers come back. This is
         for addresses whose gateway is this host, and lets the host forward packets.
-      - Others who know a way back need no V(true).
+      - Where others have a route to the network by this host, V(false) lets them see its addresses.
     type: bool
     default: true
 requirements:
@@ -285,14 +290,14 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.longshore.oci.plugins.module_utils._module import boundary, network
-from ansible_collections.longshore.oci.plugins.module_utils._network.network import Networks
+from ansible_collections.longshore.oci.plugins.module_utils._network.network import Networks, check_root
 
 
 def converge(module: AnsibleModule) -> dict[str, t.Any]:
+    check_root()  # Before anything is said about directories, which others have to give where there is no session.
     request = network.request(module.params)
-    directories = boundary.directories(module.params)
-    outcome = Networks(**directories).converge(request, check=module.check_mode)
-    return network.result(module, outcome, directories["state_dir"])
+    networks = Networks(**boundary.directories(module.params))
+    return network.result(module, networks.converge(request, check=module.check_mode))
 
 
 def main() -> None:

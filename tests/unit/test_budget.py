@@ -95,5 +95,4 @@ def test_what_a_network_compiles(tmp_path: pathlib.Path) -> None:
         netns.remove(name)
         netns.remove(host)
     assert f"{NETWORK}.mend" in made - unchanged
-    # And what oci_network itself has, as above.
-    assert sum(lines_of_code(each) for each in unchanged) <= 1450, unchanged
+    assert sum(lines_of_code(each) for each in unchanged) <= 1530, unchanged

@@ -57,11 +57,11 @@ def plain_path(text: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), text)
 
 
-def write_text(path: str, text: str, *, mode: int = 0o600) -> None:
+def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False) -> None:
     """Replace a file in one step: a reader, or the next run after a kill, sees the old content or the new, never half.
 
-    There is no fsync: what is written here describes processes, and those do not survive the power cut that an fsync
-    guards against. A damaged file reads as missing.
+    ``durable`` is for what shall be as whole after a power cut. Most of what is written here describes processes, and those do
+    not survive it, so there is no fsync otherwise. A damaged file reads as missing.
     """
     temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
@@ -69,6 +69,9 @@ def write_text(path: str, text: str, *, mode: int = 0o600) -> None:
         with open(descriptor, "w", encoding="utf-8") as stream:
             os.fchmod(descriptor, mode)
             stream.write(text)
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
         os.rename(temporary, path)
     except OSError as exc:
         remove_file(temporary)

@@ -9,11 +9,10 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from .._engine.errors import InvalidInput
-from .._network import names
 from .._network.netns import path_of
 from .._network.network import Outcome
 from .._network.parse import DEFAULT_BRIDGE, Interface, Request
-from .._network.publishing import Record, published
+from .._network.publishing import published
 from .boundary import DIRECTORY_ARGUMENTS
 
 _STRINGS = {"type": "list", "elements": "str"}
@@ -47,7 +46,7 @@ def request(params: t.Mapping[str, t.Any]) -> Request:
     """Raises InvalidInput for what makes no sense together."""
     own = {name: params[name] for name in _INTERFACE_ARGUMENTS if params[name] is not None}
     interfaces = params["interfaces"] if params["interfaces"] is not None else [own] if own else []
-    if params["publish"] and not interfaces:
+    if params["publish"] and not interfaces and params["state"] == "present":
         raise InvalidInput("publish needs an interface.", hint="Give subnet, or address and gateway.")
     return Request(
         name=params["name"], absent=params["state"] == "absent",
@@ -63,7 +62,7 @@ def _interface(given: t.Mapping[str, t.Any], name: str) -> Interface:
     return Interface(**{"name": name, "bridge": DEFAULT_BRIDGE, **values, **lists})
 
 
-def result(module: AnsibleModule, outcome: Outcome, state_dir: str) -> dict[str, t.Any]:
+def result(module: AnsibleModule, outcome: Outcome) -> dict[str, t.Any]:
     for warning in outcome.warnings:
         module.warn(warning)
     actions = [action.value for action in outcome.plan.actions]
@@ -71,18 +70,19 @@ def result(module: AnsibleModule, outcome: Outcome, state_dir: str) -> dict[str,
     return {
         "changed": bool(actions),
         "actions": actions,
-        "network": _network(module.params["name"], outcome.record, state_dir),
+        "network": _network(module.params["name"], outcome),
         "diff": {side: {path: pair[at] for path, pair in pairs.items() if pair[at] is not None}
                  for at, side in enumerate(("before", "after"))},
     }  # fmt: skip
 
 
-def _network(name: str, record: Record | None, state_dir: str) -> dict[str, t.Any]:
+def _network(name: str, outcome: Outcome) -> dict[str, t.Any]:
+    record = outcome.record
     found: dict[str, t.Any] = {"name": name, "state": "present" if record else "absent"}
     if record:
         interfaces = [
             {**{key: each[key] for key in ("name", "bridge", "addresses", "gateways", "mac", "mtu")},
-             "host_interface": names.host_interface(state_dir, name, each["name"])}
+             "host_interface": outcome.ends[each["name"]]}
             for each in record["interfaces"]
         ]  # fmt: skip
         found.update(

@@ -16,8 +16,8 @@ from .publishing import published
 _MOST_NAMED = 5
 
 
-def check_ports(entries: t.Sequence[t.Mapping[str, t.Any]], store: Store) -> list[str]:
-    """``entries``: what is to be published from now on. Raises Conflict for a port that a program of this host listens on: nobody
+def check_ports(entries: t.Sequence[t.Mapping[str, t.Any]], gateways: t.Collection[str], store: Store) -> list[str]:
+    """``entries``: what is to be published from now on; ``gateways``: addresses that the host is to have for it. Raises Conflict for a port that a program of this host listens on: nobody
     would reach it any more. What a container keeps for itself (reserve_ports) is meant to be forwarded. Returns warnings.
     """
     reserved, warnings = _reserved(store), []
@@ -30,6 +30,8 @@ def check_ports(entries: t.Sequence[t.Mapping[str, t.Any]], store: Store) -> lis
             except Conflict as exc:
                 raise Conflict(f"{published(entry)} cannot be published: {exc.message}", hint=exc.hint) from exc
             except InvalidInput:
+                if entry["ip"] in gateways:
+                    break
                 # It may get it later, as addresses do that move from host to host.
                 warnings.append(
                     f"{entry['ip']}, where {published(entry)} is published, is no address of this host now."

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-import os
 import socket
 import typing as t
 
-from .._engine.errors import EngineError, InvalidInput
+from .._engine.errors import InvalidInput
+from .netlink import ask
 
 STATIC = 4  # RTPROT_STATIC: what an administrator sets, and so the routes that are ours to change
 _NO_DAD = 2  # IFA_F_NODAD: nobody else can have it, and it shall be there at once
@@ -47,13 +47,11 @@ class Links:
     def __init__(self) -> None:
         try:
             from pyroute2 import IPRoute
-            from pyroute2.netlink.exceptions import NetlinkError
         except ImportError as exc:
             raise InvalidInput(
                 f"pyroute2 is not there for the Python of this host ({exc}), and networks need it.",
                 hint="The role longshore.oci.runtime installs it (package python3-pyroute2).",
             ) from exc
-        self._refused = NetlinkError
         self._kernel = IPRoute()
 
     def __enter__(self) -> Links:
@@ -63,16 +61,7 @@ class Links:
         self._kernel.close()
 
     def _ask(self, what: str, method: str, *arguments: t.Any, fine: t.Collection[int] = (), **more: t.Any) -> t.Any:
-        """``fine``: errors that mean that it is so already."""
-        try:
-            return list(getattr(self._kernel, method)(*arguments, **more) or ())
-        except self._refused as exc:
-            if exc.code in fine:
-                return []
-            hint = (
-                "Does this host, maybe a container itself, give root CAP_NET_ADMIN?" if exc.code == errno.EPERM else ""
-            )
-            raise EngineError(f"Cannot {what}: {os.strerror(exc.code)}.", hint=hint) from exc
+        return ask(what, lambda: getattr(self._kernel, method)(*arguments, **more), fine=fine)
 
     def all(self) -> dict[str, Link]:
         """By name."""

@@ -116,8 +116,9 @@ def _set_addresses(links: Links, link: Link, pair: Pair | None) -> None:
     for address in sorted(before - after):
         links.drop_address(link, address)
     # With the first address of a network its others may go as well (promote_secondaries).
-    for address in sorted(after - before if before <= after else after):
-        links.add_address(link, address)
+    for address in pair[1]:
+        if address not in before or not before <= after:
+            links.add_address(link, address)
 
 
 def _try(path: str, value: str) -> None:
@@ -142,11 +143,12 @@ def routes(record: Record, former: t.Sequence[Record]) -> None:
 
 
 def remove(name: str, seen: Observed) -> None:
-    """The cables, and the namespace with what is in it."""
+    """The cables, and the namespace with what is in it, unless it is somebody else's by now."""
     with Links() as links:
         for end in seen.ends.values():
             links.remove(end)
-    netns.remove(name)
+    if seen.namespace or not netns.exists(name):
+        netns.remove(name)
 
 
 def remove_bridges(there: t.Sequence[Record], seen: Observed) -> None:

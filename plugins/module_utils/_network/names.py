@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 
-DEFAULT_STATE_DIR = "/var/lib/longshore"
+DEFAULT_STATE_DIR, TABLE = "/var/lib/longshore", "longshore"
 
 
 def host_interface(state_dir: str, name: str, interface: str) -> str:
@@ -31,7 +31,7 @@ def is_of(state_dir: str, name: str, link: str, text: str | None) -> str | None:
 
 def table(state_dir: str) -> str:
     """Of nftables."""
-    return "longshore" if state_dir == DEFAULT_STATE_DIR else f"longshore-{_hash(state_dir)[:8]}"
+    return TABLE if state_dir == DEFAULT_STATE_DIR else f"{TABLE}-{_hash(state_dir)[:8]}"
 
 
 def bridge_mac(state_dir: str, bridge: str) -> str:

@@ -35,6 +35,11 @@ def exists(name: str) -> bool:
     return False
 
 
+def inode(name: str) -> int | None:
+    """What tells a namespace from any other as long as it lives; None for none."""
+    return os.stat(path_of(name)).st_ino if exists(name) else None
+
+
 def create(name: str) -> None:
     """Raises EngineError. Safe to be killed anywhere: what is half made is made again."""
     path = path_of(name)

@@ -15,11 +15,11 @@ import hashlib
 import os
 import typing as t
 
-from .._engine.errors import EngineError, InvalidInput
+from .._engine.errors import Conflict, EngineError, InvalidInput, reason_of
 from .._engine.waiting import Deadline
 from . import firewall, forwarding, names, netns, observe
 from .parse import Request, check_name, resolve
-from .plan import Action, Observed, Plan, plan
+from .plan import Action, Observed, Plan, bridges_of, plan
 from .publishing import Record
 from .records import Records
 from .ruleset import ruleset
@@ -31,14 +31,17 @@ _SECONDS = 60  # for all of a task: the kernel takes far less, so this is for ot
 
 
 class Outcome(t.NamedTuple):
-    """``record``: the network after the task, in check mode as it would be; None for none."""
+    """``record``: the network after the task, in check mode as it would be; None for none. ``ends``: the host's ends of its
+    interfaces, by their names."""
 
     plan: Plan
     record: Record | None
+    ends: t.Mapping[str, str]
     warnings: tuple[str, ...] = ()
 
 
 class _Decision(t.NamedTuple):
+    name: str
     plan: Plan
     record: Record | None
     former: t.Sequence[Record]  # what it has been, the latest first
@@ -52,10 +55,18 @@ class _Decision(t.NamedTuple):
         return [*self.others, *([self.record] if self.record else [])]
 
 
+def check_root() -> None:
+    if os.geteuid() != 0:
+        hint = "Other users connect a container by network_helper of oci_container."
+        raise InvalidInput("Only root can make networks.", hint=hint)
+
+
 class Networks:
     """The networks of one pair of directories. Stores only; touches the host when asked to."""
 
     def __init__(self, *, state_dir: str, run_dir: str) -> None:
+        # However it is written: what is ours is known by it.
+        state_dir = os.path.realpath(state_dir)
         self._state_dir, self._run_dir = state_dir, run_dir
         self._records = Records(state_dir=state_dir, run_dir=run_dir)
         self._table = names.table(state_dir)
@@ -68,29 +79,43 @@ class Networks:
 
     def converge(self, request: Request, *, check: bool = False) -> Outcome:
         """Make it so. Raises EngineError; what cannot work is refused before anything is touched."""
+        check_root()
         check_name(request.name)
-        if os.geteuid() != 0:
-            hint = "Other users connect a container by network_helper of oci_container."
-            raise InvalidInput("Only root can make networks.", hint=hint)
         try:
-            decided = self._decide(request)
-            warnings = [*decided.warnings, *self._warnings(decided)]
-            if decided.plan.actions and not check:
-                deadline = Deadline(_SECONDS)
-                # No container has such a name.
-                with self._store.locked(".networks", deadline, "the networks of this host"):
-                    decided = self._decide(request)
-                    self._apply(request.name, decided, deadline)
+            decided = self._look(request)
+            if check or (decided and not decided.plan.actions):
+                decided = decided or self._decide(request)
+                return self._outcome(decided, self._warnings(decided))
+            deadline = Deadline(_SECONDS)
+            # No container has such a name.
+            with self._store.locked(".networks", deadline, "the networks of this host"):
+                decided = self._decide(request)
+                warnings = list(self._warnings(decided))
+                self._apply(request.name, decided, deadline)
+            return self._outcome(decided, warnings)
         except OSError as exc:
-            raise EngineError(f"Cannot work on the network {request.name}: {exc.strerror} ({exc.filename}).") from exc
-        return Outcome(decided.plan, decided.record, tuple(warnings))
+            where = f" ({exc.filename})" if exc.filename else ""
+            raise EngineError(f"Cannot work on the network {request.name}: {reason_of(exc)}{where}.") from exc
+
+    def _look(self, request: Request) -> _Decision | None:
+        """None where something is in the way that may be of another task just now: then it is looked at once more."""
+        try:
+            return self._decide(request)
+        except Conflict:
+            return None
+
+    def _outcome(self, decided: _Decision, warnings: t.Iterable[str]) -> Outcome:
+        interfaces = decided.record["interfaces"] if decided.record else []
+        ends = {each["name"]: names.host_interface(self._state_dir, decided.name, each["name"]) for each in interfaces}
+        return Outcome(decided.plan, decided.record, ends, (*decided.warnings, *warnings))
 
     def _decide(self, request: Request) -> _Decision:
         records = self._records.all()
+        changed = self._records.changed()
         former = self._records.former(records.pop(request.name, None))
         old = former[0] if former else None
         others = [record for name, record in records.items() if netns.exists(name) and not record.get("removing")]
-        seen = observe.look(request, old, self._state_dir)
+        seen = observe.look(request, old, changed.namespaces.get(request.name), self._state_dir)
         if request.absent:
             there = bool(old or seen.namespace or seen.ends)
             if seen.namespace:
@@ -98,23 +123,28 @@ class Networks:
 
                 in_use.check_unused(request.name, self._store)
             decided = Plan((Action.REMOVE,), {"state": ("present", "absent")}) if there else Plan((), {})
-            return _Decision(decided, None, former, others, seen)
+            return _Decision(request.name, decided, None, former, others, seen)
         wanted = resolve(request, observe.surroundings(seen, records), old)
         observe.refuse_strangers(wanted, seen)
         warnings = self._check_ports(wanted, old)
-        sysctls = forwarding.needed([*others, wanted])
+        sysctls = forwarding.needed([*others, wanted], {*seen.host, *bridges_of([wanted])})
         seen = seen._replace(
             sysctls=forwarding.differing(sysctls), rules=self._is_loaded(ruleset(self._table, [*others, wanted]))
         )
-        return _Decision(plan(wanted, former, others, seen), wanted, former, others, seen, warnings)
+        return _Decision(request.name, plan(wanted, former, others, seen), wanted, former, others, seen, warnings)
 
     def _check_ports(self, wanted: Record, old: Record | None) -> list[str]:
-        fresh = [entry for entry in wanted["publish"] if entry not in (old["publish"] if old else ())]
+        known = old["publish"] if old else []
+        fresh = [entry for entry in wanted["publish"] if entry not in known]
+        if wanted["publish"] and not firewall.digest(self._table):
+            # After a reboot: somebody else may have come first.
+            fresh = wanted["publish"]
         if not fresh:
             return []
         from . import in_use
 
-        return in_use.check_ports(fresh, self._store)
+        gateways = [text for each in wanted["interfaces"] for text in each["host_gateways"]]
+        return in_use.check_ports(fresh, gateways, self._store)
 
     def _is_loaded(self, rules: str) -> bool:
         if rules:
@@ -145,7 +175,7 @@ class Networks:
         if Action.BRIDGE in actions:
             mend.bridges(record, former, decided.all, seen, self._state_dir)
         if Action.NAMESPACE in actions:
-            netns.create(name)
+            self._make_namespace(name)
         if Action.INTERFACE in actions or Action.NAMESPACE in actions:
             mend.interfaces(record, former, seen, self._state_dir)
         if Action.INTERFACE in actions or Action.ROUTE in actions:
@@ -155,18 +185,30 @@ class Networks:
         if Action.RECORD in actions and former:
             self._records.save(record)
 
+    def _make_namespace(self, name: str) -> None:
+        """Known as ours at every moment."""
+        self._note_namespace(name, 0)
+        netns.create(name)
+        self._note_namespace(name, netns.inode(name))
+
+    def _note_namespace(self, name: str, inode: int | None) -> None:
+        changed = self._records.changed()
+        others = {other: number for other, number in changed.namespaces.items() if other != name}
+        self._records.save_changed(changed._replace(namespaces=others if inode is None else {**others, name: inode}))
+
     def _open(self, decided: _Decision, deadline: Deadline) -> None:
         """The way for packets, or what is left of it: sysctls and rules."""
-        wanted = forwarding.needed(decided.all)
+        wanted = forwarding.needed(decided.all, {*decided.seen.host, *bridges_of(decided.all[len(decided.others) :])})
         changed = self._records.changed()
         sysctls = dict(changed.sysctls)
         ways = forwarding.to_change(wanted)
         for path, (before, value) in ways.items():
-            sysctls[path] = (sysctls[path][0] if path in sysctls else before or "", value)
+            sysctls[path] = (sysctls[path][0] if path in sysctls else before, value)
         changed = changed._replace(sysctls=sysctls)
         self._records.save_changed(changed)
         for path, (_before, value) in ways.items():
-            forwarding.write(path, value)
+            if value:
+                forwarding.write(path, value)
         rules = ruleset(self._table, decided.all)
         if not self._is_loaded(rules):
             firewall.load(self._table, rules, self._records.rules_file, deadline)
@@ -198,6 +240,7 @@ class Networks:
         mend.remove(name, decided.seen)
         mend.bridges(None, former, decided.all, decided.seen, self._state_dir)
         mend.remove_bridges(decided.all, decided.seen)
+        self._note_namespace(name, None)
         self._records.forget(name)
 
 

@@ -16,8 +16,10 @@ from .plan import Observed, is_connected
 from .publishing import Record
 
 
-def look(request: Request, old: Record | None, state_dir: str) -> Observed:
-    """All but sysctls and rules, which depend on what is wanted. Raises Conflict for a namespace that is not ours."""
+def look(request: Request, old: Record | None, made: int | None, state_dir: str) -> Observed:
+    """All but sysctls and rules, which depend on what is wanted. ``made``: the inode of the namespace that we made since the boot, 0
+    where that did not come to its end. Raises Conflict for a namespace that is not ours.
+    """
     with Links() as links:
         host = links.all()
     ours = [
@@ -25,12 +27,13 @@ def look(request: Request, old: Record | None, state_dir: str) -> Observed:
         for link in host.values()
         if link.kind == "bridge" and link.mac == names.bridge_mac(state_dir, link.name)
     ]
-    namespace, ends = netns.exists(request.name), _ends(request, old, state_dir, host)
-    if namespace and not old and not ends:
+    inode, ends = netns.inode(request.name), _ends(request, old, state_dir, host)
+    # Of the same name there may be another by now. Where it is not known what we made, by what is in it.
+    namespace = inode is not None and (made in (0, inode) if made is not None else bool(ends))
+    if inode is not None and not namespace and not (old and request.absent):
         hint = f"Choose another name, or remove it: ip netns delete {request.name}"
-        raise Conflict(
-            f"There is a network namespace {request.name} already, and Longshore has not made it.", hint=hint
-        )
+        what = f"There is a network namespace {request.name} already, and Longshore has not made it."
+        raise Conflict(what, hint=hint)
     inside, routes = netns.inside(request.name, _inside) if namespace else ({}, [])
     return Observed(namespace, host, ours, ends, inside, routes)
 

@@ -14,12 +14,12 @@ import re
 import typing as t
 
 from .._engine.errors import Conflict, InvalidInput
+from . import addresses
 from .names import mac
 from .publishing import Record, check_ports, forwarded, publish
 
 RECORD_FORMAT = 1  # Raised when an older release could misread what is written.
 DEFAULT_BRIDGE, DEFAULT_MTU = "longshore0", 1500
-Network = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 _LINK = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 
 
@@ -73,12 +73,14 @@ def resolve(request: Request, around: Surroundings, old: Record | None) -> Recor
     for name in names:
         if names.count(name) > 1:
             raise InvalidInput(f"There are two interfaces with the name {name}.")
-    taken = {address: name for name, record in around.others.items() for address in _used(record)}
+    # What nobody else may have; a gateway may be that of several networks.
+    taken, routers = (dict(each) for each in _used(around))
     done: list[dict[str, t.Any]] = []
     for interface in request.interfaces:
-        made = _interface(interface, request.name, around, old, taken)
+        made = _interface(interface, request.name, around, old, (taken, routers))
         done.append(made)
-        taken.update(dict.fromkeys(_used({"interfaces": [made]}), request.name))
+        taken.update((text.partition("/")[0], f"{made['name']} of this network") for text in made["addresses"])
+        routers.update((text, f"the gateway of {made['name']}") for text in made["gateways"])
     record: Record = {
         "format": RECORD_FORMAT, "name": request.name, "interfaces": done, "routes": _routes(request.routes, done),
         "publish": sorted((publish(text) for text in request.publish), key=str), "masquerade": request.masquerade,
@@ -88,47 +90,49 @@ def resolve(request: Request, around: Surroundings, old: Record | None) -> Recor
     return record
 
 
-def _used(record: Record) -> t.Iterator[str]:
-    for interface in record["interfaces"]:
-        yield from (address.partition("/")[0] for address in interface["addresses"])
-        yield from interface["gateways"]
+def _used(around: Surroundings) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Addresses and gateways of the other networks, each with words about whose it is."""
+    interfaces = [
+        (f"the network {name}", each) for name, record in around.others.items() for each in record["interfaces"]
+    ]
+    return (
+        [(text.partition("/")[0], whose) for whose, each in interfaces for text in each["addresses"]],
+        [(text, f"the gateway of {whose}") for whose, each in interfaces for text in each["gateways"]],
+    )
 
 
 def _interface(
-    wanted: Interface, network: str, around: Surroundings, old: Record | None, taken: t.Mapping[str, str]
+    wanted: Interface, network: str, around: Surroundings, old: Record | None, used: tuple[t.Mapping[str, str], ...]
 ) -> dict[str, t.Any]:
-    _check_link(wanted, around)
-    subnets = _by_family(wanted.name, "subnet", [_subnet(text) for text in wanted.subnet])
-    gateways = _by_family(wanted.name, "gateway", [_address(text) for text in wanted.gateway])
-    addresses = [_static(text, subnets) for text in wanted.address]
+    _check_link(wanted, around, old)
+    foreign = wanted.bridge in around.foreign
+    there = {text.partition("/")[0] for text in around.links[wanted.bridge]} if foreign else set()
+    taken = {**used[1], **used[0], **dict.fromkeys(there, f"the bridge {wanted.bridge}")}
+    subnets = _by_family(wanted.name, "subnet", [addresses.subnet(text) for text in wanted.subnet])
+    gateways = _by_family(wanted.name, "gateway", [addresses.address(text) for text in wanted.gateway])
+    own = [addresses.static(text, subnets) for text in wanted.address]
     for version, subnet in subnets.items():
         pool_gateway = gateways.setdefault(version, next(iter(subnet.hosts())))
-        if not any(address.version == version for address in addresses):
-            addresses.append(_allocate(subnet, str(pool_gateway), taken, _kept(old, wanted.name)))
-    for address in addresses:
-        _check_address(address, gateways.values(), taken)
+        if not any(address.version == version for address in own):
+            own.append(_allocate(subnet, str(pool_gateway), taken, _kept(old, wanted.name)))
+    for address in own:
+        _check_address(address, own, gateways.values(), taken)
     for gateway in gateways.values():
-        within = [address.network for address in addresses if gateway in address.network]
-        if not within:
-            raise InvalidInput(f"The gateway {gateway} of {wanted.name} is in the network of none of its addresses.")
-        _check_host(gateway, within[0])
+        _check_gateway(gateway, wanted.name, own, used[0])
     # A bridge has the lowest mtu of its ports, and somebody else's shall stay as it is.
     mtu = wanted.mtu or around.foreign.get(wanted.bridge, DEFAULT_MTU)
-    if mtu < 1280 and any(address.version == 6 for address in addresses):
+    if mtu < 1280 and any(address.version == 6 for address in own):
         raise InvalidInput(f"The mtu {mtu} of {wanted.name} is too small for IPv6, which needs 1280.")
-    known = [str(gateway) for gateway in gateways.values()]
-    foreign = wanted.bridge in around.foreign
-    there = {address.partition("/")[0] for address in around.links[wanted.bridge]} if foreign else {*known}
+    known = sorted(str(gateway) for gateway in gateways.values())
     return {
-        "name": wanted.name, "bridge": wanted.bridge, "foreign": foreign, "addresses": sorted(str(address) for address in addresses),
-        "gateways": sorted(known),
+        "name": wanted.name, "bridge": wanted.bridge, "foreign": foreign, "addresses": [str(address) for address in own],
         # A bridge of our own gets them; one of somebody else's may have another router behind it.
-        "host_gateways": sorted(each for each in known if each in there),
-        "mac": _mac(wanted.mac) if wanted.mac else mac(around.machine, network, wanted.name), "mtu": mtu,
+        "gateways": known, "host_gateways": [each for each in known if not foreign or each in there],
+        "mac": addresses.hardware(wanted.mac) if wanted.mac else mac(around.machine, network, wanted.name), "mtu": mtu,
     }  # fmt: skip
 
 
-def _check_link(wanted: Interface, around: Surroundings) -> None:
+def _check_link(wanted: Interface, around: Surroundings, old: Record | None) -> None:
     for name in (wanted.name, wanted.bridge):
         if not _LINK.fullmatch(name) or name in (".", "..", "lo", "all", "default"):
             hint = "Use up to 15 letters, digits, '_', '-' and '.'."
@@ -137,22 +141,38 @@ def _check_link(wanted: Interface, around: Surroundings) -> None:
         raise InvalidInput(f"{wanted.bridge} is an interface of this host, and not a bridge.", hint="Name another one.")
     if wanted.mtu is not None and not 576 <= wanted.mtu <= 65535:
         raise InvalidInput(f"The mtu {wanted.mtu} of {wanted.name} is not one from 576 to 65535.")
+    lowest = around.foreign.get(wanted.bridge, 0)
+    if wanted.mtu is not None and wanted.mtu < lowest:
+        hint = f"A bridge has the lowest of its ports, and that of {wanted.bridge} is not Longshore's to change."
+        raise InvalidInput(
+            f"The mtu {wanted.mtu} of {wanted.name} is less than that of {wanted.bridge}, {lowest}.", hint=hint
+        )
+    borrowed = {each["bridge"] for each in (old["interfaces"] if old else ()) if each["foreign"]}
+    if wanted.bridge in borrowed and wanted.bridge not in around.links:
+        # After a reboot perhaps. One of ours would take the place of it, and have the address of its router.
+        hint = "Start what makes it; or remove this network first, for a bridge that Longshore makes."
+        raise Conflict(f"The bridge {wanted.bridge}, which somebody else made, is not there.", hint=hint)
 
 
-def _check_address(address: t.Any, gateways: t.Collection[t.Any], taken: t.Mapping[str, str]) -> None:
+def _check_address(
+    address: t.Any, all_of_it: t.Sequence[t.Any], gateways: t.Collection[t.Any], taken: t.Mapping[str, str]
+) -> None:
     if str(address.ip) in taken:
-        raise Conflict(f"The address {address.ip} is that of the network {taken[str(address.ip)]} already.")
+        raise Conflict(f"The address {address.ip} is that of {taken[str(address.ip)]} already.")
     if address.ip in gateways:
         raise InvalidInput(f"The address {address.ip} is that of its own gateway.")
-    _check_host(address.ip, address.network)
+    if [each.ip for each in all_of_it].count(address.ip) > 1:
+        raise InvalidInput(f"The address {address.ip} is there twice.")
+    addresses.check_host(address.ip, address.network)
 
 
-def _check_host(address: t.Any, network: Network) -> None:
-    """The first and the last of an IPv4 network are nobody's, and the first of IPv6 is any router's (RFC 4291, 2.6.1)."""
-    if network.num_addresses > 2:
-        last = [network.broadcast_address] if network.version == 4 else []
-        if address in (network.network_address, *last) or address.is_multicast or address.is_unspecified:
-            raise InvalidInput(f"{address} is no address of one host in {network}.")
+def _check_gateway(gateway: t.Any, interface: str, own: t.Sequence[t.Any], taken: t.Mapping[str, str]) -> None:
+    within = [address.network for address in own if gateway in address.network]
+    if not within:
+        raise InvalidInput(f"The gateway {gateway} of {interface} is in the network of none of its addresses.")
+    addresses.check_host(gateway, within[0])
+    if str(gateway) in taken:
+        raise Conflict(f"The gateway {gateway} of {interface} is the address of {taken[str(gateway)]}.")
 
 
 def _check_neighbours(record: Record, around: Surroundings) -> None:
@@ -191,7 +211,7 @@ def _by_family(interface: str, what: str, values: t.Sequence[t.Any]) -> dict[int
     return found
 
 
-def _allocate(subnet: Network, gateway: str, taken: t.Mapping[str, str], kept: t.Sequence[str]) -> t.Any:
+def _allocate(subnet: addresses.Network, gateway: str, taken: t.Mapping[str, str], kept: t.Sequence[str]) -> t.Any:
     """What it had before, else the lowest that is free."""
     for text in kept:
         address = ipaddress.ip_interface(text)
@@ -203,76 +223,25 @@ def _allocate(subnet: Network, gateway: str, taken: t.Mapping[str, str], kept: t
     raise Conflict(f"No address of the subnet {subnet} is free.", hint="Remove networks, or take a larger subnet.")
 
 
-def _subnet(text: str) -> Network:
-    try:
-        subnet = ipaddress.ip_network(text)
-    except ValueError as exc:
-        raise InvalidInput(f"The subnet {text!r} is none: {exc}.", hint="Write one such as 10.78.0.0/24.") from exc
-    if subnet.num_addresses < 4:
-        raise InvalidInput(f"The subnet {text} is too small: it needs a gateway and an address.")
-    return subnet
-
-
-def _address(text: str) -> t.Any:
-    try:
-        if "%" not in text:
-            return ipaddress.ip_address(text)
-    except ValueError:
-        pass
-    raise InvalidInput(f"{text!r} is not an IP address.")
-
-
-def _static(text: str, subnets: t.Mapping[int, t.Any]) -> t.Any:
-    _address(text.partition("/")[0])
-    subnet = subnets.get(6 if ":" in text else 4)
-    if "/" not in text and subnet is None:
-        raise InvalidInput(
-            f"The address {text} has no length of its network.", hint=f"Write {text}/24, or give subnet."
-        )
-    try:
-        address = ipaddress.ip_interface(text if "/" in text else f"{text}/{subnet.prefixlen if subnet else ''}")
-    except ValueError as exc:
-        raise InvalidInput(f"The address {text!r} is none: {exc}.") from exc
-    if subnet is not None and address.network != subnet:
-        raise InvalidInput(f"The address {text} is not in the subnet {subnet}.")
-    return address
-
-
 def _routes(wanted: t.Sequence[tuple[str, str]], interfaces: t.Sequence[Record]) -> list[dict[str, str]]:
     """Those that were asked for, and for each family the default route by the first interface that has a gateway."""
+    own = [(each["name"], ipaddress.ip_interface(text)) for each in interfaces for text in each["addresses"]]
     found = {}
     for to, via in wanted:
-        gateway, network = _address(via), _destination(to, via)
-        through = [
-            each["name"] for each in interfaces
-            if any(gateway in ipaddress.ip_interface(address).network for address in each["addresses"])
-        ]  # fmt: skip
+        gateway, network = addresses.address(via), addresses.destination(to, via)
+        through = [(name, each) for name, each in own if gateway in each.network]
         if not through:
             raise InvalidInput(f"The route to {to} goes via {via}, which is in the network of no address.")
-        if network in found:
+        if gateway in [each.ip for _name, each in own]:
+            raise InvalidInput(f"The route to {to} cannot go via {via}: that is its own address.")
+        addresses.check_host(gateway, through[0][1].network)
+        if network in [each.network for _name, each in own]:
+            raise InvalidInput(f"The route to {to} cannot go via {via}: that network needs no router.")
+        if str(network) in found:
             raise InvalidInput(f"There are two routes to {to}.")
-        found[network] = {"to": network, "via": str(gateway), "interface": through[0]}
-    for each in interfaces:
-        for text in each["gateways"]:
+        found[str(network)] = {"to": str(network), "via": str(gateway), "interface": through[0][0]}
+    for interface in interfaces:
+        for text in interface["gateways"]:
             default = "::/0" if ":" in text else "0.0.0.0/0"
-            found.setdefault(default, {"to": default, "via": text, "interface": each["name"]})
+            found.setdefault(default, {"to": default, "via": text, "interface": interface["name"]})
     return sorted(found.values(), key=str)
-
-
-def _destination(to: str, via: str) -> str:
-    gateway = _address(via)
-    if to == "default":
-        return "0.0.0.0/0" if gateway.version == 4 else "::/0"
-    try:
-        network = ipaddress.ip_network(to)
-    except ValueError as exc:
-        raise InvalidInput(f"A route cannot lead to {to!r}: {exc}.", hint="Give a network, or default.") from exc
-    if network.version != gateway.version:
-        raise InvalidInput(f"The route to {to} cannot go via {via}: one is IPv4, the other IPv6.")
-    return str(network)
-
-
-def _mac(text: str) -> str:
-    if not re.fullmatch(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", text) or int(text[:2], 16) % 2 or text.strip("0:") == "":
-        raise InvalidInput(f"{text!r} is not the hardware address of one interface.", hint="Write 02:00:00:00:00:01.")
-    return text.lower()

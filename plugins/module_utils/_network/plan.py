@@ -111,7 +111,9 @@ def of_bridge(name: str, former: t.Sequence[Record], records: t.Sequence[Record]
 def unused_bridges(records: t.Sequence[Record], seen: Observed) -> list[str]:
     """Bridges of ours that no network needs and nobody else has put anything on. ``records``: of all that are to be there."""
     used = bridges_of(records)
-    ports = {link.master for link in seen.host.values() if link.name not in {end.name for end in seen.ends.values()}}
+    others = [link for link in seen.host.values() if link.name not in {end.name for end in seen.ends.values()}]
+    # Its ports, and what else would go with it: VLANs and the like.
+    ports = {link.master for link in others} | {link.peer for link in others if link.kind != "veth"}
     return sorted(name for name in seen.our_bridges if name not in used and seen.host[name].ifindex not in ports)
 
 
@@ -150,13 +152,16 @@ def of_interface(wanted: t.Mapping[str, t.Any], former: t.Sequence[Record], seen
         if each["name"] == name
         for address in each["addresses"]
     }
-    after = (set(inside.addresses) - before) | set(wanted["addresses"])
+    # In their order: the first of a network is the one that packets have as their source.
+    after = [*wanted["addresses"], *sorted(set(inside.addresses) - before - set(wanted["addresses"]))]
     bridge = next((link.name for link in seen.host.values() if link.ifindex == end.master), None)
     pairs: Differences = {
-        "addresses": (sorted(inside.addresses), sorted(after)), "bridge": (bridge, wanted["bridge"]),
+        "addresses": (inside.addresses, after), "bridge": (bridge, wanted["bridge"]),
         "mac": (inside.mac, wanted["mac"]), "mtu": (min(inside.mtu, end.mtu), wanted["mtu"]),
         "up": (inside.up and end.up, True),
     }  # fmt: skip
+    if set(inside.addresses) == set(after):
+        del pairs["addresses"]
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 

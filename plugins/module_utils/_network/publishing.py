@@ -46,6 +46,8 @@ def _host(ip: str | None, text: str) -> str | None:
         address = ipaddress.ip_address(ip.strip("[]"))
     except ValueError as exc:
         raise InvalidInput(f"publish cannot be {text!r}: {exc}.") from exc
+    if address.is_multicast or str(address) == "255.255.255.255":
+        raise InvalidInput(f"publish cannot be {text!r}: that is not the address of one host.")
     if address.is_unspecified:
         raise InvalidInput(f"publish cannot be {text!r}.", hint="Leave out the address for all of the host's.")
     if address.is_loopback and address.version == 6:

@@ -3,7 +3,7 @@
 """What is kept of networks on disk.
 
 STATE/networks/NAME.json   the record: what it is, with the addresses that it was given; for good
-RUN/network.json           what we changed of the host since its boot: sysctls with their old values, and the rules as loaded
+RUN/network.json           what we changed of the host since its boot: namespaces, sysctls, rules
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import typing as t
 
 from .._engine.errors import EngineError
@@ -21,10 +22,12 @@ from .publishing import Record
 
 
 class Changed(t.NamedTuple):
-    """``sysctls``: old and new value by path. ``rules``: the digests of the table as text and as the kernel lists it."""
+    """``sysctls``: old and new value by path. ``rules``: the digests of the table as text and as the kernel lists it. ``namespaces``:
+    those that we made, by name, with their inodes; 0 for one that is just being made."""
 
     sysctls: t.Mapping[str, tuple[str, str]] = {}
     rules: tuple[str, ...] = ("", "")
+    namespaces: t.Mapping[str, int] = {}
 
 
 class Records:
@@ -51,17 +54,14 @@ class Records:
                 f"The record {path} is damaged.", hint="Remove it, and run the task of that network again."
             )
         if record.get("format") != RECORD_FORMAT:
-            raise EngineError(f"The network {name} was made by a newer release of longshore.oci.", hint="Use that.")
+            raise EngineError(f"The network {name} was made by another release of longshore.oci.", hint="Use that.")
         return record
 
     def save(self, record: Record, former: t.Sequence[Record] = ()) -> None:
         """``former``: what the network has been, until all of that is gone from the host."""
         make_directory(self._directory)
         path = f"{self._directory}/{record['name']}.json"
-        write_text(path, json.dumps({**record, "former": former} if former else record) + "\n")
-        # A power cut shall not leave an empty file in its place: addresses are kept.
-        with open(path, encoding="utf-8") as stream:
-            os.fsync(stream.fileno())
+        write_text(path, json.dumps({**record, "former": former} if former else record) + "\n", durable=True)
 
     @staticmethod
     def former(saved: Record | None) -> list[Record]:
@@ -72,14 +72,20 @@ class Records:
 
     def forget(self, name: str) -> None:
         remove_file(f"{self._directory}/{name}.json")
-        with contextlib.suppress(OSError):  # not the last one
+        with contextlib.suppress(OSError):  # not the last one, or there never was any
+            for entry in os.listdir(self._directory):
+                if re.fullmatch(
+                    re.escape(name) + r"\.json\.\d+\.[0-9a-f]{8}", entry
+                ):  # of a task that was killed as it wrote
+                    remove_file(f"{self._directory}/{entry}")
             os.rmdir(self._directory)
 
     def changed(self) -> Changed:
         found = read_json(self._changed) or {}
         if found.get("boot") != boot_id():
             return Changed()
-        return Changed({path: (old, new) for path, (old, new) in found["sysctls"].items()}, tuple(found["rules"]))
+        sysctls = {path: (old, new) for path, (old, new) in found["sysctls"].items()}
+        return Changed(sysctls, tuple(found["rules"]), found["namespaces"])
 
     def save_changed(self, changed: Changed) -> None:
         if changed == Changed():

@@ -16,11 +16,19 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import EngineError
-from ansible_collections.longshore.oci.plugins.module_utils._network import firewall, forwarding, links, netns
+from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import Conflict, EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._network import (
+    firewall,
+    forwarding,
+    links,
+    netlink,
+    netns,
+    observe,
+)
 from ansible_collections.longshore.oci.plugins.module_utils._network.network import Networks, Outcome
 from ansible_collections.longshore.oci.plugins.module_utils._network.parse import Interface, Request
 from ansible_collections.longshore.oci.plugins.module_utils._network.records import Records
+from ansible_collections.longshore.oci.tests.unit import programs
 
 POOL = Interface(subnet=("10.78.1.0/24", "fd00:78:1::/64"))
 PREFIX = f"lsu{os.getpid()}"
@@ -290,6 +298,7 @@ def test_what_was_changed_by_hand_is_mended(host: Host) -> None:
         ("rules", "nft delete table inet longshore-"),
         ("rules", "nft flush chain inet longshore- prerouting"),
         ("rules", "nft add rule inet longshore- prerouting tcp dport 1 drop"),
+        ("rules", "nft 'add chain inet longshore- postrouting { policy drop; }'"),
         ("namespace", f"ip netns delete {WEB}"),
     ):  # fmt: skip
         table = like["rules"].split()[2]
@@ -365,6 +374,12 @@ def test_the_last_one_takes_the_bridge_along(host: Host) -> None:
     host.converge(OTHER, absent=True)
     # Somebody else has come to use it.
     assert "longshore0" in host.is_like()["links"]
+    host.does("ip", "link", "delete", "guest")
+    host.converge(OTHER, POOL)
+    # Nor does what lies on top of it go with it.
+    host.does("ip", "link", "add", "guest", "link", "longshore0", "type", "macvlan")
+    host.converge(OTHER, absent=True)
+    assert "guest" in host.is_like()["links"]
     host.does("ip", "link", "delete", "guest")
     host.converge(OTHER, POOL)
     host.converge(OTHER, absent=True)
@@ -449,6 +464,136 @@ def test_after_a_reboot_it_is_the_same(host: Host) -> None:
     for name in (WEB, OTHER):
         host.converge(name, absent=True)
     assert host.is_like() == before
+
+
+def test_the_broken_bridge_of_another_network_is_its_own_business(host: Host) -> None:
+    host.converge(WEB, POOL, publish=("8080:80",))
+    host.does("ip", "link", "delete", "longshore0")
+    elsewhere = Interface(bridge="lsu-br1", subnet=("10.79.1.0/24",))
+    host.converge(OTHER, elsewhere)
+    assert host.converge(OTHER, elsewhere).plan.actions == ()
+    host.converge(OTHER, absent=True)
+    host.converge(WEB, POOL, publish=("8080:80",))
+    assert host.converge(WEB, POOL, publish=("8080:80",)).plan.actions == ()
+
+
+def test_what_the_kernel_changes_along_is_set_back(host: Host) -> None:
+    """Forwarding on and off again is more than one sysctl (devinet.c, addrconf.c)."""
+    kept = {
+        "net/ipv4/conf/all/accept_redirects": "0", "net/ipv4/conf/uplink/forwarding": "1", "net/ipv6/conf/uplink/forwarding": "1",
+    }  # fmt: skip
+    for path, value in kept.items():
+        host.sysctl(path, value)
+    host.converge(WEB, POOL)
+    host.converge(OTHER, POOL)
+    for name in (WEB, OTHER):
+        host.converge(name, absent=True)
+    assert {path: host.sysctl(path) for path in kept} == kept
+    assert host.sysctl(forwarding.IPV4) == host.sysctl(forwarding.IPV6) == "0"
+
+
+def test_two_state_directories_on_a_host(host: Host, tmp_path: pathlib.Path) -> None:
+    host.converge(WEB, POOL)
+    second = Host(tmp_path / "second")
+    second.converge(OTHER, Interface(bridge="lsu-br1", subnet=("10.79.1.0/24",)))
+    host.converge(WEB, absent=True)
+    assert host.sysctl(forwarding.IPV4) == "1"
+    assert second.converge(OTHER, Interface(bridge="lsu-br1", subnet=("10.79.1.0/24",))).plan.actions == ()
+    second.converge(OTHER, absent=True)
+
+
+def test_the_spelling_of_the_state_directory_is_nothing(host: Host, tmp_path: pathlib.Path) -> None:
+    before = host.is_like()
+    host.converge(WEB, POOL)
+    host.networks = Networks(state_dir=f"{tmp_path}/./state/", run_dir=str(host.run_dir))
+    assert host.converge(WEB, POOL).plan.actions == ()
+    host.converge(WEB, absent=True)
+    assert host.is_like() == before
+
+
+def test_a_namespace_of_somebody_else_is_not_taken(host: Host) -> None:
+    """Of the same name, made when ours was gone."""
+    host.converge(WEB, POOL)
+    netns.remove(WEB)
+    netns.create(WEB)
+    theirs = os.stat(netns.path_of(WEB)).st_ino
+    with pytest.raises(EngineError, match="Longshore has not made it"):
+        host.converge(WEB, POOL)
+    assert host.converge(WEB, absent=True).plan.actions == ("remove",)
+    assert os.stat(netns.path_of(WEB)).st_ino == theirs
+    netns.remove(WEB)
+    # One without any interface is known, too.
+    host.converge(OTHER)
+    assert host.converge(OTHER).plan.actions == ()
+    assert host.converge(OTHER, absent=True).plan.actions == ("remove",)
+    assert not os.path.lexists(netns.path_of(OTHER))
+
+
+def test_the_first_address_is_the_first(host: Host) -> None:
+    wanted = Interface(address=("10.78.1.9/24", "10.78.1.10/24"), gateway=("10.78.1.1",))
+    host.converge(WEB, wanted, publish=("8080:80",))
+    assert "dnat ip to 10.78.1.9:80" in host.does("nft", "list", "ruleset")
+    assert "src 10.78.1.9" in subprocess.check_output(["ip", "-n", WEB, "route", "get", "10.78.1.77"], text=True)
+    assert host.converge(WEB, wanted, publish=("8080:80",)).plan.actions == ()
+
+
+def test_a_port_that_somebody_took_meanwhile_is_not_taken_away(host: Host) -> None:
+    """Between a reboot and the task."""
+    host.converge(WEB, POOL, publish=("80:80",))
+    host.does("sh", "-c", f"ip netns delete {WEB}; nft flush ruleset")
+    with _serving(host.name), pytest.raises(EngineError, match="80:80/tcp cannot be published: 80/tcp is in use"):
+        host.converge(WEB, POOL, publish=("80:80",))
+    assert host.converge(WEB, POOL, publish=("80:80", "10.78.1.1:81:81")).warnings == ()
+
+
+def test_another_task_that_is_half_way_is_waited_for(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a lock, its namespace would look like a stranger's."""
+    answers = iter([Conflict("half way"), None])
+
+    def look(*arguments: t.Any) -> t.Any:
+        answer = next(answers)
+        if answer is not None:
+            raise answer
+        return original(*arguments)
+
+    original = observe.look
+    monkeypatch.setattr(observe, "look", look)
+    host.converge(WEB, POOL)
+
+
+def test_without_the_right_to_it_says_so(tmp_path: pathlib.Path) -> None:
+    """As root of a container has it."""
+    code = (
+        "import sys\n"
+        f"from {Networks.__module__} import Networks\n"
+        f"from {Request.__module__} import Request\n"
+        "try: Networks(state_dir=sys.argv[1], run_dir=sys.argv[1]).converge(Request('x'))\n"
+        f"except Exception as exc: print(type(exc).__name__, exc)\n"
+    )
+    argv = ["setpriv", "--bounding-set=-net_admin", sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, env=programs.python_environment())
+    assert done.stdout.startswith("EngineError Cannot ")
+    assert "CAP_NET_ADMIN" in done.stdout
+
+
+def test_a_list_that_changed_meanwhile_is_asked_for_again() -> None:
+    from pyroute2.netlink.exceptions import NetlinkDumpInterrupted
+
+    def interrupted(message: t.Any, times: int) -> t.Any:
+        def call() -> t.Any:
+            if next(count) >= times:
+                return [{"header": {"flags": 2}}]
+            if message is None:
+                raise NetlinkDumpInterrupted
+            return [message]
+
+        count = itertools.count()
+        return call
+
+    for message in (None, {"header": {"flags": 0x12}}):
+        assert netlink.ask("list", interrupted(message, 3)) == [{"header": {"flags": 2}}]
+        with pytest.raises(EngineError, match="others change it all the time"):
+            netlink.ask("list", interrupted(message, 99))
 
 
 # What changes something: a task may be killed before each of them, that is after the one before.

@@ -72,6 +72,26 @@ def test_the_first_interface_with_a_gateway_has_the_default_route() -> None:
         (Interface(address=("10.78.9.2/24",), subnet=("10.78.1.0/24",)), "not in the subnet"),
         (Interface(address=("10.78.1.2/24",), gateway=("10.78.2.1",)), "in the network of none"),
         (Interface(address=("10.78.1.2/24",), gateway=("10.78.1.255",)), "no address of one host"),
+        (Interface(address=("10.78.1.2/24", "10.78.1.2/25")), "is there twice"),
+        *(
+            (Interface(address=(text,)), "no address of one host")
+            for text in (
+                "127.0.0.5/8",
+                "224.0.0.5/32",
+                "255.255.255.255/32",
+                "0.0.0.0/32",
+                "10.78.1.5/0",
+                "::1/128",
+                "::/128",
+                "ff02::5/128",
+                "fe80::5/64",
+                "::ffff:10.1.1.1/96",
+                "::10.1.1.2/96",
+            )
+        ),
+        *((Interface(subnet=(text,)), "no address of one host") for text in ("fe80::/64", "127.5.0.0/24", "0.0.0.0/8")),
+        (Interface(subnet=("fe80::%eth0/64",)), "is not an IP address"),
+        (Interface(address=("fd00::5",)), "Write fd00::5/64"),
         (Interface(subnet=("10.78.1.1/24",)), "is none"),
         (Interface(subnet=("10.78.1.0/31",)), "too small"),
         (Interface(subnet=("10.78.1.0/24", "10.78.2.0/24")), "one subnet of IPv4"),
@@ -93,6 +113,11 @@ def test_what_cannot_be_an_interface_is_refused(interface: Interface, says: str)
         ([("10.9.0.0/16", "10.78.2.1")], "in the network of no address"),
         ([("10.9.0.1/16", "10.78.1.3")], "cannot lead to"),
         ([("fd09::/64", "10.78.1.3")], "one is IPv4"),
+        ([("10.78.1.0/29", "10.78.1.3")], "needs no router"),
+        ([("10.9.0.0/16", "10.78.1.2")], "is its own address"),
+        ([("10.9.0.0/16", "10.78.1.7")], "no address of one host"),
+        ([("127.0.0.0/8", "10.78.1.3")], "has a meaning of its own"),
+        ([("224.0.0.0/4", "10.78.1.3")], "has a meaning of its own"),
         ([("10.9.0.0/16", "gateway")], "is not an IP address"),
         ([("default", "10.78.1.3"), ("0.0.0.0/0", "10.78.1.4")], "two routes"),
     ],
@@ -106,7 +131,8 @@ def test_what_another_network_has_is_refused() -> None:
     first = {"a": _made("a", POOL._replace(mac="02:00:00:00:00:01"), publish=("8000-8010:80-90",))}
     for interface, says in (
         (Interface(address=("10.78.1.2/29",)), "is that of the network a"),
-        (Interface(address=("10.78.1.1/29",)), "is that of the network a"),
+        (Interface(address=("10.78.1.1/29",)), "is that of the gateway of the network a"),
+        (Interface(address=("10.78.1.3/29",), gateway=("10.78.1.2",)), "is the address of the network a"),
         (POOL._replace(mac="02:00:00:00:00:01"), "The mac .* is that of the network a"),
         (Interface(bridge="br1", subnet=("10.78.0.0/16",)), "overlaps with the network a on longshore0"),
     ):
@@ -143,6 +169,12 @@ def test_a_bridge_of_somebody_else_has_its_own_gateway() -> None:
     assert resolve(through, around, None)["interfaces"][0]["host_gateways"] == ["192.0.2.7"]
     with pytest.raises(InvalidInput, match="br0, which Longshore has not made"):
         resolve(through._replace(publish=("127.0.0.1:80:80",)), around, None)
+    with pytest.raises(Conflict, match=r"192\.0\.2\.7 is that of the bridge br0"):
+        resolve(request._replace(interfaces=(wanted._replace(address=("192.0.2.7/24",)),)), around, None)
+    with pytest.raises(InvalidInput, match="less than that of br0, 9000"):
+        resolve(request._replace(interfaces=(wanted._replace(mtu=1500),)), around, None)
+    with pytest.raises(Conflict, match="The bridge br0, which somebody else made, is not there"):
+        resolve(request, Surroundings(), record)
     with pytest.raises(InvalidInput, match="eth0 is an interface of this host, and not a bridge"):
         resolve(request._replace(interfaces=(Interface(bridge="eth0"),)), around, None)
     with pytest.raises(Conflict, match=r"overlaps with 10\.78\.0\.9/16 on eth0 of this host"):

@@ -44,7 +44,7 @@ def test_what_is_published_is_read(text: str, canonical: str) -> None:
     "text",
     [
         "80", "a:80", "0:80", "8080:65536", "3-1:3", "1-3:1-4", "80:80/icmp", "300.0.0.1:80:80", "1-2000:2-2001", "0.0.0.0:1:1",
-        "[::1]:80:80",
+        "[::1]:80:80", "224.0.0.1:80:80",
     ],
 )  # fmt: skip
 def test_what_cannot_be_published_is_refused(text: str) -> None:
@@ -71,10 +71,13 @@ def test_nft_takes_the_table() -> None:
 def test_only_what_is_needed() -> None:
     """Without ports and masquerading there is no table, and the host forwards nothing."""
     assert ruleset("longshore", []) == ruleset("longshore", [_made(masquerade=False)]) == ""
-    assert forwarding.needed([_made(masquerade=False)]) == {}
-    names = [path.replace("/", ".") for path in forwarding.needed([_made()])]
+    assert forwarding.needed([_made(masquerade=False)], {"longshore0"}) == {}
+    names = [path.replace("/", ".") for path in forwarding.needed([_made()], {"longshore0"})]
     assert names == ROUTER
-    names = [path.replace("/", ".") for path in forwarding.needed([_made("127.0.0.1:80:80", masquerade=False)])]
+    names = [
+        path.replace("/", ".")
+        for path in forwarding.needed([_made("127.0.0.1:80:80", masquerade=False)], {"longshore0"})
+    ]
     assert names == [ROUTER[0], "net.ipv4.conf.longshore0.route_localnet", ROUTER[1]]
 
 
