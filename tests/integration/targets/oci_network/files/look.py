@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+import re
 import subprocess
 import sys
 import typing as t
@@ -37,7 +38,8 @@ def main() -> None:
         "namespaces": sorted(os.path.basename(path) for path in glob.glob(f"/run/netns/{prefix}*")),
         "rules": subprocess.run(["nft", "list", "ruleset"], stdout=subprocess.PIPE, check=True, text=True).stdout,
         "sysctls": {name: read(f"/proc/sys/net/{name}") for name in names if os.path.exists(f"/proc/sys/net/{name}")},
-        "files": {path: read(path) for path in glob.glob(f"{state}/state/networks/*") + glob.glob(f"{run}/network*")},
+        # A namespace that is made again has another number.
+        "files": {path: re.sub(r'"namespaces": .*', "", read(path)) for path in glob.glob(f"{state}/state/networks/*") + glob.glob(f"{run}/network*")},
     }  # fmt: skip
     print(json.dumps(answer, sort_keys=True))
 
