@@ -87,13 +87,13 @@ def to_restore(
 
     Forwarding stays on where somebody else has rules about it: they may have come to count on it.
     """
-    gone = [path for path in changed if not is_kept(path, wanted) and not (others_forward and _main(path) != path)]
-    mains = [path for path in gone if _main(path) == path and _read(path) == changed[path][1]]
-    mains = [path for path in mains if not (others_forward and path in (IPV4, IPV6))]
+    stays = {*wanted, *((IPV4, IPV6) if others_forward else ())}
+    mains = [path for path in changed if path == _main(path) and path not in stays and _read(path) in changed[path]]
     # Then what the kernel has changed with them, unless somebody has changed it again.
-    rest = [path for path in gone if _main(path) in mains and path not in mains]
-    rest = [path for path in rest if _read(path) is not None and changed[path][1] in ("", _read(path))]
-    return {path: changed[path][0] for path in (*mains, *rest)}
+    along = [path for path in changed if path != _main(path) and _main(path) in mains and _read(path) is not None]
+    return {
+        path: changed[path][0] for path in (*mains, *(each for each in along if changed[each][1] in ("", _read(each))))
+    }
 
 
 def write(path: str, value: str) -> None:

@@ -50,9 +50,13 @@ class _Decision(t.NamedTuple):
     warnings: t.Sequence[str] = ()
 
     @property
+    def own(self) -> list[Record]:
+        return [self.record] if self.record else []
+
+    @property
     def all(self) -> list[Record]:
         """What is to be there."""
-        return [*self.others, *([self.record] if self.record else [])]
+        return [*self.others, *self.own]
 
 
 def check_root() -> None:
@@ -198,7 +202,7 @@ class Networks:
 
     def _open(self, decided: _Decision, deadline: Deadline) -> None:
         """The way for packets, or what is left of it: sysctls and rules."""
-        wanted = forwarding.needed(decided.all, {*decided.seen.host, *bridges_of(decided.all[len(decided.others) :])})
+        wanted = forwarding.needed(decided.all, {*decided.seen.host, *bridges_of(decided.own)})
         changed = self._records.changed()
         sysctls = dict(changed.sysctls)
         ways = forwarding.to_change(wanted)
@@ -214,7 +218,7 @@ class Networks:
             firewall.load(self._table, rules, self._records.rules_file, deadline)
             changed = changed._replace(rules=(_digest(rules), firewall.digest(self._table)))
             self._records.save_changed(changed)
-            self._redirect([*decided.former, *([decided.record] if decided.record else [])])
+            self._redirect([*decided.former, *decided.own])
         others = bool(sysctls) and firewall.others_forward(self._table)
         for path, value in forwarding.to_restore(sysctls, wanted, others).items():
             forwarding.write(path, value)

@@ -89,4 +89,4 @@ def test_what_was_changed_goes_back() -> None:
     assert forwarding.to_restore(changed, {}, others_forward=False) == {forwarding.IPV4: "other"}
     assert forwarding.to_restore(changed, {}, others_forward=True) == {}
     assert forwarding.to_restore(changed, {forwarding.IPV4: "1"}, others_forward=False) == {}
-    assert forwarding.to_restore({forwarding.IPV4: ("0", "2")}, {}, others_forward=False) == {}
+    assert forwarding.to_restore({forwarding.IPV4: ("3", "2")}, {}, others_forward=False) == {}
