@@ -314,7 +314,11 @@ class _Task:
         launch = self._checkpoints.prepare(request, self._found, source)
         record = self._found.target.record
         lay_out(self._store, request.target, launch, source, with_log=request.include_logs)
-        made, warnings = create(self._store, launch, previous=record, timeouts=self._timeouts)
+        try:
+            made, warnings = create(self._store, launch, previous=record, timeouts=self._timeouts)
+        except EngineError as exc:
+            exc.hint = exc.hint or criu.hint(exc.details.get("restore_log", ()))
+            raise
         self._warnings += warnings
         self._statistics = statistics(f"{self._store.paths(made.name).bundle}/stats-restore")
 

@@ -231,6 +231,8 @@ _HINTS = (
     (r"iptables-restore", "Install iptables, with which CRIU holds up the network, or give network_lock (crun only)."),
     (r"No space left|ENOSPC", "Make room where the state directory is: an image is about as big as the memory in use."),
     (r"mem.*dirty|Memory tracking", "Leave out pre_dump: this kernel does not track memory."),
+    # CRIU 4.2 holds the old root there for a moment.
+    (r"temporary directory: Read-only", "A read-only root file system needs a directory /tmp. Make it, and restore again."),
 )  # fmt: skip
 
 

@@ -164,11 +164,18 @@ def _call(record: Record, path: str, words: list[str], images: str, deadline: De
     log = f"{path}/runtime.log"
     where = ["--image-path", f"{path}/{images}", "--work-path", path]
     argv = [record.runtime.path, *global_arguments(record, log), "checkpoint", *where, *words, record.runtime_id]
-    result = run(argv, deadline, what="write the container to disk")
+    result = run(argv, deadline, what="write the container to disk", env=_environment(record))
     whole = images != "checkpoint" or os.path.exists(f"{path}/{images}/inventory.img")
     if result.rc != 0 or not whole:
         said = last_error("\n".join(read_tail(log))) or result.stderr.strip()[-2000:]
         raise ProgramFailed(said or f"{record.runtime.name} ended with status {result.rc} and without a word")
+
+
+def _environment(record: Record) -> dict[str, str]:
+    """crun 1.28 looks for what it has mounted over masked directories in its default root, whatever --root says. CRIU writes that
+    down, and a restore does not find it. For root, the default root is XDG_RUNTIME_DIR/crun."""
+    top, name = os.path.split(record.runtime_root)
+    return {"XDG_RUNTIME_DIR": top} if record.runtime.name == name == "crun" and os.geteuid() == 0 else {}
 
 
 def _undo(store: Store, before: Observed, path: str, exc: BaseException, timeouts: Timeouts) -> BaseException:

@@ -123,7 +123,7 @@ def _localise(
         if path and not os.path.exists(path):
             raise InvalidInput(
                 f"The container is in the {namespace.get('type')} namespace {path}, which is not on this host.",
-                hint="Make it first (ip netns add, for one of the network).",
+                hint="Make it first (oci_network, for one of the network).",
             )
     return spec
 

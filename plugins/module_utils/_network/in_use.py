@@ -17,8 +17,10 @@ _MOST_NAMED = 5
 
 
 def check_ports(entries: t.Sequence[t.Mapping[str, t.Any]], gateways: t.Collection[str], store: Store) -> list[str]:
-    """``entries``: what is to be published from now on; ``gateways``: addresses that the host is to have for it. Raises Conflict for a port that a program of this host listens on: nobody
-    would reach it any more. What a container keeps for itself (reserve_ports) is meant to be forwarded. Returns warnings.
+    """``entries``: what is to be published from now on; ``gateways``: addresses that the host is to have for it.
+
+    Raises Conflict for a port that a program of this host listens on: nobody would reach it any more. What a container keeps for
+    itself (reserve_ports) is meant to be forwarded. Returns warnings.
     """
     reserved, warnings = _reserved(store), []
     for entry in entries:

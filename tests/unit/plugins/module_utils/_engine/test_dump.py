@@ -57,6 +57,19 @@ def test_each_round_goes_on_from_the_one_before(
     assert all(os.path.isdir(tmp_path / name) for name in images)
 
 
+@pytest.mark.parametrize(("root", "default"), [("/run/ls/crun", "/run/ls"), ("/run/ls/other", "")])
+def test_the_root_of_crun_is_its_default_root(tmp_path: pathlib.Path, root: str, default: str) -> None:
+    """Where it can be: crun 1.28 does not ask --root for what it has mounted over masked directories."""
+    text = f"""
+        echo "$XDG_RUNTIME_DIR" > {tmp_path}/default
+        mkdir -p {tmp_path}/images && touch {tmp_path}/images/inventory.img
+        """
+    runtime = Program("crun", programs.script(tmp_path / "crun", text), "1.28")
+    record = builders.record(runtime=runtime, runtime_root=root)
+    dump._call(record, str(tmp_path), [], "images", Deadline(30))
+    assert (tmp_path / "default").read_text(encoding="utf-8").strip() == default
+
+
 @pytest.mark.parametrize(
     ("pages", "last"),
     [
