@@ -167,7 +167,10 @@ def clear_away(paths: SessionPaths, record: Record, *, grace: float, kill: float
     """Stop a session that was killed or interrupted at any point of its launch or its life, and forget it."""
     session = load(paths)
     known = session is not None and session.pid is not None
-    process = session.process if session and known else _launched(paths, record)
+    try:
+        process = session.process if session and known else _launched(paths, record)
+    except PermissionError:
+        return  # It cannot be told yet whose the process is. The next one looks again.
     end_families([process] if process else [], grace=grace, kill=kill)
     _let_end([session.monitor] if session and session.monitor else find_by_argument(paths.pidfile))
     forget(paths)
@@ -175,7 +178,7 @@ def clear_away(paths: SessionPaths, record: Record, *, grace: float, kill: float
 
 def _launched(paths: SessionPaths, record: Record) -> ProcessId | None:
     """The process of a launch that nobody waits for any more: conmon goes on with it, through two forks, until the runtime
-    has written the pid file. What that names has to be in the container."""
+    has written the pid file. What that names has to be in the container. Raises PermissionError where that cannot be seen."""
     deadline = Deadline(EXIT_FILE_SECONDS)
     while not read_text(paths.pidfile) and deadline.remaining():
         # Twice: a conmon that detaches while /proc is read may be missed under both its numbers.
@@ -187,9 +190,14 @@ def _launched(paths: SessionPaths, record: Record) -> ProcessId | None:
                 mask, until = IN_MOVED_TO | _IN_CREATE, [monitor.fd]
                 wait_until(lambda: bool(read_text(paths.pidfile)), deadline, path=paths.bundle, mask=mask, until=until)
     process = in_pid_file(paths.pidfile)
+    # Until the runtime is done, crun hides whom it starts from other users than root: that is not dumpable (proc(5)).
+    for each in find_by_argument(paths.pidfile) if process else ():
+        if (read_text(f"/proc/{each.pid}/cmdline") or "").partition("\0")[0] == record.runtime.path:
+            with Handle(each) as runtime:
+                runtime.wait(deadline)
     try:
         namespaces = [os.readlink(f"/proc/{each.pid}/ns/mnt") for each in (process, record.init) if each]
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
     return process if len(namespaces) == 2 and namespaces[0] == namespaces[1] else None
 

@@ -166,6 +166,51 @@ def test_logs(log: bytes, stdout: bytes, stderr: bytes) -> None:
     assert sessions.parse_log(log) == (stdout, stderr)
 
 
+class TestLaunchOfAKilledTask:
+    """Its pid file names a process that nobody has looked at yet. crun 1.21 hides that one from other users than root until it is
+    done itself."""
+
+    def _launched(self, container: Paths, spawn: t.Any) -> tuple[SessionPaths, ProcessId]:
+        paths = _kept(container, detached=False, pid=None)
+        child = spawn()
+        pathlib.Path(paths.pidfile).write_text(str(child.pid))
+        return paths, t.cast(ProcessId, identify(child.pid))
+
+    def test_it_is_ended_when_the_runtime_is_done(
+        self, container: Paths, spawn: t.Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        paths, process = self._launched(container, spawn)
+        runtime = spawn("sh", "-c", "sleep 0.5", paths.pidfile)
+        record = RECORD.replace(runtime=RECORD.runtime._replace(path="sh"), init=_myself())
+
+        def readlink(path: str) -> str:
+            if runtime.poll() is None:
+                raise PermissionError
+            return original(path)
+
+        original = os.readlink
+        monkeypatch.setattr(os, "readlink", readlink)
+        sessions.clear_away(paths, record, grace=0, kill=5)
+        assert not is_alive(process)
+        assert not os.path.exists(paths.bundle)
+
+    def test_one_that_stays_hidden_is_not_forgotten(
+        self, container: Paths, spawn: t.Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        paths, process = self._launched(container, spawn)
+
+        def readlink(path: str) -> str:
+            raise PermissionError(path)
+
+        with monkeypatch.context() as context:
+            context.setattr(os, "readlink", readlink)
+            sessions.clear_away(paths, RECORD.replace(init=_myself()), grace=0, kill=5)
+        assert is_alive(process)
+        assert sessions.load(paths) is not None
+        sessions.clear_away(paths, RECORD.replace(init=_myself()), grace=0, kill=5)
+        assert not is_alive(process)
+
+
 class TestFamilies:
     """Real processes; the shell is the leader of a session, as what a runtime starts is."""
 
