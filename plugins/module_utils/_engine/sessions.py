@@ -190,9 +190,10 @@ def _launched(paths: SessionPaths, record: Record) -> ProcessId | None:
                 mask, until = IN_MOVED_TO | _IN_CREATE, [monitor.fd]
                 wait_until(lambda: bool(read_text(paths.pidfile)), deadline, path=paths.bundle, mask=mask, until=until)
     process = in_pid_file(paths.pidfile)
-    # Until the runtime is done, crun hides whom it starts from other users than root: that is not dumpable (proc(5)).
+    # Until the runtime is done, crun hides whom it starts from other users than root: that is not dumpable (proc(5)), and has the
+    # command line of the runtime itself.
     for each in find_by_argument(paths.pidfile) if process else ():
-        if (read_text(f"/proc/{each.pid}/cmdline") or "").partition("\0")[0] == record.runtime.path:
+        if each != process and (read_text(f"/proc/{each.pid}/cmdline") or "").partition("\0")[0] == record.runtime.path:
             with Handle(each) as runtime:
                 runtime.wait(deadline)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import subprocess
+import time
 import typing as t
 
 import pytest
@@ -172,7 +173,8 @@ class TestLaunchOfAKilledTask:
 
     def _launched(self, container: Paths, spawn: t.Any) -> tuple[SessionPaths, ProcessId]:
         paths = _kept(container, detached=False, pid=None)
-        child = spawn()
+        # As long as it is the runtime's own, it has that one's command line.
+        child = spawn("sh", "-c", "sleep 60; true", paths.pidfile)
         pathlib.Path(paths.pidfile).write_text(str(child.pid))
         return paths, t.cast(ProcessId, identify(child.pid))
 
@@ -190,7 +192,9 @@ class TestLaunchOfAKilledTask:
 
         original = os.readlink
         monkeypatch.setattr(os, "readlink", readlink)
+        before = time.monotonic()
         sessions.clear_away(paths, record, grace=0, kill=5)
+        assert time.monotonic() - before < sessions.EXIT_FILE_SECONDS - 1
         assert not is_alive(process)
         assert not os.path.exists(paths.bundle)
 
