@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._engine import sessions
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._engine.observe import EXIT_FILE_SECONDS
 from ansible_collections.longshore.oci.plugins.module_utils._engine.process import Handle, ProcessId, identify, is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._engine.sessions import Ended, Session, SessionPaths
 from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Paths
@@ -194,7 +195,7 @@ class TestLaunchOfAKilledTask:
         monkeypatch.setattr(os, "readlink", readlink)
         before = time.monotonic()
         sessions.clear_away(paths, record, grace=0, kill=5)
-        assert time.monotonic() - before < sessions.EXIT_FILE_SECONDS - 1
+        assert time.monotonic() - before < EXIT_FILE_SECONDS - 1
         assert not is_alive(process)
         assert not os.path.exists(paths.bundle)
 
