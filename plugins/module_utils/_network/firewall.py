@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import os
+import shutil
 import typing as t
 
 from .._engine.errors import EngineError, InvalidInput
@@ -24,13 +24,13 @@ _NOT_THERE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOENT)
 
 def program() -> str:
     """Raises InvalidInput where nft is not on this host."""
-    for directory in SEARCH_PATH.split(":"):
-        if os.access(f"{directory}/nft", os.X_OK):
-            return f"{directory}/nft"
-    raise InvalidInput(
-        "nft is not on this host, and publish and masquerade need it.",
-        hint="The role longshore.oci.runtime installs it (package nftables).",
-    )
+    path = shutil.which("nft", path=SEARCH_PATH)
+    if path is None:
+        raise InvalidInput(
+            "nft is not on this host, and publish and masquerade need it.",
+            hint="The role longshore.oci.runtime installs it (package nftables).",
+        )
+    return path
 
 
 def load(table: str, body: str, path: str, deadline: Deadline) -> None:

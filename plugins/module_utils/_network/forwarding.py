@@ -90,10 +90,9 @@ def to_restore(
     stays = {*wanted, *((IPV4, IPV6) if others_forward else ())}
     mains = [path for path in changed if path == _main(path) and path not in stays and _read(path) in changed[path]]
     # Then what the kernel has changed with them, unless somebody has changed it again.
-    along = [path for path in changed if path != _main(path) and _main(path) in mains and _read(path) is not None]
-    return {
-        path: changed[path][0] for path in (*mains, *(each for each in along if changed[each][1] in ("", _read(each))))
-    }
+    along = [path for path in changed if path != _main(path) and _main(path) in mains]
+    along = [path for path in along if _read(path) is not None and changed[path][1] in ("", _read(path))]
+    return {path: changed[path][0] for path in (*mains, *along)}
 
 
 def write(path: str, value: str) -> None:

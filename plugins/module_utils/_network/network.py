@@ -47,6 +47,8 @@ class _Decision(t.NamedTuple):
     former: t.Sequence[Record]  # what it has been, the latest first
     others: t.Sequence[Record]  # of the networks that are there
     seen: Observed
+    sysctls: t.Mapping[str, str]  # that all that is to be there needs, and the rules for it
+    rules: str
     warnings: t.Sequence[str] = ()
 
     @property
@@ -127,20 +129,25 @@ class Networks:
 
                 in_use.check_unused(request.name, self._store)
             decided = Plan((Action.REMOVE,), {"state": ("present", "absent")}) if there else Plan((), {})
-            return _Decision(request.name, decided, None, former, others, seen)
+            needed = forwarding.needed(others, {*seen.host})
+            return _Decision(request.name, decided, None, former, others, seen, needed, ruleset(self._table, others))
         wanted = resolve(request, observe.surroundings(seen, records), old)
         observe.refuse_strangers(wanted, seen)
-        warnings = self._check_ports(wanted, old)
-        sysctls = forwarding.needed([*others, wanted], {*seen.host, *bridges_of([wanted])})
-        seen = seen._replace(
-            sysctls=forwarding.differing(sysctls), rules=self._is_loaded(ruleset(self._table, [*others, wanted]))
-        )
-        return _Decision(request.name, plan(wanted, former, others, seen), wanted, former, others, seen, warnings)
+        listed = firewall.digest(self._table)
+        warnings = self._check_ports(wanted, old, listed)
+        needed = forwarding.needed([*others, wanted], {*seen.host, *bridges_of([wanted])})
+        rules = ruleset(self._table, [*others, wanted])
+        if rules:
+            firewall.program()
+        loaded = changed.rules == (_digest(rules), listed)
+        seen = seen._replace(sysctls=forwarding.differing(needed), rules=loaded)
+        decided = plan(wanted, former, others, seen)
+        return _Decision(request.name, decided, wanted, former, others, seen, needed, rules, warnings)
 
-    def _check_ports(self, wanted: Record, old: Record | None) -> list[str]:
+    def _check_ports(self, wanted: Record, old: Record | None, listed: str) -> list[str]:
         known = old["publish"] if old else []
         fresh = [entry for entry in wanted["publish"] if entry not in known]
-        if wanted["publish"] and not firewall.digest(self._table):
+        if not listed:
             # After a reboot: somebody else may have come first.
             fresh = wanted["publish"]
         if not fresh:
@@ -150,15 +157,9 @@ class Networks:
         gateways = [text for each in wanted["interfaces"] for text in each["host_gateways"]]
         return in_use.check_ports(fresh, gateways, self._store)
 
-    def _is_loaded(self, rules: str) -> bool:
-        if rules:
-            firewall.program()
-        text, listed = self._records.changed().rules
-        return text == _digest(rules) and listed == firewall.digest(self._table)
-
     def _warnings(self, decided: _Decision) -> t.Iterator[str]:
         """Once, with the change: from then on it may well be that others let our packets through."""
-        if decided.record and Action.RULES in decided.plan.actions and ruleset(self._table, decided.all):
+        if decided.record and Action.RULES in decided.plan.actions and decided.rules:
             bridges = " and ".join(sorted({each["bridge"] for each in decided.record["interfaces"]}))
             for table, chain in firewall.droppers(self._table):
                 yield (
@@ -202,8 +203,7 @@ class Networks:
 
     def _open(self, decided: _Decision, deadline: Deadline) -> None:
         """The way for packets, or what is left of it: sysctls and rules."""
-        wanted = forwarding.needed(decided.all, {*decided.seen.host, *bridges_of(decided.own)})
-        changed = self._records.changed()
+        wanted, rules, changed = decided.sysctls, decided.rules, self._records.changed()
         sysctls = dict(changed.sysctls)
         ways = forwarding.to_change(wanted)
         for path, (before, value) in ways.items():
@@ -213,8 +213,7 @@ class Networks:
         for path, (_before, value) in ways.items():
             if value:
                 forwarding.write(path, value)
-        rules = ruleset(self._table, decided.all)
-        if not self._is_loaded(rules):
+        if changed.rules != (_digest(rules), firewall.digest(self._table)):
             firewall.load(self._table, rules, self._records.rules_file, deadline)
             changed = changed._replace(rules=(_digest(rules), firewall.digest(self._table)))
             self._records.save_changed(changed)

@@ -61,7 +61,6 @@ def plan(wanted: Record, former: t.Sequence[Record], others: t.Sequence[Record],
     the other networks that are there."""
     old = former[0] if former else None
     parts: dict[Action, Differences] = {
-        Action.RECORD: {"": (None, None)} if [wanted] != former else {},
         Action.BRIDGE: _bridges(wanted, former, others, seen),
         Action.NAMESPACE: {} if seen.namespace else {"state": ("absent", "present")},
         Action.INTERFACE: _interfaces(wanted, former, seen),
@@ -70,10 +69,12 @@ def plan(wanted: Record, former: t.Sequence[Record], others: t.Sequence[Record],
         Action.RULES: {} if seen.rules else {"rules": ("missing or changed", "loaded")},
     }
     options = _options(old or {"publish": [], "masquerade": None}, wanted)
-    differences = {path: pair for part in (*parts.values(), options) for path, pair in part.items() if path}
-    if parts[Action.RECORD]:  # They follow from what is different there.
-        differences.pop("rules", None)
-    return Plan(tuple(action for action in Action if parts.get(action)), differences)
+    differences = {path: pair for part in (*parts.values(), options) for path, pair in part.items()}
+    actions = tuple(action for action in Action if parts.get(action))
+    if [wanted] != former:
+        actions = (Action.RECORD, *actions)
+        differences.pop("rules", None)  # They follow from what is different there.
+    return Plan(actions, differences)
 
 
 def _options(old: Record, wanted: Record) -> Differences:

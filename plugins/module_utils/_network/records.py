@@ -74,9 +74,8 @@ class Records:
         remove_file(f"{self._directory}/{name}.json")
         with contextlib.suppress(OSError):  # not the last one, or there never was any
             for entry in os.listdir(self._directory):
-                if re.fullmatch(
-                    re.escape(name) + r"\.json\.\d+\.[0-9a-f]{8}", entry
-                ):  # of a task that was killed as it wrote
+                # Of a task that was killed as it wrote.
+                if re.fullmatch(re.escape(name) + r"\.json\.\d+\.[0-9a-f]{8}", entry):
                     remove_file(f"{self._directory}/{entry}")
             os.rmdir(self._directory)
 
