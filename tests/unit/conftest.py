@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
 import signal
 import subprocess
 import typing as t
@@ -26,6 +27,9 @@ def spawn() -> t.Iterator[t.Callable[..., subprocess.Popen[bytes]]]:
             argv or ("sleep", "60"), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
         )
         children.append(child)
+        # Popen returns as soon as the kernel cannot fail any more; a little later the process has its command line.
+        while child.poll() is None and not pathlib.Path(f"/proc/{child.pid}/cmdline").read_bytes():
+            os.sched_yield()
         return child
 
     yield start

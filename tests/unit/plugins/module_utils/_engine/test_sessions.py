@@ -174,8 +174,8 @@ class TestLaunchOfAKilledTask:
 
     def _launched(self, container: Paths, spawn: t.Any) -> tuple[SessionPaths, ProcessId]:
         paths = _kept(container, detached=False, pid=None)
-        # As long as it is the runtime's own, it has that one's command line.
-        child = spawn("sh", "-c", "sleep 60; true", paths.pidfile)
+        # As long as it is the runtime's own, it has that one's command line. It has no child, which would have it too for a moment.
+        child = spawn("sh", "-c", "kill -STOP $$", paths.pidfile)
         pathlib.Path(paths.pidfile).write_text(str(child.pid))
         return paths, t.cast(ProcessId, identify(child.pid))
 
@@ -183,7 +183,8 @@ class TestLaunchOfAKilledTask:
         self, container: Paths, spawn: t.Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         paths, process = self._launched(container, spawn)
-        runtime = spawn("sh", "-c", "sleep 0.5", paths.pidfile)
+        # With a second command, or the shell would become the first, which does not have these words.
+        runtime = spawn("sh", "-c", "sleep 0.5; true", paths.pidfile)
         record = RECORD.replace(runtime=RECORD.runtime._replace(path="sh"), init=_myself())
 
         def readlink(path: str) -> str:
