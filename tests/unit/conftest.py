@@ -28,7 +28,9 @@ def spawn() -> t.Iterator[t.Callable[..., subprocess.Popen[bytes]]]:
         )
         children.append(child)
         # Popen returns as soon as the kernel cannot fail any more; a little later the process has its command line.
-        while child.poll() is None and not pathlib.Path(f"/proc/{child.pid}/cmdline").read_bytes():
+        # One that has ended already has none, and is for the test to reap.
+        ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        while not pathlib.Path(f"/proc/{child.pid}/cmdline").read_bytes() and not os.waitid(os.P_PID, child.pid, ended):
             os.sched_yield()
         return child
 
