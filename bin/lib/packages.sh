@@ -11,6 +11,7 @@ declare -A debian_package_of=(
     [docker-registry]=docker-registry
     [git]=git
     [ip]=iproute2
+    [iptables-nft]=iptables
     [nft]=nftables
     [openssl]=openssl
     [pasta]=passt

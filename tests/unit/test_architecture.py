@@ -35,7 +35,8 @@ BUNDLE_LAYERS = ("options parse seccomp", "spec tools plan", "facts", "image", "
 BUNDLE_TAKES = {"errors", "files", "waiting", "process", "store", "config"}
 # So is what makes networks, and neither of the two knows the other.
 NETWORK_LAYERS = (
-    "names netns netlink publishing addresses conntrack", "links", "parse ruleset forwarding firewall plan", "records observe mend in_use", "network",
+    "names netns netlink publishing addresses conntrack", "links nftables",
+    "parse ruleset forwarding firewall other_rules plan", "records observe mend in_use", "network",
 )  # fmt: skip
 NETWORK_TAKES = {"errors", "files", "waiting", "process", "store", "ports"}
 STACK = ((ENGINE, LAYERS), (BUNDLE, BUNDLE_LAYERS), (NETWORK, NETWORK_LAYERS))
@@ -49,12 +50,12 @@ ONLY_FOR_ACTIONS = {f"{BUNDLE}.tools", f"{BUNDLE}.rootfs"}
 # that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
     "plugins.modules.oci_container": (31, 3330), "plugins.modules.oci_exec": (21, 2310),
-    "plugins.modules.oci_checkpoint": (41, 4840), "plugins.modules.oci_bundle": (21, 2060), "plugins.modules.oci_network": (29, 2570),
+    "plugins.modules.oci_checkpoint": (41, 4840), "plugins.modules.oci_bundle": (21, 2060), "plugins.modules.oci_network": (31, 2650),
 }  # fmt: skip
 # What has a use for more than the standard library: who has a port, telling a service manager, and netlink.
 MORE = {
     f"{ENGINE}.ports": {"psutil"}, f"{ENGINE}.readiness": {"systemd"},
-    f"{NETWORK}.links": {"pyroute2"}, f"{NETWORK}.firewall": {"pyroute2"}, f"{NETWORK}.conntrack": {"pyroute2"}, f"{NETWORK}.netlink": {"pyroute2"},
+    f"{NETWORK}.links": {"pyroute2"}, f"{NETWORK}.nftables": {"pyroute2"}, f"{NETWORK}.conntrack": {"pyroute2"}, f"{NETWORK}.netlink": {"pyroute2"},
 }  # fmt: skip
 # Slow to import, or not there on every host.
 NOT_AT_IMPORT = ("psutil", "pyroute2", "systemd", "tarfile", "asyncio", "yaml")

@@ -160,11 +160,14 @@ class Networks:
     def _warnings(self, decided: _Decision) -> t.Iterator[str]:
         """Once, with the change: from then on it may well be that others let our packets through."""
         if decided.record and Action.RULES in decided.plan.actions and decided.rules:
-            bridges = " and ".join(sorted({each["bridge"] for each in decided.record["interfaces"]}))
-            for table, chain in firewall.droppers(self._table):
+            from . import other_rules
+
+            bridges = sorted({each["bridge"] for each in decided.record["interfaces"]})
+            for table, chain in other_rules.closed_to(bridges, self._table):
                 yield (
-                    f"The chain {chain} of the table {table} drops what is forwarded and none of its rules accepts, and no other"
-                    f" table can help that. See to it that it accepts what comes from {bridges} and what goes there."
+                    f"The chain {chain} of the table {table} lets nothing be forwarded that none of its rules accepts, and no other"
+                    f" table can help that. See to it that it accepts what comes from {' and '.join(bridges)} and what goes there."
+                    f"{other_rules.advice(table, bridges)}"
                 )
 
     def _apply(self, name: str, decided: _Decision, deadline: Deadline) -> None:
@@ -203,6 +206,8 @@ class Networks:
 
     def _open(self, decided: _Decision, deadline: Deadline) -> None:
         """The way for packets, or what is left of it: sysctls and rules."""
+        from . import other_rules
+
         wanted, rules, changed = decided.sysctls, decided.rules, self._records.changed()
         sysctls = dict(changed.sysctls)
         ways = forwarding.to_change(wanted)
@@ -218,7 +223,7 @@ class Networks:
             changed = changed._replace(rules=(_digest(rules), firewall.digest(self._table)))
             self._records.save_changed(changed)
             self._redirect([*decided.former, *decided.own])
-        others = bool(sysctls) and firewall.others_forward(self._table)
+        others = bool(sysctls) and other_rules.forward(self._table)
         for path, value in forwarding.to_restore(sysctls, wanted, others).items():
             forwarding.write(path, value)
         kept = {path: pair for path, pair in sysctls.items() if forwarding.is_kept(path, wanted)}
