@@ -73,8 +73,10 @@ SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "end of session": ("session_before", "session_after"),
     },
 }
-# Playbooks for all hosts of a kind at once, and the kinds that can: on the others no container can be checkpointed.
-_TOGETHER: Mapping[str, tuple[str, ...]] = {"migrate": ("trixie",), "publish": ("trixie", "bookworm", "sid")}
+# Playbooks for all hosts of a kind at once.
+_TOGETHER = ("migrate", "publish")
+# On other kinds of hosts no container can be checkpointed.
+_ONLY_ON: Mapping[str, tuple[str, ...]] = {"migrate": ("trixie",)}
 
 
 class Host:
@@ -184,10 +186,10 @@ def _one_host(host: Host, report: Part, versions: dict[str, str], chosen: list[s
 def _together(host: Host, report: Part, versions: dict[str, str], chosen: list[str]) -> list[compatibility.Row]:
     """What two hosts do with one another, and must have to themselves."""
     runtimes = RUNTIMES[:1] if host.brief else RUNTIMES
-    scenarios = [name for name, kinds in _TOGETHER.items() if host.kind in kinds and (not chosen or name in chosen)]
     return [
         _told(report, host, versions, runtime, name, host.together(name, runtime))
-        for name in scenarios
+        for name in _TOGETHER
+        if host.kind in _ONLY_ON.get(name, (host.kind,)) and (not chosen or name in chosen)
         for runtime in runtimes
     ]
 

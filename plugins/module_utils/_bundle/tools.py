@@ -9,12 +9,11 @@ import ctypes
 import json
 import os
 import re
-import shutil
 import typing as t
 
 from .._engine.errors import EngineError, InvalidInput, ProgramFailed
 from .._engine.files import make_directory, remove_tree
-from .._engine.process import SEARCH_PATH, Completed, ProcessId, boot_id, identify, is_alive, run
+from .._engine.process import Completed, ProcessId, boot_id, find_program, identify, is_alive, run
 from .._engine.waiting import Deadline
 
 # What a program that talks to a registry may need of the environment that the task was given.
@@ -50,7 +49,7 @@ _MEANINGS = (
 
 
 def find(name: str) -> str:
-    path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:{SEARCH_PATH}")
+    path = find_program(name)
     if path is None:
         raise InvalidInput(f"{name} is not on this host.", hint="The role longshore.oci.runtime installs it.")
     return path

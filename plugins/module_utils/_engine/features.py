@@ -12,7 +12,8 @@ from . import cgroup, criu
 from .container import Program
 from .errors import EngineError
 from .files import read_text
-from .host import RUNTIMES, Host, find, systemd_runs
+from .host import RUNTIMES, Host, systemd_runs
+from .process import find_program
 
 Value = t.Any
 
@@ -64,7 +65,7 @@ def _runtime(host: Host, name: str, program: Program | None) -> dict[str, Value]
             reason = exc.message
     options = criu.options_of(runtime) if runtime else {"checkpoint": [], "restore": []}
     return {
-        **found, "name": name, "path": found["path"] or find(name), "works": found["reason"] is None,
+        **found, "name": name, "path": found["path"] or find_program(name), "works": found["reason"] is None,
         "checkpoint": {"works": reason is None, "reason": reason, "options": options},
     }  # fmt: skip
 

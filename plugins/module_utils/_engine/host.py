@@ -6,15 +6,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import threading
-import typing as t
 
 from . import cgroup
 from .container import Program
 from .errors import EngineError, InvalidInput
 from .files import make_directory, read_json, read_text, write_text
-from .process import SEARCH_PATH, run, user_runtime_directory
+from .process import find_program, run, user_runtime_directory
 from .runtime import parse_version
 from .waiting import Deadline
 
@@ -25,13 +23,6 @@ _CONMON_DIRECTORIES = (
     "/run/current-system/sw/bin",
 )  # fmt: skip
 _PACKAGES = "The role longshore.oci.runtime installs it."
-
-
-def find(name: str, more: t.Sequence[str] = ()) -> str | None:
-    """The full path of a program by name or path. /usr/sbin is searched too, which an ssh session may not have in PATH."""
-    directories = [*os.environ.get("PATH", "").split(":"), *SEARCH_PATH.split(":"), *more]
-    path = shutil.which(name, path=":".join(directory for directory in directories if directory.startswith("/")))
-    return os.path.abspath(path) if path else None
 
 
 def crun_refuses(where: cgroup.Layout) -> str | None:
@@ -62,7 +53,7 @@ class Host:
     def runtime(self, wanted: str) -> Program:
         """Raises InvalidInput where there is none that can run here."""
         if wanted != "auto":
-            path = find(wanted)
+            path = find_program(wanted)
             if path is None:
                 raise InvalidInput(f"The runtime {wanted} is not on this host.", hint=_PACKAGES)
             reason = crun_refuses(cgroup.layout()) if os.path.basename(path) == "crun" else None
@@ -78,7 +69,7 @@ class Host:
         raise InvalidInput("No runtime can run on this host: " + " ".join(reasons), hint=_PACKAGES)
 
     def conmon(self, wanted: str | None) -> Program:
-        path = find(wanted or "conmon", _CONMON_DIRECTORIES)
+        path = find_program(wanted or "conmon", _CONMON_DIRECTORIES)
         if path is None:
             raise InvalidInput(f"conmon is not on this host ({wanted or 'PATH and the usual places'}).", hint=_PACKAGES)
         return self._probe(path, known=True)

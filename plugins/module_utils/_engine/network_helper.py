@@ -26,8 +26,7 @@ from .conmon import Pipe, private
 from .container import Definition, Record
 from .errors import DeadlineExceeded, InvalidInput, ProgramFailed, reason_of
 from .files import read_tail, remove_file
-from .host import find
-from .process import ProcessId, clean_environment, identify
+from .process import ProcessId, clean_environment, find_program, identify
 from .store import Paths
 from .waiting import Deadline, wait_readable
 
@@ -102,7 +101,7 @@ def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, r
     published = [parse_ports(text) for text in definition.publish]
     if helper == "none":
         raise InvalidInput(f"{'publish' if published else 'network_options'} needs a network_helper.")
-    if find(helper) is None:
+    if find_program(helper) is None:
         hint = "The role longshore.oci.runtime installs it."
         raise InvalidInput(f"The network helper {helper} is not on this host.", hint=hint)
     if not os.access(_DEVICE, os.R_OK | os.W_OK):
@@ -174,7 +173,7 @@ def _check_port(ports: Ports, number: int) -> None:
 
 def argv(definition: Definition, paths: Paths, pid: str, *, ready: str, root: bool) -> list[str]:
     """The command line of the helper for the namespaces of a process. ``ready`` is the descriptor to say on that it is."""
-    program = find(definition.network_helper) or definition.network_helper
+    program = find_program(definition.network_helper) or definition.network_helper
     if definition.network_helper == "slirp4netns":
         words = [program, "--configure", "--mtu=65520", "--disable-host-loopback"]
         words += ["--exit-fd=0", f"--ready-fd={ready}", *definition.network_options]
@@ -197,7 +196,7 @@ def argv(definition: Definition, paths: Paths, pid: str, *, ready: str, root: bo
     # root's pasta gives up the right to look into /proc/PID/ns first. It finds the namespace on a file of ours, in a mount
     # namespace that ends with it.
     place = 'mount -o bind "/proc/$0/ns/net" "$1" && shift && exec "$@"'
-    before = [find("unshare") or "unshare", "--mount", "/bin/sh", "-c", place, pid, paths.network_log]
+    before = [find_program("unshare") or "unshare", "--mount", "/bin/sh", "-c", place, pid, paths.network_log]
     return [*before, *words, "--runas", "0", "--netns", paths.network_log]
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import typing as t
@@ -159,6 +160,14 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name[3:]
     except ValueError:
         return f"RTMIN+{number - signal.SIGRTMIN}" if number > signal.SIGRTMIN else str(number)
+
+
+def find_program(name: str, more: t.Sequence[str] = ()) -> str | None:
+    """The full path of a program by name or path. /usr/sbin is searched too, which an ssh session may not have in PATH; last come
+    the directories in ``more``."""
+    directories = [*os.environ.get("PATH", "").split(":"), *SEARCH_PATH.split(":"), *more]
+    path = shutil.which(name, path=":".join(directory for directory in directories if directory.startswith("/")))
+    return os.path.abspath(path) if path else None
 
 
 def user_runtime_directory() -> str:

@@ -16,9 +16,19 @@ from . import cgroup, container
 from .container import Definition, Program, Record, StopReport, Timeouts
 from .errors import DeadlineExceeded, EngineError, ProgramFailed
 from .files import read_json, read_tail, read_text, remove_file, remove_tree
-from .host import RUNTIMES, Host, find
+from .host import RUNTIMES, Host
 from .observe import EXIT_FILE_SECONDS, collect_exit
-from .process import Handle, ProcessId, find_by_argument, is_alive, kill_and_wait, run, signal_name, stuck_in
+from .process import (
+    Handle,
+    ProcessId,
+    find_by_argument,
+    find_program,
+    is_alive,
+    kill_and_wait,
+    run,
+    signal_name,
+    stuck_in,
+)
 from .runtime import Runtime
 from .store import Lock, Paths, Store
 from .waiting import Deadline
@@ -169,7 +179,7 @@ def _remove_cgroups(record: Record) -> list[str]:
 
 def orphans(store: Store, host: Host, name: str) -> list[Record]:
     """Stand-ins for the record of a container that has none any more, one for each runtime that may have its state."""
-    found = [Program(runtime, find(runtime) or runtime, "unknown") for runtime in RUNTIMES]
+    found = [Program(runtime, find_program(runtime) or runtime, "unknown") for runtime in RUNTIMES]
     return [
         Record(
             name=name, phase="creating", definition=Definition(bundle=""), config_digest="", runtime=program,

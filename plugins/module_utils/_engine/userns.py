@@ -15,7 +15,7 @@ import typing as t
 
 from .errors import InvalidInput
 from .files import make_directory, write_text
-from .host import find
+from .process import find_program
 from .store import Paths
 
 Config = t.Mapping[str, t.Any]
@@ -45,7 +45,7 @@ def check(config: Config, paths: Paths, *, service: bool) -> None:
             f"The root of the container cannot enter {closed}, which its root file system is in.",
             hint="A service needs it where that can: chmod o+x, or another place for the bundle.",
         )
-    if find("unshare") is None:
+    if find_program("unshare") is None:
         raise InvalidInput(f"The root of the container cannot enter {closed}, and unshare (util-linux) is missing.")
     # Our own directories are opened for it (enter), those above are not ours.
     above = _closed(os.path.dirname(os.path.dirname(os.path.dirname(paths.run))), _owner(config))
@@ -65,7 +65,15 @@ def enter(config: Config, paths: Paths, argv: t.Sequence[str]) -> list[str]:
     os.chown(paths.staged_root, *owner)
     staged = {**config, "root": {**config["root"], "path": paths.staged_root}}
     write_text(f"{paths.bundle}/config.json", json.dumps(staged))
-    return [find("unshare") or "unshare", *_ENTER, _MOUNT, "sh", config["root"]["path"], paths.staged_root, *argv]
+    return [
+        find_program("unshare") or "unshare",
+        *_ENTER,
+        _MOUNT,
+        "sh",
+        config["root"]["path"],
+        paths.staged_root,
+        *argv,
+    ]
 
 
 def _owner(config: Config) -> tuple[int, int] | None:

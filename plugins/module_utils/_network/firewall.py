@@ -5,18 +5,17 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 
 from .._engine.errors import EngineError, InvalidInput
 from .._engine.files import remove_file, write_text
-from .._engine.process import SEARCH_PATH, run
+from .._engine.process import find_program, run
 from .._engine.waiting import Deadline
 from . import nftables
 
 
 def program() -> str:
     """Raises InvalidInput where nft is not on this host."""
-    path = shutil.which("nft", path=SEARCH_PATH)
+    path = find_program("nft")
     if path is None:
         raise InvalidInput(
             "nft is not on this host, and publish and masquerade need it.",

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import cgroup, host
+from ansible_collections.longshore.oci.plugins.module_utils._engine import cgroup, host, process
 from ansible_collections.longshore.oci.plugins.module_utils._engine.cgroup import Layout
 from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Program
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import InvalidInput
@@ -22,7 +22,7 @@ def directory(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathli
     """The only directory in which programs are looked for."""
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", f"{tmp_path}/bin")
-    monkeypatch.setattr(host, "SEARCH_PATH", "/nowhere")
+    monkeypatch.setattr(process, "SEARCH_PATH", "/nowhere")
     monkeypatch.setattr(host, "_CONMON_DIRECTORIES", ())
     # Not the cgroups of this machine, which may be none that crun takes.
     monkeypatch.setattr(cgroup, "layout", lambda: Layout("/sys/fs/cgroup", ()))
@@ -37,48 +37,6 @@ def _program(directory: pathlib.Path, name: str, says: str) -> str:
 def _runs(directory: pathlib.Path) -> int:
     path = directory / "runs"
     return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
-
-
-class TestFind:
-    def test_in_sbin_though_path_has_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The PATH that sshd gives to a user without a login shell."""
-        monkeypatch.setenv("PATH", "/usr/bin:/bin")
-        found = host.find("runc")
-        assert found is not None
-        assert os.path.basename(found) == "runc"
-
-    @pytest.mark.parametrize("path", [None, "", ".", "relative/bin"])
-    def test_a_strange_path(self, directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch, path: str | None) -> None:
-        """What lies in the current directory is nothing to run as root."""
-        _program(directory, "tool", "")
-        monkeypatch.chdir(directory)
-        monkeypatch.delenv("PATH")
-        if path is not None:
-            monkeypatch.setenv("PATH", path)
-        assert host.find("tool") is None
-        assert host.find("tool", [str(directory)]) == f"{directory}/tool"
-
-    def test_the_first_in_path_that_can_be_run(self, directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        first, second = directory / "1", directory / "2"
-        for each in (first, second):
-            each.mkdir()
-            _program(each, "tool", "")
-        monkeypatch.setenv("PATH", f"{first}:{second}")
-        assert host.find("tool") == f"{first}/tool"
-        os.chmod(first / "tool", 0o644)
-        assert host.find("tool") == f"{second}/tool"
-
-    def test_by_path(self, directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        path = _program(directory, "tool", "")
-        monkeypatch.chdir(directory)
-        assert host.find(path) == path
-        assert host.find("./tool") == path
-        assert host.find("/nowhere/tool") is None
-
-    @pytest.mark.parametrize("name", ["", "no-such-tool", "directory"])
-    def test_nothing(self, directory: pathlib.Path, name: str) -> None:
-        (directory / "directory").mkdir()
-        assert host.find(name) is None
 
 
 class TestVersions:

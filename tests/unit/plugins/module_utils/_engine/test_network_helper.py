@@ -163,7 +163,7 @@ def test_a_socket_has_to_have_a_short_name(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_helper_that_is_missing(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network_helper, "find", lambda _name: None)
+    monkeypatch.setattr(network_helper, "find_program", lambda _name: None)
     with pytest.raises(InvalidInput, match="The network helper pasta is not on this host"):
         network_helper.check(builders.definition(network_helper="pasta"), CONFIG, paths, None)
 

@@ -20,6 +20,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine.errors impor
 )
 from ansible_collections.longshore.oci.plugins.module_utils._engine.process import Handle, ProcessId
 from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline, wait_readable
+from ansible_collections.longshore.oci.tests.unit import programs
 
 
 def _zombie(spawn: t.Any) -> ProcessId:
@@ -170,6 +171,55 @@ def test_find_by_argument(spawn: t.Any, tmp_path: pathlib.Path) -> None:
     found = {some.pid for some in process.find_by_argument(word)}
     assert found == {child.pid for child in children}
     assert other.pid not in found
+
+
+class TestFindProgram:
+    @pytest.fixture
+    def directory(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+        """The only directory in which programs are looked for."""
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setattr(process, "SEARCH_PATH", "/nowhere")
+        return tmp_path
+
+    def test_in_sbin_though_path_has_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The PATH that sshd gives to a user without a login shell."""
+        monkeypatch.setenv("PATH", "/usr/bin:/bin")
+        found = process.find_program("runc")
+        assert found is not None
+        assert os.path.basename(found) == "runc"
+
+    @pytest.mark.parametrize("path", [None, "", ".", "relative/bin"])
+    def test_a_strange_path(self, directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch, path: str | None) -> None:
+        """What lies in the current directory is nothing to run as root."""
+        programs.script(directory / "tool", "")
+        monkeypatch.chdir(directory)
+        monkeypatch.delenv("PATH")
+        if path is not None:
+            monkeypatch.setenv("PATH", path)
+        assert process.find_program("tool") is None
+        assert process.find_program("tool", [str(directory)]) == f"{directory}/tool"
+
+    def test_the_first_in_path_that_can_be_run(self, directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        first, second = directory / "1", directory / "2"
+        for each in (first, second):
+            each.mkdir()
+            programs.script(each / "tool", "")
+        monkeypatch.setenv("PATH", f"{first}:{second}")
+        assert process.find_program("tool") == f"{first}/tool"
+        os.chmod(first / "tool", 0o644)
+        assert process.find_program("tool") == f"{second}/tool"
+
+    def test_by_path(self, directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = programs.script(directory / "tool", "")
+        monkeypatch.chdir(directory)
+        assert process.find_program(path) == path
+        assert process.find_program("./tool") == path
+        assert process.find_program("/nowhere/tool") is None
+
+    @pytest.mark.parametrize("name", ["", "no-such-tool", "directory"])
+    def test_nothing(self, directory: pathlib.Path, name: str) -> None:
+        (directory / "directory").mkdir()
+        assert process.find_program(name) is None
 
 
 @pytest.mark.parametrize(
