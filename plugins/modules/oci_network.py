@@ -146,6 +146,7 @@ notes:
   - Needs root. Other users connect a container with O(longshore.oci.oci_container#module:network_helper).
   - C(ip link) shows of each interface on the host what it belongs to.
 seealso:
+  - module: longshore.oci.oci_network_info
   - module: longshore.oci.oci_bundle
   - module: longshore.oci.oci_container
 author:

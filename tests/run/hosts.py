@@ -53,7 +53,7 @@ _CHECKPOINT: _Targets = {"oci_checkpoint": {"oci_checkpoint_tests": ["states", "
 _BRIEF: Mapping[tuple[str, str], _Targets] = {
     ("root", "crun"): {
         **_STATES, **_CHECKPOINT, "oci_container_info": {}, "oci_bundle": {"oci_bundle_tests": ["registry", "userns"]},
-        "oci_network": {"oci_network_tests": ["states", "containers"]},
+        "oci_network": {"oci_network_tests": ["states", "info", "containers"]},
         "examples": {}, "role_runtime": {}, "role_container": {},
         "oci_container": {"oci_container_tests": ["states", "service"]},
     },

@@ -70,13 +70,14 @@ def result(module: AnsibleModule, outcome: Outcome) -> dict[str, t.Any]:
     return {
         "changed": bool(actions),
         "actions": actions,
-        "network": _network(module.params["name"], outcome),
+        "network": describe(module.params["name"], outcome),
         "diff": {side: {path: pair[at] for path, pair in pairs.items() if pair[at] is not None}
                  for at, side in enumerate(("before", "after"))},
     }  # fmt: skip
 
 
-def _network(name: str, outcome: Outcome) -> dict[str, t.Any]:
+def describe(name: str, outcome: Outcome) -> dict[str, t.Any]:
+    """A network as the modules return it."""
     record = outcome.record
     found: dict[str, t.Any] = {"name": name, "state": "present" if record else "absent"}
     if record:

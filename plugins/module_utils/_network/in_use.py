@@ -16,6 +16,14 @@ from .publishing import published
 _MOST_NAMED = 5
 
 
+class User(t.NamedTuple):
+    """A process in a network namespace. ``container``: the one whose first process it is."""
+
+    pid: int
+    command: str
+    container: str | None
+
+
 def check_ports(entries: t.Sequence[t.Mapping[str, t.Any]], gateways: t.Collection[str], store: Store) -> list[str]:
     """``entries``: what is to be published from now on; ``gateways``: addresses that the host is to have for it.
 
@@ -49,18 +57,22 @@ def _reserved(store: Store) -> set[tuple[str, int]]:
     return {(each.kind, each.port) for record in records if record for each in wanted(record.definition)[1]}
 
 
-def check_unused(name: str, store: Store) -> None:
-    """Raises Conflict where processes are in the namespace: they would lose their network."""
+def users(name: str, store: Store) -> list[User]:
     pids = netns.users(name)
     if not pids:
-        return
+        return []
     containers = {record.init.pid: record.name for record in map(store.load, store.names()) if record and record.init}
-    found = [_words(pid, containers) for pid in pids[:_MOST_NAMED]]
-    more = [f"{len(pids) - _MOST_NAMED} more"] if len(pids) > _MOST_NAMED else []
-    raise Conflict(f"The network {name} is in use by {', '.join(found + more)}.", hint="Stop that first.")
+    return [User(pid, (read_text(f"/proc/{pid}/comm") or "").strip(), containers.get(pid)) for pid in pids]
 
 
-def _words(pid: int, containers: t.Mapping[int, str]) -> str:
-    if pid in containers:
-        return f"the container {containers[pid]}"
-    return f"{(read_text(f'/proc/{pid}/comm') or 'a process').strip()} (process {pid})"
+def check_unused(name: str, store: Store) -> None:
+    """Raises Conflict where processes are in the namespace: they would lose their network."""
+    found = users(name, store)
+    if not found:
+        return
+    named = [
+        f"the container {user.container}" if user.container else f"{user.command or 'a process'} (process {user.pid})"
+        for user in found[:_MOST_NAMED]
+    ]
+    more = [f"{len(found) - _MOST_NAMED} more"] if len(found) > _MOST_NAMED else []
+    raise Conflict(f"The network {name} is in use by {', '.join(named + more)}.", hint="Stop that first.")

@@ -95,7 +95,7 @@ def inside(name: str, work: t.Callable[[], _Result]) -> _Result:
 
 
 def users(name: str) -> list[int]:
-    """The processes in a namespace. Reads all of /proc: for a removal only."""
+    """The processes in a namespace. Reads all of /proc."""
     wanted, found = os.stat(path_of(name)), []
     for entry in os.listdir("/proc"):
         if entry.isdigit():

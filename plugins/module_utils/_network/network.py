@@ -10,6 +10,7 @@ What only a change needs is imported when there is one, as in the engine.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -64,7 +65,7 @@ class _Decision(t.NamedTuple):
 def check_root() -> None:
     if os.geteuid() != 0:
         hint = "Other users connect a container by network_helper of oci_container."
-        raise InvalidInput("Only root can make networks.", hint=hint)
+        raise InvalidInput("Only root can make networks, and look at them.", hint=hint)
 
 
 class Networks:
@@ -87,7 +88,7 @@ class Networks:
         """Make it so. Raises EngineError; what cannot work is refused before anything is touched."""
         check_root()
         check_name(request.name)
-        try:
+        with told_of(request.name):
             decided = self._look(request)
             if check or (decided and not decided.plan.actions):
                 decided = decided or self._decide(request)
@@ -99,9 +100,6 @@ class Networks:
                 warnings = list(self._warnings(decided))
                 self._apply(request.name, decided, deadline)
             return self._outcome(decided, warnings)
-        except OSError as exc:
-            where = f" ({exc.filename})" if exc.filename else ""
-            raise EngineError(f"Cannot work on the network {request.name}: {reason_of(exc)}{where}.") from exc
 
     def _look(self, request: Request) -> _Decision | None:
         """None where something is in the way that may be of another task just now: then it is looked at once more."""
@@ -111,16 +109,20 @@ class Networks:
             return None
 
     def _outcome(self, decided: _Decision, warnings: t.Iterable[str]) -> Outcome:
-        interfaces = decided.record["interfaces"] if decided.record else []
-        ends = {each["name"]: names.host_interface(self._state_dir, decided.name, each["name"]) for each in interfaces}
-        return Outcome(decided.plan, decided.record, ends, (*decided.warnings, *warnings))
+        return Outcome(decided.plan, decided.record, self._ends(decided.record), (*decided.warnings, *warnings))
+
+    def _ends(self, record: Record | None) -> dict[str, str]:
+        if record is None:
+            return {}
+        interfaces = [each["name"] for each in record["interfaces"]]
+        return {each: names.host_interface(self._state_dir, record["name"], each) for each in interfaces}
 
     def _decide(self, request: Request) -> _Decision:
         records = self._records.all()
         changed = self._records.changed()
         former = self._records.former(records.pop(request.name, None))
         old = former[0] if former else None
-        others = [record for name, record in records.items() if netns.exists(name) and not record.get("removing")]
+        others = self._there(records)
         seen = observe.look(request, old, changed.namespaces.get(request.name), self._state_dir)
         if request.absent:
             there = bool(old or seen.namespace or seen.ends)
@@ -135,14 +137,26 @@ class Networks:
         observe.refuse_strangers(wanted, seen)
         listed = firewall.digest(self._table)
         warnings = self._check_ports(wanted, old, listed)
+        compared = self._compare(wanted, former, others, seen, listed)
+        if compared.rules:
+            firewall.program()
+        return compared._replace(warnings=warnings)
+
+    @staticmethod
+    def _there(records: t.Mapping[str, Record]) -> list[Record]:
+        return [record for name, record in records.items() if netns.exists(name) and not record.get("removing")]
+
+    def _compare(
+        self, wanted: Record, former: t.Sequence[Record], others: t.Sequence[Record], seen: Observed, listed: str
+    ) -> _Decision:
+        """``listed``: the digest of the table as the kernel has it."""
         needed = forwarding.needed([*others, wanted], {*seen.host, *bridges_of([wanted])})
         rules = ruleset(self._table, [*others, wanted])
-        if rules:
-            firewall.program()
-        loaded = changed.rules == (_digest(rules), listed)
+        loaded = self._records.changed().rules == (_digest(rules), listed)
         seen = seen._replace(sysctls=forwarding.differing(needed), rules=loaded)
-        decided = plan(wanted, former, others, seen)
-        return _Decision(request.name, decided, wanted, former, others, seen, needed, rules, warnings)
+        return _Decision(
+            wanted["name"], plan(wanted, former, others, seen), wanted, former, others, seen, needed, rules
+        )
 
     def _check_ports(self, wanted: Record, old: Record | None, listed: str) -> list[str]:
         known = old["publish"] if old else []
@@ -250,6 +264,16 @@ class Networks:
         mend.remove_bridges(decided.all, decided.seen)
         self._note_namespace(name, None)
         self._records.forget(name)
+
+
+@contextlib.contextmanager
+def told_of(name: str) -> t.Iterator[None]:
+    """What the kernel refuses is an EngineError with the name of the network."""
+    try:
+        yield
+    except OSError as exc:
+        where = f" ({exc.filename})" if exc.filename else ""
+        raise EngineError(f"Cannot work on the network {name}: {reason_of(exc)}{where}.") from exc
 
 
 def _digest(text: str) -> str:

@@ -28,6 +28,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._network import (
 from ansible_collections.longshore.oci.plugins.module_utils._network.network import Networks, Outcome
 from ansible_collections.longshore.oci.plugins.module_utils._network.parse import Interface, Request
 from ansible_collections.longshore.oci.plugins.module_utils._network.records import Records
+from ansible_collections.longshore.oci.plugins.module_utils._network.survey import Known, Survey
 from ansible_collections.longshore.oci.tests.unit import programs
 
 POOL = Interface(subnet=("10.78.1.0/24", "fd00:78:1::/64"))
@@ -41,12 +42,15 @@ class Host:
     name = f"{PREFIX}-host"
 
     def __init__(self, directory: pathlib.Path) -> None:
-        self.networks = Networks(state_dir=str(directory / "state"), run_dir=str(directory / "run"))
+        self.networks = Survey(state_dir=str(directory / "state"), run_dir=str(directory / "run"))
         self.run_dir = directory / "run"
 
     def converge(self, name: str, *interfaces: Interface, check: bool = False, **more: t.Any) -> Outcome:
         request = Request(name, interfaces=interfaces, **more)
         return netns.inside(self.name, lambda: self.networks.converge(request, check=check))
+
+    def describe(self, name: str) -> Known:
+        return netns.inside(self.name, lambda: self.networks.describe(name))
 
     def does(self, *argv: str) -> str:
         return netns.inside(self.name, lambda: subprocess.check_output(argv, text=True))
@@ -304,6 +308,7 @@ def test_what_was_changed_by_hand_is_mended(host: Host) -> None:
         table = like["rules"].split()[2]
         host.does("sh", "-c", words.replace("longshore-", table))
         predicted = host.converge(WEB, POOL, check=True, **wanted).plan
+        assert host.describe(WEB).outcome.plan == predicted, words
         mended = host.converge(WEB, POOL, **wanted).plan
         assert mended == predicted, words
         assert action in mended.actions, words
@@ -400,6 +405,20 @@ def test_a_bridge_of_somebody_else_stays_as_it_is(host: Host) -> None:
     assert host.is_like() == before
 
 
+def test_what_is_in_the_place_of_one_is_told(host: Host) -> None:
+    assert host.describe(WEB).outcome.record is None
+    host.converge(WEB, POOL)
+    subprocess.run(["ip", "-n", WEB, "link", "delete", "eth0"], check=True)
+    subprocess.run(["ip", "-n", WEB, "link", "add", "eth0", "type", "veth", "peer", "name", "other"], check=True)
+    assert "has an interface eth0 that Longshore has not made" in host.describe(WEB).conflict
+    netns.remove(WEB)
+    netns.create(WEB)
+    known = host.describe(WEB)
+    assert "Longshore has not made it" in known.conflict
+    assert known.outcome.record is not None
+    assert (known.outcome.plan.actions, known.outcome.warnings, known.users) == ((), (), ())
+
+
 def test_what_is_in_the_way_is_said(host: Host) -> None:
     before = host.is_like()
     netns.create(OTHER)
@@ -422,6 +441,8 @@ def test_what_is_in_the_way_is_said(host: Host) -> None:
         pytest.raises(EngineError, match=rf"is in use by \S+ \(process {pid}\)\. Stop that first"),
     ):
         host.converge(WEB, absent=True)
+    with _serving(WEB) as pid:
+        assert [(user.pid, user.container) for user in host.describe(WEB).users] == [(pid, None)]
     assert host.converge(WEB, POOL, publish=("80:8080",)).plan.actions == ()
     subprocess.run(["ip", "-n", WEB, "link", "add", "eth1", "type", "veth", "peer", "name", "other"], check=True)
     with pytest.raises(EngineError, match="has an interface eth1 that Longshore has not made"):
@@ -499,7 +520,9 @@ def test_after_a_reboot_it_is_the_same(host: Host) -> None:
     for path in (forwarding.IPV4, forwarding.IPV6):
         host.sysctl(path, "0")
     (host.run_dir / "network.json").unlink()
-    host.converge(WEB, POOL, publish=publish)
+    lacks = host.describe(WEB).outcome.plan.actions
+    assert host.converge(WEB, POOL, publish=publish).plan.actions == lacks
+    assert set(lacks) == {"bridge", "namespace", "interface", "route", "forwarding", "rules"}
     now = host.of(WEB)
     assert f'comment "{OTHER}"' not in now["rules"]
     host.converge(OTHER, POOL)
@@ -548,7 +571,7 @@ def test_two_state_directories_on_a_host(host: Host, tmp_path: pathlib.Path) -> 
 def test_the_spelling_of_the_state_directory_is_nothing(host: Host, tmp_path: pathlib.Path) -> None:
     before = host.is_like()
     host.converge(WEB, POOL)
-    host.networks = Networks(state_dir=f"{tmp_path}/./state/", run_dir=str(host.run_dir))
+    host.networks = Survey(state_dir=f"{tmp_path}/./state/", run_dir=str(host.run_dir))
     assert host.converge(WEB, POOL).plan.actions == ()
     host.converge(WEB, absent=True)
     assert host.is_like() == before
@@ -732,5 +755,5 @@ def test_a_killed_change_is_completed_by_the_next(
 
 def test_only_root_makes_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(EngineError, match=r"Only root can make networks\..*network_helper"):
+    with pytest.raises(EngineError, match=r"Only root can make networks, and .*network_helper"):
         Networks(state_dir=str(tmp_path), run_dir=str(tmp_path)).converge(Request("web"))
