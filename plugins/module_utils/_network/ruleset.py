@@ -9,6 +9,9 @@ import typing as t
 
 from .publishing import Record, family, forwarded, targets
 
+# Whoever has a route for 127.0.0.1 by this host could have what is published there, for that is given its destination before the
+# kernel looks where it goes; and with route_localnet, what listens on loopback alone.
+_GUARD = 'iifname != "lo" ip daddr 127.0.0.0/8 drop'
 _IP, _LOOPBACK = {4: "ip", 6: "ip6"}, {4: "127.0.0.0/8", 6: "::1"}
 
 
@@ -17,34 +20,35 @@ def ruleset(table: str, records: t.Iterable[Record]) -> str:
 
     There are no sets in it, so all of it is in its rules (firewall.digest).
     """
-    forward: list[str] = []
+    incoming: list[str] = []
+    outgoing: list[str] = []
     source: list[str] = []
-    bridges: set[str] = set()
+    guard: list[str] = []
     for record in sorted(records, key=lambda each: str(each["name"])):
         comment = f'comment "{record["name"]}"'
         for interface, address in targets(record).values():
             loopback = family(address) == 4 and not interface["foreign"]
-            rules = [rule for entry in record["publish"] for rule in _published(entry, address, loopback)]
-            forward += [f"{rule} {comment}" for rule in rules]
-            if rules:
+            for entry in record["publish"]:
+                rules = [f"{rule} {comment}" for rule in _published(entry, address, loopback)]
+                outgoing += rules
+                if not (entry["ip"] or "").startswith("127."):
+                    incoming += rules
+            if record["publish"]:
                 source += [f"{rule} {comment}" for rule in _returning(address, loopback)]
-            if rules and loopback:
-                bridges.add(interface["bridge"])
+                if loopback:
+                    guard = [_GUARD]
         if record["masquerade"]:
             source += [
                 f"{_leaving(interface['bridge'], address)} {comment}" for interface, address in forwarded(record)
             ]
-    if not forward and not source:
+    if not outgoing and not source:
         return ""
     chains = [
-        # With route_localnet a neighbour could reach what listens on loopback alone.
-        _chain("guard", "filter hook prerouting priority -300", [
-            f'iifname "{bridge}" ip daddr 127.0.0.0/8 drop' for bridge in sorted(bridges)
-        ]),
-        _chain("prerouting", "nat hook prerouting priority -100", forward),
-        _chain("output", "nat hook output priority -100", forward),
+        _chain("guard", "filter hook prerouting priority -300", guard),
+        _chain("prerouting", "nat hook prerouting priority -100", incoming),
+        _chain("output", "nat hook output priority -100", outgoing),
         _chain("postrouting", "nat hook postrouting priority 100", source),
-    ]  # fmt: skip
+    ]
     return f"table inet {table} {{\n{''.join(chains)}}}\n"
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import collections
+import concurrent.futures
 import contextlib
 import itertools
 import json
@@ -245,6 +246,24 @@ def test_packets_go_where_they_shall(host: Host) -> None:
         assert _asked(WEB, "udp", "fd00:99::2", 53) == "fd00:99::1"
 
 
+@pytest.mark.parametrize("publish", [("127.0.0.1:9090:80",), ("9090:80",)])
+def test_nobody_gets_at_loopback_from_elsewhere(host: Host, publish: tuple[str, ...]) -> None:
+    """Neither who has a route for it by this host, nor a container on a bridge where nothing is published (moby 41872)."""
+    host.converge(WEB, POOL, publish=publish)
+    host.converge(OTHER, Interface(bridge="lsu-br1", subnet=("10.79.1.0/24",)))
+    away = _away(host)
+    for name, router in ((away, "198.51.100.1"), (OTHER, "10.79.1.1")):
+        subprocess.run(["ip", "-n", name, "link", "set", "lo", "down"], check=True)
+        subprocess.run(["ip", "-n", name, "route", "add", "127.0.0.1", "via", router], check=True)
+        netns.inside(name, lambda: forwarding.write("net/ipv4/conf/eth0/route_localnet", "1"))
+    with _serving(WEB), _serving(host.name):
+        assert _asked(host.name, "tcp", "127.0.0.1", 9090) == "10.78.1.1"
+        questions = itertools.product((away, OTHER), (9090, 80))
+        with concurrent.futures.ThreadPoolExecutor() as side_by_side:
+            answers = list(side_by_side.map(lambda each: _asked(each[0], "tcp", "127.0.0.1", each[1]), questions))
+        assert ["timed out" in answer for answer in answers] == [True] * 4, answers
+
+
 # Says hello from one port to another again and again, until there is an answer.
 INSIST = """
 import socket, sys, time
@@ -274,7 +293,7 @@ def test_a_client_of_udp_that_was_there_before_gets_through(host: Host, address:
             assert [client.stdout.readline() for _time in range(3)] == ["asked\n"] * 3
             host.converge(WEB, POOL, publish=("1053:53/udp",))
             with _serving(WEB):
-                client.wait(timeout=5)
+                client.wait(timeout=30)
                 assert client.stdout.read().splitlines()[-1] == own
         finally:
             client.kill()
