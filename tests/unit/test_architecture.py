@@ -49,9 +49,9 @@ ONLY_FOR_ACTIONS = {f"{BUNDLE}.tools", f"{BUNDLE}.rootfs"}
 # conmon with all that a session is. oci_network asks who has a port, and which container keeps it. A dump takes far longer than
 # that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
-    "plugins.modules.oci_container": (31, 3330), "plugins.modules.oci_exec": (21, 2310),
-    "plugins.modules.oci_checkpoint": (41, 4850), "plugins.modules.oci_bundle": (21, 2060),
-    "plugins.modules.oci_network": (31, 2680), "plugins.modules.oci_network_info": (32, 2700),
+    "plugins.modules.oci_container": (31, 3360), "plugins.modules.oci_exec": (21, 2310),
+    "plugins.modules.oci_checkpoint": (41, 4880), "plugins.modules.oci_bundle": (21, 2060),
+    "plugins.modules.oci_network": (31, 2710), "plugins.modules.oci_network_info": (32, 2730),
 }  # fmt: skip
 # What has a use for more than the standard library: who has a port, telling a service manager, and netlink.
 MORE = {

@@ -26,7 +26,7 @@ from .conmon import Pipe, private
 from .container import Definition, Record
 from .errors import DeadlineExceeded, InvalidInput, ProgramFailed, reason_of
 from .files import read_tail, remove_file
-from .process import ProcessId, clean_environment, find_program, identify
+from .process import ProcessId, clean_environment, find_program, identify, is_alive
 from .store import Paths
 from .waiting import Deadline, wait_readable
 
@@ -119,7 +119,9 @@ def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, r
     for number, ports in enumerate(published):
         if any(ports.overlaps(other) for other in published[:number]):
             raise InvalidInput(f"publish has a port of the host twice: {definition.publish[number]}.")
-    ours = [parse_ports(text) for text in recorded.definition.publish] if recorded else []
+    ours = (
+        [parse_ports(text) for text in recorded.definition.publish] if recorded and is_alive(recorded.monitor) else []
+    )
     for ports in published:
         for number in range(ports.host, ports.host + ports.size):
             if not any(ports._replace(host=number, size=1).overlaps(other) for other in ours):

@@ -28,7 +28,7 @@ _KINDS = {
 }  # fmt: skip
 _NOT_IN_KERNEL = (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT)
 _BACKLOG = 4096  # as systemd has it; the kernel cuts it to net.core.somaxconn
-# Names and definitions of all containers, to say who has a port.
+# Names and definitions of the containers that have their ports now, to say who has one.
 Containers = t.Callable[[], t.Iterable[tuple[str, Definition]]]
 
 
@@ -44,6 +44,16 @@ class Address(t.NamedTuple):
     def __str__(self) -> str:
         where = f"[{self.host}]:" if self.host and ":" in self.host else f"{self.host}:" if self.host else ""
         return self.path or f"{where}{self.port}/{self.kind}"
+
+    def covers(self, other: Address) -> bool:
+        """Whether nobody can have the other one beside this one, not even at a single address of the host."""
+        if (self.kind, self.port, self.path) != (other.kind, other.port, other.path):
+            return False
+        every = {None, "::" if ":" in (other.host or ".") else "0.0.0.0"} if other.host else {None}
+        return self.host == other.host or self.host in every
+
+    def overlaps(self, other: Address) -> bool:
+        return self.covers(other) or other.covers(self)
 
 
 def parse_reservation(text: str) -> list[Address]:
@@ -64,14 +74,14 @@ def parse_reservation(text: str) -> list[Address]:
 def _plain(host: str | None, text: str) -> str | None:
     if host is None:
         return None
-    plain = host.strip("[]")
+    plain, zone, interface = host.strip("[]").partition("%")
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
     try:
-        socket.inet_pton(family, plain.partition("%")[0])
+        # As it is always written, so that two can be compared.
+        return socket.inet_ntop(family, socket.inet_pton(family, plain)) + zone + interface
     except OSError:
         hint = "A name is none; an address of IPv6 stands in brackets."
         raise InvalidInput(f"{host} in {text} is not an IP address.", hint=hint) from None
-    return plain
 
 
 def parse_listen(text: str) -> Address:
@@ -93,11 +103,13 @@ def wanted(definition: Definition) -> tuple[list[Address], list[Address]]:
     """What is to be listened on, and what is to be reserved. Raises InvalidInput, also for what is there twice."""
     listen = [parse_listen(text) for text in definition.listen]
     reserve = [address for text in definition.reserve_ports for address in parse_reservation(text)]
-    seen: set[Address] = set()
-    for address in (each._replace(name="") for each in (*listen, *reserve)):
-        if address in seen:
-            raise InvalidInput(f"{address} is there twice (reserve_ports, listen).")
-        seen.add(address)
+    seen: dict[tuple[str, int, str], list[Address]] = {}
+    for address in (*listen, *reserve):
+        same = seen.setdefault((address.kind, address.port, address.path), [])
+        for other in filter(address.overlaps, same):
+            what = "is there twice" if address.host == other.host else f"overlaps {other}"
+            raise InvalidInput(f"{address} {what} (reserve_ports, listen).")
+        same.append(address)
     return listen, reserve
 
 
@@ -107,16 +119,30 @@ def check_free(definition: Definition, held: Definition | None, others: Containe
     ``held`` is what conmon of the container itself has at the moment.
     """
     listen, reserve = wanted(definition)
-    ours = {address._replace(name="") for some in (wanted(held) if held else ()) for address in some}
+    ours = [address for some in (wanted(held) if held else ()) for address in some]
     for address, listening in [(each, True) for each in listen] + [(each, False) for each in reserve]:
-        if address._replace(name="") in ours:
+        own = [each for each in ours if each.overlaps(address)]
+        if any(each.covers(address) for each in own):
             continue
         if address.kind == "unix":
             _check_path(address.path)
-            continue
-        opened = open_socket(address, listening=listening, others=others)
-        if opened is not None:
-            opened.close()
+        elif own:
+            # It cannot be tried as long as the container has a part of it.
+            who = _process_at(address, own)
+            if who:
+                raise _in_use(address, who)
+        else:
+            check_socket(address, listening=listening, others=others)
+
+
+def check_socket(address: Address, *, listening: bool, others: Containers) -> bool:
+    """As open_socket(), without a moment in which a client could connect. Returns whether the kernel has such sockets."""
+    if address.kind == "sctp" and not os.path.exists("/proc/net/sctp"):
+        return False  # Nobody has it: to ask would load the module.
+    opened = open_socket(address, listening=listening, others=others, trying=True)
+    if opened is not None:
+        opened.close()
+    return opened is not None
 
 
 def open_all(definition: Definition, others: Containers) -> tuple[list[socket.socket], list[str]]:
@@ -141,20 +167,25 @@ def _must(opened: socket.socket | None) -> socket.socket:
     return opened
 
 
-def open_socket(address: Address, *, listening: bool, others: Containers) -> socket.socket | None:
-    """None where the kernel knows no such protocol."""
+def open_socket(address: Address, *, listening: bool, others: Containers, trying: bool = False) -> socket.socket | None:
+    """None where the kernel knows no such protocol. With ``trying``, one that is to listen is bound only."""
     try:
-        return _open_unix(address.path) if address.kind == "unix" else _open(address, listening=listening)
+        if address.kind == "unix":
+            return _open_unix(address.path)
+        return _open(address, reuse=listening, listening=listening and not trying)
     except OSError as exc:
         if exc.errno == errno.EADDRINUSE:
-            who = _holder(address, others())
-            raise Conflict(f"{address} is in use{who}.", hint="Choose another port, or stop who has it.") from exc
+            raise _in_use(address, _holder(address, others())) from exc
         if exc.errno == errno.EADDRNOTAVAIL:
             raise InvalidInput(f"{address} cannot be had: {address.host} is not an address of this host.") from exc
         raise EngineError(f"{address} cannot be had: {reason_of(exc)}.") from exc
 
 
-def _open(address: Address, *, listening: bool) -> socket.socket | None:
+def _in_use(address: Address, who: str) -> Conflict:
+    return Conflict(f"{address} is in use{who}.", hint="Choose another port, or stop who has it.")
+
+
+def _open(address: Address, *, reuse: bool, listening: bool) -> socket.socket | None:
     """Reserved ones without SO_REUSEADDR, and not listening: nobody else can bind the port then, and clients are refused."""
     kind, protocol = _KINDS[address.kind]
     families = [(socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0")]
@@ -170,7 +201,7 @@ def _open(address: Address, *, listening: bool) -> socket.socket | None:
         try:
             if family == socket.AF_INET6:
                 opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address.host is not None)
-            if listening and kind == socket.SOCK_STREAM:
+            if reuse and kind == socket.SOCK_STREAM:
                 opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             # The interface of a link-local address becomes a number here.
             target = socket.getaddrinfo(host, address.port, family, kind, protocol, socket.AI_NUMERICHOST)[0][4]
@@ -242,16 +273,29 @@ def _holder(address: Address, containers: t.Iterable[tuple[str, Definition]]) ->
     """Words about who has a port. What is bound and does not listen is in no table of the kernel, so it is looked for among
     the containers."""
     for name, definition in containers:
-        listen, reserve = wanted(definition)
-        if any((each.kind, each.port) == (address.kind, address.port) for each in (*listen, *reserve)):
+        if any(each.overlaps(address) for some in wanted(definition) for each in some):
             return f" by the container {name}"
+    try:
+        import psutil  # noqa: F401
+    except ImportError:
+        return " (python3-psutil on the host could tell by whom)"
+    return _process_at(address, ()) or " (by another user, or for a minute by a connection that has just ended)"
+
+
+def _process_at(address: Address, without: t.Collection[Address]) -> str:
+    """Words about a process that has a port, but for certain addresses; empty where there is none, or none to be seen."""
     try:
         import psutil
     except ImportError:
-        return " (python3-psutil on the host could tell by whom)"
+        return ""
     for connection in psutil.net_connections(kind=address.kind) if address.kind != "sctp" else ():
         free = address.kind == "tcp" and connection.status != psutil.CONN_LISTEN
-        if not free and connection.laddr and connection.laddr.port == address.port and connection.pid:
+        if free or not connection.laddr or connection.laddr.port != address.port or not connection.pid:
+            continue
+        # At :: it is, in most cases, IPv4 as well.
+        host = None if connection.laddr.ip == "::" else connection.laddr.ip
+        found = Address(address.kind, host, address.port)
+        if found.overlaps(address) and not any(each.covers(found) for each in without):
             with contextlib.suppress(psutil.Error):
                 return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
-    return " (by another user, or for a minute by a connection that has just ended)"
+    return ""

@@ -37,7 +37,7 @@ def check(store: Store, record: Record, config: Config, recorded: Record | None)
         _check_listen(config)
     held = recorded.definition if recorded and is_alive(recorded.monitor) else None
     ports.wanted(definition)
-    ports.check_free(_without_forwarded(definition), held, _others(store, record.name))
+    ports.check_free(_without_forwarded(definition), held and _without_forwarded(held), _others(store, record.name))
 
 
 def _check_listen(config: Config) -> None:
@@ -85,7 +85,7 @@ def _without_forwarded(definition: Definition) -> Definition:
 def _others(store: Store, name: str) -> ports.Containers:
     def found() -> t.Iterator[tuple[str, Definition]]:
         for record in filter(None, map(store.load, store.names())):
-            if record.name != name:
-                yield record.name, record.definition
+            if record.name != name and is_alive(record.monitor):
+                yield record.name, _without_forwarded(record.definition)
 
     return found

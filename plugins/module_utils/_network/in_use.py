@@ -8,7 +8,8 @@ import typing as t
 
 from .._engine.errors import Conflict, InvalidInput
 from .._engine.files import read_text
-from .._engine.ports import Address, open_socket, wanted
+from .._engine.ports import Address, check_socket, wanted
+from .._engine.process import is_alive
 from .._engine.store import Store
 from . import netns
 from .publishing import published
@@ -33,10 +34,11 @@ def check_ports(entries: t.Sequence[t.Mapping[str, t.Any]], gateways: t.Collecti
     reserved, warnings = _reserved(store), []
     for entry in entries:
         for port in range(entry["port"], entry["last"] + 1):
-            if (entry["protocol"], port) in reserved:
+            address = Address(entry["protocol"], entry["ip"], port)
+            if any(each.overlaps(address) for each in reserved.get((address.kind, port), ())):
                 continue
             try:
-                opened = open_socket(Address(entry["protocol"], entry["ip"], port), listening=True, others=lambda: ())
+                check_socket(address, listening=True, others=lambda: ())
             except Conflict as exc:
                 raise Conflict(f"{published(entry)} cannot be published: {exc.message}", hint=exc.hint) from exc
             except InvalidInput:
@@ -47,14 +49,17 @@ def check_ports(entries: t.Sequence[t.Mapping[str, t.Any]], gateways: t.Collecti
                     f"{entry['ip']}, where {published(entry)} is published, is no address of this host now."
                 )
                 break
-            if opened is not None:
-                opened.close()
     return warnings
 
 
-def _reserved(store: Store) -> set[tuple[str, int]]:
-    records = [store.load(name) for name in store.names()]
-    return {(each.kind, each.port) for record in records if record for each in wanted(record.definition)[1]}
+def _reserved(store: Store) -> dict[tuple[str, int], list[Address]]:
+    """What containers that live keep, by protocol and port. With a network helper they keep none, whatever they ask for."""
+    found: dict[tuple[str, int], list[Address]] = {}
+    for record in map(store.load, store.names()):
+        if record and is_alive(record.monitor) and record.definition.network_helper == "none":
+            for each in wanted(record.definition)[1]:
+                found.setdefault((each.kind, each.port), []).append(each)
+    return found
 
 
 def users(name: str, store: Store) -> list[User]:

@@ -180,8 +180,11 @@ def test_a_port_that_somebody_has(paths: Paths, kind: int, protocol: str) -> Non
             InvalidInput, match=f"The port {port}/{protocol} of 127.0.0.1 of this host cannot be published"
         ):
             network_helper.check(definition, CONFIG, paths, None)
-        # It is the very container's own, and will be free.
-        network_helper.check(definition, CONFIG, paths, builders.record(definition=definition))
+        # It is the very container's own, and will be free; not so where its conmon, and so its helper, is gone.
+        record = builders.record(definition=definition)
+        network_helper.check(definition, CONFIG, paths, record.replace(monitor=identify(os.getpid())))
+        with pytest.raises(InvalidInput, match="cannot be published"):
+            network_helper.check(definition, CONFIG, paths, record)
     network_helper.check(definition, CONFIG, paths, None)
 
 

@@ -92,17 +92,29 @@ def test_what_cannot_be_listened_on(text: str, says: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("listen", "reserve"),
-    [((), ("80", "80/tcp")), (("80",), ("79-81",)), (("a=80", "b=80"), ()), (2 * ("unix:/x",), ())],
+    ("listen", "reserve", "says"),
+    [
+        ((), ("80", "80/tcp"), "80/tcp is there twice"),
+        (("80",), ("79-81",), "80/tcp is there twice"),
+        (("a=80", "b=80"), (), "80/tcp is there twice"),
+        (2 * ("unix:/x",), (), "/x is there twice"),
+        ((), ("[::1]:80", "[0:0::1]:80"), r"\[::1\]:80/tcp is there twice"),
+        ((), ("80", "127.0.0.1:80"), r"127\.0\.0\.1:80/tcp overlaps 80/tcp"),
+        (("[::1]:80",), ("79-81",), r"80/tcp overlaps \[::1\]:80/tcp"),
+        ((), ("127.0.0.1:80", "0.0.0.0:80"), r"0\.0\.0\.0:80/tcp overlaps 127\.0\.0\.1:80/tcp"),
+        ((), ("[::]:80", "[::1]:80"), r"\[::1\]:80/tcp overlaps \[::\]:80/tcp"),
+    ],
 )
-def test_nothing_is_asked_for_twice(listen: tuple[str, ...], reserve: tuple[str, ...]) -> None:
-    with pytest.raises(InvalidInput, match="is there twice"):
+def test_nothing_is_asked_for_twice(listen: tuple[str, ...], reserve: tuple[str, ...], says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
         ports.wanted(builders.definition(listen=listen, reserve_ports=reserve))
 
 
-def test_one_port_for_two_protocols() -> None:
-    listen, reserve = ports.wanted(builders.definition(reserve_ports=("80/udp", "80/tcp")))
-    assert (listen, [address.kind for address in reserve]) == ([], ["udp", "tcp"])
+def test_ports_beside_one_another() -> None:
+    """As the kernel has it: they can all be bound at once."""
+    texts = ("80/udp", "127.0.0.1:80/tcp", "127.0.0.2:80/tcp", "[::]:80/tcp", "0.0.0.0:81", "[::1]:81")
+    listen, reserve = ports.wanted(builders.definition(reserve_ports=texts))
+    assert (listen, len(reserve)) == ([], len(texts))
 
 
 @pytest.fixture
@@ -166,10 +178,43 @@ class TestReserve:
 
     def test_a_container_that_has_it_reserved(self, port: int) -> None:
         """Its socket listens to nobody, so no table of the kernel has it."""
-        other = builders.definition(reserve_ports=(f"{port - 1}-{port}",))
+        other = builders.definition(reserve_ports=(f"127.0.0.1:{port}",))
+        innocent = builders.definition(reserve_ports=(f"127.0.0.2:{port}",))
         expected = pytest.raises(Conflict, match=f"{port}/tcp is in use by the container db")
-        with ports.open_all(other, nobody)[0][1], expected:
-            ports.check_free(builders.definition(reserve_ports=(str(port),)), None, lambda: [("db", other)])
+        with ports.open_all(other, nobody)[0][0], expected:
+            definition = builders.definition(reserve_ports=(f"127.0.0.1:{port}",))
+            ports.check_free(definition, None, lambda: [("cache", innocent), ("db", other)])
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ("", "127.0.0.1:"),
+            ("0.0.0.0:", "127.0.0.1:"),
+            ("127.0.0.1:", ""),
+            ("127.0.0.1:", "0.0.0.0:"),
+            ("[::1]:", ""),
+        ],
+    )
+    @pytest.mark.parametrize("kind", ["tcp", "udp"])
+    def test_a_container_that_wants_more_or_less_of_it(self, port: int, kind: str, before: str, after: str) -> None:
+        held, wanted = (builders.definition(reserve_ports=(f"{host}{port}/{kind}",)) for host in (before, after))
+        with ports.open_all(held, nobody)[0][0]:
+            ports.check_free(wanted, held, nobody)
+
+    def test_a_container_that_wants_more_than_there_is(self, port: int) -> None:
+        held, wanted = (builders.definition(reserve_ports=(f"{host}{port}",)) for host in ("127.0.0.1:", ""))
+        expected = pytest.raises(Conflict, match=rf"{port}/tcp is in use by \S+.* \(process {os.getpid()}\)")
+        with ports.open_all(held, nobody)[0][0], socket.create_server(("127.0.0.2", port)), expected:
+            ports.check_free(wanted, held, nobody)
+
+    def test_a_look_lets_no_client_in(self, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(socket.socket, "listen", None)
+        ports.check_free(builders.definition(listen=(str(port),), reserve_ports=(f"{port}/udp",)), None, nobody)
+
+    def test_a_look_loads_no_module(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(os.path, "exists", lambda path: path != "/proc/net/sctp")
+        monkeypatch.setattr(socket, "socket", None)
+        ports.check_free(builders.definition(reserve_ports=("9/sctp",)), None, nobody)
 
     def test_what_the_container_has_itself_is_free_for_it(self, port: int) -> None:
         held = builders.definition(reserve_ports=(str(port),))
@@ -182,10 +227,9 @@ class TestReserve:
     def test_all_or_none(self, port: int, open_files: t.Callable[[], dict[str, str]]) -> None:
         with socket.create_server(("127.0.0.1", port)):
             before = open_files()
-            with pytest.raises(Conflict):
-                ports.open_all(
-                    builders.definition(listen=("127.0.0.9:7",), reserve_ports=(f"{port - 3}-{port}/tcp",)), nobody
-                )
+            with pytest.raises(Conflict, match=rf"127\.0\.0\.1:{port}/tcp is in use"):
+                reserve = (f"127.0.0.9:{port}", f"127.0.0.8:{port}", f"127.0.0.1:{port}")
+                ports.open_all(builders.definition(listen=(f"127.0.0.7:{port}",), reserve_ports=reserve), nobody)
             assert open_files() == before
 
     def test_an_address_that_is_not_of_this_host(self) -> None:
