@@ -102,7 +102,8 @@ options:
       - Who says that the container is ready, as in sd_notify(3).
       - V(container) waits at start, no longer than O(longshore.oci.oci_container#module:ready_timeout), until the container
         says C(READY=1). Its socket is mounted at C(/run/notify/notify.sock) and named in C(NOTIFY_SOCKET). One that does not
-        say so in time fails the task with its last C(STATUS=) and the end of its log, and goes on running, to be looked at.
+        say so in time fails the task with its last C(STATUS=) (with conmon 2.1.9 or newer, which passes it on) and the end of its
+        log, and goes on running, to be looked at.
         The next task with V(started) makes it anew.
       - V(conmon) calls it ready as soon as its process runs, and gives it no socket.
       - With both, the service manager that the task itself runs under (C(NOTIFY_SOCKET) in its own environment) is told then,

@@ -57,7 +57,7 @@ options:
   address:
     description:
       - Addresses, each with the length of its network, as V(10.78.0.9/24). With O(subnet) the length may be left out.
-      - The first of each network is the one that packets come from.
+      - Of several in one network, the kernel chooses which one packets come from.
     type: list
     elements: str
   gateway:

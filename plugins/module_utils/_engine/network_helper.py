@@ -125,7 +125,7 @@ def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, r
     for ports in published:
         for number in range(ports.host, ports.host + ports.size):
             if not any(ports._replace(host=number, size=1).overlaps(other) for other in ours):
-                _check_port(ports, number)
+                _check_port(ports, number, helper)
 
 
 def _check_options(helper: str, options: t.Sequence[str]) -> None:
@@ -150,17 +150,15 @@ def _check_slirp4netns(definition: Definition, published: t.Sequence[Ports], pat
         raise InvalidInput(f"{paths.network_socket} is too long for a socket (107 bytes).", hint="Shorten the name.")
 
 
-def _check_port(ports: Ports, number: int) -> None:
-    six = ":" in (ports.address or "")
-    kind = socket.SOCK_STREAM if ports.protocol == "tcp" else socket.SOCK_DGRAM
-    with socket.socket(socket.AF_INET6 if six else socket.AF_INET, kind) as probe:
+def _check_port(ports: Ports, number: int, helper: str) -> None:
+    # Without an address, pasta takes those of IPv6 too, where there is IPv6.
+    every = ["0.0.0.0", "::"] if helper == "pasta" and os.path.exists("/proc/net/if_inet6") else ["0.0.0.0"]
+    for host in [ports.address] if ports.address else every:
         try:
-            if ports.protocol == "tcp":  # Connections that have ended keep a port for a while, but not from a listener.
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((ports.address or ("::" if six else "0.0.0.0"), number))
-            if ports.protocol == "tcp":
-                probe.listen(1)
+            _try_port(host, number, ports.protocol)
         except OSError as exc:
+            if exc.errno == errno.EADDRNOTAVAIL and host == "::":
+                continue  # IPv6 is switched off by sysctl.
             hints = {
                 errno.EADDRINUSE: f"See who has it: ss --listening --processes --{ports.protocol} 'sport = :{number}'",
                 errno.EACCES: "Ports below net.ipv4.ip_unprivileged_port_start (sysctl) are root's.",
@@ -171,6 +169,18 @@ def _check_port(ports: Ports, number: int) -> None:
                 f"The port {where} of this host cannot be published: {reason_of(exc)}.",
                 hint=hints.get(exc.errno or 0, ""),
             ) from exc
+
+
+def _try_port(host: str, number: int, protocol: str) -> None:
+    """Raises OSError for one that somebody has. It is bound and does not listen: no client gets in."""
+    six = ":" in host
+    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET6 if six else socket.AF_INET, kind) as probe:
+        if six:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if protocol == "tcp":  # Connections that have ended keep a port for a while, but not from a listener.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, number))
 
 
 def argv(definition: Definition, paths: Paths, pid: str, *, ready: str, root: bool) -> list[str]:

@@ -102,10 +102,11 @@ class Networks:
             return self._outcome(decided, warnings)
 
     def _look(self, request: Request) -> _Decision | None:
-        """None where something is in the way that may be of another task just now: then it is looked at once more."""
+        """None where something is in the way, or has gone in the meantime, that may be of another task just now: then it is
+        looked at once more."""
         try:
             return self._decide(request)
-        except Conflict:
+        except (Conflict, OSError):
             return None
 
     def _outcome(self, decided: _Decision, warnings: t.Iterable[str]) -> Outcome:

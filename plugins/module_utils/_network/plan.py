@@ -153,7 +153,7 @@ def of_interface(wanted: t.Mapping[str, t.Any], former: t.Sequence[Record], seen
         if each["name"] == name
         for address in each["addresses"]
     }
-    # In their order: the first of a network is the one that packets have as their source.
+    # In the order in which they are asked for, and so given to an interface that is made.
     after = [*wanted["addresses"], *sorted(set(inside.addresses) - before - set(wanted["addresses"]))]
     bridge = next((link.name for link in seen.host.values() if link.ifindex == end.master), None)
     pairs: Differences = {

@@ -33,6 +33,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting impo
 from ansible_collections.longshore.oci.tests.unit import bundle, programs
 
 LARGE = 64 << 20
+READY = ": >/tmp/ready"
 
 
 class Container:
@@ -66,6 +67,13 @@ class Container:
 
     def start(self, text: str, **options: t.Any) -> sessions.Session:
         return exec.start(self.store, self.name, Command(("/bin/sh", "-c", text)), **options)[0]
+
+    def wait_until_ready(self) -> None:
+        """A text that says READY, when it has got there."""
+        deadline, path = Deadline(30), f"{self.bundle}/rootfs/tmp/ready"
+        while not os.path.exists(path) and deadline.remaining():
+            time.sleep(0.01)
+        os.unlink(path)
 
     def left(self) -> list[str]:
         """What there should not be when no session is wanted: processes of theirs, files."""
@@ -275,13 +283,13 @@ class TestRun:
 class TestTimeout:
     def test_it_is_stopped(self, container: Container) -> None:
         # In a loop: its child may get the signal first, which would be the end of a single wait.
-        text = "echo begun; trap 'echo bye; exit 0' TERM; while :; do sleep 60 & wait; done"
-        result = container.run(text, limits=Limits(run=0.2))
+        text = "trap 'echo bye; exit 0' TERM; echo begun; while :; do sleep 60 & wait; done"
+        result = container.run(text, limits=Limits(run=1))
         assert (result.timed_out, result.stdout, result.rc) == (True, b"begun\nbye\n", 0)
-        assert result.end - result.start < 5
+        assert result.end - result.start < 30
 
     def test_it_is_killed(self, container: Container) -> None:
-        result = container.run("trap '' TERM; sleep 60", limits=Limits(run=0.2, stop=0.2))
+        result = container.run("trap '' TERM; sleep 60", limits=Limits(run=1, stop=0.2))
         assert (result.timed_out, result.rc) == (True, 137)
 
     def test_no_grace(self, container: Container) -> None:
@@ -335,7 +343,8 @@ class TestDetached:
         assert exec.forget(container.store, container.name, session.id)
 
     def test_stop(self, container: Container) -> None:
-        session = container.start("trap 'exit 6' TERM; sleep 61 & (trap '' TERM; sleep 62) & wait")
+        session = container.start(f"trap 'exit 6' TERM; sleep 61 & (trap '' TERM; {READY}; sleep 62) & wait")
+        container.wait_until_ready()
         assert exec.stop(container.store, container.name, session.id, limits=Limits(stop=0.3)) is True
         assert self._listed(container) == [(session.id, "finished", 6)]
         assert exec.forget(container.store, container.name, session.id)
@@ -388,14 +397,14 @@ def test_a_conmon_that_is_killed_while_it_is_waited_for(container: Container) ->
         while deadline.remaining():
             session = sessions.load(SessionPaths(container.paths, "lost"))
             if session and session.monitor:
-                time.sleep(0.2)  # for its first words
+                container.wait_until_ready()
                 os.kill(session.monitor.pid, signal.SIGKILL)
                 return
             time.sleep(0.01)
 
     killer = threading.Thread(target=kill)
     killer.start()
-    result = container.run("echo so far; exec sleep 60", session="lost")
+    result = container.run(f"echo so far; {READY}; exec sleep 60", session="lost")
     killer.join()
     assert (result.rc, result.stdout) == (None, b"so far\n")
 

@@ -188,6 +188,19 @@ def test_a_port_that_somebody_has(paths: Paths, kind: int, protocol: str) -> Non
     network_helper.check(definition, CONFIG, paths, None)
 
 
+@pytest.mark.parametrize(("helper", "refused"), [("pasta", True), ("slirp4netns", False)])
+def test_a_port_that_somebody_has_of_ipv6(paths: Paths, helper: str, refused: bool) -> None:
+    with socket.socket(socket.AF_INET6) as holder:
+        holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        holder.bind(("::", 0))
+        holder.listen(1)
+        port = holder.getsockname()[1]
+        definition = builders.definition(network_helper=helper, publish=(f"{port}:80",))
+        says = pytest.raises(InvalidInput, match=f"The port {port}/tcp of this host cannot be published")
+        with says if refused else contextlib.nullcontext():
+            network_helper.check(definition, CONFIG, paths, None)
+
+
 class Scripted:
     """A helper that is a script, started for this very process, with what conmon would hold in ``held``."""
 
@@ -248,7 +261,7 @@ def test_one_that_fails_leaves_nothing(
 ) -> None:
     script(text)
     scripted = Scripted(paths)
-    with pytest.raises(kind) as caught, scripted.running(0.5):
+    with pytest.raises(kind) as caught, scripted.running(0.5 if kind is DeadlineExceeded else 10):
         pass
     assert caught.value.message == why
     assert "network_log" in caught.value.details

@@ -225,11 +225,12 @@ class TestReserve:
                 ports.check_free(held, None, nobody)
 
     def test_all_or_none(self, port: int, open_files: t.Callable[[], dict[str, str]]) -> None:
+        listen, *reserve = (f"127.0.0.{number}:{port}" for number in (7, 8, 9, 1))
+        wanted = builders.definition(listen=(listen,), reserve_ports=reserve)
         with socket.create_server(("127.0.0.1", port)):
             before = open_files()
             with pytest.raises(Conflict, match=rf"127\.0\.0\.1:{port}/tcp is in use"):
-                reserve = (f"127.0.0.9:{port}", f"127.0.0.8:{port}", f"127.0.0.1:{port}")
-                ports.open_all(builders.definition(listen=(f"127.0.0.7:{port}",), reserve_ports=reserve), nobody)
+                ports.open_all(wanted, nobody)
             assert open_files() == before
 
     def test_an_address_that_is_not_of_this_host(self) -> None:
