@@ -46,11 +46,12 @@ class Address(t.NamedTuple):
         return self.path or f"{where}{self.port}/{self.kind}"
 
     def covers(self, other: Address) -> bool:
-        """Whether nobody can have the other one beside this one, not even at a single address of the host."""
+        """Whether all that the other one is bound to is this one's."""
         if (self.kind, self.port, self.path) != (other.kind, other.port, other.path):
             return False
-        every = {None, "::" if ":" in (other.host or ".") else "0.0.0.0"} if other.host else {None}
-        return self.host == other.host or self.host in every
+        if self.host in (None, other.host):
+            return True
+        return other.host is not None and self.host == ("::" if ":" in other.host else "0.0.0.0")
 
     def overlaps(self, other: Address) -> bool:
         return self.covers(other) or other.covers(self)
