@@ -14,6 +14,10 @@ import sys
 import typing as t
 
 
+# What the kernel sees a little after a cable is plugged in.
+_LATER = {"LOWER_UP", "NO-CARRIER"}
+
+
 def told(*argv: str) -> t.Any:
     return json.loads(subprocess.run(argv, stdout=subprocess.PIPE, check=True, text=True).stdout or "[]")
 
@@ -27,7 +31,7 @@ def main() -> None:
     prefix, state, run = sys.argv[1:]
     links = {
         link["ifname"]: [
-            link["mtu"], sorted(link["flags"]), link.get("master"), link.get("ifalias"), link["address"],
+            link["mtu"], sorted({*link["flags"]} - _LATER), link.get("master"), link.get("ifalias"), link["address"],
             sorted(f"{each['local']}/{each['prefixlen']}" for each in link["addr_info"] if each["scope"] != "link"),
         ]
         for link in told("ip", "-j", "address")

@@ -62,10 +62,9 @@ class Host:
         return netns.inside(self.name, lambda: pathlib.Path(forwarding.TOP, path).read_text(encoding="ascii")).strip()
 
     def is_like(self) -> dict[str, t.Any]:
-        """Everything that a network could leave, without what is another each time."""
-        lines = self.does("ip", "-o", "-d", "address").splitlines() + self.does("ip", "-d", "link").splitlines()
+        """Everything that a network could leave, without what is another each time: link-local addresses come a little later."""
         return {
-            "links": sorted(line.split()[1].split("@")[0] for line in lines if line[0] != " "),
+            "links": sorted(each["ifname"] for each in json.loads(self.does("ip", "-j", "link"))),
             "addresses": sorted(f"{each['ifname']} {info['local']}/{info['prefixlen']}"
                                 for each in json.loads(self.does("ip", "-j", "address"))
                                 for info in each["addr_info"] if info["scope"] != "link"),
