@@ -13,7 +13,6 @@ import subprocess
 import sys
 import typing as t
 
-
 # What the kernel sees a little after a cable is plugged in.
 _LATER = {"LOWER_UP", "NO-CARRIER"}
 
