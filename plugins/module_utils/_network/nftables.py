@@ -28,7 +28,7 @@ class Rule(t.NamedTuple):
 
     chain: str
     expressions: bytes
-    comment: bytes
+    comment: bytes | None
 
 
 def chains() -> list[Chain]:
@@ -68,10 +68,7 @@ def rules(table: str) -> list[Rule]:
         request = Message()
         request["attrs"] = [["NFTA_RULE_TABLE", name]]
         return [
-            Rule(
-                message.get_attr("NFTA_RULE_CHAIN"),
-                *(message.get_attr(f"NFTA_RULE_{field}") or b"" for field in ("EXPRESSIONS", "USERDATA")),
-            )
+            Rule(*(message.get_attr(f"NFTA_RULE_{field}") for field in ("CHAIN", "EXPRESSIONS", "USERDATA")))
             for message in ask(f"list the rules of {table}", lambda: nft.request_get(request, NFT_MSG_GETRULE))
             if message.get_attr("NFTA_RULE_TABLE") == name
         ]
