@@ -16,7 +16,7 @@ import signal
 import typing as t
 
 from .container import Record
-from .errors import DeadlineExceeded, InvalidInput
+from .errors import DeadlineExceeded, EngineError, InvalidInput
 from .files import make_directory, read_json, read_text, remove_tree, write_text
 from .observe import EXIT_FILE_SECONDS, timestamp, written
 from .process import (
@@ -36,6 +36,7 @@ from .waiting import IN_MOVED_TO, Deadline, wait_until
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _IN_CREATE = 0x100
+_MOST_ATTEMPTS = 5
 
 
 def check_id(identifier: str) -> None:
@@ -167,13 +168,20 @@ def clear_away(paths: SessionPaths, record: Record, *, grace: float, kill: float
     """Stop a session that was killed or interrupted at any point of its launch or its life, and forget it."""
     session = load(paths)
     known = session is not None and session.pid is not None
-    try:
-        process = session.process if session and known else _launched(paths, record)
-    except PermissionError:
-        return  # It cannot be told yet whose the process is. The next one looks again.
-    end_families([process] if process else [], grace=grace, kill=kill)
-    _let_end([session.monitor] if session and session.monitor else find_by_argument(paths.pidfile))
-    forget(paths)
+    for attempt in range(1, _MOST_ATTEMPTS + 1):
+        try:
+            process = session.process if session and known else _launched(paths, record)
+        except PermissionError:
+            return  # It cannot be told yet whose the process is. The next one looks again.
+        end_families([process] if process else [], grace=grace, kill=kill)
+        _let_end([session.monitor] if session and session.monitor else find_by_argument(paths.pidfile))
+        try:
+            forget(paths)
+            return
+        except EngineError:
+            # Somebody writes there: a conmon that the killed task was just starting, and that had no command line yet.
+            if attempt == _MOST_ATTEMPTS:
+                raise
 
 
 def _launched(paths: SessionPaths, record: Record) -> ProcessId | None:

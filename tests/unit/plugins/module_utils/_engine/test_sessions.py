@@ -10,10 +10,16 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import sessions
-from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._engine import files, sessions
+from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import EngineError, InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._engine.observe import EXIT_FILE_SECONDS
-from ansible_collections.longshore.oci.plugins.module_utils._engine.process import Handle, ProcessId, identify, is_alive
+from ansible_collections.longshore.oci.plugins.module_utils._engine.process import (
+    Handle,
+    ProcessId,
+    find_by_argument,
+    identify,
+    is_alive,
+)
 from ansible_collections.longshore.oci.plugins.module_utils._engine.sessions import Ended, Session, SessionPaths
 from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Paths
 from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
@@ -197,6 +203,32 @@ class TestLaunchOfAKilledTask:
         before = time.monotonic()
         sessions.clear_away(paths, record, grace=0, kill=5)
         assert time.monotonic() - before < EXIT_FILE_SECONDS - 1
+        assert not is_alive(process)
+        assert not os.path.exists(paths.bundle)
+
+    def test_a_conmon_that_was_not_there_yet(
+        self, container: Paths, spawn: t.Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It writes while its directory is removed, and is found by then."""
+        paths, process = self._launched(container, spawn)
+        pathlib.Path(paths.pidfile).unlink()
+        looks: list[str] = []
+
+        def find(argument: str) -> list[ProcessId]:
+            looks.append(argument)
+            return original(argument) if "removed" in looks else []
+
+        def remove(path: str) -> None:
+            looks.append("removed")
+            if looks.count("removed") == 1:
+                raise EngineError("Directory not empty")
+            files.remove_tree(path)
+
+        original = find_by_argument
+        monkeypatch.setattr(sessions, "find_by_argument", find)
+        monkeypatch.setattr(sessions, "remove_tree", remove)
+        monkeypatch.setattr(sessions, "EXIT_FILE_SECONDS", 0.2)
+        sessions.clear_away(paths, RECORD.replace(init=_myself()), grace=0, kill=5)
         assert not is_alive(process)
         assert not os.path.exists(paths.bundle)
 
