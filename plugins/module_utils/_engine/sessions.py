@@ -179,7 +179,7 @@ def clear_away(paths: SessionPaths, record: Record, *, grace: float, kill: float
             forget(paths)
             return
         except EngineError:
-            # Somebody writes there: a conmon that the killed task was just starting, and that had no command line yet.
+            # Somebody writes there, such as a conmon that the killed task was just starting, and that had no command line yet.
             if attempt == _MOST_ATTEMPTS:
                 raise
 
