@@ -151,36 +151,25 @@ def _check_slirp4netns(definition: Definition, published: t.Sequence[Ports], pat
 
 
 def _check_port(ports: Ports, number: int, helper: str) -> None:
+    from .ports import Address, bound
+
     # Without an address, pasta takes those of IPv6 too, where there is IPv6.
-    every = ["0.0.0.0", "::"] if helper == "pasta" and os.path.exists("/proc/net/if_inet6") else ["0.0.0.0"]
-    for host in [ports.address] if ports.address else every:
-        try:
-            _try_port(host, number, ports.protocol)
-        except OSError as exc:
-            if exc.errno == errno.EADDRNOTAVAIL and host == "::":
-                continue  # IPv6 is switched off by sysctl.
-            hints = {
-                errno.EADDRINUSE: f"See who has it: ss --listening --processes --{ports.protocol} 'sport = :{number}'",
-                errno.EACCES: "Ports below net.ipv4.ip_unprivileged_port_start (sysctl) are root's.",
-                errno.EADDRNOTAVAIL: "The address must be one of this host.",
-            }
-            where = f"{number}/{ports.protocol}" + (f" of {ports.address}" if ports.address else "")
-            raise InvalidInput(
-                f"The port {where} of this host cannot be published: {reason_of(exc)}.",
-                hint=hints.get(exc.errno or 0, ""),
-            ) from exc
-
-
-def _try_port(host: str, number: int, protocol: str) -> None:
-    """Raises OSError for one that somebody has. It is bound and does not listen: no client gets in."""
-    six = ":" in host
-    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
-    with socket.socket(socket.AF_INET6 if six else socket.AF_INET, kind) as probe:
-        if six:
-            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if protocol == "tcp":  # Connections that have ended keep a port for a while, but not from a listener.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, number))
+    address = Address(ports.protocol, ports.address or (None if helper == "pasta" else "0.0.0.0"), number)
+    try:
+        opened = bound(address, reuse=True, listening=False)
+        if opened is None:
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+        opened.close()
+    except OSError as exc:
+        hints = {
+            errno.EADDRINUSE: f"See who has it: ss --listening --processes --{ports.protocol} 'sport = :{number}'",
+            errno.EACCES: "Ports below net.ipv4.ip_unprivileged_port_start (sysctl) are root's.",
+            errno.EADDRNOTAVAIL: "The address must be one of this host.",
+        }
+        where = f"{number}/{ports.protocol}" + (f" of {ports.address}" if ports.address else "")
+        raise InvalidInput(
+            f"The port {where} of this host cannot be published: {reason_of(exc)}.", hint=hints.get(exc.errno or 0, "")
+        ) from exc
 
 
 def argv(definition: Definition, paths: Paths, pid: str, *, ready: str, root: bool) -> list[str]:

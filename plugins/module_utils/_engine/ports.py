@@ -17,9 +17,10 @@ import stat
 import typing as t
 
 from .config import listen_name
-from .container import Definition
+from .container import Definition, Record
 from .errors import Conflict, EngineError, InvalidInput, reason_of
 from .files import remove_file
+from .process import is_alive
 
 _PORT = re.compile(r"(?:(\[[^]]+\]|[^:\[\]]+):)?(\d+)(?:-(\d+))?(?:/(.+))?")
 _KINDS = {
@@ -114,6 +115,16 @@ def wanted(definition: Definition) -> tuple[list[Address], list[Address]]:
     return listen, reserve
 
 
+def held(record: Record | None) -> Definition | None:
+    """What says which ports conmon of a container has now; None where it has none, for it has ended."""
+    return without_forwarded(record.definition) if record and is_alive(record.monitor) else None
+
+
+def without_forwarded(definition: Definition) -> Definition:
+    """A network helper binds the ports of the host itself: nobody else gets them, and neither could the helper."""
+    return definition if definition.network_helper == "none" else definition._replace(reserve_ports=())
+
+
 def check_free(definition: Definition, held: Definition | None, others: Containers) -> None:
     """Try every address, and give it back at once. Raises Conflict, or InvalidInput for what is none of this host.
 
@@ -129,21 +140,21 @@ def check_free(definition: Definition, held: Definition | None, others: Containe
             _check_path(address.path)
         elif own:
             # It cannot be tried as long as the container has a part of it.
-            who = _process_at(address, own)
-            if who:
-                raise _in_use(address, who)
+            with contextlib.suppress(ImportError):
+                who = _process_at(address, own)
+                if who:
+                    raise _in_use(address, who)
         else:
             check_socket(address, listening=listening, others=others)
 
 
-def check_socket(address: Address, *, listening: bool, others: Containers) -> bool:
-    """As open_socket(), without a moment in which a client could connect. Returns whether the kernel has such sockets."""
+def check_socket(address: Address, *, listening: bool, others: Containers) -> None:
+    """As open_socket(), without a moment in which a client could connect."""
     if address.kind == "sctp" and not os.path.exists("/proc/net/sctp"):
-        return False  # Nobody has it: to ask would load the module.
+        return  # Nobody has it: to ask would load the module.
     opened = open_socket(address, listening=listening, others=others, trying=True)
     if opened is not None:
         opened.close()
-    return opened is not None
 
 
 def open_all(definition: Definition, others: Containers) -> tuple[list[socket.socket], list[str]]:
@@ -173,7 +184,7 @@ def open_socket(address: Address, *, listening: bool, others: Containers, trying
     try:
         if address.kind == "unix":
             return _open_unix(address.path)
-        return _open(address, reuse=listening, listening=listening and not trying)
+        return bound(address, reuse=listening, listening=listening and not trying)
     except OSError as exc:
         if exc.errno == errno.EADDRINUSE:
             raise _in_use(address, _holder(address, others())) from exc
@@ -186,7 +197,7 @@ def _in_use(address: Address, who: str) -> Conflict:
     return Conflict(f"{address} is in use{who}.", hint="Choose another port, or stop who has it.")
 
 
-def _open(address: Address, *, reuse: bool, listening: bool) -> socket.socket | None:
+def bound(address: Address, *, reuse: bool, listening: bool) -> socket.socket | None:
     """Reserved ones without SO_REUSEADDR, and not listening: nobody else can bind the port then, and clients are refused."""
     kind, protocol = _KINDS[address.kind]
     families = [(socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0")]
@@ -277,18 +288,19 @@ def _holder(address: Address, containers: t.Iterable[tuple[str, Definition]]) ->
         if any(each.overlaps(address) for some in wanted(definition) for each in some):
             return f" by the container {name}"
     try:
-        import psutil  # noqa: F401
+        who = _process_at(address, ())
     except ImportError:
         return " (python3-psutil on the host could tell by whom)"
-    return _process_at(address, ()) or " (by another user, or for a minute by a connection that has just ended)"
+    return who or " (by another user, or for a minute by a connection that has just ended)"
 
 
 def _process_at(address: Address, without: t.Collection[Address]) -> str:
-    """Words about a process that has a port, but for certain addresses; empty where there is none, or none to be seen."""
-    try:
-        import psutil
-    except ImportError:
-        return ""
+    """Words about a process that has a port, but for certain addresses; empty where there is none, or none to be seen.
+
+    Raises ImportError where psutil is missing.
+    """
+    import psutil
+
     for connection in psutil.net_connections(kind=address.kind) if address.kind != "sctp" else ():
         free = address.kind == "tcp" and connection.status != psutil.CONN_LISTEN
         if free or not connection.laddr or connection.laddr.port != address.port or not connection.pid:

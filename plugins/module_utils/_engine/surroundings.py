@@ -13,7 +13,6 @@ from .config import Config
 from .container import Definition, Record
 from .descriptors import arrange
 from .errors import InvalidInput
-from .process import is_alive
 from .store import Paths, Store
 
 
@@ -35,9 +34,8 @@ def check(store: Store, record: Record, config: Config, recorded: Record | None)
             raise InvalidInput(f"{name} does not go with service.", hint="systemd has socket units for that.")
     if definition.listen:
         _check_listen(config)
-    held = recorded.definition if recorded and is_alive(recorded.monitor) else None
     ports.wanted(definition)
-    ports.check_free(_without_forwarded(definition), held and _without_forwarded(held), _others(store, record.name))
+    ports.check_free(ports.without_forwarded(definition), ports.held(recorded), _others(store, record.name))
 
 
 def _check_listen(config: Config) -> None:
@@ -61,7 +59,7 @@ def made(
     with contextlib.ExitStack() as opened:
         # CRIU brings the listening sockets back by itself.
         asked = definition._replace(listen=()) if record.checkpoint else definition
-        sockets, warnings = ports.open_all(_without_forwarded(asked), _others(store, record.name))
+        sockets, warnings = ports.open_all(ports.without_forwarded(asked), _others(store, record.name))
         numbers = (*(opened.enter_context(each).fileno() for each in sockets), *held)
         if asked.listen:
             environment.update(LISTEN_FDS=str(len(asked.listen)), LISTEN_PID="1")
@@ -77,15 +75,11 @@ def made(
         yield Surroundings(argv, environment, numbers, tuple(warnings))
 
 
-def _without_forwarded(definition: Definition) -> Definition:
-    """A network helper binds the ports of the host itself: nobody else gets them, and neither could the helper."""
-    return definition if definition.network_helper == "none" else definition._replace(reserve_ports=())
-
-
 def _others(store: Store, name: str) -> ports.Containers:
     def found() -> t.Iterator[tuple[str, Definition]]:
         for record in filter(None, map(store.load, store.names())):
-            if record.name != name and is_alive(record.monitor):
-                yield record.name, _without_forwarded(record.definition)
+            definition = ports.held(record)
+            if record.name != name and definition:
+                yield record.name, definition
 
     return found

@@ -65,15 +65,8 @@ def enter(config: Config, paths: Paths, argv: t.Sequence[str]) -> list[str]:
     os.chown(paths.staged_root, *owner)
     staged = {**config, "root": {**config["root"], "path": paths.staged_root}}
     write_text(f"{paths.bundle}/config.json", json.dumps(staged))
-    return [
-        find_program("unshare") or "unshare",
-        *_ENTER,
-        _MOUNT,
-        "sh",
-        config["root"]["path"],
-        paths.staged_root,
-        *argv,
-    ]
+    unshare = find_program("unshare") or "unshare"
+    return [unshare, *_ENTER, _MOUNT, "sh", config["root"]["path"], paths.staged_root, *argv]
 
 
 def _owner(config: Config) -> tuple[int, int] | None:

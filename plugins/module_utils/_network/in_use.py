@@ -8,8 +8,7 @@ import typing as t
 
 from .._engine.errors import Conflict, InvalidInput
 from .._engine.files import read_text
-from .._engine.ports import Address, check_socket, wanted
-from .._engine.process import is_alive
+from .._engine.ports import Address, check_socket, held, wanted
 from .._engine.store import Store
 from . import netns
 from .publishing import published
@@ -53,12 +52,11 @@ def check_ports(entries: t.Sequence[t.Mapping[str, t.Any]], gateways: t.Collecti
 
 
 def _reserved(store: Store) -> dict[tuple[str, int], list[Address]]:
-    """What containers that live keep, by protocol and port. With a network helper they keep none, whatever they ask for."""
+    """What containers keep now, by protocol and port."""
     found: dict[tuple[str, int], list[Address]] = {}
-    for record in map(store.load, store.names()):
-        if record and is_alive(record.monitor) and record.definition.network_helper == "none":
-            for each in wanted(record.definition)[1]:
-                found.setdefault((each.kind, each.port), []).append(each)
+    for definition in filter(None, map(held, map(store.load, store.names()))):
+        for each in wanted(definition)[1]:
+            found.setdefault((each.kind, each.port), []).append(each)
     return found
 
 

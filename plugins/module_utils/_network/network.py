@@ -22,7 +22,7 @@ from . import firewall, forwarding, names, netns, observe
 from .parse import Request, check_name, resolve
 from .plan import Action, Observed, Plan, bridges_of, plan
 from .publishing import Record
-from .records import Records
+from .records import Changed, Records
 from .ruleset import ruleset
 
 if t.TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Networks:
         observe.refuse_strangers(wanted, seen)
         listed = firewall.digest(self._table)
         warnings = self._check_ports(wanted, old, listed)
-        compared = self._compare(wanted, former, others, seen, listed)
+        compared = self._compare(wanted, former, others, seen, changed, listed)
         if compared.rules:
             firewall.program()
         return compared._replace(warnings=warnings)
@@ -148,12 +148,12 @@ class Networks:
         return [record for name, record in records.items() if netns.exists(name) and not record.get("removing")]
 
     def _compare(
-        self, wanted: Record, former: t.Sequence[Record], others: t.Sequence[Record], seen: Observed, listed: str
-    ) -> _Decision:
+        self, wanted: Record, former: t.Sequence[Record], others: t.Sequence[Record], seen: Observed, changed: Changed, listed: str
+    ) -> _Decision:  # fmt: skip
         """``listed``: the digest of the table as the kernel has it."""
         needed = forwarding.needed([*others, wanted], {*seen.host, *bridges_of([wanted])})
         rules = ruleset(self._table, [*others, wanted])
-        loaded = self._records.changed().rules == (_digest(rules), listed)
+        loaded = changed.rules == (_digest(rules), listed)
         seen = seen._replace(sysctls=forwarding.differing(needed), rules=loaded)
         return _Decision(
             wanted["name"], plan(wanted, former, others, seen), wanted, former, others, seen, needed, rules

@@ -58,12 +58,14 @@ def _refuses_all(expressions: bytes) -> bool:
     """Whether a rule drops or rejects whatever comes to it."""
     found = [dict(_attributes(each)) for _kind, each in _attributes(expressions)]
     names = [each.get(_EXPRESSION_NAME, b"").decode().rstrip("\0") for each in found]
-    ends = [name == "reject" or _is_verdict(name, each.get(_EXPRESSION_DATA, b"")) for name, each in zip(names, found)]
+    ends = [_refuses(name, each.get(_EXPRESSION_DATA, b"")) for name, each in zip(names, found)]
     return _NO_CONDITION.issuperset(names) and any(ends)
 
 
-def _is_verdict(name: str, data: bytes) -> bool:
-    """``target`` is what iptables-nft has for its own."""
+def _refuses(name: str, data: bytes) -> bool:
+    """Whether an expression drops or rejects. ``target`` is what iptables-nft has for its own."""
+    if name == "reject":
+        return True
     fields = dict(_attributes(data))
     if name == "target":
         return fields.get(_TARGET_NAME, b"").rstrip(b"\0") in (b"REJECT", b"DROP")

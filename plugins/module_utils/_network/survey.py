@@ -38,12 +38,12 @@ class Survey(Networks):
             former = self._records.former(records.pop(name, None))
             if not former or former[0].get("removing"):
                 return Known(Outcome(Plan((), {}), None, {}))
-            others, made = self._there(records), self._records.changed().namespaces.get(name)
+            others, changed = self._there(records), self._records.changed()
             try:
-                seen = observe.look(Request(name), former[0], made, self._state_dir)
+                seen = observe.look(Request(name), former[0], changed.namespaces.get(name), self._state_dir)
                 observe.refuse_strangers(former[0], seen)
             except Conflict as exc:
                 return Known(Outcome(Plan((), {}), former[0], self._ends(former[0])), str(exc))
-            compared = self._compare(former[0], former, others, seen, firewall.digest(self._table))
+            compared = self._compare(former[0], former, others, seen, changed, firewall.digest(self._table))
             users = in_use.users(name, self._store) if seen.namespace else []
             return Known(self._outcome(compared, ()), users=users)
