@@ -185,7 +185,9 @@ options:
         type: list
         elements: str
   annotations:
-    description: Annotations, in addition to the labels of the image.
+    description:
+      - Annotations, in addition to what the image says about itself. Runtimes and systemd take orders from annotations, so of
+        the labels of an image only those below C(org.opencontainers.) become annotations. This option has no such limit.
     type: dict
   hooks:
     description: Hooks of the OCI runtime, as they stand in a C(config.json).

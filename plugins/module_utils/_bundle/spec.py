@@ -13,6 +13,7 @@ import posixpath
 import re
 import typing as t
 
+from .._engine.annotations import from_outside
 from .._engine.errors import InvalidInput
 from .._engine.process import SEARCH_PATH, parse_signal
 from . import parse, seccomp
@@ -258,7 +259,7 @@ def _kernel_mounts(options: Options, maps: t.Mapping[str, t.Any]) -> list[Config
 
 
 def _annotations(image: t.Mapping[str, t.Any], options: Options) -> dict[str, str]:
-    """Labels and the facts that conversion.md names, then what is given."""
+    """Return the facts that conversion.md names, the labels that may become annotations, then what the task gives."""
     defaults = image.get("config") or {}
     ports = sorted(defaults.get("ExposedPorts") or {})
     said = {
@@ -267,7 +268,7 @@ def _annotations(image: t.Mapping[str, t.Any], options: Options) -> dict[str, st
         "stopSignal": defaults.get("StopSignal"),
     }  # fmt: skip
     found = {f"{_IMAGE}.{key}": str(value) for key, value in said.items() if value}
-    found.update((str(key), str(value)) for key, value in (defaults.get("Labels") or {}).items())
+    found.update(from_outside(defaults.get("Labels")))
     if options.stop_signal:
         parse_signal(options.stop_signal)
         found[f"{_IMAGE}.stopSignal"] = options.stop_signal

@@ -45,7 +45,7 @@ IMAGE: dict[str, t.Any] = {
     "architecture": "amd64",
     "config": {
         "Entrypoint": ["/entry"], "Cmd": ["one", "two"], "Env": ["PATH=/image", "A=image", "B=image"], "WorkingDir": "/work",
-        "Labels": {"label": "yes"}, "StopSignal": "SIGINT", "ExposedPorts": {"80/tcp": {}}, "Volumes": {"/data": {}, "/gone/": {}},
+        "Labels": {"label": "yes", "org.opencontainers.image.title": "web"}, "StopSignal": "SIGINT", "ExposedPorts": {"80/tcp": {}}, "Volumes": {"/data": {}, "/gone/": {}},
     },
 }  # fmt: skip
 
@@ -112,7 +112,7 @@ def test_the_defaults() -> None:
         (["bpf"], "SCMP_ACT_ERRNO"),
     ]
     assert made["annotations"] == {
-        "label": "yes",
+        "org.opencontainers.image.title": "web",
         "org.opencontainers.image.os": "linux",
         "org.opencontainers.image.architecture": "amd64",
         "org.opencontainers.image.exposedPorts": "80/tcp",
@@ -126,6 +126,24 @@ def test_the_defaults() -> None:
     assert by_place["/data"]["source"].startswith("/srv/web/volumes/data-")
     assert by_place["/gone"]["type"] == "bind"
     assert by_place["/dev/shm"]["options"][-1] == "size=67108864"
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "run.oci.seccomp_bpf_data", "run.oci.hooks.stdout", "run.oci.keep_original_groups", "org.systemd.property.Wants",
+        "org.systemd.property.PIDs", "org.criu.config", "module.wasm.image/variant", "io.podman.annotations.init", "bundle",
+    ],
+)  # fmt: skip
+def test_no_label_steers_a_runtime_but_the_task_may(label: str) -> None:
+    image = {"config": {"Cmd": ["/x"], "Labels": {label: "yes"}}}
+    assert label not in make(image)["annotations"]
+    assert make(image, annotations={label: "mine"})["annotations"][label] == "mine"
+
+
+def test_a_label_that_is_no_signal_does_not_stop_a_container_from_being_made() -> None:
+    image = {"config": {"Cmd": ["/x"], "StopSignal": "INT", "Labels": {"org.opencontainers.image.stopSignal": "FOO"}}}
+    assert make(image)["annotations"]["org.opencontainers.image.stopSignal"] == "INT"
 
 
 @pytest.mark.parametrize(
