@@ -74,6 +74,8 @@ options:
       - V(directory) (the default) gives each a directory in the bundle, with what the image has there to begin with. It stays
         through all changes, and is removed with the bundle.
       - V(tmpfs) has them in memory. V(ignore) leaves them in the root file system.
+      - Volumes over the root directory, at or below C(/proc), C(/sys) or C(/dev), and over C(/etc/hosts), C(/etc/hostname) and
+        C(/etc/resolv.conf) are left out with a warning. O(mounts) and O(tmpfs) may mount there.
     type: str
     choices: [directory, tmpfs, ignore]
   memory:

@@ -26,9 +26,10 @@ from .._engine.files import make_directory, read_json, read_text, remove_file, w
 from .._engine.store import Store
 from .._engine.waiting import Deadline
 from . import parse, spec
-from .facts import gather, inside, look_up
+from .facts import gather, inside, leads_to, look_up
 from .image import Images, other_platform
-from .options import RECORD, RECORD_FORMAT, Action, Facts, Plan, Request, Source, User
+from .image_document import ImageConfig, is_digest
+from .options import RECORD, RECORD_FORMAT, Action, Facts, Options, Plan, Request, Source, User
 from .plan import plan
 
 if t.TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Bundles:
             if not source.cached:
                 source = self._images.fetch(request, source, deadline)
             if decided.user is None or Action.ROOTFS in decided.plan.actions:
-                self._roots.unpack(source, self._images, deadline)
+                _check_places(self._roots.unpack(source, self._images, deadline), source.config, request.options)
             now = self._decide(request, facts, source)
             record = self._apply(request, facts, source, now, deadline)
         pulled = (Action.PULL,) if Action.PULL in decided.plan.actions else ()
@@ -110,7 +111,7 @@ class Bundles:
         if request.rootfs_mode == "overlay" and spec.id_maps(request.options, facts):
             raise InvalidInput("rootfs_mode: overlay needs root, and does not go with userns.")
         # With a stand-in for the image: whatever is wrong with the options is said now.
-        spec.make({"config": {"Cmd": ["true"]}}, request.options, facts, User(), path)
+        spec.make(ImageConfig(cmd=("true",)), request.options, facts, User(), path)
 
     def _look(self, request: Request, record: Record, deadline: Deadline) -> Source:
         if request.image is not None:
@@ -126,14 +127,21 @@ class Bundles:
                 raise InvalidInput(f"The bundle {request.path} cannot be inside its own root file system {path}.")
             return Source("directory", rootfs.directory_digest(path), path=path)
         stamp = rootfs.tar_stamp(path)
-        same = record.get("source") == path and record.get("stamp") == list(stamp)
-        return Source("tar", record["rootfs_digest"] if same else rootfs.tar_digest(path), path=path, stamp=stamp)
+        known = record.get("rootfs_digest")
+        same = record.get("source") == path and record.get("stamp") == list(stamp) and is_digest(known)
+        digest = str(known) if same else rootfs.tar_digest(path)
+        return Source("tar", digest, path=path, stamp=stamp, files=digest)
 
     def _warn(self, request: Request, source: Source) -> tuple[str, ...]:
         other = other_platform(source, request) if source.kind == "image" else None
         if other and request.platform:
             raise InvalidInput(f"The image {request.image} is for {other}, not for {request.platform}.")
-        return (f"The image {request.image} is for {other}, which is not this host's platform.",) if other else ()
+        found = [f"The image {request.image} is for {other}, which is not this host's platform."] if other else []
+        left_out = [p for p in spec.wanted_volumes(source.config, request.options) if spec.is_reserved(p)]
+        if left_out:
+            why = "No image mounts anything over its root, in /proc, /sys or /dev, or over files that oci_bundle makes."
+            found.append(f"Volumes of the image {request.image} are left out: {', '.join(left_out)[:300]}. {why}")
+        return tuple(found)
 
     def _decide(self, request: Request, facts: Facts, source: Source) -> _Decision:
         """From files alone."""
@@ -207,7 +215,7 @@ class Bundles:
                 with open(f"{path}/etc/{name}", "w", encoding="utf-8") as stream:
                     os.fchmod(stream.fileno(), 0o644)
                     stream.write(text)
-        for place, name in spec.volumes(source.config.get("config") or {}, request.options).items():
+        for place, name in spec.volumes(source.config, request.options).items():
             if not os.path.isdir(f"{path}/volumes/{name}"):
                 make_directory(f"{path}/volumes", mode=0o755)
                 self._copy(source, place, f"{path}/volumes/{name}", maps, deadline)
@@ -237,6 +245,7 @@ class Bundles:
             "format": RECORD_FORMAT, "root": decided.plan.root, "rootfs_digest": source.digest,
             "rootfs_mode": request.rootfs_mode, "image": source.image, "source": source.path, "stamp": source.stamp,
             "user": {"wanted": _wanted_user(request, source), **user._asdict()}, "config_digest": config.digest(decided.config),
+            "healthcheck": source.config.healthcheck._asdict() if source.config.healthcheck else None,
         }  # fmt: skip
 
     def _remove(self, path: str, record: Record, check: bool) -> Outcome:
@@ -277,8 +286,20 @@ def _by_place(document: dict[str, t.Any]) -> dict[str, t.Any]:
 
 
 def _wanted_user(request: Request, source: Source) -> str:
-    named = (source.config.get("config") or {}).get("User") or ""
-    return named if request.options.user is None else request.options.user
+    return source.config.user if request.options.user is None else request.options.user
+
+
+def _check_places(root: str, image: ImageConfig, options: Options) -> None:
+    """Refuse an image whose links lead a volume, or the working directory, to where it may not be."""
+    for place in spec.wanted_volumes(image, options):
+        to = leads_to(root, place)
+        if to is None or (spec.is_reserved(to) and not spec.is_reserved(place)):
+            hint = "Mount something else there, or set image_volumes: ignore."
+            raise InvalidInput(f"The image is not valid: its volume {place} leads to {to or 'itself'}.", hint=hint)
+    # CVE-2024-21626: there may be descriptors of the host.
+    to = leads_to(root, image.workdir) if options.chdir is None else ""
+    if to is None or f"{to}/".startswith("/proc/"):
+        raise InvalidInput(f"The image is not valid: its working directory {image.workdir} leads to {to or 'itself'}.")
 
 
 def _load(path: str) -> Record:

@@ -10,6 +10,7 @@ import os
 import stat
 import typing as t
 
+from .._engine.annotations import is_text
 from .._engine.errors import InvalidInput, reason_of
 from .._engine.files import read_text
 from .._engine.process import is_alive
@@ -160,8 +161,39 @@ def _lines(root: str, path: str, fields: int) -> list[list[str]]:
     return [words for words in (line.split(":") for line in lines) if len(words) >= fields]
 
 
+def leads_to(root: str, path: str) -> str | None:
+    """Return where a path leads in a container with this root, symbolic links followed; None where in a circle."""
+    todo, at, links = path.split("/")[::-1], "", 0
+    while todo:
+        word = todo.pop()
+        if word in ("", "."):
+            continue
+        if word == "..":
+            at = at.rpartition("/")[0]
+            continue
+        try:
+            target = os.readlink(f"{root}{at}/{word}")
+        except OSError:  # It is no link, or nothing is there.
+            at = f"{at}/{word}"
+            continue
+        links += 1
+        if links > 40:
+            return None
+        at = "" if target.startswith("/") else at
+        todo += target.split("/")[::-1]
+    return at or "/"
+
+
 def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdecimal() and int(text) < 2**32 - 1 else None
+    """Return a user or group number; any other text, of any length, is None."""
+    if len(text) > 32 or not (text.isascii() and text.isdecimal()):
+        return None
+    return int(text) if int(text) < 2**32 - 1 else None
+
+
+def _home(entry: list[str] | None) -> str:
+    home = (entry[5] or "/") if entry else "/"
+    return home if is_text(home, 4096) else "/"
 
 
 def look_up(root: str, wanted: str) -> User:
@@ -182,7 +214,7 @@ def look_up(root: str, wanted: str) -> User:
         gid_given = _number(group) if known is None else known
         if gid_given is None:
             raise InvalidInput(f"There is no group {group!r} in the image's /etc/group.", hint="A number always works.")
-        return User(number, gid_given, (), entry[5] if entry else "/")
+        return User(number, gid_given, (), _home(entry))
     member = [_number(e[2]) for e in groups if entry and len(e) > 3 and entry[0] in e[3].split(",")]
     more = sorted({one for one in member if one is not None and one != gid})
-    return User(number, gid, tuple(more), (entry[5] or "/") if entry else "/")
+    return User(number, gid, tuple(more), _home(entry))

@@ -6,7 +6,8 @@
     STATE/images/layouts/    one OCI layout for each image, by the digest of its manifest; its blobs are the above
     STATE/images/references/ what a reference and platform stand for since they were last asked for
 
-Every layout has an index of its own, so nobody has to lock one. What is fetched counts once it has been renamed.
+Every layout has an index of its own, so nobody has to lock one. What is fetched counts once it has been renamed. What a
+document of an image says is read by image_document.py alone, and every path in the cache is made by its file_name.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ import os
 import re
 import typing as t
 
-from .._engine.errors import EngineError, InvalidInput
+from .._engine.errors import EngineError, InvalidInput, reason_of
 from .._engine.files import make_directory, read_json, write_text
 from .._engine.waiting import Deadline
-from . import parse
+from . import image_document, parse
 from .facts import architecture
 from .options import Request, Source
 
@@ -41,28 +42,50 @@ class Images:
         return f"{self._path((source.image or {})['manifest'])}:{TAG}"
 
     def _path(self, manifest: str) -> str:
-        return f"{self._root}/layouts/{manifest.rpartition(':')[2]}"
+        return f"{self._root}/layouts/{image_document.file_name(manifest)}"
 
     def look(self, request: Request, deadline: Deadline) -> Source:
         """What the image is now, from the cache where ``pull`` allows; nothing is written. Raises EngineError."""
         reference = check_reference(request.image or "")
-        known = read_json(self._remembered(request))
-        if known and not os.path.isdir(self._path(known["image"]["manifest"])):
-            known = None
+        known = self._known(request)
         if request.pull == "never" and not known:
             raise InvalidInput(
                 f"The image {reference} is not in the cache of this host, and pull: never forbids to fetch it."
             )
         if known and request.pull != "always":
-            return _from_json(known)
+            return known
         with _credentials(request) as login:
             raw = self._inspect(request, login, deadline, "--raw")
             digest = "sha256:" + hashlib.sha256(raw.encode()).hexdigest()
-            if known and known["image"]["digest"] == digest:
-                return _from_json(known)
-            config = _object(self._inspect(request, login, deadline, "--config", "--raw"), reference)
+            if known and (known.image or {})["digest"] == digest:
+                return known
+            config = image_document.parse_config(self._inspect(request, login, deadline, "--config", "--raw"))
+        image_document.check_raw(raw, config)
         image = {"reference": reference, "platform": request.platform, "digest": digest}
-        return Source("image", chain_id(config, reference), config, image, cached=False)
+        return Source("image", image_document.chain_id(config.diff_ids), config, image, cached=False)
+
+    def _known(self, request: Request) -> Source | None:
+        """Return what the cache has of an image; None where that is nothing, or not all that it needs."""
+        image = (read_json(self._remembered(request)) or {}).get("image")
+        if not isinstance(image, dict) or not all(image_document.is_digest(image.get(n)) for n in ("digest", "manifest")):
+            return None
+        known = {"reference": request.image, "platform": request.platform, "digest": image["digest"]}
+        try:
+            if os.path.isdir(self._path(image["manifest"])):
+                return self._source({**known, "manifest": image["manifest"]})
+        except EngineError:
+            # Damaged, or kept by a release that did not check it: it is looked up again.
+            if request.pull == "never":
+                raise
+        return None
+
+    def _source(self, image: dict[str, t.Any]) -> Source:
+        """Return an image of the cache, whose documents are read each time: they are small, and their names say whether
+        they are whole."""
+        manifest = image_document.parse_manifest(self._blob(image["manifest"]))
+        config = image_document.parse_config(self._blob(manifest.config))
+        files = image_document.files_id(manifest, config)
+        return Source("image", image_document.chain_id(config.diff_ids), config, image, files=files)
 
     def _remembered(self, request: Request) -> str:
         key = hashlib.sha256(f"{request.image} {request.platform or ''}".encode()).hexdigest()[:32]
@@ -94,24 +117,28 @@ class Images:
             if request.ca_cert_dir:
                 argv[-2:-2] = ["--src-cert-dir", request.ca_cert_dir]
             tools.call(argv, deadline, what=f"fetch the image {image['reference']}", place=self._root, temporary=space)
-            index = read_json(f"{made}/index.json") or {}
-            image["manifest"] = index["manifests"][0]["digest"]
-            config = self._blob(self._blob(image["manifest"])["config"]["digest"])
+            image["manifest"] = image_document.parse_index(_read(f"{made}/index.json"))
+            fetched = self._source(image)
             tools.keep(made, self._path(image["manifest"]))
-        fetched = source._replace(digest=chain_id(config, image["reference"]), config=config, image=image, cached=True)
         make_directory(f"{self._root}/references", mode=0o700)
-        write_text(self._remembered(request), json.dumps({"digest": fetched.digest, "config": config, "image": image}))
+        write_text(self._remembered(request), json.dumps({"image": image}))
         return fetched
 
-    def _blob(self, digest: str) -> dict[str, t.Any]:
-        found = read_json(f"{self._root}/blobs/sha256/{digest.rpartition(':')[2]}")
-        if found is None:
-            raise EngineError(f"The image that was fetched is damaged: the cache {self._root} lacks {digest}.")
-        return found
+    def _blob(self, digest: str) -> bytes:
+        """Return a document of the cache, which is what its name says."""
+        data = _read(f"{self._root}/blobs/sha256/{image_document.file_name(digest)}")
+        if len(data) <= image_document.MOST_BYTES and f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
+            raise EngineError(f"The cache {self._root} is damaged: {digest} is not what it should be.")
+        return data
 
 
-def _from_json(known: t.Mapping[str, t.Any]) -> Source:
-    return Source("image", known["digest"], known["config"], known["image"])
+def _read(path: str) -> bytes:
+    """Return a file of the cache, and no more of it than tells that it is too large."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(image_document.MOST_BYTES + 1)
+    except OSError as exc:
+        raise EngineError(f"The cache is damaged: {path} cannot be read: {reason_of(exc)}.") from exc
 
 
 def check_reference(reference: str) -> str:
@@ -134,29 +161,8 @@ def pinned(reference: str, digest: str) -> str:
 def other_platform(source: Source, request: Request) -> str | None:
     """What platform an image is for, where that is not the one that is wanted."""
     wanted = parse.platform(request.platform or f"linux/{architecture()}")
-    have = (source.config.get("os", wanted[0]), source.config.get("architecture", wanted[1]))
+    have = (source.config.os or wanted[0], source.config.architecture or wanted[1])
     return None if have == wanted[:2] else "/".join(have)
-
-
-def chain_id(config: t.Mapping[str, t.Any], reference: str) -> str:
-    """The digest of all layers together (image-spec, config.md): the same, whatever they were compressed with."""
-    layers = (config.get("rootfs") or {}).get("diff_ids")
-    if not isinstance(layers, list) or not all(isinstance(layer, str) for layer in layers):
-        raise EngineError(f"{reference} is not an image of a container: its configuration lists no layers.")
-    chain = ""
-    for layer in layers:
-        chain = "sha256:" + hashlib.sha256(f"{chain} {layer}".encode()).hexdigest() if chain else layer
-    return chain or "sha256:" + hashlib.sha256(b"").hexdigest()
-
-
-def _object(text: str, reference: str) -> dict[str, t.Any]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise EngineError(f"What skopeo found at {reference} is not an image.")
-    return found
 
 
 def _platform(request: Request) -> list[str]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 import enum
 import typing as t
 
+from .image_document import ImageConfig
+
 RECORD_FORMAT = 1  # Raised when an older release could misread what is written.
 RECORD = "longshore.json"  # in the bundle, beside config.json
 
@@ -112,15 +114,20 @@ class Request(t.NamedTuple):
 
 
 class Source(t.NamedTuple):
-    """Where the root file system comes from. ``digest`` names its content: the same digest, the same files."""
+    """Where the root file system comes from. ``digest`` names its content: the same digest, the same files.
+
+    An image only claims its digest until it is unpacked. ``files`` names what the store has unpacked of it; it is empty for
+    an image that is not in the cache, because only the layers there can tell.
+    """
 
     kind: str  # image, tar, directory
     digest: str
-    config: t.Mapping[str, t.Any] = {}  # the image's, as in its configuration blob
+    config: ImageConfig = ImageConfig()  # the image's
     image: t.Mapping[str, t.Any] | None = None  # reference, platform, digest; manifest: what the cache calls it
     path: str = ""  # of the tar or directory
     cached: bool = True  # False: an image that has to be fetched
     stamp: tuple[int, ...] = ()  # of a tar: what tells without reading it that it is the same
+    files: str = ""
 
 
 class Plan(t.NamedTuple):

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Root file systems: unpacked once on a host, then copied (or reflinked) for each bundle, or mounted over.
 
-STATE/roots/DIGEST       of images and tars; never written to again
+STATE/roots/DIGEST       of images (by their layers and contents) and of tars; never written to again
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from .._engine.errors import EngineError, InvalidInput, reason_of
 from .._engine.waiting import Deadline
 from . import parse, tools
 from .image import Images
+from .image_document import file_name
 from .options import Source
 
 Maps = t.Mapping[str, t.Sequence[parse.IdMap]]
@@ -33,11 +34,13 @@ class Roots:
 
     def path(self, source: Source) -> str | None:
         """Where the files of a source are; None where it has not been unpacked yet."""
-        path = source.path if source.kind == "directory" else self._path(source.digest)
+        if source.kind != "directory" and not source.files:
+            return None
+        path = source.path if source.kind == "directory" else self._path(source)
         return path if os.path.isdir(path) else None
 
-    def _path(self, digest: str) -> str:
-        return f"{self._root}/{digest.rpartition(':')[2]}"
+    def _path(self, source: Source) -> str:
+        return f"{self._root}/{file_name(source.files)}"
 
     def unpack(self, source: Source, images: Images, deadline: Deadline) -> str:
         """The files of a source, unpacked if need be. What is there is complete: it was renamed when it was."""
@@ -60,8 +63,8 @@ class Roots:
                 ]  # fmt: skip
             tools.call(argv, deadline, what=what, place=self._root, temporary=space)
             tame(made)
-            tools.keep(made, self._path(source.digest))
-        return self._path(source.digest)
+            tools.keep(made, self._path(source))
+        return self._path(source)
 
 
 def copy(files: str, to: str, maps: Maps, deadline: Deadline) -> None:

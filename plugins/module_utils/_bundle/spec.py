@@ -13,10 +13,11 @@ import posixpath
 import re
 import typing as t
 
-from .._engine.annotations import from_outside
+from .._engine.annotations import from_outside, is_signal
 from .._engine.errors import InvalidInput
 from .._engine.process import SEARCH_PATH, parse_signal
 from . import parse, seccomp
+from .image_document import ImageConfig
 from .options import Facts, Options, User
 
 Config = dict[str, t.Any]
@@ -47,19 +48,20 @@ _SYSCTLS = {
     "uts": r"kernel\.(host|domain)name",
 }
 _IMAGE = "org.opencontainers.image"
+# No volume of an image is mounted at or below these: the kernel speaks there (as in CVE-2019-16884), or this collection.
+_RESERVED = ("/proc", "/sys", "/dev", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
 
 
-def make(image: t.Mapping[str, t.Any], options: Options, facts: Facts, user: User, path: str) -> Config:
-    """``image`` is the configuration blob of an image, empty without one; ``path`` is the bundle's. root.path is left
+def make(image: ImageConfig, options: Options, facts: Facts, user: User, path: str) -> Config:
+    """``image`` is the configuration of an image, empty without one; ``path`` is the bundle's. root.path is left
     to whoever makes the root file system."""
-    defaults = image.get("config") or {}
     maps = id_maps(options, facts)
     capabilities = _capabilities(options, facts, user)
     config: Config = {
         "ociVersion": OCI_VERSION,
         "root": {"path": "rootfs", "readonly": options.read_only},
-        "process": _process(defaults, options, facts, user, capabilities, maps, path),
-        "mounts": _mounts(defaults, options, facts, maps, path),
+        "process": _process(image, options, facts, user, capabilities, maps, path),
+        "mounts": _mounts(image, options, facts, maps, path),
         "annotations": _annotations(image, options),
         "linux": _linux(options, facts, capabilities["bounding"], maps, path),
     }
@@ -114,32 +116,45 @@ def files(options: Options, path: str) -> dict[str, str]:
     return made
 
 
-def volumes(image: t.Mapping[str, t.Any], options: Options) -> dict[str, str]:
+def volumes(image: ImageConfig, options: Options) -> dict[str, str]:
     """Directories of the bundle for the volumes of an image: destination to name."""
     if options.image_volumes != "directory":
         return {}
-    wanted = [parse.destination(path, "volume of the image") for path in (image.get("Volumes") or {})]
+    return {place: _volume_name(place) for place in wanted_volumes(image, options) if not is_reserved(place)}
+
+
+def wanted_volumes(image: ImageConfig, options: Options) -> list[str]:
+    """Return where an image wants volumes and the task mounts nothing else, reserved places included."""
+    if options.image_volumes == "ignore":
+        return []
     taken = {parse.mount(value)["destination"] for value in options.mounts}
     taken |= {parse.tmpfs(value)["destination"] for value in options.tmpfs}
-    return {p: f"{p.strip('/').replace('/', '-')}-{_short(p)}" for p in sorted(wanted) if p not in taken}
+    return [place for place in image.volumes if place not in taken]
 
 
-def _short(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:6]
+def is_reserved(place: str) -> bool:
+    """Whether a volume of an image may not be at a place in the container, given as a clean path."""
+    return place == "/" or f"{place}/".startswith(tuple(f"{reserved}/" for reserved in _RESERVED))
+
+
+def _volume_name(place: str) -> str:
+    readable, total = place.strip("/").replace("/", "-"), hashlib.sha256(place.encode()).hexdigest()
+    # A file name has at most 255 bytes.
+    return f"{readable}-{total[:6]}" if len(readable.encode()) <= 248 else total
 
 
 def _process(
-    defaults: t.Mapping[str, t.Any], options: Options, facts: Facts, user: User, capabilities: dict[str, list[str]],
+    image: ImageConfig, options: Options, facts: Facts, user: User, capabilities: dict[str, list[str]],
     maps: dict[str, tuple[parse.IdMap, ...]], path: str,
 ) -> Config:  # fmt: skip
-    entrypoint, arguments = defaults.get("Entrypoint") or [], options.argv
+    entrypoint, arguments = image.entrypoint, options.argv
     if options.entrypoint is not None:
         # The image's arguments were for the image's entry point.
         entrypoint, arguments = options.entrypoint, arguments or ()
-    words = [*entrypoint, *(arguments if arguments is not None else defaults.get("Cmd") or [])]
+    words = [*entrypoint, *(arguments if arguments is not None else image.cmd)]
     if not words:
         raise InvalidInput("There is no program to run: the image names none.", hint="Give argv or command.")
-    cwd = options.chdir or defaults.get("WorkingDir") or "/"
+    cwd = options.chdir or image.workdir or "/"
     if not cwd.startswith("/"):
         raise InvalidInput(f"chdir must be an absolute path in the container, not {cwd!r}.")
     for kind, number in (("uid", user.uid), ("gid", user.gid)):
@@ -150,7 +165,7 @@ def _process(
     if groups:
         who["additionalGids"] = groups
     process: Config = {
-        "terminal": options.tty, "user": who, "args": list(words), "env": _environment(defaults, options, facts, user, path),
+        "terminal": options.tty, "user": who, "args": list(words), "env": _environment(image, options, facts, user, path),
         "cwd": posixpath.normpath(cwd), "capabilities": capabilities, "noNewPrivileges": options.no_new_privileges,
         "rlimits": [parse.ulimit(value) for value in options.ulimits],
     }  # fmt: skip
@@ -161,13 +176,13 @@ def _process(
     return {**process, **{key: value for key, value in optional.items() if value is not None}}
 
 
-def _environment(defaults: t.Mapping[str, t.Any], options: Options, facts: Facts, user: User, path: str) -> list[str]:
+def _environment(image: ImageConfig, options: Options, facts: Facts, user: User, path: str) -> list[str]:
     values = {"PATH": SEARCH_PATH, "container": "longshore", "HOME": user.home}
     if options.tty:
         values["TERM"] = "xterm"
     if options.uts == "private":
         values["HOSTNAME"] = hostname(options, path)
-    values.update((name, value) for name, _equals, value in (w.partition("=") for w in defaults.get("Env") or []))
+    values.update(image.env)
     for name, text in facts.env_files:
         values.update(parse.env_file(text, name))
     values.update(parse.environment(options.env))
@@ -204,7 +219,7 @@ def _names(values: t.Iterable[str], facts: Facts) -> set[str]:
 
 
 def _mounts(
-    defaults: t.Mapping[str, t.Any], options: Options, facts: Facts, maps: t.Mapping[str, t.Any], path: str
+    image: ImageConfig, options: Options, facts: Facts, maps: t.Mapping[str, t.Any], path: str
 ) -> list[Config]:
     """Later ones win over earlier ones at the same place; parents come before what is mounted in them."""
     found = _kernel_mounts(options, maps)
@@ -217,8 +232,10 @@ def _mounts(
     if options.read_only and options.read_only_tmpfs:
         found += [parse.tmpfs(f"{place}:mode=1777,exec") for place in ("/run", "/tmp", "/var/tmp")]
     if options.image_volumes == "tmpfs":
-        found += [parse.tmpfs(f"{place}:exec") for place in defaults.get("Volumes") or {}]
-    found += [_bind(f"{path}/volumes/{name}", place) for place, name in volumes(defaults, options).items()]
+        words = ["nosuid", "nodev", "tmpcopyup"]
+        places = [place for place in wanted_volumes(image, options) if not is_reserved(place)]
+        found += [{"destination": p, "type": "tmpfs", "source": "tmpfs", "options": words} for p in places]
+    found += [_bind(f"{path}/volumes/{name}", place) for place, name in volumes(image, options).items()]
     found += [parse.tmpfs(value) for value in options.tmpfs]
     found += [parse.mount(value) for value in options.mounts]
     by_place = {mount["destination"]: mount for mount in found}
@@ -258,17 +275,19 @@ def _kernel_mounts(options: Options, maps: t.Mapping[str, t.Any]) -> list[Config
     return mounts
 
 
-def _annotations(image: t.Mapping[str, t.Any], options: Options) -> dict[str, str]:
+def _annotations(image: ImageConfig, options: Options) -> dict[str, str]:
     """Return the facts that conversion.md names, the labels that may become annotations, then what the task gives."""
-    defaults = image.get("config") or {}
-    ports = sorted(defaults.get("ExposedPorts") or {})
     said = {
-        "os": image.get("os"), "architecture": image.get("architecture"), "variant": image.get("variant"),
-        "author": image.get("author"), "created": image.get("created"), "exposedPorts": ",".join(ports),
-        "stopSignal": defaults.get("StopSignal"),
+        "os": image.os, "architecture": image.architecture, "variant": image.variant, "author": image.author,
+        "created": image.created, "exposedPorts": ",".join(image.ports), "stopSignal": image.stop_signal,
     }  # fmt: skip
-    found = {f"{_IMAGE}.{key}": str(value) for key, value in said.items() if value}
-    found.update(from_outside(defaults.get("Labels")))
+    if image.stop_signal and not options.stop_signal and not is_signal(image.stop_signal):
+        raise InvalidInput(
+            f"The image is not valid: config.StopSignal {image.stop_signal!r} is not a signal of this system.",
+            hint="stop_signal chooses another.",
+        )
+    found = {f"{_IMAGE}.{key}": value for key, value in said.items() if value}
+    found.update(from_outside(image.labels))
     if options.stop_signal:
         parse_signal(options.stop_signal)
         found[f"{_IMAGE}.stopSignal"] = options.stop_signal

@@ -7,6 +7,8 @@ Arguments: the directory of the layout, the path of a static busybox.
 
 from __future__ import annotations
 
+import base64
+import functools
 import gzip
 import hashlib
 import io
@@ -59,6 +61,15 @@ def tar(entries: t.Iterable[Entry]) -> bytes:
     return stream.getvalue()
 
 
+@functools.cache
+def compressed(data: bytes) -> bytes:
+    return gzip.compress(data, mtime=0)
+
+
+def diff_ids(layers: t.Sequence[bytes]) -> list[str]:
+    return [f"sha256:{hashlib.sha256(data).hexdigest()}" for data in layers]
+
+
 class Layout:
     def __init__(self, path: str) -> None:
         self.path = path
@@ -75,16 +86,22 @@ class Layout:
         return self.blob(json.dumps(value, sort_keys=True).encode(), kind)
 
     def image(self, layers: t.Sequence[t.Sequence[Entry]], machine: str = MACHINE, **config: t.Any) -> dict[str, t.Any]:
-        packed = [tar(layer) for layer in layers]
+        return self.packed([tar(layer) for layer in layers], machine, **config)
+
+    def packed(
+        self, layers: t.Sequence[bytes], machine: str = MACHINE, claims: dict[str, t.Any] | None = None, there: int | None = None,
+        **config: t.Any,
+    ) -> dict[str, t.Any]:  # fmt: skip
+        """``claims`` takes the place of what the configuration says outside of config; of the layers only ``there`` are."""
         blob = {
             "architecture": machine, "os": "linux", "config": config,
-            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(data).hexdigest()}" for data in packed]},
+            "rootfs": {"type": "layers", "diff_ids": diff_ids(layers)}, **(claims or {}),
         }  # fmt: skip
         manifest = {
             "schemaVersion": 2,
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "config": self.document(blob, "config.v1+json"),
-            "layers": [self.blob(gzip.compress(data, mtime=0), "layer.v1.tar+gzip") for data in packed],
+            "layers": [self.blob(compressed(data), "layer.v1.tar+gzip") for data in layers[:there]],
         }
         return self.document(manifest, "manifest.v1+json")
 
@@ -138,6 +155,7 @@ def make(path: str, busybox: bytes) -> None:
             [base, [directory("data", 0o700, 1000), Entry("data/seed", b"seed\n", owner=1000), directory("work")]],
             User="app", WorkingDir="/work", Entrypoint=["/bin/sh", "-c"], Cmd=["id; pwd; exit 3"], StopSignal="SIGINT",
             Volumes={"/data": {}, "/new/volume": {}}, ExposedPorts={"80/tcp": {}}, Labels={"org.example.label": "yes"},
+            Healthcheck={"Test": ["CMD-SHELL", "true"], "Interval": 5000000000, "Retries": 2},
         ),
     )  # fmt: skip
     platforms = [
@@ -167,6 +185,7 @@ def make(path: str, busybox: bytes) -> None:
     layout.tag("devices", layout.image([base, devices], Cmd=["/bin/sh"]))
     passwd = [symlink("etc/passwd", f"{outside}/secret"), Entry("etc/group", b"", tarfile.FIFOTYPE)]
     layout.tag("passwd", layout.image([base, passwd], Cmd=["/bin/sh"], User="secret"))
+    hostile(layout, base)
     broken = layout.image([base, [Entry("etc/broken", b"1")]], Cmd=["/bin/sh"])
     layout.tag("broken", broken)
     layout.close()
@@ -175,6 +194,60 @@ def make(path: str, busybox: bytes) -> None:
         layer = json.load(stream)["layers"][1]
     with open(f"{path}/blobs/sha256/{layer['digest'][7:]}", "wb") as raw:
         raw.write(b"x" * layer["size"])
+
+
+# What a diff_id must never be: the path of a directory of the host.
+PATHS = {"up": "..", "far-up": "../../../..", "absolute": "/etc", "aside": "../images", "upper": f"sha256:{'A' * 64}", "long": "sha512:" + "0" * 128}
+# By name, what an image says of the wrong type or beyond all bounds: of itself, and in its config.
+ODD: dict[str, tuple[dict[str, t.Any], dict[str, t.Any]]] = {
+    "architecture": ({"architecture": []}, {}), "os": ({"os": 5}, {}), "config-list": ({"config": []}, {}),
+    "rootfs-list": ({"rootfs": []}, {}), "rootfs-null": ({"rootfs": None}, {}), "diff-ids-text": ({"rootfs": {"type": "layers", "diff_ids": "x"}}, {}),
+    "user": ({}, {"User": 1000}), "env": ({}, {"Env": [1]}), "env-object": ({}, {"Env": {"A": "b"}}), "env-name": ({}, {"Env": ["=x"]}),
+    "nul": ({}, {"Env": ["A=\0"]}), "cmd": ({}, {"Cmd": 5}), "cmd-text": ({}, {"Cmd": "sleep 1"}), "entrypoint": ({}, {"Entrypoint": "/bin/sh"}),
+    "labels": ({}, {"Labels": []}), "labels-text": ({}, {"Labels": "a"}), "label": ({}, {"Labels": {"a": 5}}),
+    "ports": ({}, {"ExposedPorts": 5}), "port": ({}, {"ExposedPorts": {"http": {}}}), "volumes": ({}, {"Volumes": ["/data"]}),
+    "workdir": ({}, {"WorkingDir": []}), "signal": ({}, {"StopSignal": 15}), "no-signal": ({}, {"StopSignal": "SIGFOO"}),
+    "healthcheck": ({}, {"Healthcheck": []}), "interval": ({}, {"Healthcheck": {"Interval": "1s"}}),
+    "many": ({}, {"Env": ["A=b"] * 20000}), "other-case": ({"ROOTFS": {"type": "layers", "diff_ids": []}}, {}),
+    "descriptor": ({}, {"WorkingDir": "/proc/self/fd/7"}), "descriptor-link": ({}, {"WorkingDir": "/fd/7"}),
+    "volume-link": ({}, {"Volumes": {"/kernel": {}}}), "volume-link-below": ({}, {"Volumes": {"/to/kernel/sys": {}}}),
+    "volume-circle": ({}, {"Volumes": {"/circle": {}}}), "volume-root": ({}, {"Volumes": {"/top": {}}}),
+}  # fmt: skip
+# One instruction of BPF that allows every system call: what crun takes for the seccomp profile.
+ALLOW = base64.b64encode(b"\x06\0\0\0\0\0\xff\x7f").decode()
+# What runtimes, systemd and CRIU obey where they find it in an annotation. The units are canaries of the tests.
+ORDERS = {
+    "run.oci.seccomp_bpf_data": ALLOW, "run.oci.keep_original_groups": "1", "org.criu.config": "/volumes/data/criu.conf",
+    "org.systemd.property.Wants": "['longshore-canary-started.service']", "org.systemd.property.TasksMax": "uint64 7777",
+    "org.systemd.property.Conflicts": "['longshore-canary-stopped.service']", "module.wasm.image/variant": "compat",
+    "org.opencontainers.image.title": "of an image", "org.opencontainers.image.stopSignal": "SIGFOO",
+}  # fmt: skip
+
+
+def hostile(layout: Layout, base: t.Sequence[Entry]) -> None:
+    """Images that mean harm by what they say, and not by what is in their layers."""
+    ground, update, other = (tar(entries) for entries in (base, [Entry("etc/auth", b"required\n")], [Entry("etc/other", b"")]))
+    show = ["/bin/sh", "-c", "cat /etc/auth"]
+    for name, path in PATHS.items():
+        claims = {"rootfs": {"type": "layers", "diff_ids": [path]}}
+        layout.tag(f"path-{name}", layout.packed([ground], claims=claims, Cmd=["/bin/sh", "-c", "cat /etc/shadow"]))
+    layout.tag("update", layout.packed([ground, update], Cmd=show))
+    layout.tag("update-missing", layout.packed([ground, update], there=1, Cmd=show))
+    claims = {"rootfs": {"type": "layers", "diff_ids": diff_ids([ground])}}
+    layout.tag("update-unnamed", layout.packed([ground, update], claims=claims, Cmd=show))
+    # The files of another, which it has not got.
+    claims = {"rootfs": {"type": "layers", "diff_ids": diff_ids([ground, update])}}
+    layout.tag("update-claimed", layout.packed([ground, other], claims=claims, Cmd=["/bin/sh", "-c", "echo mine; cat /etc/auth"]))
+    layout.tag("orders", layout.packed([ground], Cmd=["/bin/busybox", "unshare", "-U", "true"], Labels=ORDERS, User="1000"))
+    places = ["/proc", "//sys/fs/cgroup", "/x/../dev/shm", "/proc/self/attr", "/etc/hosts", "/", "/data"]
+    say = "grep -c . /proc/meminfo /etc/hosts; grep -E ' (/proc|/sys/fs/cgroup|/dev/shm|/data) ' /proc/self/mounts | cut -d' ' -f2,3"
+    layout.tag("volumes", layout.packed([ground], Volumes=dict.fromkeys(places), Cmd=["/bin/sh", "-c", say]))
+    links = [
+        symlink("kernel", "proc"), symlink("to", "/over"), symlink("over", "."), symlink("circle", "circle"), symlink("top", "/"),
+        symlink("fd", "/proc/self/fd"),
+    ]  # fmt: skip
+    for name, (claims, config) in ODD.items():
+        layout.tag(f"odd-{name}", layout.packed([ground, tar(links)], claims=claims, **{"Cmd": ["/bin/true"], **config}))
 
 
 if __name__ == "__main__":

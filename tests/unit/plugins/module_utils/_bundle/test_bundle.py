@@ -28,6 +28,14 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine.errors impor
 from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
 from ansible_collections.longshore.oci.tests.unit import programs
 
+# As in images.py of the layout below.
+PATHS = ("up", "far-up", "absolute", "aside", "upper", "long")
+ODD = (
+    "architecture", "os", "config-list", "rootfs-list", "rootfs-null", "diff-ids-text", "user", "env", "env-object", "env-name",
+    "nul", "cmd", "cmd-text", "entrypoint", "labels", "labels-text", "label", "ports", "port", "volumes", "workdir", "signal",
+    "no-signal", "healthcheck", "interval", "many", "other-case", "descriptor", "descriptor-link", "volume-link",
+    "volume-link-below", "volume-circle", "volume-root",
+)  # fmt: skip
 HERE = os.path.dirname(os.path.abspath(__file__))
 TARGETS = os.path.join(HERE, "..", "..", "..", "..", "integration", "targets")
 ALL = (Action.PULL, Action.ROOTFS, Action.CONFIG)
@@ -46,6 +54,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> str:
     sys.modules["images"] = module
     found.loader.exec_module(module)
     module.make(f"{directory}/layout", b"not a program")
+    assert (tuple(module.PATHS), tuple(module.ODD)) == (PATHS, ODD)
     return f"oci:{directory}/layout"
 
 
@@ -201,6 +210,129 @@ def test_volumes_start_with_what_the_image_has_and_stay(tmp_path: pathlib.Path, 
     (volume / "mine").write_text("1")
     bundles.converge(request(tmp_path, f"{images}:app", hostname="changed"))
     assert (volume / "mine").read_text() == "1"
+
+
+def refused(bundles: Bundles, wanted: Request, check: bool = False) -> str:
+    """What is said of an image that is not valid; nothing of it is there then but blobs of the cache."""
+    with pytest.raises(EngineError) as caught:
+        bundles.converge(wanted, check=check)
+    assert not os.path.lexists(wanted.path)
+    return caught.value.message
+
+
+@pytest.mark.parametrize("mode", ["copy", "overlay"])
+@pytest.mark.parametrize("name", PATHS)
+def test_a_digest_is_never_a_path(
+    tmp_path: pathlib.Path, bundles: Bundles, images: str, name: str, mode: str
+) -> None:
+    (tmp_path / "state" / "roots").mkdir(parents=True)  # Without it, no path would lead through it.
+    for check in (True, False):
+        said = refused(bundles, request(tmp_path, f"{images}:path-{name}", mode=mode), check)
+        assert said.startswith("The image is not valid: rootfs.diff_ids[0] must be sha256:")
+    assert os.listdir(tmp_path / "state" / "roots") == []
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_image_that_says_what_none_can_is_refused(
+    tmp_path: pathlib.Path, bundles: Bundles, images: str, name: str
+) -> None:
+    assert refused(bundles, request(tmp_path, f"{images}:odd-{name}")).startswith("The image is not valid: ")
+    assert left(tmp_path) == []
+    # Nor does it help that another image with the same layers is there.
+    bundles.converge(request(tmp_path, f"{images}:odd-descriptor", chdir="/")._replace(path=f"{tmp_path}/other"))
+    assert refused(bundles, request(tmp_path, f"{images}:odd-{name}")).startswith("The image is not valid: ")
+
+
+@pytest.mark.parametrize("evil", ["update-missing", "update-unnamed", "update-claimed"])
+@pytest.mark.parametrize("first", ["evil", "honest"])
+def test_no_image_has_the_files_of_another(
+    tmp_path: pathlib.Path, bundles: Bundles, images: str, evil: str, first: str
+) -> None:
+    honest = request(tmp_path, f"{images}:update")._replace(path=f"{tmp_path}/honest")
+    if first == "honest":
+        bundles.converge(honest)
+    for check in (True, False) if evil != "update-claimed" else (False,):
+        assert "The image is not valid: it has" in refused(bundles, request(tmp_path, f"{images}:{evil}"), check) or (
+            evil == "update-claimed"
+        )
+    outcome = bundles.converge(honest)
+    assert outcome.actions == (() if first == "honest" else ALL)
+    assert pathlib.Path(honest.path, outcome.record["root"], "etc", "auth").read_text() == "required\n"
+    assert len(os.listdir(tmp_path / "state" / "roots")) == 1
+
+
+def test_volumes_where_the_kernel_speaks_are_left_out_with_a_warning(
+    tmp_path: pathlib.Path, bundles: Bundles, images: str
+) -> None:
+    wanted = request(tmp_path, f"{images}:volumes")
+    outcome = bundles.converge(wanted)
+    assert [name.rpartition("-")[0] for name in os.listdir(f"{wanted.path}/volumes")] == ["data"]
+    (warning,) = outcome.warnings
+    assert "are left out: /, /dev/shm, /etc/hosts, /proc, /proc/self/attr, /sys/fs/cgroup." in warning
+    assert bundles.converge(wanted).warnings == (warning,)
+    ignored = request(tmp_path, f"{images}:volumes", image_volumes="ignore")
+    assert bundles.converge(ignored).warnings == ()
+
+
+def test_a_cache_of_an_earlier_release_is_read_again_and_not_believed(
+    tmp_path: pathlib.Path, bundles: Bundles, images: str
+) -> None:
+    """It kept a configuration beside the reference, and unpacked files by what that claims."""
+    wanted = request(tmp_path, f"{images}:web-1")
+    made = bundles.converge(wanted)
+    (remembered,) = (tmp_path / "state" / "images" / "references").iterdir()
+    (files,) = (tmp_path / "state" / "roots").iterdir()
+    known = json.loads(remembered.read_text())
+    remembered.write_text(
+        json.dumps({**known, "digest": "../../..", "config": {"config": {"Cmd": ["/evil"]}, "rootfs": {"diff_ids": [".."]}}})
+    )
+    files.rename(files.parent / made.record["rootfs_digest"][7:])
+    assert bundles.converge(wanted).actions == ()
+    outcome = bundles.converge(request(tmp_path, f"{images}:web-1", hostname="new"))
+    assert outcome.actions == (Action.ROOTFS, Action.CONFIG)
+    assert outcome.record["rootfs_digest"] == made.record["rootfs_digest"]
+    assert files.is_dir()
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        None, [], "x", {}, {"digest": "sha256:x"}, {"digest": 5, "manifest": []}, {"manifest": "../../../roots"},
+        {"manifest": "sha256:" + "0" * 64}, {"manifest": "sha256:" + "A" * 64}, {"manifest": "sha256:..", "digest": "sha256:.."},
+    ],
+)  # fmt: skip
+def test_a_remembered_reference_that_is_odd_is_asked_for_again(
+    tmp_path: pathlib.Path, bundles: Bundles, images: str, image: t.Any
+) -> None:
+    wanted = request(tmp_path, f"{images}:web-1")
+    bundles.converge(wanted)
+    (remembered,) = (tmp_path / "state" / "images" / "references").iterdir()
+    known = json.loads(remembered.read_text())["image"]
+    remembered.write_text(json.dumps({"image": {**known, **image} if isinstance(image, dict) and image else image}))
+    with pytest.raises(InvalidInput, match="is not in the cache"):
+        bundles.converge(wanted._replace(pull="never"))
+    assert bundles.converge(wanted).actions == (Action.PULL,)
+    assert bundles.converge(wanted).actions == ()
+
+
+def test_a_blob_that_is_not_what_its_name_says_is_not_believed(
+    tmp_path: pathlib.Path, bundles: Bundles, images: str
+) -> None:
+    wanted = request(tmp_path, f"{images}:web-1")
+    manifest = bundles.converge(wanted).record["image"]["manifest"]
+    blob = tmp_path / "state" / "images" / "blobs" / "sha256" / manifest[7:]
+    document = json.loads(blob.read_text())
+    blob.write_text(json.dumps({**document, "layers": document["layers"][:1]}))
+    with pytest.raises(EngineError, match=r"cache .* is damaged"):
+        bundles.converge(wanted._replace(pull="never"))
+
+
+def test_what_an_image_says_of_its_health_is_kept(tmp_path: pathlib.Path, bundles: Bundles, images: str) -> None:
+    made = bundles.converge(request(tmp_path, f"{images}:app"))
+    assert json.loads(json.dumps(made.record["healthcheck"])) == {
+        "test": ["CMD-SHELL", "true"], "interval": 5000000000, "timeout": 0, "start_period": 0, "start_interval": 0, "retries": 2,
+    }  # fmt: skip
+    assert bundles.converge(request(tmp_path, f"{images}:web-1", argv=("/x",))).record["healthcheck"] is None
 
 
 def test_device_nodes_are_taken_out(tmp_path: pathlib.Path) -> None:

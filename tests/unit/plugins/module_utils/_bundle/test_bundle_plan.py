@@ -12,7 +12,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._bundle.options impo
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.plan import plan
 
 IMAGE = {"reference": "docker://a", "platform": None, "digest": "sha256:1", "manifest": "sha256:2"}
-SOURCE = Source("image", "sha256:r", {}, IMAGE)
+SOURCE = Source("image", "sha256:r", image=IMAGE)
 RECORD = {"root": "rootfs-1", "rootfs_digest": "sha256:r", "rootfs_mode": "copy", "image": IMAGE}
 AS_IT_IS: dict[str, t.Any] = {
     "record": RECORD, "source": SOURCE, "root": "rootfs-1", "root_is_there": True, "is_mounted": False, "overlay": False,

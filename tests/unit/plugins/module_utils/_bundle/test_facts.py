@@ -61,6 +61,44 @@ def test_a_link_that_leads_out_of_the_root_is_not_followed(root: str, tmp_path_f
     assert facts.inside(root, "etc/passwd") == f"{root}/etc/group"
 
 
+@pytest.mark.parametrize(
+    ("path", "to"),
+    [
+        ("/etc/passwd", "/etc/passwd"), ("/no/such", "/no/such"), ("/", "/"), ("//etc/./x/..", "/etc"), ("/..", "/"),
+        ("/kernel", "/proc"), ("/kernel/sys", "/proc/sys"), ("/absolute/x", "/proc/x"), ("/up", "/sys"), ("/deep/link", "/dev"),
+        ("/chain", "/proc"), ("/circle", None), ("/circle/x", None), ("/etc/passwd/x", "/etc/passwd/x"), ("/top/proc", "/proc"),
+        ("/kernel/../sys", "/sys"),
+    ],
+)  # fmt: skip
+def test_where_a_path_leads_inside(root: str, path: str, to: str | None) -> None:
+    links = {
+        "kernel": "proc", "absolute": "/proc", "up": "../../../../sys", "deep/link": "../dev", "chain": "kernel/.", "circle": "circle",
+        "top": "/",
+    }  # fmt: skip
+    os.mkdir(f"{root}/deep")
+    for name, target in links.items():
+        os.symlink(target, f"{root}/{name}")
+    assert facts.leads_to(root, path) == to
+
+
+@pytest.mark.parametrize("number", ["9" * 4301, "0" * 4301, "\u0661", "1\0", "", "1" * 33, "+1", "1_0", " 1"])
+def test_numbers_that_are_none_are_no_error_of_ours(root: str, number: str) -> None:
+    for path, line in (("passwd", f"odd:x:{number}:{number}::/:/x\n"), ("group", f"odd:x:{number}:odd\n")):
+        with open(f"{root}/etc/{path}", "w", encoding="utf-8") as stream:
+            stream.write(f"{line}app:x:1000:10:app:/home/app:/x\n")
+    assert facts.look_up(root, "1000").uid == 1000
+    for wanted in ("odd", number or "-", f"app:{number or 'x'}"):
+        with pytest.raises(InvalidInput, match=r"There is no (user|group)"):
+            facts.look_up(root, wanted)
+
+
+@pytest.mark.parametrize("home", ["", "/a\0b", "/" + "a" * 5000])
+def test_a_home_that_no_variable_can_hold(root: str, home: str) -> None:
+    with open(f"{root}/etc/passwd", "w", encoding="utf-8") as stream:
+        stream.write(f"app:x:1000:10::{home}:/x\n")
+    assert facts.look_up(root, "app:10").home == facts.look_up(root, "app").home == "/"
+
+
 def test_a_fifo_holds_nobody_up(root: str) -> None:
     os.unlink(f"{root}/etc/passwd")
     os.mkfifo(f"{root}/etc/passwd")

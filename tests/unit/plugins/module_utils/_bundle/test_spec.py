@@ -15,6 +15,7 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT4
 
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import spec
+from ansible_collections.longshore.oci.plugins.module_utils._bundle.image_document import ImageConfig, parse_config
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.options import Facts, Options, User
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import InvalidInput
 
@@ -45,7 +46,8 @@ IMAGE: dict[str, t.Any] = {
     "architecture": "amd64",
     "config": {
         "Entrypoint": ["/entry"], "Cmd": ["one", "two"], "Env": ["PATH=/image", "A=image", "B=image"], "WorkingDir": "/work",
-        "Labels": {"label": "yes", "org.opencontainers.image.title": "web"}, "StopSignal": "SIGINT", "ExposedPorts": {"80/tcp": {}}, "Volumes": {"/data": {}, "/gone/": {}},
+        "StopSignal": "SIGINT",
+        "Labels": {"label": "yes", "org.opencontainers.image.title": "web"}, "ExposedPorts": {"80/tcp": {}}, "Volumes": {"/data": {}, "/gone/": {}},
     },
 }  # fmt: skip
 
@@ -65,11 +67,15 @@ def _validator() -> t.Any:
     return jsonschema.Draft4Validator(documents["config-schema.json"], registry=registry)
 
 
+def parsed(image: dict[str, t.Any]) -> ImageConfig:
+    return parse_config(json.dumps({"rootfs": {"type": "layers", "diff_ids": []}, **image}))
+
+
 def make(
     image: dict[str, t.Any] | None = None, facts: Facts = FACTS, user: User = ROOT, **options: t.Any
 ) -> dict[str, t.Any]:
     """A config, which the schema has nothing against."""
-    made = spec.make(IMAGE if image is None else image, Options(**options), facts, user, "/srv/web")
+    made = spec.make(parsed(IMAGE if image is None else image), Options(**options), facts, user, "/srv/web")
     assert [f"{list(error.path)}: {error.message}" for error in _validator().iter_errors(made)] == []
     return made
 
@@ -254,6 +260,64 @@ def test_an_image_may_say_nothing(image: dict[str, t.Any]) -> None:
     with pytest.raises(InvalidInput, match="There is no program to run"):
         make(image)
     assert make(image, argv=("x",))["process"]["args"] == ["x"]
+
+
+# Where the kernel speaks, and where this collection mounts files.
+RESERVED = (
+    "/", "//", "/.", "/x/..", "", "proc", "/proc", "/proc/", "//proc", "/./proc", "/x/../proc", "/proc/self/attr", "/proc/sys",
+    "/sys", "/sys/fs/cgroup", "/dev", "/dev/shm", "/dev/pts/", "../sys", "/etc/hosts", "/etc/hosts/x", "/etc//resolv.conf",
+    "/etc/hostname",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["directory", "tmpfs"])
+@pytest.mark.parametrize("place", RESERVED[:4] + RESERVED[5:])
+def test_no_volume_of_an_image_is_where_the_kernel_speaks(place: str, kind: str) -> None:
+    without = make({"config": {"Cmd": ["/x"]}})
+    image = {"config": {"Cmd": ["/x"], "Volumes": {place: {}}}}
+    assert make(image, image_volumes=kind)["mounts"] == without["mounts"]
+    (wanted,) = spec.wanted_volumes(parsed(image), Options(image_volumes=kind))
+    assert spec.is_reserved(wanted)
+    assert spec.wanted_volumes(parsed(image), Options(image_volumes="ignore")) == []
+
+
+@pytest.mark.parametrize("place", ["/process", "/system", "/device", "/srv/proc", "/etc", "/etc/hosts.d", "/run"])
+def test_other_volumes_are_mounted(place: str) -> None:
+    image = {"config": {"Cmd": ["/x"], "Volumes": {place: {}}}}
+    by_place = {mount["destination"]: mount for mount in make(image)["mounts"]}
+    assert by_place[place]["source"].startswith("/srv/web/volumes/")
+    assert make(image, image_volumes="tmpfs", tmpfs=("/own",))["mounts"]
+
+
+def test_the_task_may_mount_what_an_image_may_not() -> None:
+    image = {"config": {"Cmd": ["/x"], "Volumes": {"/proc": {}}}}
+    made = make(image, mounts=("/srv/proc:/proc",))
+    assert [mount["source"] for mount in made["mounts"] if mount["destination"] == "/proc"] == ["/srv/proc"]
+    assert spec.wanted_volumes(parsed(image), Options(mounts=("/srv/proc:/proc",))) == []
+
+
+def test_a_volume_brings_no_options_of_its_own() -> None:
+    place = "/data:suid,exec,mode=7777"
+    image = {"config": {"Cmd": ["/x"], "Volumes": {place: {}}}}
+    (mount,) = (entry for entry in make(image, image_volumes="tmpfs")["mounts"] if "data" in entry["destination"])
+    assert (mount["destination"], mount["options"]) == (place, ["nosuid", "nodev", "tmpcopyup"])
+
+
+def test_a_long_volume_has_a_name_that_a_file_system_takes() -> None:
+    places = ["/" + "/".join(["a" * 200] * 19), "/" + "/".join(["a" * 200] * 18), "/" + "\u20ac" * 85, "/short"]
+    names = spec.volumes(parsed({"config": {"Volumes": dict.fromkeys(places)}}), Options())
+    assert sorted(names) == sorted(places)
+    assert len(set(names.values())) == 4
+    assert all(len(name.encode()) <= 255 for name in names.values())
+    assert names["/short"].startswith("short-")
+
+
+@pytest.mark.parametrize("signal", ["SIGFOO", "0", "-1", "9" * 30, "TERM x"])
+def test_a_stop_signal_of_an_image_is_one(signal: str) -> None:
+    image = {"config": {"Cmd": ["/x"], "StopSignal": signal}}
+    with pytest.raises(InvalidInput, match=r"The image is not valid: config.StopSignal .* is not a signal"):
+        make(image)
+    assert make(image, stop_signal="INT")["annotations"]["org.opencontainers.image.stopSignal"] == "INT"
 
 
 def test_a_mount_takes_the_place_of_a_default_one() -> None:
