@@ -146,10 +146,11 @@ def _resolv_conf(network: str) -> str | None:
 
 
 def inside(root: str, path: str) -> str | None:
-    """The real path of something in a root file system; None where there is nothing, or where a symbolic link leads out
-    of it, as this process sees it."""
-    real, top = os.path.realpath(f"{root}/{path}"), os.path.realpath(root)
-    return real if f"{real}/".startswith(f"{top}/") and os.path.exists(real) else None
+    """Return the path of something in a root file system; None where there is nothing. Symbolic links are followed as in
+    the container, so they never lead to the host."""
+    to = leads_to(root, path)
+    real = f"{root}{to}".rstrip("/")
+    return real if to is not None and os.path.lexists(real) else None
 
 
 def _lines(root: str, path: str, fields: int) -> list[list[str]]:

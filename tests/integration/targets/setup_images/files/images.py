@@ -232,7 +232,11 @@ def hostile(layout: Layout, base: t.Sequence[Entry]) -> None:
         claims = {"rootfs": {"type": "layers", "diff_ids": [path]}}
         layout.tag(f"path-{name}", layout.packed([ground], claims=claims, Cmd=["/bin/sh", "-c", "cat /etc/shadow"]))
     layout.tag("update", layout.packed([ground, update], Cmd=show))
-    layout.tag("update-missing", layout.packed([ground, update], there=1, Cmd=show))
+    missing = layout.packed([ground, update], there=1, Cmd=show)
+    layout.tag("update-missing", missing)
+    # An index does not say how many layers its images have.
+    index = {"schemaVersion": 2, "manifests": [{**missing, "platform": {"os": "linux", "architecture": MACHINE}}]}
+    layout.tag("update-missing-index", layout.document(index, "index.v1+json"))
     claims = {"rootfs": {"type": "layers", "diff_ids": diff_ids([ground])}}
     layout.tag("update-unnamed", layout.packed([ground, update], claims=claims, Cmd=show))
     # The files of another, which it has not got.
@@ -246,8 +250,32 @@ def hostile(layout: Layout, base: t.Sequence[Entry]) -> None:
         symlink("kernel", "proc"), symlink("to", "/over"), symlink("over", "."), symlink("circle", "circle"), symlink("top", "/"),
         symlink("fd", "/proc/self/fd"),
     ]  # fmt: skip
+    tricks(layout, base)
     for name, (claims, config) in ODD.items():
         layout.tag(f"odd-{name}", layout.packed([ground, tar(links)], claims=claims, **{"Cmd": ["/bin/true"], **config}))
+
+
+def tricks(layout: Layout, base: t.Sequence[Entry]) -> None:
+    """Layers that try to write, read or remove outside of the root file system when they are unpacked."""
+    outside = f"{os.path.dirname(os.path.abspath(layout.path))}/outside"
+    layers = {
+        "dot-link": [[symlink(".", outside), Entry("escaped-dot", b"evil")]],
+        "link-then-through": [[symlink("way", outside)], [Entry("way/escaped-layer", b"evil")]],
+        "link-up": [[symlink("a", "../.."), symlink("b", "a/../..")], [Entry("b/escaped-up", b"evil")]],
+        "hard-link-up": [[Entry("hard", type=tarfile.LNKTYPE, link="../../../../../../../../etc/shadow")]],
+        "hard-link-absolute": [[Entry("hard", type=tarfile.LNKTYPE, link="/etc/shadow")]],
+        "whiteout-through": [[symlink("way", outside)], [Entry("way/.wh.secret")]],
+        "opaque-through": [[symlink("way", outside)], [Entry("way/.wh..wh..opq")]],
+        "whiteout-up": [[Entry(".wh...")]],
+        "whiteout-path": [[directory("a")], [Entry("a/.wh.."), Entry("../.wh.secret"), Entry("a/../../.wh.secret")]],
+        "etc-link": [[symlink("etc", "/proc/1/root/etc")]],
+        "passwd-link": [[directory("etc"), symlink("etc/passwd", "/proc/1/root/etc/passwd")]],
+        "passwd-kernel": [[directory("etc"), symlink("etc/passwd", "/proc/kmsg")]],
+    }  # fmt: skip
+    for name, more in layers.items():
+        below = [] if name in ("etc-link", "passwd-link", "passwd-kernel") else [base]
+        user = "secret" if "passwd" in name or "etc" in name else "0"
+        layout.tag(f"trick-{name}", layout.image([*below, *more], Cmd=["/bin/sh"], User=user))
 
 
 if __name__ == "__main__":

@@ -57,6 +57,11 @@ def test_a_link_that_leads_out_of_the_root_is_not_followed(root: str, tmp_path_f
         with pytest.raises(InvalidInput):
             facts.look_up(root, "secret")
         os.unlink(f"{root}/etc/passwd")
+    os.makedirs(f"{root}/nix/store")
+    os.rename(f"{root}/etc/group", f"{root}/nix/store/passwd")
+    os.symlink("/nix/store/passwd", f"{root}/etc/group")
+    assert facts.inside(root, "etc/group") == f"{root}/nix/store/passwd"
+    os.rename(f"{root}/nix/store/passwd", f"{root}/etc/group")
     os.symlink("group", f"{root}/etc/passwd")
     assert facts.inside(root, "etc/passwd") == f"{root}/etc/group"
 
