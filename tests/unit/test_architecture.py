@@ -24,7 +24,7 @@ ENGINE, BUNDLE, NETWORK, MODULE = (
 )
 # From the bottom up. Inside a layer imports must have no cycle.
 LAYERS = (
-    "errors files waiting birth process",
+    "errors trees files waiting birth process",
     "cgroup systemd config container runtime conmon host store network_helper process_spec rootfs criu archive_pipe archive"
     " rootfs_changes stored ports descriptors userns selinux annotations",
     "observe plan teardown create_failed create surroundings readiness service removal engine sessions exec_monitor exec"
@@ -32,7 +32,7 @@ LAYERS = (
 )
 # What makes bundles is a library of its own. It takes a few things of the engine, and the engine knows nothing of it.
 BUNDLE_LAYERS = ("image_document options parse seccomp", "spec tools plan", "facts", "image", "rootfs", "bundle")
-BUNDLE_TAKES = {"errors", "files", "waiting", "process", "store", "config", "annotations"}
+BUNDLE_TAKES = {"errors", "files", "trees", "waiting", "process", "store", "config", "annotations"}
 # So is what makes networks, and neither of the two knows the other.
 NETWORK_LAYERS = (
     "names netns netlink publishing addresses conntrack", "links nftables",

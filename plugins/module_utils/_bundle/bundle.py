@@ -18,11 +18,12 @@ import functools
 import hashlib
 import json
 import os
+import stat
 import typing as t
 
 from .._engine import config
 from .._engine.errors import Conflict, EngineError, InvalidInput
-from .._engine.files import make_directory, read_json, read_text, remove_file, write_text
+from .._engine.files import make_directory, read_json, read_text, remove_file, without_waiting, write_text
 from .._engine.store import Store
 from .._engine.waiting import Deadline
 from . import parse, spec
@@ -161,7 +162,7 @@ class Bundles:
         decided = plan(
             record=record, source=source, root=root, root_is_there=os.path.isdir(f"{path}/{root}"),
             is_mounted=os.path.ismount(f"{path}/{root}"), overlay=overlay, config=differences,
-            files_differ=any(read_text(f"{path}/etc/{name}") != text for name, text in files.items()),
+            files_differ=any(not _holds(f"{path}/etc/{name}", text) for name, text in files.items()),
         )  # fmt: skip
         return _Decision(decided, record, desired, user)
 
@@ -210,11 +211,8 @@ class Bundles:
         path = request.path
         for name, text in spec.files(request.options, path).items():
             make_directory(f"{path}/etc", mode=0o755)
-            if read_text(f"{path}/etc/{name}") != text:
-                # Written in place: it may be mounted in a container that runs.
-                with open(f"{path}/etc/{name}", "w", encoding="utf-8") as stream:
-                    os.fchmod(stream.fileno(), 0o644)
-                    stream.write(text)
+            if not _holds(f"{path}/etc/{name}", text):
+                _put(f"{path}/etc/{name}", text)
         for place, name in spec.volumes(source.config, request.options).items():
             if not os.path.isdir(f"{path}/volumes/{name}"):
                 make_directory(f"{path}/volumes", mode=0o755)
@@ -277,6 +275,25 @@ class Bundles:
             place = line.split()[4]
             if place.startswith(f"{path}/") and not place[len(path) :].startswith("/rootfs-"):
                 raise Conflict(f"{place} is mounted, so the bundle {path} is not removed.", hint="Unmount it first.")
+
+
+def _holds(path: str, text: str) -> bool:
+    """Whether a file has just this text. The container may have written to it, so its size is asked for first."""
+    data = text.encode()
+    try:
+        return os.lstat(path).st_size == len(data) and read_text(path, limit=len(data)) == text
+    except (OSError, EngineError):
+        return False
+
+
+def _put(path: str, text: str) -> None:
+    """Write to the file that is there, since it may be mounted in a container that runs; one of another kind is replaced."""
+    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+        remove_file(path)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    with open(path, "wb", opener=lambda name, _flags: without_waiting(name, flags)) as stream:
+        os.fchmod(stream.fileno(), 0o644)
+        stream.write(text.encode())
 
 
 def _by_place(document: dict[str, t.Any]) -> dict[str, t.Any]:

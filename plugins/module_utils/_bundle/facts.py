@@ -11,7 +11,7 @@ import stat
 import typing as t
 
 from .._engine.annotations import is_text
-from .._engine.errors import InvalidInput, reason_of
+from .._engine.errors import EngineError, InvalidInput, reason_of
 from .._engine.files import read_text
 from .._engine.process import is_alive
 from .._engine.store import Store, check_name
@@ -88,10 +88,12 @@ def _bounding() -> tuple[str, ...]:
 
 def _read(path: str, name: str) -> str:
     try:
-        with open(path, encoding="utf-8") as stream:
-            return stream.read()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise InvalidInput(f"{name}: {path} cannot be read: {reason_of(exc)}.") from exc
+        text = read_text(path, errors="strict")
+    except (EngineError, UnicodeDecodeError) as exc:
+        raise InvalidInput(f"{name}: {path} cannot be read: {exc}") from exc
+    if text is None:
+        raise InvalidInput(f"{name}: {path} cannot be read: No such file or directory.")
+    return text
 
 
 def _profile(options: Options) -> t.Mapping[str, t.Any] | None:
@@ -107,7 +109,7 @@ def _profile(options: Options) -> t.Mapping[str, t.Any] | None:
         raise InvalidInput(f"seccomp must be default, unconfined or an absolute path, not {path!r}.")
     try:
         found = json.loads(_read(path, "seccomp"))
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise InvalidInput(f"The seccomp profile {path} is not a JSON object.")
@@ -154,12 +156,15 @@ def inside(root: str, path: str) -> str | None:
 
 
 def _lines(root: str, path: str, fields: int) -> list[list[str]]:
+    """Those that are complete, of a file that a container may have written: it can neither hold this up nor fill memory."""
     real = inside(root, path)
-    if real is None or not os.path.isfile(real):  # No FIFO can hold this up.
+    if real is None or not os.path.isfile(real):
         return []
-    with open(real, "rb") as stream:
-        lines = stream.read(_MOST_BYTES).decode("utf-8", "replace").splitlines()
-    return [words for words in (line.split(":") for line in lines) if len(words) >= fields]
+    try:
+        text = read_text(real, limit=_MOST_BYTES) or ""
+    except EngineError as exc:
+        raise InvalidInput(f"The root file system has no usable {path}: {exc.message}") from exc
+    return [line.split(":") for line in text.splitlines() if line.count(":") >= fields - 1]
 
 
 def leads_to(root: str, path: str) -> str | None:

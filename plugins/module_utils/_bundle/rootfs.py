@@ -8,12 +8,14 @@ STATE/roots/DIGEST       of images (by their layers and contents) and of tars; n
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import stat
 import struct
 import typing as t
 
 from .._engine.errors import EngineError, InvalidInput, reason_of
+from .._engine.trees import Entry, walk
 from .._engine.waiting import Deadline
 from . import parse, tools
 from .image import Images
@@ -24,6 +26,7 @@ Maps = t.Mapping[str, t.Sequence[parse.IdMap]]
 # Device nodes that every container has: null, zero, full, random, urandom, tty. Any other in an image is a trap.
 _HARMLESS = {(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0)}
 _CAPABILITY = "security.capability"
+_SHOWN = 200  # characters of a path in a message
 
 
 class Roots:
@@ -78,53 +81,46 @@ def copy(files: str, to: str, maps: Maps, deadline: Deadline) -> None:
 
 def tame(root: str) -> None:
     """Take out device nodes: in a container that may use all devices, or for users of the host, one would be the disk."""
-    for path, found in _walk(root):
+    for entry in walk(root):
+        found = entry.status
         if stat.S_ISBLK(found.st_mode) or (
             stat.S_ISCHR(found.st_mode) and (os.major(found.st_rdev), os.minor(found.st_rdev)) not in _HARMLESS
         ):
-            os.unlink(path)
-
-
-def _walk(root: str) -> t.Iterator[tuple[str, os.stat_result]]:
-    """Everything in a tree, itself included; never through a symbolic link."""
-    yield root, os.lstat(root)
-    pending = [root]
-    while pending:
-        with os.scandir(pending.pop()) as entries:
-            for entry in sorted(entries, key=lambda one: one.name):
-                found = entry.stat(follow_symlinks=False)
-                if stat.S_ISDIR(found.st_mode):
-                    pending.append(entry.path)
-                yield entry.path, found
+            os.unlink(entry.at)
 
 
 def shift(root: str, maps: Maps) -> None:
     """Give every file to whom its owner is mapped to. A change of owner takes setuid bits and capabilities away: they
     are put back, the latter bound to the root of the user namespace."""
-    top, done = parse.mapped(0, maps["uid"]), set()
-    for path, found in _walk(root):
+    done: set[tuple[int, int]] = set()
+    _shift(Entry("", root, os.lstat(root)), maps)
+    for entry in walk(root):
+        found = entry.status
         if found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
             if (found.st_dev, found.st_ino) in done:
                 continue
             done.add((found.st_dev, found.st_ino))
-        uid, gid = parse.mapped(found.st_uid, maps["uid"]), parse.mapped(found.st_gid, maps["gid"])
-        if uid is None or gid is None:
-            where = path[len(root) :] or "/"
-            raise InvalidInput(
-                f"The owner {found.st_uid}:{found.st_gid} of {where} in the image is not mapped by userns."
-            )
-        regular = stat.S_ISREG(found.st_mode)
-        capability = b""
-        if regular and _CAPABILITY in os.listxattr(path, follow_symlinks=False):
-            capability = os.getxattr(path, _CAPABILITY, follow_symlinks=False)
-        os.chown(path, uid, gid, follow_symlinks=False)
-        if not stat.S_ISLNK(found.st_mode):
-            os.chmod(path, stat.S_IMODE(found.st_mode))
-        if len(capability) >= 20:
-            # struct vfs_ns_cap_data, revision 3 (linux/capability.h).
-            (magic,) = struct.unpack_from("<I", capability)
-            data = struct.pack("<I", 0x03000000 | magic & 1) + capability[4:20] + struct.pack("<I", top or 0)
-            os.setxattr(path, _CAPABILITY, data, follow_symlinks=False)
+        _shift(entry, maps)
+
+
+def _shift(entry: Entry, maps: Maps) -> None:
+    path, found, top = entry.at, entry.status, parse.mapped(0, maps["uid"])
+    uid, gid = parse.mapped(found.st_uid, maps["uid"]), parse.mapped(found.st_gid, maps["gid"])
+    if uid is None or gid is None:
+        where = f"/{entry.path}"[-_SHOWN:]
+        raise InvalidInput(f"The owner {found.st_uid}:{found.st_gid} of {where} in the image is not mapped by userns.")
+    regular = stat.S_ISREG(found.st_mode)
+    capability = b""
+    if regular and _CAPABILITY in os.listxattr(path, follow_symlinks=False):
+        capability = os.getxattr(path, _CAPABILITY, follow_symlinks=False)
+    os.chown(path, uid, gid, follow_symlinks=False)
+    if not stat.S_ISLNK(found.st_mode):
+        os.chmod(path, stat.S_IMODE(found.st_mode))
+    if len(capability) >= 20:
+        # struct vfs_ns_cap_data, revision 3 (linux/capability.h).
+        (magic,) = struct.unpack_from("<I", capability)
+        data = struct.pack("<I", 0x03000000 | magic & 1) + capability[4:20] + struct.pack("<I", top or 0)
+        os.setxattr(path, _CAPABILITY, data, follow_symlinks=False)
 
 
 def mount(lower: str, root: str, deadline: Deadline) -> None:
@@ -154,7 +150,10 @@ def remove(root: str) -> None:
 
 
 def tar_stamp(path: str) -> tuple[int, ...]:
+    """Of a regular file: reading anything else may never end."""
     found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise InvalidInput(f"{path} is neither a directory nor a tar.")
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
@@ -172,12 +171,11 @@ def tar_digest(path: str) -> str:
 def directory_digest(path: str) -> str:
     """Of names, owners, modes, sizes and times: no file is read. A tree that is copied anew has another."""
     total = hashlib.sha256()
-    for name, s in _walk(path):
-        link = os.readlink(name) if stat.S_ISLNK(s.st_mode) else ""
+    for entry in itertools.chain([Entry("", path, os.lstat(path))], walk(path)):
+        s, name = entry.status, f"/{entry.path}" if entry.path else ""
+        link = os.readlink(entry.at) if stat.S_ISLNK(s.st_mode) else ""
         size, time = (0, 0) if stat.S_ISDIR(s.st_mode) else (s.st_size, s.st_mtime_ns)
         total.update(
-            repr((name[len(path) :], link, s.st_mode, s.st_uid, s.st_gid, size, time, s.st_rdev)).encode(
-                "utf-8", "replace"
-            )
-        )
+            repr((name, link, s.st_mode, s.st_uid, s.st_gid, size, time, s.st_rdev)).encode("utf-8", "replace")
+        )  # fmt: skip
     return f"sha256:{total.hexdigest()}"

@@ -120,13 +120,7 @@ def sweep(parent: str) -> None:
 
 
 def discard(path: str) -> None:
-    """Remove a tree, also one of directories that only root could remove as they are."""
-    if os.geteuid() != 0 and os.path.isdir(path) and not os.path.islink(path):
-        for directory, names, _files in os.walk(path):
-            os.chmod(directory, 0o700)
-            for name in names:
-                if not os.path.islink(f"{directory}/{name}"):
-                    os.chmod(f"{directory}/{name}", 0o700)
+    """Remove a tree, also one of directories that their owner may not enter as they are."""
     remove_tree(path)
 
 

@@ -16,7 +16,8 @@ import typing as t
 
 from . import container
 from .container import Desired, Record
-from .errors import InvalidInput
+from .errors import EngineError, InvalidInput
+from .files import read_text
 from .process import parse_signal
 from .store import Paths
 
@@ -44,12 +45,14 @@ def read_bundle(bundle: str) -> Config:
         raise InvalidInput(f"There is no bundle at {bundle}.", hint="It is a directory with a config.json in it.")
     path = os.path.join(bundle, "config.json")
     try:
-        with open(path, encoding="utf-8") as stream:
-            config = json.load(stream)
-    except FileNotFoundError:
-        raise InvalidInput(f"The bundle {bundle} has no config.json.", hint="'runc spec' makes one.") from None
-    except (OSError, ValueError) as exc:
+        text = read_text(path, errors="strict")
+        config = json.loads(text) if text is not None else None
+    except EngineError as exc:
+        raise InvalidInput(exc.message) from exc
+    except (ValueError, RecursionError) as exc:
         raise InvalidInput(f"{path} cannot be read: {exc}.") from exc
+    if text is None:
+        raise InvalidInput(f"The bundle {bundle} has no config.json.", hint="'runc spec' makes one.")
     _check(config, path)
     root = os.path.join(bundle, config["root"]["path"])
     if not os.path.isdir(root):
@@ -109,7 +112,8 @@ def effective(config: Config, record: Record, paths: Paths) -> Config:
         _set_env(result, LISTEN_FDS=None, LISTEN_PID=None, LISTEN_FDNAMES=None)  # of a listen that was taken away
     if record.definition.sdnotify == "container":
         _set_env(result, NOTIFY_SOCKET=f"{NOTIFY_DIRECTORY}/notify.sock")
-        options = ["bind", "rprivate"]
+        # A socket can be sent to on a read-only mount, and what is behind this one is a file system of the host.
+        options = ["bind", "rprivate", "ro", "nosuid", "nodev", "noexec"]
         mount = {"destination": NOTIFY_DIRECTORY, "type": "bind", "source": paths.notify, "options": options}
         others = [other for other in config.get("mounts") or [] if other.get("destination") != NOTIFY_DIRECTORY]
         result["mounts"] = [*others, mount]

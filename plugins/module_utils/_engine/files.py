@@ -7,10 +7,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
+import stat
 import typing as t
 
 from .errors import EngineError, reason_of
+
+_AT_ONCE = 1 << 16
+_MOST_BYTES = 16 << 20
 
 
 def has_labels() -> bool:
@@ -18,11 +21,18 @@ def has_labels() -> bool:
     return os.path.exists("/sys/fs/selinux/enforce")
 
 
-def read_text(path: str) -> str | None:
-    """Content of a small file, or None where there is none (missing, or gone between two calls)."""
+def read_text(path: str, *, limit: int = _MOST_BYTES, errors: str = "replace") -> str | None:
+    """Return the content of a small file, or None where there is none (missing, or gone between two calls).
+
+    Never waits, and takes no more memory than ``limit``: a FIFO, a device, a leased file and a larger one are errors.
+    """
     try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            return stream.read()
+        with open(path, "rb", opener=without_waiting) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise EngineError(f"Cannot read {path}: it is not a regular file.")
+            # Most files are tiny, and read() makes room for all that it may get.
+            data = stream.read(min(limit + 1, _AT_ONCE)) or b""
+            data += (stream.read(limit + 1 - _AT_ONCE) or b"") if len(data) == _AT_ONCE else b""
     except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
         return None
     except OSError as exc:
@@ -30,13 +40,20 @@ def read_text(path: str) -> str | None:
         if exc.errno == 19:
             return None
         raise EngineError(f"Cannot read {path}: {exc.strerror}.") from exc
+    if len(data) > limit:
+        raise EngineError(f"Cannot read {path}: it is larger than {limit} bytes.")
+    return data.decode("utf-8", errors)
+
+
+def without_waiting(path: str, flags: int) -> int:
+    """For open(opener=): a FIFO, a device, or a file with a lease on it (fcntl(2)) cannot hold the open up."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def read_tail(path: str, *, lines: int = 20, limit: int = 16384) -> list[str]:
     """The last lines of a log, at most ``limit`` bytes of it; nothing where there is no such regular file."""
     try:
-        # Not to be held up by a FIFO.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+        with open(path, "rb", opener=without_waiting) as stream:
             stream.seek(max(0, os.fstat(stream.fileno()).st_size - limit))
             return stream.read(limit).decode("utf-8", "replace").splitlines()[-lines:]
     except OSError:
@@ -47,7 +64,7 @@ def read_json(path: str) -> dict[str, t.Any] | None:
     """A JSON object of our own; None where it is missing or damaged, which the caller treats alike: as not written."""
     try:
         value = json.loads(read_text(path) or "null")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -106,11 +123,8 @@ def remove_file(path: str) -> None:
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory with all that is in it; never follows a symbolic link, and one that is gone is fine."""
-    try:
-        shutil.rmtree(path)
-    except FileNotFoundError:
-        # Also when a file in it vanished meanwhile (conmon renames its temporary files): once more settles it.
-        shutil.rmtree(path, ignore_errors=True)
-    except OSError as exc:
-        raise EngineError(f"Cannot remove {path}: {reason_of(exc)}.", hint="Is something mounted there?") from exc
+    """Remove a directory with all that is in it, however deep; never follows a symbolic link, and one that is gone is fine."""
+    if os.path.lexists(path):
+        from .trees import remove
+
+        remove(path)

@@ -5,14 +5,17 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.util
 import json
 import os
 import pathlib
+import signal
 import stat
 import subprocess
 import sys
 import tarfile
+import time
 import typing as t
 
 import pytest
@@ -21,6 +24,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._bundle import rootf
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.bundle import Bundles
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.options import Action, Options, Request
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.parse import IdMap
+from ansible_collections.longshore.oci.plugins.module_utils._engine import trees
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import (
     EngineError,
     InvalidInput,
@@ -28,6 +32,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine.errors impor
 )
 from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
 from ansible_collections.longshore.oci.tests.unit import programs
+from ansible_collections.longshore.oci.tests.unit.deep import deepen
 
 # As in images.py of the layout below.
 PATHS = ("up", "far-up", "absolute", "aside", "upper", "long")
@@ -190,6 +195,106 @@ def test_sources_on_the_host(tmp_path: pathlib.Path, bundles: Bundles) -> None:
     assert pathlib.Path(wanted.path, outcome.record["root"], "etc", "version").read_text() == "22"
     os.utime(archive)
     assert bundles.converge(packed).actions == ()  # Read once more: it is the same.
+
+
+def _grow(path: str) -> None:
+    os.truncate(path, 3 << 30)
+
+
+def _replace(kind: str) -> t.Callable[[str], None]:
+    def act(path: str) -> None:
+        os.unlink(path)
+        os.mkfifo(path) if kind == "fifo" else os.symlink(kind, path)
+
+    return act
+
+
+@pytest.mark.parametrize("name", ["hosts", "hostname", "longshore.json", "config.json"])
+@pytest.mark.parametrize("change", [_grow, _replace("fifo"), _replace("/dev/zero"), _replace("precious")])
+def test_what_a_container_makes_of_its_files_takes_no_memory_and_no_time(
+    tmp_path: pathlib.Path, bundles: Bundles, images: str, name: str, change: t.Callable[[str], None]
+) -> None:
+    """In a process of its own, whose memory is measured. A container can only do the first, to hosts and hostname."""
+    wanted = request(tmp_path, f"{images}:web-1")
+    bundles.converge(wanted)
+    path = f"{wanted.path}/{name}" if "." in name else f"{wanted.path}/etc/{name}"
+    (pathlib.Path(path).parent / "precious").write_text("text of somebody")
+    change(path)
+    package = tools.__name__.rpartition(".")[0]
+    code = (
+        f"import resource, sys\nfrom {package}.bundle import Bundles\nfrom {package}.options import Options, Request\n"
+        "state, run, path, image, profile, check = sys.argv[1:]\n"
+        "bundles = Bundles(state_dir=state, run_dir=run)\n"
+        "try:\n"
+        "    done = bundles.converge(Request(path, image=image, options=Options(seccomp=profile)), check=check == 'check')\n"
+        "    print(*(action.value for action in done.actions))\n"
+        "except Exception as exc: print(type(exc).__name__, exc)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    said = []
+    for check in ("check", "do"):
+        argv = [f"{tmp_path}/state", f"{tmp_path}/run", wanted.path, wanted.image or "", wanted.options.seccomp, check]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *argv], capture_output=True, text=True, env=programs.python_environment(),
+            check=False, timeout=20,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        words, memory = done.stdout.splitlines()
+        assert int(memory) < 100 << 10
+        said.append(words)
+    assert said[0] == said[1]
+    assert said[0] == "config" if "." not in name else said[0].split()[0] in ("EngineError", "rootfs", "config", "InvalidInput")
+    if "." not in name:
+        assert os.path.isfile(path) and not os.path.islink(path) and os.stat(path).st_size < 1000
+        assert bundles.converge(wanted).actions == ()
+    assert (pathlib.Path(path).parent / "precious").read_text() == "text of somebody"
+
+
+def test_a_lease_on_a_file_of_a_bundle_is_not_waited_for(
+    tmp_path: pathlib.Path, bundles: Bundles, images: str
+) -> None:
+    wanted = request(tmp_path, f"{images}:web-1")
+    bundles.converge(wanted)
+    with open(f"{wanted.path}/etc/hosts", "r+b") as stream:
+        fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        fcntl.fcntl(stream, fcntl.F_SETSIG, signal.SIGWINCH)
+        before = time.monotonic()
+        with pytest.raises(EngineError, match="Cannot work on the bundle"):
+            bundles.converge(wanted)
+        assert time.monotonic() - before < 4
+        fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+
+@pytest.mark.parametrize("depth", [3000])
+def test_a_root_file_system_that_is_deep_is_removed(
+    tmp_path: pathlib.Path, bundles: Bundles, images: str, depth: int
+) -> None:
+    wanted = request(tmp_path, f"{images}:web-1")
+    root = bundles.converge(wanted).record["root"]
+    deepen(pathlib.Path(wanted.path, root), depth)
+    assert bundles.converge(wanted).actions == ()
+    assert bundles.converge(Request(wanted.path, absent=True)).actions == (Action.REMOVE,)
+    assert not os.path.exists(wanted.path)
+
+
+def test_a_directory_that_is_deep_is_tamed_mapped_and_told_apart(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "root").mkdir()
+    deepen(tmp_path / "root", 3000)
+    before = rootfs.directory_digest(str(tmp_path / "root"))
+    rootfs.tame(str(tmp_path / "root"))
+    assert rootfs.directory_digest(str(tmp_path / "root")) == before
+    rootfs.shift(str(tmp_path / "root"), {"uid": [IdMap(0, 100000, 10)], "gid": [IdMap(0, 100000, 10)]})
+    assert {entry.status.st_uid for entry in trees.walk(str(tmp_path / "root"))} == {100000}
+    tools.discard(str(tmp_path / "root"))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("/dev/zero", path)])
+def test_a_source_that_is_no_file_is_refused(
+    tmp_path: pathlib.Path, bundles: Bundles, make: t.Callable[[str], None]
+) -> None:
+    make(f"{tmp_path}/source")
+    with pytest.raises(InvalidInput, match="is neither a directory nor a tar"):
+        bundles.converge(request(tmp_path, None)._replace(rootfs=f"{tmp_path}/source"))
 
 
 def test_a_bundle_that_is_removed_is_gone(tmp_path: pathlib.Path, bundles: Bundles, images: str) -> None:

@@ -97,9 +97,28 @@ def test_a_broken_config_is_refused(bundle: pathlib.Path, text: bytes) -> None:
         config.read_bundle(str(bundle))
 
 
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (os.mkfifo, "it is not a regular file"),
+        (lambda path: os.symlink("/dev/zero", path), "it is not a regular file"),
+        (lambda path: os.symlink("/dev/full", path), "it is not a regular file"),
+        (lambda path: open(path, "w").truncate(3 << 30), "it is larger than 16777216 bytes"),
+        (lambda path: open(path, "w").write("[" * 100000), "config.json cannot be read: "),
+        (lambda path: open(path, "w").write('{"a": ' + "9" * 5000 + "}"), "config.json"),
+    ],
+)
+def test_one_that_would_never_end_is_refused(
+    bundle: pathlib.Path, make: t.Callable[[str], object], says: str
+) -> None:
+    make(f"{bundle}/config.json")
+    with pytest.raises(InvalidInput, match=says):
+        config.read_bundle(str(bundle))
+
+
 def test_a_directory_in_the_place_of_the_config_is_refused(bundle: pathlib.Path) -> None:
     (bundle / "config.json").mkdir()
-    with pytest.raises(InvalidInput, match=r"config\.json cannot be read: .*directory"):
+    with pytest.raises(InvalidInput, match=r"Cannot read .*/config\.json: Is a directory"):
         config.read_bundle(str(bundle))
 
 
@@ -160,7 +179,12 @@ class TestEffective:
         found = _effective(builders.config(), sdnotify="container")
         assert found["process"]["env"] == ["PATH=/usr/bin:/bin", "NOTIFY_SOCKET=/run/notify/notify.sock"]
         assert found["mounts"] == [
-            {"destination": "/run/notify", "type": "bind", "source": PATHS.notify, "options": ["bind", "rprivate"]}
+            {
+                "destination": "/run/notify",
+                "type": "bind",
+                "source": PATHS.notify,
+                "options": ["bind", "rprivate", "ro", "nosuid", "nodev", "noexec"],
+            }
         ]
 
     def test_what_was_there_of_a_notify_socket_is_replaced(self) -> None:
