@@ -23,7 +23,7 @@ from .exec_monitor import Streams, exec_argv, explain, failed_late
 from .files import read_text, remove_file, write_text
 from .observe import observe
 from .process import ProcessId, identify, in_pid_file, is_alive, kill_and_wait, stuck_in
-from .process_spec import Command, capabilities_of, check, find_user, process_spec
+from .process_spec import Command, User, capabilities_of, check, find_user, needed_files, process_spec
 from .rootfs import Rootfs
 from .sessions import Session, SessionPaths
 from .store import Store, check_name
@@ -262,13 +262,28 @@ def _spec(store: Store, record: Record, init: ProcessId, command: Command) -> di
     saved = store.load_config(record.name)
     if saved is None:
         raise EngineError(f"The saved config of the container {record.name} is missing or damaged.")
-    rootfs = Rootfs(f"/proc/{init.pid}/root")
-    own = saved["process"].get("user") or {}
-    wanted = command.user if command.user is not None else f"{own.get('uid', 0)}:{own.get('gid', 0)}"
-    user = find_user(wanted, passwd=rootfs.read_text("/etc/passwd"), group=rootfs.read_text("/etc/group"))
+    user = _find_user(Rootfs(f"/proc/{init.pid}/root"), saved["process"], command)
     everything = capabilities_of(read_text("/proc/self/status") or "")
     groups = os.geteuid() == 0 or record.runtime.name != "runc"
     return process_spec(saved, command, user, host_capabilities=everything, further_groups=groups)
+
+
+def _find_user(rootfs: Rootfs, own: t.Mapping[str, t.Any], command: Command) -> User:
+    """By the container's own files, as far as they are needed. A number needs none of them, so whatever the container has made of
+    them cannot keep it from running."""
+    mine = own.get("user") or {}
+    wanted = command.user if command.user is not None else f"{mine.get('uid', 0)}:{mine.get('gid', 0)}"
+    same = command.user is None or wanted == str(mine.get("uid", 0))
+    home = "HOME" in command.env or (same and any(word.startswith("HOME=") for word in own.get("env") or []))
+    texts: list[str | None] = []
+    for path, needed in zip(("/etc/passwd", "/etc/group"), needed_files(wanted, home=home)):
+        try:
+            texts.append(rootfs.read_text(path) if needed else None)
+        except EngineError:
+            if not all(part.isdecimal() for part in wanted.split(":")):
+                raise
+            texts.append(None)
+    return find_user(wanted, passwd=texts[0], group=texts[1])
 
 
 def _start(

@@ -21,6 +21,7 @@ BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE
 """
 CAPABILITIES = tuple(f"CAP_{name}" for name in _NAMES.split())
 _MOST_ID = 2**31 - 1  # runc, libcontainer/user: what both runtimes take
+_MOST_DIGITS = 20  # of it, with zeros in front
 
 
 class Command(t.NamedTuple):
@@ -84,40 +85,49 @@ def find_user(text: str, *, passwd: str | None, group: str | None) -> User:
     wanted, _colon, wanted_group = text.partition(":")
     name, uid, gid, home = _passwd_entry(wanted, passwd)
     groups: tuple[int, ...] = ()
-    entries = _entries(group, fields=4)
     if wanted_group:
-        by_name = [fields[2] for fields in entries if fields[0] == wanted_group]
-        gid = _number(by_name[0] if by_name else wanted_group)
+        by_name = (fields[2] for fields in _entries(group, fields=4) if fields[0] == wanted_group)
+        gid = _number(wanted_group if wanted_group.isdecimal() else next(by_name, wanted_group))
         if gid < 0:
             raise InvalidInput(_missing("group", wanted_group, group), hint="A gid works without.")
     elif name is not None:
-        groups = tuple(_number(fields[2]) for fields in entries if name in fields[3].split(","))
+        groups = tuple(
+            _number(fields[2]) for fields in _entries(group, fields=4) if name in fields[3].split(",")
+        )  # fmt: skip
     return User(uid, gid, tuple(dict.fromkeys(each for each in groups if each >= 0 and each != gid)), home)
 
 
 def _passwd_entry(wanted: str, passwd: str | None) -> tuple[str | None, int, int, str]:
-    entries = _entries(passwd, fields=7)
-    found = [entry for entry in entries if entry[0] == wanted]
-    found = found or [entry for entry in entries if wanted.isdecimal() and entry[2] == str(int(wanted))]
-    for entry in found:
-        uid, gid = _number(entry[2]), _number(entry[3])
-        if uid >= 0 and gid >= 0:
-            return entry[0], uid, gid, entry[5] or "/"
-    uid = _number(wanted)
-    if uid < 0:
+    """A number is a uid, also where somebody is called so: who that is, the container must not decide."""
+    number = _number(wanted)
+    for entry in _entries(passwd, fields=7):
+        if _number(entry[2]) == number if wanted.isdecimal() else entry[0] == wanted:
+            uid, gid = _number(entry[2]), _number(entry[3])
+            if uid >= 0 and gid >= 0:
+                return entry[0], uid, gid, entry[5] or "/"
+    if number < 0:
         raise InvalidInput(_missing("user", wanted, passwd), hint="A uid (with :gid) works without.")
-    return None, uid, 0, "/"
+    return None, number, 0, "/"
 
 
-def _entries(text: str | None, *, fields: int) -> list[list[str]]:
-    """The lines of such a file that are complete; comments and NIS have none."""
-    lines = [line.strip().split(":") for line in (text or "").splitlines() if not line.startswith("#")]
-    return [line for line in lines if len(line) >= fields]
+def needed_files(text: str, *, home: bool) -> tuple[bool, bool]:
+    """Whether /etc/passwd and /etc/group have something to say on ``user[:group]``. ``home``: it is known."""
+    user, colon, group = text.partition(":")
+    passwd = not user.isdecimal() or not colon or not home
+    return passwd, not (colon and group.isdecimal())
+
+
+def _entries(text: str | None, *, fields: int) -> t.Iterator[list[str]]:
+    """The lines of such a file that are complete, one at a time; comments and NIS have none."""
+    for line in (text or "").splitlines():
+        if not line.startswith("#") and line.count(":") >= fields - 1:
+            yield line.strip().split(":")
 
 
 def _number(text: str) -> int:
     """An id; -1 for what is none."""
-    return int(text) if text.isascii() and text.isdecimal() and int(text) <= _MOST_ID else -1
+    known = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
+    return int(text) if known and int(text) <= _MOST_ID else -1
 
 
 def _missing(kind: str, name: str, text: str | None) -> str:

@@ -197,8 +197,9 @@ class TestUsers:
             ("4711:wheel", User(4711, 10, (), "/")),
             ("4711:4712", User(4711, 4712, (), "/")),
             ("homeless", User(8, 8, (), "/")),
-            # A name that looks like a number is a name first.
-            ("99", User(7, 7, (), "/seven")),
+            # A number is one, whatever the container calls somebody.
+            ("99", User(99, 0, (), "/")),
+            ("0:44", User(0, 44, (), "/root")),
         ],
     )
     def test_found(self, text: str, user: User) -> None:
@@ -216,6 +217,9 @@ class TestUsers:
             ("app", None, "There is no user app in the container, which has no /etc/passwd"),
             ("-1", PASSWD, "There is no user -1"),
             ("4294967295", PASSWD, "There is no user 4294967295"),
+            ("9" * 5000, PASSWD, "There is no user 99999"),
+            ("\u0663", PASSWD, "There is no user \u0663"),
+            ("root:" + "9" * 5000, PASSWD, "There is no group 99999"),
             ("root:nobody", PASSWD, "There is no group nobody in the container. A gid"),
             ("root:bad", PASSWD, "There is no group bad"),
         ],
@@ -223,6 +227,19 @@ class TestUsers:
     def test_not_found(self, text: str, passwd: str | None, says: str) -> None:
         with pytest.raises(InvalidInput, match=says):
             process_spec.find_user(text, passwd=passwd, group=GROUP)
+
+    @pytest.mark.parametrize(
+        ("text", "home", "files"),
+        [
+            ("0:0", True, (False, False)),
+            ("0:0", False, (True, False)),
+            ("0", True, (True, True)),
+            ("app:0", True, (True, False)),
+            ("0:wheel", True, (False, True)),
+        ],
+    )
+    def test_what_has_to_be_read(self, text: str, home: bool, files: tuple[bool, bool]) -> None:
+        assert process_spec.needed_files(text, home=home) == files
 
     def test_no_group_file(self) -> None:
         with pytest.raises(InvalidInput, match="no group x in the container, which has no /etc/group"):

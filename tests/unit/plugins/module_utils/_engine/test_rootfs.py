@@ -4,14 +4,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pathlib
+import select
+import subprocess
+import sys
 import threading
+import time
 import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._engine import rootfs as rootfs_module
+from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import (
+    DeadlineExceeded,
+    EngineError,
+    InvalidInput,
+)
 from ansible_collections.longshore.oci.plugins.module_utils._engine.rootfs import Rootfs
 
 
@@ -102,6 +112,94 @@ class TestRead:
             thread.join()
 
 
+# Mounts a file system whose server never answers, in a mount namespace of its own.
+FUSE = """
+import ctypes, os, sys, time
+server = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={server},rootmode=40000,user_id=0,group_id=0,allow_other"
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.mount(b"none", sys.argv[1].encode(), b"fuse", 6, options.encode()):
+    sys.exit(os.strerror(ctypes.get_errno()))
+os.read(server, 65536)  # FUSE_INIT, and nothing more
+print("mounted", flush=True)
+time.sleep(60)
+"""
+
+
+class TestHostile:
+    """Each is answered at once."""
+
+    @pytest.fixture(autouse=True)
+    def _at_once(self) -> t.Iterator[None]:
+        before = time.monotonic()
+        yield
+        assert time.monotonic() - before < 4
+
+    @pytest.mark.parametrize("kind", [fcntl.F_RDLCK, fcntl.F_WRLCK])
+    def test_a_lease(self, top: pathlib.Path, kind: int) -> None:
+        """Whoever opens the file would wait for up to 45 seconds. One for reading does not keep readers out."""
+        with open(top / "etc/passwd", "rb" if kind == fcntl.F_RDLCK else "r+b") as stream:
+            fcntl.fcntl(stream, fcntl.F_SETLEASE, kind)
+            fcntl.fcntl(stream, fcntl.F_SETSIG, 28)  # SIGWINCH, which nobody hears; SIGIO would end this process
+            if kind == fcntl.F_RDLCK:
+                assert Rootfs(str(top)).read_text("/etc/passwd") == "inside"
+            else:
+                with pytest.raises(EngineError, match="look at /etc/passwd in the container: a process has a lease"):
+                    Rootfs(str(top)).read_text("/etc/passwd")
+            fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+    @pytest.mark.parametrize("name", ["kmsg", "1/environ", "self/mountinfo", "sys/kernel/hostname"])
+    def test_a_file_of_the_kernel(self, top: pathlib.Path, name: str) -> None:
+        (top / "proc").mkdir()
+        _link(top, "file", f"/proc/{name}")
+        subprocess.run(["mount", "-t", "proc", "proc", str(top / "proc")], check=True)
+        try:
+            with pytest.raises(EngineError, match="/file in the container is a file of the kernel .proc."):
+                Rootfs(str(top)).read_text("/file")
+            assert Rootfs(str(top)).exists(f"/proc/{name}")
+        finally:
+            subprocess.run(["umount", str(top / "proc")], check=True)
+
+    @pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="needs FUSE")
+    @pytest.mark.parametrize("path", ["/", "/.", "/etc/passwd", "/etc/../etc/passwd", "/*/passwd", "/e*/p*", "/link"])
+    def test_a_file_system_that_never_answers(self, top: pathlib.Path, path: str) -> None:
+        _link(top, "link", "etc/passwd")
+        argv = ["unshare", "--mount", sys.executable, "-c", FUSE, str(top if path in ("/", "/.") else top / "etc")]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE) as child:
+            try:
+                assert child.stdout is not None and select.select([child.stdout], [], [], 20)[0]
+                assert child.stdout.readline() == b"mounted\n"
+                rootfs, path = Rootfs(f"/proc/{child.pid}/root"), f"{top}{path}"
+                looks = [rootfs.exists] if "*" in path else [rootfs.exists, rootfs.read_text]
+                if path.endswith(("/", "/link")):
+                    assert rootfs.exists(path)  # No more than a name is needed for that.
+                    looks.pop(0)
+                for look in looks:
+                    with pytest.raises(EngineError, match=r"on a file system of its own \(fuse\)"):
+                        look(path)
+            finally:
+                child.kill()
+
+    def test_links_that_lead_through_thousands_of_directories(self, top: pathlib.Path) -> None:
+        for number in range(39):
+            _link(top, f"link{number}", f"{'etc/../' * 500}link{number + 1}")
+        _link(top, "link39", "etc/passwd")
+        assert Rootfs(str(top)).read_text("/link1") == "inside"
+
+    @pytest.mark.parametrize("pattern", ["/a" * 2048, "/*" * 2047, "/etc/.." * 500, "/[" * 2000])
+    def test_a_long_pattern(self, top: pathlib.Path, pattern: str) -> None:
+        assert Rootfs(str(top)).exists(pattern) is (pattern[:4] == "/etc")
+
+    def test_one_that_is_too_long(self, top: pathlib.Path) -> None:
+        with pytest.raises(InvalidInput, match="at most 4096 characters"):
+            Rootfs(str(top)).exists("/a" * 2049)
+
+    def test_a_search_that_takes_too_long(self, top: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(rootfs_module, "_SEARCH_SECONDS", 0.0)
+        with pytest.raises(DeadlineExceeded, match=r"Looking for \* in the container took too long"):
+            Rootfs(str(top)).exists("/*/*/nothing")
+
+
 class TestExists:
     @pytest.mark.parametrize(
         ("pattern", "found"),
@@ -139,7 +237,7 @@ class TestExists:
         def deny(*_arguments: t.Any, **_more: t.Any) -> t.Any:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr(os, "stat", deny)
+        monkeypatch.setattr(os, "fstat", deny)
         with pytest.raises(EngineError, match="Cannot look at /etc/passwd in the container: Permission denied"):
             Rootfs(str(top)).exists("/etc/passwd")
         monkeypatch.undo()
