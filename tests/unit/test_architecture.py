@@ -27,7 +27,7 @@ LAYERS = (
     "errors trees files waiting birth process",
     "cgroup systemd config container runtime conmon host store network_helper process_spec rootfs criu archive_pipe archive"
     " rootfs_changes stored ports descriptors userns selinux annotations",
-    "observe plan teardown create_failed create surroundings readiness service removal engine sessions exec_monitor exec"
+    "observe plan teardown create_failed create surroundings readiness service removal engine sessions exec_monitor exec conmons"
     " features checkpoint_plan dump restore checkpoint",
 )
 # What makes bundles is a library of its own. It takes a few things of the engine, and the engine knows nothing of it.

@@ -17,7 +17,8 @@ import typing as t
 from . import cgroup, container
 from .container import Record
 from .errors import DeadlineExceeded, ProgramFailed, reason_of
-from .process import identify, spawn
+from .files import read_text
+from .process import identify, parent_of, spawn
 from .runtime import global_arguments, numbers
 from .store import Paths
 from .waiting import Deadline, wait_readable
@@ -166,6 +167,12 @@ def read_pid(sync: Pipe, deadline: Deadline) -> int:
     if number <= 0:
         raise ProgramFailed(message)
     return number
+
+
+def pid_of_monitor(path: str, child: int) -> int:
+    """From conmon's pid file, 0 for none. Others may write there, so it has to be the parent of what it has started."""
+    written = (read_text(path) or "").strip()
+    return int(written) if written.isdecimal() and parent_of(child) in (0, int(written)) else 0
 
 
 def private(path: str, flags: int) -> int:

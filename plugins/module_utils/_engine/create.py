@@ -227,8 +227,7 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
             pid = conmon.read_pid(pipes["SYNC"], deadline)
             if helper:
                 helper.connect(pid, deadline)
-    written = (read_text(record.definition.conmon_pidfile or paths.conmon_pidfile) or "").strip()
-    monitor = int(written) if written.isdigit() else 0
+    monitor = conmon.pid_of_monitor(record.definition.conmon_pidfile or paths.conmon_pidfile, pid)
     record = record.replace(
         phase="running" if record.checkpoint else "created", checkpoint=None, init=identify(pid),
         monitor=identify(monitor), cgroup_path=_own_cgroup(record, pid, where),

@@ -11,6 +11,7 @@ import typing as t
 
 from . import archive, criu, rootfs_changes, stored, teardown
 from .cgroup import members, thaw
+from .conmons import runs
 from .container import Checkpoint, Observed, Program, Record, Status, Timeouts
 from .errors import EngineError, ProgramFailed
 from .files import has_labels, make_directory, read_tail, remove_file, remove_tree, write_text
@@ -206,18 +207,21 @@ def _release(record: Record, path: str, status: Status, timeouts: Timeouts) -> N
     """End what is still at work on a dump, and thaw what it has frozen. A tracer that dies lets go of whom it holds."""
     # CRIU gives its log to the very processes that it looks at, while it is in them.
     own = {record.init, *members(record.cgroup_path)}
-    kill_and_wait([process for process in _at_work(path) if process not in own], Deadline(timeouts.kill))
+    kill_and_wait([process for process in _at_work(record, path) if process not in own], Deadline(timeouts.kill))
     if status is Status.RUNNING:
         thaw(record.cgroup_path)
 
 
-def _at_work(path: str) -> list[ProcessId]:
-    """Who has something open in the directory of a dump: the runtime, and CRIU, which has nothing in its command line."""
-    found = []
+def _at_work(record: Record, path: str) -> list[ProcessId]:
+    """Runtime and CRIU, which has nothing in its command line, with something open in the directory of a dump. Others may
+    read its log."""
+    found, program = [], criu.find()
+    programs = [record.runtime.path, *([program.path] if program else [])]
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):  # It has ended just now.
             opened = [os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")]
-            if int(pid) != os.getpid() and any(name.startswith(path) for name in opened):
+            inside = any(f"{name}/".startswith(f"{path}/") for name in opened)
+            if inside and any(runs(int(pid), each) for each in programs):
                 found.append(identify(int(pid)))
     return [process for process in found if process is not None]
 

@@ -15,7 +15,7 @@ import typing as t
 from . import cgroup, container
 from .container import Exit, Observed, Record, Status
 from .files import read_tail, read_text
-from .process import Handle, boot_id, in_pid_file, is_alive
+from .process import Handle, boot_id, in_pid_file, is_alive, parent_of
 from .store import Paths, Store
 from .waiting import IN_MOVED_TO, Deadline, wait_until
 
@@ -62,6 +62,8 @@ def as_systemd_has_it(record: Record, paths: Paths) -> Record:
     if init is None or init == record.init or f"/{container.container_unit(record.name)}/" not in f"{path}/":
         return record
     monitor = in_pid_file(record.definition.conmon_pidfile or paths.conmon_pidfile)
+    if monitor and parent_of(init.pid) != monitor.pid:
+        monitor = None  # It was killed, and the number may be another's.
     conmon_path = cgroup.path_of(monitor.pid) if monitor else None
     helper = in_pid_file(paths.network_pidfile)
     return record.replace(

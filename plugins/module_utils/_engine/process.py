@@ -65,6 +65,12 @@ def in_pid_file(path: str) -> ProcessId | None:
     return identify(int(text)) if text.isdecimal() else None
 
 
+def parent_of(pid: int) -> int:
+    """0 for a process that is gone."""
+    fields = (read_text(f"/proc/{pid}/stat") or "").rpartition(")")[2].split()
+    return int(fields[1]) if fields else 0
+
+
 def is_alive(process: ProcessId | None) -> bool:
     """A zombie is dead: it may wait long for a lazy parent, and kill(pid, 0) would call it alive."""
     return process is not None and identify(process.pid) == process
@@ -111,17 +117,6 @@ class Handle:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
-
-
-def find_by_argument(argument: str) -> list[ProcessId]:
-    """Processes that have exactly this word in their command line. Reads all of /proc: for recovery only."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and argument in (read_text(f"/proc/{entry}/cmdline") or "").split("\0"):
-            process = identify(int(entry))
-            if process is not None:
-                found.append(process)
-    return found
 
 
 def kill_and_wait(

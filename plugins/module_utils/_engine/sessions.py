@@ -15,6 +15,7 @@ import re
 import signal
 import typing as t
 
+from .conmons import RUNTIME_PIDFILE, find_conmons, with_option
 from .container import Record
 from .errors import DeadlineExceeded, EngineError, InvalidInput
 from .files import make_directory, read_json, read_text, remove_tree, write_text
@@ -23,7 +24,6 @@ from .process import (
     Handle,
     ProcessId,
     boot_id,
-    find_by_argument,
     identify,
     in_pid_file,
     is_alive,
@@ -174,7 +174,7 @@ def clear_away(paths: SessionPaths, record: Record, *, grace: float, kill: float
         except PermissionError:
             return  # It cannot be told yet whose the process is. The next one looks again.
         end_families([process] if process else [], grace=grace, kill=kill)
-        _let_end([session.monitor] if session and session.monitor else find_by_argument(paths.pidfile))
+        _let_end([session.monitor] if session and session.monitor else _conmons(paths, record))
         try:
             forget(paths)
             return
@@ -190,7 +190,7 @@ def _launched(paths: SessionPaths, record: Record) -> ProcessId | None:
     deadline = Deadline(EXIT_FILE_SECONDS)
     while not read_text(paths.pidfile) and deadline.remaining():
         # Twice: a conmon that detaches while /proc is read may be missed under both its numbers.
-        monitors = find_by_argument(paths.pidfile) or find_by_argument(paths.pidfile)
+        monitors = _conmons(paths, record) or _conmons(paths, record)
         if not monitors or not os.path.isdir(paths.bundle):
             break
         with Handle(monitors[0]) as monitor:
@@ -200,8 +200,8 @@ def _launched(paths: SessionPaths, record: Record) -> ProcessId | None:
     process = in_pid_file(paths.pidfile)
     # Until the runtime is done, crun hides whom it starts from other users than root: that is not dumpable (proc(5)), and has the
     # command line of the runtime itself.
-    for each in find_by_argument(paths.pidfile) if process else ():
-        if each != process and (read_text(f"/proc/{each.pid}/cmdline") or "").partition("\0")[0] == record.runtime.path:
+    for each, argv in with_option(RUNTIME_PIDFILE, paths.pidfile.__eq__) if process else ():
+        if each != process and argv[0] == record.runtime.path:
             with Handle(each) as runtime:
                 runtime.wait(deadline)
     try:
@@ -209,6 +209,10 @@ def _launched(paths: SessionPaths, record: Record) -> ProcessId | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     return process if len(namespaces) == 2 and namespaces[0] == namespaces[1] else None
+
+
+def _conmons(paths: SessionPaths, record: Record) -> list[ProcessId]:
+    return find_conmons(record.conmon, paths.pidfile.__eq__)
 
 
 def _let_end(monitors: list[ProcessId]) -> None:

@@ -13,16 +13,17 @@ import signal
 import time
 
 from . import cgroup, container
+from .conmons import find_conmons
 from .container import Definition, Program, Record, StopReport, Timeouts
-from .errors import DeadlineExceeded, EngineError, ProgramFailed
+from .errors import DeadlineExceeded, EngineError, InvalidInput, ProgramFailed
 from .files import read_json, read_tail, read_text, remove_file, remove_tree
 from .host import RUNTIMES, Host
 from .observe import EXIT_FILE_SECONDS, collect_exit
 from .process import (
     Handle,
     ProcessId,
-    find_by_argument,
     find_program,
+    identify,
     is_alive,
     kill_and_wait,
     run,
@@ -80,10 +81,19 @@ def end_sessions(paths: Paths, grace: float, kill: float) -> None:
     names = os.listdir(paths.exec) if os.path.isdir(paths.exec) else []
     known = [(read_json(f"{paths.exec}/{name}/session.json") or {}).get("process") for name in names]
     leaders = [ProcessId(*process) for process in known if process]
-    for leader in filter(is_alive, leaders):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(leader.pid, signal.SIGTERM)
+    asked = [process for leader in leaders for process in _group(leader)]
+    kill_and_wait(asked, Deadline(0), signal.SIGTERM)
     kill_and_wait(kill_and_wait(leaders, Deadline(grace), 0), Deadline(kill))
+
+
+def _group(leader: ProcessId) -> list[ProcessId]:
+    """The process group with the number of its leader. Empty where that is another's by now."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        fields = (read_text(f"/proc/{pid}/stat") or "").rpartition(")")[2].split()
+        found += [identify(int(pid))] if fields and int(fields[2]) == leader.pid else []
+    # A group ends with its last process. So all that was seen is of the leader if that lives on.
+    return [process for process in found if process] if is_alive(leader) else []
 
 
 def kill_all(record: Record, init: Handle, deadline: Deadline) -> None:
@@ -119,11 +129,15 @@ def sweep(store: Store, record: Record, timeouts: Timeouts, *, said: str | None 
     """Clear away whatever is there, known to the runtime or not. Safe to run on anything, any number of times.
 
     An interrupted launch may have left a conmon that is not in the record yet; it is known by the path of this very
-    container in its command line. Killing conmon kills the runtime that it runs (PDEATHSIG).
+    container (conmons.py). Killing conmon kills the runtime that it runs (PDEATHSIG).
     """
     paths = store.paths(record.name)
-    strays = find_by_argument(paths.pidfile) if record.phase == "creating" or record.monitor is None else []
-    strays += find_by_argument(paths.exec) if os.path.isdir(paths.exec) else []  # conmons of exec sessions
+    launched, sessions = record.phase == "creating" or record.monitor is None, f"{paths.exec}/"
+    strays = []
+    if launched or os.path.isdir(sessions):
+        strays = find_conmons(
+            record.conmon, lambda path: (launched and path == paths.pidfile) or path.startswith(sessions)
+        )
     strays += [record.helper] if record.helper else []
     stuck = kill_and_wait(strays, Deadline(timeouts.kill))
     if record.cgroup_manager != "systemd":
@@ -180,10 +194,14 @@ def _remove_cgroups(record: Record) -> list[str]:
 def orphans(store: Store, host: Host, name: str) -> list[Record]:
     """Stand-ins for the record of a container that has none any more, one for each runtime that may have its state."""
     found = [Program(runtime, find_program(runtime) or runtime, "unknown") for runtime in RUNTIMES]
+    try:
+        conmon = host.conmon(None)
+    except InvalidInput:
+        conmon = Program("conmon", "conmon", "unknown")
     return [
         Record(
             name=name, phase="creating", definition=Definition(bundle=""), config_digest="", runtime=program,
-            runtime_root=f"{store.run_dir}/{program.name}", conmon=program, boot="",
+            runtime_root=f"{store.run_dir}/{program.name}", conmon=conmon, boot="",
             cgroup_manager=host.cgroup_manager("auto"),
         )
         for program in found

@@ -27,9 +27,9 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine.container im
     Timeouts,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._engine.engine import Engine
-from ansible_collections.longshore.oci.plugins.module_utils._engine.process import find_by_argument, kill_and_wait
+from ansible_collections.longshore.oci.plugins.module_utils._engine.process import identify, kill_and_wait
 from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
-from ansible_collections.longshore.oci.tests.unit import bundle
+from ansible_collections.longshore.oci.tests.unit import bundle, programs
 
 MOMENTS = 5
 _QUICK = Timeouts(stop=0.02)
@@ -69,7 +69,7 @@ class Place:
 
     def leaks(self) -> list[str]:
         """Everything that is still there of a container that has been removed."""
-        found = [f"process {process.pid}" for process in find_by_argument(f"{self.run}/containers/{self.name}/pid")]
+        found = [f"process {pid}" for pid in programs.with_word(f"{self.run}/containers/{self.name}/pid")]
         found += cgroup.directories(f"/longshore/{self.name}")
         places = (self.run + "/containers/*", self.run + "/runc/*", self.run + "/crun/*", self.run + "/locks/*")
         for pattern in (*places, self.state + "/containers/*", self.state + "/bundles/*"):
@@ -82,7 +82,8 @@ def place(tmp_path: t.Any) -> t.Iterator[Place]:
     made = Place(tmp_path)
     yield made
     made.converge(Goal.ABSENT)
-    kill_and_wait(find_by_argument(f"{made.run}/containers/{made.name}/pid"), Deadline(5))
+    left = map(identify, programs.with_word(f"{made.run}/containers/{made.name}/pid"))
+    kill_and_wait(filter(None, left), Deadline(5))
 
 
 def duration(place: Place, goal: Goal) -> float:

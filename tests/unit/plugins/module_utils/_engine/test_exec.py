@@ -26,7 +26,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine.errors impor
     ProgramFailed,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._engine.exec import Limits
-from ansible_collections.longshore.oci.plugins.module_utils._engine.process import Handle, find_by_argument, is_alive
+from ansible_collections.longshore.oci.plugins.module_utils._engine.process import Handle, is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._engine.process_spec import Command
 from ansible_collections.longshore.oci.plugins.module_utils._engine.sessions import SessionPaths
 from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
@@ -77,7 +77,7 @@ class Container:
 
     def left(self) -> list[str]:
         """What there should not be when no session is wanted: processes of theirs, files."""
-        found = [f"conmon {process.pid}" for process in find_by_argument(self.paths.exec)]
+        found = [f"conmon {pid}" for pid in programs.with_word(self.paths.exec)]
         record = self.store.load(self.name)
         init = record.init if record else None
         found += [

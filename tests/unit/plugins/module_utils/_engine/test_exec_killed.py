@@ -19,10 +19,9 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine import cgrou
 from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Definition, Desired, Goal, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._engine.engine import Engine
 from ansible_collections.longshore.oci.plugins.module_utils._engine.exec import Limits
-from ansible_collections.longshore.oci.plugins.module_utils._engine.process import find_by_argument
 from ansible_collections.longshore.oci.plugins.module_utils._engine.process_spec import Command
 from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
-from ansible_collections.longshore.oci.tests.unit import bundle
+from ansible_collections.longshore.oci.tests.unit import bundle, programs
 
 MOMENTS = 12
 _TASK = """
@@ -74,7 +73,7 @@ class Place:
     def left(self) -> list[str]:
         record = self.engine.store.load(self.name)
         init = record.init if record else None
-        found = [f"conmon {process.pid}" for process in find_by_argument(self.paths.exec)]
+        found = [f"conmon {pid}" for pid in programs.with_word(self.paths.exec)]
         members = cgroup.members(f"/longshore/{self.name}")
         known = {init, record.monitor if record else None}
         found += [f"process {process.pid}" for process in members if process not in known]

@@ -163,14 +163,12 @@ class TestKilling:
         assert process.stuck_in(ProcessId(child.pid, 1, "")) == "gone by now"
 
 
-def test_find_by_argument(spawn: t.Any, tmp_path: pathlib.Path) -> None:
-    word = f"{tmp_path}/pid"
-    # A longer word, and one in a longer word, are others.
-    children = [spawn("sh", "-c", "kill -STOP $$", word, *more) for more in ((), ("--more",))]
-    other = spawn("sh", "-c", "kill -STOP $$", f"{word}s", f"--pid={word}")
-    found = {some.pid for some in process.find_by_argument(word)}
-    assert found == {child.pid for child in children}
-    assert other.pid not in found
+def test_parents(spawn: t.Any) -> None:
+    child = spawn()
+    assert process.parent_of(child.pid) == os.getpid()
+    child.kill()
+    child.wait()
+    assert process.parent_of(child.pid) == 0
 
 
 class TestFindProgram:

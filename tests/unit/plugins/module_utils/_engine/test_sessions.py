@@ -16,7 +16,6 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine.observe impo
 from ansible_collections.longshore.oci.plugins.module_utils._engine.process import (
     Handle,
     ProcessId,
-    find_by_argument,
     identify,
     is_alive,
 )
@@ -25,7 +24,9 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine.store import
 from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
 from ansible_collections.longshore.oci.tests.unit import builders
 
-RECORD = builders.record()
+# The conmon, and the runtime, of these tests are shells.
+SHELL = os.path.realpath("/bin/sh")
+RECORD = builders.record(conmon=builders.record().conmon._replace(path=SHELL))
 
 
 @pytest.fixture
@@ -181,7 +182,7 @@ class TestLaunchOfAKilledTask:
     def _launched(self, container: Paths, spawn: t.Any) -> tuple[SessionPaths, ProcessId]:
         paths = _kept(container, detached=False, pid=None)
         # As long as it is the runtime's own, it has that one's command line. It has no child, which would have it too for a moment.
-        child = spawn("sh", "-c", "kill -STOP $$", paths.pidfile)
+        child = spawn("sh", "-c", "kill -STOP $$", "conmon", "--container-pidfile", paths.pidfile)
         pathlib.Path(paths.pidfile).write_text(str(child.pid))
         return paths, t.cast(ProcessId, identify(child.pid))
 
@@ -190,7 +191,7 @@ class TestLaunchOfAKilledTask:
     ) -> None:
         paths, process = self._launched(container, spawn)
         # With a second command, or the shell would become the first, which does not have these words.
-        runtime = spawn("sh", "-c", "sleep 0.5; true", paths.pidfile)
+        runtime = spawn("sh", "-c", "sleep 0.5; true", "runc", "--pid-file", paths.pidfile)
         record = RECORD.replace(runtime=RECORD.runtime._replace(path="sh"), init=_myself())
 
         def readlink(path: str) -> str:
@@ -214,9 +215,9 @@ class TestLaunchOfAKilledTask:
         pathlib.Path(paths.pidfile).unlink()
         looks: list[str] = []
 
-        def find(argument: str) -> list[ProcessId]:
-            looks.append(argument)
-            return original(argument) if "removed" in looks else []
+        def find(*arguments: t.Any) -> list[ProcessId]:
+            looks.append("found")
+            return original(*arguments) if "removed" in looks else []
 
         def remove(path: str) -> None:
             looks.append("removed")
@@ -224,8 +225,8 @@ class TestLaunchOfAKilledTask:
                 raise EngineError("Directory not empty")
             files.remove_tree(path)
 
-        original = find_by_argument
-        monkeypatch.setattr(sessions, "find_by_argument", find)
+        original = sessions.find_conmons
+        monkeypatch.setattr(sessions, "find_conmons", find)
         monkeypatch.setattr(sessions, "remove_tree", remove)
         monkeypatch.setattr(sessions, "EXIT_FILE_SECONDS", 0.2)
         sessions.clear_away(paths, RECORD.replace(init=_myself()), grace=0, kill=5)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import subprocess
 import typing as t
 
@@ -15,7 +16,12 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine import cgrou
 from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Program, Record, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import Conflict, EngineError
 from ansible_collections.longshore.oci.plugins.module_utils._engine.files import make_directory
-from ansible_collections.longshore.oci.plugins.module_utils._engine.process import boot_id, identify, is_alive
+from ansible_collections.longshore.oci.plugins.module_utils._engine.process import (
+    ProcessId,
+    boot_id,
+    identify,
+    is_alive,
+)
 from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Lock, Store
 from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
 from ansible_collections.longshore.oci.tests.unit import builders, programs
@@ -170,14 +176,14 @@ class TestSweep:
         make_directory(store.paths("web").bundle)
         return builders.record(
             phase="creating", definition=builders.definition(cgroup_parent=parent), runtime_root=f"{tmp_path}/root",
-            runtime=Program("runc", path, "1.1.5"),
+            runtime=Program("runc", path, "1.1.5"), conmon=Program("conmon", os.path.realpath("/bin/sh"), "2.1.6"),
         )  # fmt: skip
 
     def test_everything_goes(self, store: Store, tmp_path: pathlib.Path, spawn: t.Any, scratch_cgroup: str) -> None:
         record = self._record(store, tmp_path, scratch_cgroup, "rm -r $DIRECTORY")
         paths = store.paths("web")
-        monitor = spawn("sh", "-c", "kill -STOP $$", "--container-pidfile", paths.pidfile)
-        other = spawn("sh", "-c", "kill -STOP $$", "--container-pidfile", f"{paths.pidfile}2")
+        monitor = spawn("sh", "-c", "kill -STOP $$", "conmon", "--container-pidfile", paths.pidfile)
+        other = spawn("sh", "-c", "kill -STOP $$", "conmon", "--container-pidfile", f"{paths.pidfile}2")
         init = spawn()
         cgroup.place(f"{scratch_cgroup}/web", init.pid)
         for _time in range(2):
@@ -206,6 +212,98 @@ class TestSweep:
                 with open(f"{root}/cgroup.procs", "w", encoding="ascii") as stream:
                     stream.write(str(os.getpid()))
         cgroup.remove(scratch_cgroup)
+
+
+class TestAPathInACommandLine:
+    """A sweep ends the conmons of this container, and no process that only names its files."""
+
+    @pytest.fixture
+    def conmon(self, tmp_path: pathlib.Path) -> str:
+        """A program that does nothing, with a file of its own."""
+        return shutil.copy(os.path.realpath("/bin/sh"), f"{tmp_path}/conmon")
+
+    @pytest.fixture
+    def sweep(self, store: Store, tmp_path: pathlib.Path, conmon: str, scratch_cgroup: str) -> t.Callable[..., None]:
+        def run(phase: str, conmon: str = conmon) -> None:
+            record = builders.record(
+                phase=phase, definition=builders.definition(cgroup_parent=scratch_cgroup), runtime_root=f"{tmp_path}/root",
+                conmon=Program("conmon", conmon, "2.1.6"),
+            )  # fmt: skip
+            make_directory(store.paths("web").exec)
+            teardown.sweep(store, record, Timeouts())
+
+        return run
+
+    @pytest.mark.parametrize("phase", ["creating", "running"])
+    @pytest.mark.parametrize(
+        "argv",
+        [
+            ("sh", "-c", "kill -STOP $$", "sh", "{exec}"),
+            ("sh", "-c", "kill -STOP $$", "sh", "{pid}"),
+            ("tail", "-f", "/dev/null", "{pid}"),
+            # The words of a conmon, of another program.
+            ("sh", "-c", "kill -STOP $$", "conmon", "--container-pidfile", "{pid}"),
+            ("sh", "-c", "kill -STOP $$", "{conmon}", "--container-pidfile", "{pid}"),
+            ("sh", "-c", "kill -STOP $$", "{conmon}", "--container-pidfile", "{exec}/one.session/pid"),
+            # A conmon, of something else.
+            ("{conmon}", "-c", "kill -STOP $$", "conmon", "{pid}"),
+            ("{conmon}", "-c", "kill -STOP $$", "conmon", "--log-tag", "{pid}"),
+            ("{conmon}", "-c", "kill -STOP $$", "conmon", "--container-pidfile={pid}"),
+            ("{conmon}", "-c", "kill -STOP $$", "conmon", "--container-pidfile", "{pid}2"),
+            ("{conmon}", "-c", "kill -STOP $$", "conmon", "--container-pidfile", "{exec}"),
+            ("{conmon}", "-c", "kill -STOP $$", "conmon", "--container-pidfile", "{exec}2/one.session/pid"),
+        ],
+    )
+    def test_lives_on(
+        self, store: Store, sweep: t.Any, conmon: str, spawn: t.Any, argv: tuple[str, ...], phase: str
+    ) -> None:
+        paths = store.paths("web")
+        child = spawn(*(word.format(conmon=conmon, pid=paths.pidfile, exec=paths.exec) for word in argv))
+        sweep(phase)
+        assert child.poll() is None
+
+    def test_of_another_user_lives_on(self, store: Store, sweep: t.Any, spawn: t.Any) -> None:
+        shell, words = os.path.realpath("/bin/sh"), ("-c", "kill -STOP $$", "conmon", "--container-pidfile")
+        child = spawn("setpriv", "--reuid=65534", shell, *words, store.paths("web").pidfile)
+        os.waitid(os.P_PID, child.pid, os.WSTOPPED)
+        sweep("creating", conmon=shell)
+        assert child.poll() is None
+
+    @pytest.mark.parametrize("phase", ["creating", "running"])
+    @pytest.mark.parametrize("replaced", [False, True], ids=["as it was", "upgraded"])
+    def test_a_conmon_does_not(
+        self, store: Store, sweep: t.Any, conmon: str, spawn: t.Any, phase: str, replaced: bool
+    ) -> None:
+        paths = store.paths("web")
+        files = [paths.pidfile, f"{paths.exec}/one.session/pid"] if phase == "creating" else [f"{paths.exec}/1.session/pid"]
+        words = ("-c", "kill -STOP $$", "conmon", "--container-pidfile")
+        children = [spawn(conmon, *words, file) for file in files]
+        if replaced:
+            shutil.copy("/bin/true", f"{conmon}.new")
+            os.rename(f"{conmon}.new", conmon)
+        sweep(phase)
+        assert [child.wait(10) for child in children] == [-9] * len(children)
+
+    def test_one_that_is_only_becoming_conmon_does_not(
+        self, store: Store, sweep: t.Any, conmon: str, spawn: t.Any
+    ) -> None:
+        words = ("-c", "kill -STOP $$", "conmon", "--container-pidfile", store.paths("web").pidfile)
+        child = spawn("sh", "-c", 'sleep 0.2; exec "$@"', "sh", conmon, *words)
+        sweep("creating")
+        assert child.wait(10) == -9
+
+
+class TestGroups:
+    def test_the_group_of_a_leader(self, spawn: t.Any) -> None:
+        child = spawn("sh", "-c", "sleep 60 & sleep 60")
+        found = teardown._group(t.cast(ProcessId, identify(child.pid)))
+        assert child.pid in [process.pid for process in found]
+        assert {os.getpgid(process.pid) for process in found} == {child.pid}
+
+    def test_a_number_that_is_of_another_by_now(self, spawn: t.Any) -> None:
+        """The group of that number is another's too."""
+        leader = t.cast(ProcessId, identify(spawn().pid))
+        assert teardown._group(leader._replace(start=leader.start - 1)) == []
 
 
 def test_what_is_mounted_in_a_directory_is_not_removed_with_it(tmp_path: pathlib.Path) -> None:
