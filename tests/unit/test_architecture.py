@@ -24,15 +24,15 @@ ENGINE, BUNDLE, NETWORK, MODULE = (
 )
 # From the bottom up. Inside a layer imports must have no cycle.
 LAYERS = (
-    "errors trees files waiting birth process",
+    "errors trees files waiting birth process untrusted trust",
     "cgroup systemd config container runtime conmon host store network_helper process_spec rootfs criu archive_pipe archive"
     " rootfs_changes stored ports descriptors userns selinux annotations",
-    "observe plan teardown create_failed create surroundings readiness service removal engine sessions exec_monitor exec conmons"
+    "observe plan teardown create_failed create surroundings readiness service removal engine sessions exec_monitor exec conmons given_paths"
     " features checkpoint_plan dump restore checkpoint",
 )
 # What makes bundles is a library of its own. It takes a few things of the engine, and the engine knows nothing of it.
 BUNDLE_LAYERS = ("image_document options parse seccomp", "spec tools plan", "facts", "image", "rootfs", "bundle")
-BUNDLE_TAKES = {"errors", "files", "trees", "waiting", "process", "store", "config", "annotations"}
+BUNDLE_TAKES = {"errors", "files", "trees", "waiting", "process", "store", "config", "annotations", "trust"}
 # So is what makes networks, and neither of the two knows the other.
 NETWORK_LAYERS = (
     "names netns netlink publishing addresses conntrack", "links nftables",
@@ -42,7 +42,7 @@ NETWORK_TAKES = {"errors", "files", "waiting", "process", "store", "ports"}
 STACK = ((ENGINE, LAYERS), (BUNDLE, BUNDLE_LAYERS), (NETWORK, NETWORK_LAYERS))
 # What a task imports is compiled from source each time, about 43 ms for 1,000 lines: test_budget.py holds what that is. All
 # that some task could import is shipped, and costs what it takes to be copied.
-MOST_FILES, MOST_CODE, MOST_LINES, MOST_IN_FUNCTION = 20, 2000, 400, 60
+MOST_FILES, MOST_CODE, MOST_LINES, MOST_IN_FUNCTION = 20, 2020, 400, 60
 # Shipped, and not compiled by a task that has nothing to do (test_bundle.py sees to that).
 ONLY_FOR_ACTIONS = {f"{BUNDLE}.tools", f"{BUNDLE}.rootfs"}
 # oci_container also ends exec sessions, restores, and has services, ports and network helpers; oci_exec needs the launch of

@@ -10,6 +10,7 @@ import os
 import stat
 import typing as t
 
+from .._engine import trust
 from .._engine.annotations import is_text
 from .._engine.errors import EngineError, InvalidInput, reason_of
 from .._engine.files import read_text
@@ -87,6 +88,7 @@ def _bounding() -> tuple[str, ...]:
 
 
 def _read(path: str, name: str) -> str:
+    trust.check(os.path.abspath(path), name)
     try:
         text = read_text(path, errors="strict")
     except (EngineError, UnicodeDecodeError) as exc:

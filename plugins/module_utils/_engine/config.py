@@ -8,13 +8,14 @@ The bundle itself is never written to: it may be read-only, and conmon's sockets
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import typing as t
 
-from . import container
+from . import container, trust
 from .container import Desired, Record
 from .errors import EngineError, InvalidInput
 from .files import read_text
@@ -44,6 +45,8 @@ def read_bundle(bundle: str) -> Config:
     if not os.path.isdir(bundle):
         raise InvalidInput(f"There is no bundle at {bundle}.", hint="It is a directory with a config.json in it.")
     path = os.path.join(bundle, "config.json")
+    trust.check(bundle, "The bundle")
+    trust.check(path, "The bundle", missing=True)
     try:
         text = read_text(path, errors="strict")
         config = json.loads(text) if text is not None else None
@@ -58,12 +61,22 @@ def read_bundle(bundle: str) -> Config:
     if not os.path.isdir(root):
         raise InvalidInput(f"The root file system {root} of the bundle does not exist.")
     config["root"]["path"] = os.path.normpath(root)
+    check_root(config)
     # Relative sources count from the bundle (runtime-spec, config.md); ours lies elsewhere.
     for mount in config.get("mounts") or []:
         binds = {"bind", "rbind"} & set(mount.get("options") or ())
         if (binds or mount.get("type") == "bind") and mount.get("source"):
             mount["source"] = os.path.join(bundle, mount["source"])
     return t.cast(Config, config)
+
+
+def check_root(config: t.Mapping[str, t.Any]) -> None:
+    """Raises InvalidInput where another user can get at the root file system."""
+    linux, ids = config.get("linux") or {}, []
+    with contextlib.suppress(KeyError, TypeError, ValueError):  # The runtime says what is wrong with them.
+        for each in [*(linux.get("uidMappings") or ()), *(linux.get("gidMappings") or ())]:
+            ids.append(range(int(each["hostID"]), int(each["hostID"]) + int(each["size"])))
+    trust.check(config["root"]["path"], "The root file system", tree=True, ids=ids)
 
 
 def _check(config: t.Any, path: str) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import stat
 import typing as t
 
 from . import cgroup, config, conmon, container
@@ -26,6 +25,7 @@ if t.TYPE_CHECKING:
 
 # The option of ours that asks for an option of conmon's.
 _ASKED_BY = {"log_tag": "--log-tag", "exit_delay": "--exit-delay"}
+_GIVEN_PATHS = ("runtime_root", "log_path", "conmon_pidfile", "exit_command")
 # What sdnotify and listen are for.
 _NOT_IN_ENVIRONMENT = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 
@@ -62,7 +62,12 @@ def prepare(
     source = source or saved or config.read_bundle(definition.bundle)
     if not os.path.isdir(source["root"]["path"]):
         raise InvalidInput(f"The root file system {source['root']['path']} does not exist any more.")
+    config.check_root(source)
     _check(definition, paths, terminal=bool(source["process"].get("terminal")))
+    if source.get("hooks") or any(getattr(definition, name) for name in _GIVEN_PATHS):
+        from . import given_paths
+
+        given_paths.check(definition, source.get("hooks"))
     manager = host.cgroup_manager(definition.cgroup_manager)
     _check_parent(definition.cgroup_parent, manager)
     _check_service(definition, manager)
@@ -103,8 +108,6 @@ def _check(definition: Definition, paths: Paths, *, terminal: bool) -> None:
         if name == "DBUS_SESSION_BUS_ADDRESS" and os.geteuid() == 0:
             # crun (1.8) would put the container into the session of whoever logged in as root.
             raise InvalidInput(f"conmon_env cannot have {name} as root: the container would belong to that session.")
-    if definition.log_path is not None:
-        _check_log(definition.log_path, definition.log_driver)
     if definition.log_tag is not None and definition.log_driver != "journald":
         raise InvalidInput("log_tag needs the log driver journald; conmon refuses it with any other.")
     if definition.log_size_max is not None and definition.log_driver != "k8s-file":
@@ -115,16 +118,6 @@ def _check(definition: Definition, paths: Paths, *, terminal: bool) -> None:
         raise InvalidInput(f"{paths.ready_socket} is too long for a socket (107 bytes).", hint="Shorten the name.")
     if terminal and definition.log_driver == "passthrough":
         raise InvalidInput("The log driver passthrough cannot be used for a container with a terminal.")
-
-
-def _check_log(path: str, driver: str) -> None:
-    if driver not in ("k8s-file", "passthrough"):
-        raise InvalidInput(f"log_path does not go with the log driver {driver}, which writes no file.")
-    if not os.path.isdir(os.path.dirname(path)):
-        raise InvalidInput(f"The directory of the log {path} does not exist.")
-    # conmon opens the log before anything else, and hangs in that for ever on a FIFO that nobody reads.
-    if os.path.lexists(path) and not stat.S_ISREG(os.stat(path).st_mode if os.path.exists(path) else 0):
-        raise InvalidInput(f"The log {path} is not a regular file.", hint="Name another, or remove it.")
 
 
 def _check_parent(parent: str | None, manager: str) -> None:

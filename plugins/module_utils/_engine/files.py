@@ -96,8 +96,13 @@ def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False
 
 
 def make_directory(path: str, *, mode: int = 0o750) -> None:
-    """Make a directory and its parents, all with ``mode``; one that exists is left as it is."""
+    """Make a directory and its parents, all with ``mode``; one that exists is left as it is.
+
+    One that another user has made in a shared place (sticky, such as /tmp) is refused: nobody had to be asked for that.
+    """
     if os.path.isdir(path):
+        if os.stat(path).st_uid not in (0, os.geteuid()) and os.stat(os.path.dirname(path)).st_mode & stat.S_ISVTX:
+            raise EngineError(f"The directory {path} belongs to another user.", hint="Choose another place, or remove it.")
         return
     parent = os.path.dirname(path)
     if parent and parent != path:

@@ -8,7 +8,7 @@ import json
 import os
 import threading
 
-from . import cgroup
+from . import cgroup, trust
 from .container import Program
 from .errors import EngineError, InvalidInput
 from .files import make_directory, read_json, read_text, write_text
@@ -56,6 +56,8 @@ class Host:
             path = find_program(wanted)
             if path is None:
                 raise InvalidInput(f"The runtime {wanted} is not on this host.", hint=_PACKAGES)
+            if "/" in wanted:  # What is found in PATH is the affair of who has set that.
+                trust.check(path, "The runtime")
             reason = crun_refuses(cgroup.layout()) if os.path.basename(path) == "crun" else None
             if reason:
                 raise InvalidInput(f"The runtime {wanted} cannot run on this host: {reason}.", hint="Use runc.")
@@ -72,6 +74,8 @@ class Host:
         path = find_program(wanted or "conmon", _CONMON_DIRECTORIES)
         if path is None:
             raise InvalidInput(f"conmon is not on this host ({wanted or 'PATH and the usual places'}).", hint=_PACKAGES)
+        if wanted:
+            trust.check(path, "conmon")
         return self._probe(path, known=True)
 
     def cgroup_manager(self, wanted: str) -> str:

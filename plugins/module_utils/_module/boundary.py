@@ -9,6 +9,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .._engine import trust
 from .._engine.errors import EngineError, InvalidInput
 from .._engine.process import user_runtime_directory
 
@@ -18,7 +19,7 @@ DIRECTORY_ARGUMENTS: dict[str, dict[str, t.Any]] = {"state_dir": {"type": "path"
 def directories(params: t.Mapping[str, t.Any]) -> dict[str, str]:
     """The two directories of the engine: as given, else the system's for root and the user's own for anybody else.
 
-    Raises InvalidInput for a user without a session.
+    Raises InvalidInput for a user without a session, and for directories that other users can change.
     """
     if os.geteuid() == 0:
         state, run = "/var/lib/longshore", "/run/longshore"
@@ -28,7 +29,10 @@ def directories(params: t.Mapping[str, t.Any]) -> dict[str, str]:
         if params["run_dir"] is None and not os.path.isdir(user_runtime_directory()):
             what = f"There is no {user_runtime_directory()}, which a session of systemd has."
             raise InvalidInput(what, hint="As root: loginctl enable-linger USER. Or give run_dir.")
-    return {"state_dir": params["state_dir"] or state, "run_dir": params["run_dir"] or run}
+    found = {"state_dir": params["state_dir"] or state, "run_dir": params["run_dir"] or run}
+    for name, path in found.items():
+        trust.check(os.path.abspath(path), name, missing=True)
+    return found
 
 
 def run(module: AnsibleModule, body: t.Callable[[AnsibleModule], dict[str, t.Any]]) -> None:

@@ -1,0 +1,54 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A closer look at what trust.check() does not trust at first sight, and the words for what it refuses."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+import typing as t
+
+from .errors import InvalidInput
+
+_ACL = "system.posix_acl_access"
+
+
+def is_private_group(found: os.stat_result, path: str) -> bool:
+    """Whether only this user is in the group that may write: distributions give each user such a group, and a umask of 002.
+
+    Never for root, whose files have no reason to be open to a group. (sshd of Debian draws the same line.)
+    """
+    me = os.geteuid()
+    if me == 0:
+        return False
+    try:
+        others = set(grp.getgrgid(found.st_gid).gr_mem) - {pwd.getpwuid(me).pw_name}
+        # With an ACL the bits of the group are its mask, and say nothing of who is in it.
+        if others or _ACL in os.listxattr(path):
+            return False
+    except (KeyError, OSError):
+        return False
+    return {user.pw_uid for user in pwd.getpwall() if user.pw_gid == found.st_gid} == {me}
+
+
+def refuse(found: os.stat_result, path: str, what: str) -> t.NoReturn:
+    """Raise InvalidInput, with who may change it now."""
+    me = _name(os.geteuid())
+    try:
+        group = grp.getgrgid(found.st_gid).gr_name
+    except KeyError:
+        group = str(found.st_gid)
+    raise InvalidInput(
+        f"{what} can be changed by others than {me}: {path} belongs to {_name(found.st_uid)}:{group}, with the mode "
+        f"{stat.S_IMODE(found.st_mode):04o}.",
+        hint=f"Choose another place, or see that only {me} can write there (chown, chmod go-w).",
+    )
+
+
+def _name(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
