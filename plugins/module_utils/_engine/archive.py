@@ -21,6 +21,7 @@ import subprocess
 import typing as t
 import zlib
 
+from . import trust
 from .errors import EngineError, InvalidInput, ProgramFailed, reason_of
 from .files import remove_file
 from .process import SEARCH_PATH, clean_environment
@@ -125,6 +126,7 @@ def pack(
         except OSError as exc:
             raise EngineError(f"Cannot write the archive into the pipe {path}: {reason_of(exc)}.") from exc
         return
+    trust.check(path, "The archive", missing=True)
     temporary = f"{path}.{os.urandom(4).hex()}"
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -240,6 +242,8 @@ def _open(path: str, pipe: t.BinaryIO | None = None) -> t.Iterator[tarfile.TarFi
 
     if pipe is None and not os.path.isfile(path):
         raise InvalidInput(f"There is no archive {path}.")
+    if pipe is None:
+        trust.check(path, "The archive")
     try:
         with contextlib.ExitStack() as stack:
             stream = stack.enter_context(_from_pipe(pipe) if pipe else _decompressor(path))

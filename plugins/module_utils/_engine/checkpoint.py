@@ -14,8 +14,8 @@ import contextlib
 import os
 import typing as t
 
-from . import archive, criu, stored, teardown
-from .archive_pipe import is_pipe, reader, writer
+from . import archive, criu, stored, teardown, trust
+from .archive_pipe import check_pipe, is_pipe, reader, writer
 from .checkpoint_plan import Action, Found, Goal, Plan, plan
 from .container import Exit, Observed, Program, Record, Status, Timeouts
 from .create import Launch, create
@@ -93,6 +93,7 @@ class Checkpoints:
         target = observe(self.store, request.target)
         if target.status in (Status.RUNNING, Status.PAUSED):
             return Outcome(Plan((), target.status), target, target, None, {})
+        check_pipe(str(request.archive))
         if check:
             return Outcome(Plan((Action.IMPORT, Action.RESTORE), Status.RUNNING), target, target, None, {})
         deadline = Deadline(request.timeout)
@@ -188,10 +189,13 @@ def _manifest(request: Request, members: t.Mapping[str, dict[str, t.Any]]) -> di
 def _check_export(request: Request) -> None:
     path = str(request.archive)
     archive.check_compression(request.compression, pipe=is_pipe(path))
+    if is_pipe(path):
+        check_pipe(path)
     if os.path.isdir(path):
         raise InvalidInput(f"The archive {path} cannot be written: it is a directory.")
     if not os.path.isdir(os.path.dirname(path)):
         raise InvalidInput(f"The archive {path} cannot be written: there is no directory {os.path.dirname(path)}.")
+    trust.check(path, "The archive", missing=True)
 
 
 def _describe(request: Request, whole: Stored, *, of_archive: bool = False) -> dict[str, t.Any]:

@@ -219,7 +219,7 @@ class TestPipes:
     @pytest.fixture
     def pipe(self, tmp_path: pathlib.Path) -> str:
         path = str(tmp_path / "pipe")
-        os.mkfifo(path)
+        os.mkfifo(path, 0o600)
         return path
 
     @pytest.mark.parametrize("compression", ["none", "gzip"])
