@@ -16,6 +16,7 @@ import socket
 import stat
 import typing as t
 
+from . import trust
 from .config import listen_name
 from .container import Definition, Record
 from .errors import Conflict, EngineError, InvalidInput, reason_of
@@ -233,6 +234,7 @@ def _check_path(path: str) -> None:
     """What an earlier run has left is replaced; a socket that somebody listens on, and anything else, is not."""
     if not os.path.isdir(os.path.dirname(path)):
         raise InvalidInput(f"The directory of the socket {path} does not exist.")
+    trust.check(path, "The socket", entry=True, missing=True)
     if not os.path.lexists(path):
         return
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
@@ -258,13 +260,27 @@ def _open_unix(path: str) -> socket.socket:
     remove_file(path)
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        os.fchmod(opened.fileno(), 0o600)  # until it is known to be this one (unix(7): the mode of the file comes from it)
         opened.bind(path)
-        os.chmod(path, 0o666)  # for every client, as systemd has it (SocketMode=); its directory can say no
+        _open_to_all(path)
         opened.listen(_BACKLOG)
-    except OSError:
+    except BaseException:
         opened.close()
         raise
     return opened
+
+
+def _open_to_all(path: str) -> None:
+    """For every client, as systemd has it (SocketMode=); its directory can say no. Whatever the name leads to by now, the mode
+    of nothing else is changed: a container may have the directory too."""
+    found = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        status = os.fstat(found)
+        if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
+            raise EngineError(f"The socket {path} was replaced while it was made.")
+        os.chmod(f"/proc/self/fd/{found}", 0o666)
+    finally:
+        os.close(found)
 
 
 def remove_sockets(definition: Definition) -> None:
