@@ -21,7 +21,7 @@ import os
 import stat
 import typing as t
 
-from .._engine import config
+from .._engine import config, trust
 from .._engine.errors import Conflict, EngineError, InvalidInput
 from .._engine.files import make_directory, read_json, read_text, remove_file, without_waiting, write_text
 from .._engine.store import Store
@@ -77,6 +77,7 @@ class Bundles:
             raise EngineError(f"Cannot work on the bundle {request.path}: {exc.strerror} ({exc.filename}).") from exc
 
     def _converge(self, request: Request, check: bool) -> Outcome:
+        _check_place(request)
         before = _load(request.path)
         if request.absent:
             return self._remove(request.path, before, check)
@@ -105,8 +106,9 @@ class Bundles:
 
     def _refuse(self, request: Request, facts: Facts) -> None:
         path = request.path
-        if not path.startswith("/") or os.path.normpath(path) != path or path == "/":
-            raise InvalidInput(f"The path of a bundle must be absolute and without detours, not {path!r}.")
+        for what in ("authfile", "ca_cert_dir"):
+            if getattr(request, what):
+                trust.check(os.path.abspath(getattr(request, what)), what)
         if not _is_ours(path) and os.path.lexists(path) and (not os.path.isdir(path) or os.listdir(path)):
             raise InvalidInput(f"{path} is there already, and not a bundle of oci_bundle.", hint="Remove it first.")
         if request.rootfs_mode == "overlay" and spec.id_maps(request.options, facts):
@@ -122,6 +124,7 @@ class Bundles:
             raise InvalidInput(f"There is no directory or tar at {path} on this host.")
         from . import rootfs
 
+        trust.check(path, "rootfs", tree=os.path.isdir(path))
         path = os.path.realpath(path)
         if os.path.isdir(path):
             if f"{request.path}/".startswith(f"{path}/"):
@@ -155,6 +158,7 @@ class Bundles:
         if not (request.options.spec.get("root") or {}).get("path"):
             desired["root"]["path"] = root
         differences = config.differences(_by_place(read_json(f"{path}/config.json") or {}), _by_place(desired))
+        differences.update(_not_private(path, spec.id_maps(request.options, facts)))
         if user is None:
             unknown = ("process.user", "process.env.HOME", "process.capabilities")
             differences = {key: pair for key, pair in differences.items() if not key.startswith(unknown)}
@@ -181,12 +185,9 @@ class Bundles:
         path, maps = request.path, spec.id_maps(request.options, facts)
         make_directory(os.path.dirname(path), mode=0o755)
         make_directory(path, mode=0o700)
+        tools.take_over(path, *_owner_and_mode(maps))
         if not _is_ours(path):
             _save(path, {})  # From here on the directory is known as ours, complete or not.
-        if maps and facts.uid == 0:
-            # Root of the container has to get to its root file system, and nobody else.
-            os.chown(path, 0, parse.mapped(0, maps["gid"]) or 0)
-            os.chmod(path, 0o710)
         tools.sweep(path)
         root, used = f"{path}/{decided.plan.root}", self._used_root(path)
         # One of this name that no record tells of may have been written to, unless a container of just this config has it.
@@ -294,6 +295,41 @@ def _put(path: str, text: str) -> None:
     with open(path, "wb", opener=lambda name, _flags: without_waiting(name, flags)) as stream:
         os.fchmod(stream.fileno(), 0o644)
         stream.write(text.encode())
+
+
+def _check_place(request: Request) -> None:
+    """Raises InvalidInput for a place where others can interfere, before anything in it is read. An empty directory may belong
+    to another user, and be open to all: it is taken over."""
+    path = request.path
+    if not path.startswith("/") or os.path.normpath(path) != path or path == "/":
+        raise InvalidInput(f"The path of a bundle must be absolute and without detours, not {path!r}.")
+    trust.check(path, "The bundle", way_only=True)
+    empty = os.path.isdir(path) and os.access(path, os.R_OK) and not os.listdir(path)
+    if os.geteuid() != 0 or os.path.islink(path) or not empty:
+        trust.check(path, "The bundle", entry=empty, missing=True)
+    if not empty:
+        trust.check(f"{path}/{RECORD}", "The bundle", missing=True)
+
+
+def _owner_and_mode(maps: Maps) -> tuple[int, int]:
+    """The group and mode of a bundle: for this user alone. With a user namespace root of the container has to get to its root
+    file system, and that is its group."""
+    mapped = parse.mapped(0, maps["gid"]) if maps and os.geteuid() == 0 else None
+    return (-1, 0o700) if mapped is None else (mapped, 0o710)
+
+
+def _not_private(path: str, maps: Maps) -> dict[str, tuple[t.Any, t.Any]]:
+    """How the directory of a bundle that is there differs from a private one."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return {}
+    group, mode = _owner_and_mode(maps)
+    pairs = {
+        "directory.owner": (found.st_uid, os.geteuid()), "directory.group": (found.st_gid, found.st_gid if group < 0 else group),
+        "directory.mode": (f"{stat.S_IMODE(found.st_mode):04o}", f"{mode:04o}"),
+    }  # fmt: skip
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def _by_place(document: dict[str, t.Any]) -> dict[str, t.Any]:

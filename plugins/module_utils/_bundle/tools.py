@@ -9,9 +9,10 @@ import ctypes
 import json
 import os
 import re
+import stat
 import typing as t
 
-from .._engine.errors import EngineError, InvalidInput, ProgramFailed
+from .._engine.errors import Conflict, EngineError, InvalidInput, ProgramFailed
 from .._engine.files import make_directory, remove_tree
 from .._engine.process import Completed, ProcessId, boot_id, find_program, identify, is_alive, run
 from .._engine.waiting import Deadline
@@ -122,6 +123,24 @@ def sweep(parent: str) -> None:
 def discard(path: str) -> None:
     """Remove a tree, also one of directories that their owner may not enter as they are."""
     remove_tree(path)
+
+
+def take_over(path: str, group: int, mode: int) -> None:
+    """Make a directory this user's alone, with this group (-1: as it is) and mode. Raises Conflict where somebody else put
+    something into it, or something else in its place, before it was."""
+    path = os.path.realpath(path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if found.st_uid != os.geteuid() or group not in (-1, found.st_gid):
+            os.fchown(descriptor, os.geteuid(), group)
+        if stat.S_IMODE(found.st_mode) != mode:
+            os.fchmod(descriptor, mode)
+        was_open = found.st_uid != os.geteuid() or found.st_mode & 0o022
+        if (was_open and os.listdir(descriptor)) or not os.path.samestat(os.lstat(path), os.fstat(descriptor)):
+            raise Conflict(f"Another user is working in {path}, too.", hint="Choose another place for the bundle.")
+    finally:
+        os.close(descriptor)
 
 
 def keep(made: str, path: str) -> None:
