@@ -24,7 +24,7 @@ from .tasks import REPOSITORY, Ansible
 
 LIMIT = 1.5  # what the role may keep the container from its work, in times of dump + raw copy + restore
 MEMORY = 256 << 20
-BUNDLE, IMAGES = "/var/tmp/migrate-benchmark", "/var/tmp/migrate-benchmark-images"
+BUNDLE, IMAGES = "/srv/migrate-benchmark", "/srv/migrate-benchmark-images"
 # One process has the memory, another says all the time that it is there.
 WORK = f"""
 (head -c {MEMORY} /dev/urandom; sleep 86400) | tail -c {MEMORY} > /dev/null &
@@ -102,7 +102,7 @@ class Bare:
 
     def round(self, lap: Lap) -> None:
         (here, there), hosts = self._hosts.names, self._hosts
-        images = ["--image-path", IMAGES, "--work-path", "/tmp"]
+        images = ["--image-path", IMAGES, "--work-path", "/root"]
         run = [*self._runtime, "run", "--detach", "--bundle", BUNDLE, "bench"]
         hosts.ssh(here, f"rm -rf {IMAGES}; mkdir {IMAGES}; {shlex.join(run)} < /dev/null > /dev/null 2>&1")
         hosts.wait_for_memory(here)

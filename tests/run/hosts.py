@@ -67,6 +67,7 @@ SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "reboot": ("reboot_before", "reboot --cut-power", "reboot_after"),
         "end of session": ("session_before", "session_after"),
         "no session": ("no_session",),
+        "quickstart": ("quickstart",),
     },
     "app": {
         "reboot": ("reboot_before", "reboot --cut-power", "reboot_after"),

@@ -7,11 +7,13 @@ Arguments: the names of the parts. What is no Python library, libcriu or seccomp
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
 import json
 import os
 import shutil
+import site
 import sys
 
 # A module of the library is named, for a namespace package of the same name can be anybody's directory.
@@ -26,11 +28,14 @@ PROFILES = ("/etc/containers/seccomp.json", "/usr/share/containers/seccomp.json"
 
 
 def library(module: str) -> str | None:
-    try:
+    with contextlib.suppress(ImportError):
         found = importlib.util.find_spec(module)
-    except ImportError:
-        return None
-    return found.origin if found else None
+        if found:
+            return found.origin
+    # "python -I" leaves out what a user has installed alone, which the modules of Ansible import. Nothing of that is
+    # imported here: as root it may be somebody else's, where sudo keeps HOME.
+    own = os.path.join(site.getusersitepackages(), *module.split("."))
+    return next(filter(os.path.isfile, (f"{own}.py", f"{own}/__init__.py")), None)
 
 
 def shared_object(name: str) -> str | None:
@@ -48,9 +53,9 @@ def locate(part: str) -> str | None:
         return next(filter(os.path.exists, PROFILES), None)
     if part == "libcriu":
         return shared_object("libcriu.so.2")
-    return shutil.which(part, path=os.environ.get("PATH", "") + ":" + PLACES)
+    # A relative entry means the directory of the task, which can be anybody's.
+    places = [place for place in f"{os.environ.get('PATH', '')}:{PLACES}".split(":") if place.startswith("/")]
+    return shutil.which(part, path=":".join(places))
 
 
-# "python -c" looks for modules in the current directory first, which the modules of Ansible do not.
-sys.path[:] = [entry for entry in sys.path if entry]
 print(json.dumps({part: locate(part) for part in sys.argv[1:]}))

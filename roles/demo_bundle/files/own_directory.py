@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) Longshore contributors
+"""Refuse a directory in which another user can change something, as sshd does (StrictModes). Make it where it is missing.
+
+Arguments: the path, and the mode for what is made; without a mode nothing is made. Prints whether something was made.
+
+The directory must belong to this user or to root. So must each directory and each link on the way to it. Others may write
+only to directories on the way that are sticky, like /tmp: there they cannot rename what belongs to somebody else.
+bin/test, bin/quickstart and bin/hosts use this file too.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+_MOST_LINKS = 40  # as Linux
+
+
+class Refused(Exception):
+    """One sentence says why."""
+
+
+def refuse(path: str) -> None:
+    """Raise Refused if somebody else can change the directory or what its path leads to. What does not exist is fine."""
+    place, words, links = "/", [word for word in path.split("/") if word], 0
+    _look(place, last=not words)
+    while words:
+        word = words.pop(0)
+        here = os.path.dirname(place) if word == ".." else os.path.join(place, "" if word == "." else word)
+        here = here.rstrip("/") or "/"
+        try:
+            is_link = stat.S_ISLNK(_look(here, last=not words).st_mode)
+        except FileNotFoundError:
+            return
+        if not is_link:
+            place = here
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise Refused(f"{path} is a circle of links.")
+        target = os.readlink(here)
+        words[:0] = [word for word in target.split("/") if word]
+        place = "/" if target.startswith("/") else place
+
+
+def _look(path: str, *, last: bool) -> os.stat_result:
+    found = os.lstat(path)
+    if found.st_uid not in (0, os.geteuid()):
+        raise Refused(f"{path} belongs to the user {found.st_uid}, who can change what is there.")
+    if stat.S_ISLNK(found.st_mode):
+        return found
+    if not stat.S_ISDIR(found.st_mode):
+        raise Refused(f"{path} is not a directory.")
+    if found.st_mode & 0o022 and (last or not found.st_mode & stat.S_ISVTX):
+        raise Refused(f"Others than its owner can write to {path} (mode {found.st_mode & 0o7777:04o}).")
+    if last and found.st_uid != os.geteuid():
+        raise Refused(f"{path} belongs to root, and this user cannot have it.")
+    return found
+
+
+def make(path: str, mode: int) -> bool:
+    """Make the directory and its parents where they are missing. False where nothing is missing."""
+    if os.path.isdir(path):
+        return False
+    parent = os.path.dirname(path.rstrip("/"))
+    if parent not in ("", "/"):
+        make(parent, mode)
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        return False
+    os.chmod(path, mode)  # whatever the umask is
+    return True
+
+
+def main() -> None:
+    path = os.path.join(os.getcwd(), sys.argv[1])
+    try:
+        refuse(path)
+        made = len(sys.argv) > 2 and make(path, int(sys.argv[2], 8))
+        refuse(path)  # Somebody may have been faster.
+    except (Refused, OSError) as exc:
+        sys.exit(str(exc))
+    print("made" if made else "there" if os.path.isdir(path) else "missing")
+
+
+if __name__ == "__main__":
+    main()
