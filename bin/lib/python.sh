@@ -3,6 +3,8 @@
 # Copyright (c) Longshore contributors
 
 # Finds a Python for the controller side and builds a virtual environment with pinned packages, once.
+#
+# Python is started with -I: root may be in a directory of another user, and have his environment.
 
 # find_python MINIMUM: prints the path of a Python of at least that version (such as 3.11) that can make environments.
 find_python() {
@@ -18,8 +20,8 @@ find_python() {
         return 1
     fi
     # Debian ships ensurepip apart, in a package that is called after the version.
-    if ! "$path" -c 'import ensurepip, venv' 2>/dev/null; then
-        install_packages "$("$path" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" || return 1
+    if ! "$path" -I -c 'import ensurepip, venv' 2>/dev/null; then
+        install_packages "$("$path" -I -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" || return 1
     fi
     echo "$path"
 }
@@ -37,14 +39,44 @@ first_python() {
 # python_path MINIMUM COMMAND: prints which interpreter COMMAND starts, if it starts one that is new enough. Only running
 # it tells: the python3.x shims of a version manager exist even where they only print an error.
 python_path() {
-    "$2" -c 'import sys; wanted = tuple(map(int, sys.argv[1].split("."))); sys.version_info >= wanted or sys.exit(1)
+    "$2" -I -c 'import sys; wanted = tuple(map(int, sys.argv[1].split("."))); sys.version_info >= wanted or sys.exit(1)
 print(sys.executable)' "$1" 2>/dev/null </dev/null
 }
 
-# make_environment PYTHON CACHE REQUIREMENTS LOCK: prints the path of the virtual environment for these very inputs.
+# cache_directory PYTHON: prints the path of the cache, which is made where it is missing. Programs in it are run, so one in
+# which another user can write is refused.
+cache_directory() {
+    local cache home=${HOME:-}
+    if [[ -n ${LONGSHORE_CACHE:-} ]]; then
+        cache=$LONGSHORE_CACHE
+    elif [[ ${XDG_CACHE_HOME:-} == /* ]]; then
+        cache=$XDG_CACHE_HOME/longshore-oci
+    else
+        # As in a unit of systemd, or after "env -i".
+        if [[ -z $home ]] && ! home=$(getent passwd "$EUID" | cut -d: -f6) || [[ $home != /* ]]; then
+            echo "there is no home directory to keep the cache in: set LONGSHORE_CACHE" >&2
+            return 1
+        fi
+        cache=$home/.cache/longshore-oci
+    fi
+    [[ $cache == /* ]] || cache=$PWD/$cache
+    if ! own_directory "$1" "$cache" 0700 >/dev/null; then
+        echo "the cache directory $cache cannot be used: mend that, or set LONGSHORE_CACHE" >&2
+        return 1
+    fi
+    echo "$cache"
+}
+
+# own_directory PYTHON PATH [MODE]: fails with a sentence if another user can write to the directory. With MODE it is made.
+own_directory() {
+    "$1" -I "$(dirname -- "${BASH_SOURCE[0]}")/../../roles/demo_bundle/files/own_directory.py" "${@:2}"
+}
+
+# make_environment PYTHON CACHE LOCK: prints the path of the virtual environment for these very inputs. CACHE is one of
+# cache_directory.
 make_environment() {
-    local python=$1 cache=$2 requirements=$3 lock=$4 key environment
-    key=$({ "$python" -c 'import sys; print(sys.executable, sys.version)' && cat "$requirements" "$lock"; } | sha256sum)
+    local python=$1 cache=$2 lock=$3 key environment
+    key=$({ "$python" -I -c 'import sys; print(sys.executable, sys.version)' && cat "$lock"; } | sha256sum)
     environment=$cache/venv-${key:0:12}
     # Two runs at the same time must not build the same environment.
     exec 9>"$environment.lock"
@@ -52,8 +84,10 @@ make_environment() {
     if [[ ! -e $environment/.complete ]]; then
         echo "installing Ansible and what belongs to it, once: $environment" >&2
         rm -rf "$environment"
-        if ! { "$python" -m venv "$environment" && "$environment/bin/python" -m pip install --disable-pip-version-check \
-            --requirement "$requirements" --constraint "$lock"; } >"$environment.log" 2>&1 </dev/null; then
+        # Nothing but the very files of the lock, and none that would have to be built, with what nobody has pinned.
+        if ! { "$python" -I -m venv "$environment" && "$environment/bin/python" -I -m pip install \
+            --disable-pip-version-check --require-hashes --only-binary :all: --requirement "$lock"; } \
+            >"$environment.log" 2>&1 </dev/null; then
             cat "$environment.log" >&2
             return 1
         fi

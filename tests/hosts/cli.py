@@ -20,7 +20,8 @@ State directories do not know of each other: who wants hosts that nobody else to
 
 Which file does what: kinds.py and recipe.py say what a host is (pure data), tree.py makes the tree,
 host.py boots one host on an overlay, network.py and cgroup.py are its surroundings, fleet.py is what is
-known of the hosts and how everything is called, access.py is ssh, lifecycle.py puts these together.
+known of the hosts and how everything is called, access.py is ssh, private.py refuses directories that others
+can change, lifecycle.py puts these together.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ import shlex
 import sys
 import typing as t
 
-from . import access, inventory, lifecycle
+from . import access, inventory, lifecycle, private
 from .command import CommandFailed, HostsError
 from .fleet import Fleet, check_name
 from .kinds import DEFAULT_KIND, KINDS, Kind
@@ -167,6 +168,7 @@ def main() -> int:
     try:
         if os.geteuid() != 0:
             raise HostsError("bin/hosts needs root: it mounts, makes network namespaces and boots systemd")
+        private.check(args.state_dir)
         return int(args.run(Fleet.at(args.state_dir), args))
     except HostsError as error:
         print(f"bin/hosts: {error}", file=sys.stderr)

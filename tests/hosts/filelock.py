@@ -17,7 +17,7 @@ from .deadline import Deadline
 @contextlib.contextmanager
 def locked(path: str, *, deadline: Deadline, what: str) -> t.Iterator[None]:
     """Hold the lock file `path`. Python closes the descriptor on exec, so no host inherits the lock."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         while True:
             try:

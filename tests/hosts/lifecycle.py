@@ -13,7 +13,7 @@ import sys
 import typing as t
 import uuid
 
-from . import access, cgroup, inventory, network
+from . import access, cgroup, inventory, network, private
 from . import host as machine
 from .aptsources import install_missing
 from .deadline import Deadline
@@ -31,7 +31,7 @@ _LOCK_SECONDS = 3600
 
 @contextlib.contextmanager
 def _alone(fleet: Fleet) -> t.Iterator[None]:
-    os.makedirs(fleet.directory, mode=0o755, exist_ok=True)
+    private.make(fleet.directory)
     with locked(fleet.path("lock"), deadline=Deadline.after(_LOCK_SECONDS), what="these hosts"):
         yield
 

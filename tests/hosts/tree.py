@@ -12,6 +12,7 @@ import shutil
 import sys
 import time
 
+from . import private
 from .aptsources import debian_mirror
 from .command import run
 from .deadline import Deadline
@@ -37,9 +38,9 @@ def tree_for(kind: Kind, *, mirror: str | None = None) -> str:
     """The path of the kind's tree; makes it if no earlier run did."""
     recipe = recipe_for(kind)
     path = os.path.join(cache_dir(), f"{kind.name}-{recipe.digest}")
+    private.make(cache_dir())
     if os.path.isdir(path):
         return path
-    os.makedirs(cache_dir(), exist_ok=True)
     deadline = Deadline.after(2 * _DEBOOTSTRAP_SECONDS)
     with locked(os.path.join(cache_dir(), f"{kind.name}.lock"), deadline=deadline, what=f"the tree of {kind.name}"):
         if not os.path.isdir(path):

@@ -37,7 +37,8 @@ sys.exit(main(["install", "--find-links", here] + arguments))
 '''
 
 
-def prepare(home: str, env: dict[str, str]) -> None:
+def prepare(home: str, env: dict[str, str], lock: str) -> None:
+    """``lock``: the file with the hashes of that pip."""
     _write_pip_settings(home)
     version = _pip_version()
     cache = os.path.join(home, ".ansible", "test", "cache")
@@ -45,10 +46,15 @@ def prepare(home: str, env: dict[str, str]) -> None:
     if os.path.exists(stand_in) and glob.glob(os.path.join(cache, f"pip-{version}-*.whl")):
         return
     os.makedirs(cache, exist_ok=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", cache, f"pip=={version}"]
+    command = [
+        sys.executable, "-I", "-m", "pip", "download", "--quiet", "--no-deps", "--dest", cache,
+        "--require-hashes", "--only-binary", ":all:", "--requirement", lock,
+    ]  # fmt: skip
     outcome = processes.run(command, cwd=cache, env=env)
     if outcome.status != 0:
         raise RuntimeError(f"pip {version} cannot be downloaded:\n{outcome.output}")
+    if not glob.glob(os.path.join(cache, f"pip-{version}-*.whl")):
+        raise RuntimeError(f"ansible-test wants pip {version}, and {lock} has another one")
     with open(stand_in, "w", encoding="utf-8") as file:
         file.write(_STAND_IN.format(version=version))
 
@@ -69,7 +75,7 @@ def _pip_version() -> str:
 def _write_pip_settings(home: str) -> None:
     """Copies the settings of pip, wherever they come from, to where pip finds them in the home of the tests."""
     listed = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, "-I", "-m", "pip", "config", "list"], stdout=subprocess.PIPE, text=True, check=True
     ).stdout
     sections: dict[str, dict[str, str]] = {}
     for line in listed.splitlines():

@@ -24,7 +24,8 @@ def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
     env = workspace.environment(tree)
     follower = _Follower(report)
     with _only_run(workspace):
-        pip_bootstrap.prepare(workspace.home, env)
+        lock = os.path.join(workspace.checkout, "bin", "requirements-pip-lock.txt")
+        pip_bootstrap.prepare(workspace.home, env, lock)
         command = ["ansible-test", "sanity", "--local", "--color", "no"]
         outcome = processes.run([*command, *arguments], cwd=tree, env=env, on_line=follower.line)
     follower.finish()
