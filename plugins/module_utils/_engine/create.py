@@ -41,10 +41,14 @@ class Launch(t.NamedTuple):
         """Whether conmon needs nothing but its command line (see surroundings). Most containers are plain."""
         wanted, namespaces = self.record.definition, (self.config.get("linux") or {}).get("namespaces") or []
         maps_users = os.geteuid() == 0 and any(each.get("type") == "user" for each in namespaces)
-        return not (wanted.reserve_ports or wanted.listen or maps_users)
+        read_only = self.record.checkpoint and self.config["root"].get("readonly")
+        return not (wanted.reserve_ports or wanted.listen or maps_users or read_only)
 
     def restoring(self, checkpoint: Checkpoint | None, started: str | None) -> Launch:
-        """The same launch, but to go on from a checkpoint."""
+        """The same launch, but to go on from a checkpoint. Raises InvalidInput where it would lose its limits."""
+        from .restored_limits import check_programs
+
+        check_programs(self.config)
         return self._replace(record=self.record.replace(phase="restoring", checkpoint=checkpoint, started_at=started))
 
 
@@ -205,6 +209,10 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
         held = helper.preserved if helper else []
         argv, environment, preserve, noticed = around.enter_context(_surroundings(store, launch, paths, held))
         warnings += noticed
+        if record.checkpoint:
+            from . import restored_limits
+
+            around.enter_context(restored_limits.no_groups())
         with conmon.launch(
             argv, directory=paths.bundle, output=passthrough or paths.conmon_log, environment=environment, place=place,
             birthplace=None if record.cgroup_manager == "systemd" else cgroup.birthplace(container.conmon_cgroup(record), where),
@@ -221,6 +229,9 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
             if helper:
                 helper.connect(pid, deadline)
     monitor = conmon.pid_of_monitor(record.definition.conmon_pidfile or paths.conmon_pidfile, pid)
+    if record.checkpoint:
+        restored_limits.check(record.name, pid, launch.config)
+        restored_limits.release(monitor, launch.config)
     record = record.replace(
         phase="running" if record.checkpoint else "created", checkpoint=None, init=identify(pid),
         monitor=identify(monitor), cgroup_path=_own_cgroup(record, pid, where),

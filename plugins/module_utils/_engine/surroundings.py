@@ -64,7 +64,12 @@ def made(
         if asked.listen:
             environment.update(LISTEN_FDS=str(len(asked.listen)), LISTEN_PID="1")
             argv = [*argv, "--replace-listen-pid"]  # by the pid of the runtime, which passes them on
-        if userns.barrier(config):
+        staged = userns.barrier(config)
+        if record.checkpoint and config["root"].get("readonly"):
+            from .restored_limits import read_only_root
+
+            argv = opened.enter_context(read_only_root(config["root"]["path"], argv, staged and paths.staged_root))
+        if staged:
             argv = userns.enter(config, paths, argv)
         if asked.listen:
             argv = arrange(argv, numbers)
