@@ -26,13 +26,13 @@ ENGINE, BUNDLE, NETWORK, MODULE = (
 LAYERS = (
     "errors trees files waiting birth process untrusted trust",
     "cgroup systemd config container runtime conmon host store network_helper process_spec rootfs criu archive_pipe archive"
-    " rootfs_changes stored ports descriptors userns selinux annotations restored_limits",
+    " rootfs_changes stored ports descriptors userns selinux annotations restored_limits hooks",
     "observe plan teardown create_failed create surroundings readiness service removal engine sessions exec_monitor exec conmons given_paths"
     " features checkpoint_plan dump restore checkpoint",
 )
 # What makes bundles is a library of its own. It takes a few things of the engine, and the engine knows nothing of it.
 BUNDLE_LAYERS = ("image_document options parse seccomp", "spec tools plan", "facts", "image", "rootfs", "bundle")
-BUNDLE_TAKES = {"errors", "files", "trees", "waiting", "process", "store", "config", "annotations", "trust"}
+BUNDLE_TAKES = {"errors", "files", "trees", "waiting", "process", "store", "config", "annotations", "trust", "hooks"}
 # So is what makes networks, and neither of the two knows the other.
 NETWORK_LAYERS = (
     "names netns netlink publishing addresses conntrack", "links nftables",
@@ -191,7 +191,7 @@ def test_a_library_needs_the_standard_library_alone(name: str) -> None:
         (
             f"{BUNDLE}.spec",
             {f"{BUNDLE}.{file}" for file in ("image_document", "options", "parse", "seccomp")}
-            | {f"{ENGINE}.annotations", f"{ENGINE}.errors", f"{ENGINE}.process"},
+            | {f"{ENGINE, "hooks"}.annotations", f"{ENGINE, "hooks"}.errors", f"{ENGINE, "hooks"}.process", "hooks"},
             {"hashlib", "posixpath", "re"},
         ),
     ],

@@ -15,7 +15,6 @@ _UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _LIMITS = "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack"
 _DENIED = {"suid": "nosuid", "dev": "nodev", "exec": "noexec"}
 _PROPAGATION = {"shared", "slave", "private", "unbindable", "rshared", "rslave", "rprivate", "runbindable"}
-_HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 
 
 class IdMap(t.NamedTuple):
@@ -147,14 +146,6 @@ def env_file(text: str, path: str) -> list[tuple[str, str]]:
                 raise InvalidInput(f"{path}, line {number}: this is not NAME=VALUE.")  # The line may be a secret.
             found.append((name, value))
     return found
-
-
-def hooks(values: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    for kind, entries in values.items():
-        paths = [isinstance(e, dict) and e.get("path") for e in entries] if isinstance(entries, list) else [None]
-        if kind not in _HOOKS or not all(str(path).startswith("/") for path in paths):
-            raise InvalidInput(f"hooks: {kind} must be one of {', '.join(_HOOKS)}, a list of entries with a full path.")
-    return dict(values)
 
 
 def platform(value: str) -> tuple[str, str, str]:

@@ -70,8 +70,13 @@ def make(image: ImageConfig, options: Options, facts: Facts, user: User, path: s
     elif options.hostname is not None:
         raise InvalidInput("A hostname needs a UTS namespace of its own (uts: private).")
     if options.hooks:
-        config["hooks"] = parse.hooks(options.hooks)
-    return t.cast(Config, merged(config, options.spec))
+        config["hooks"] = dict(options.hooks)
+    config = merged(config, options.spec)
+    if config.get("hooks"):
+        from .._engine import hooks
+
+        config["hooks"] = hooks.checked(config["hooks"])
+    return config
 
 
 def merged(value: t.Any, other: t.Any) -> t.Any:

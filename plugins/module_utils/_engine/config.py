@@ -33,9 +33,6 @@ _SETS = {
 _KEYED = {"namespaces": "type", "rlimits": "type", "devices": "path", "hugepageLimits": "pageSize"}
 NOTIFY_DIRECTORY = "/run/notify"
 DEFAULT_STOP_SECONDS = 10.0
-# Runs in the namespaces of a container that is being created, before its root file system is in place: says its pid, as
-# the host has it, and waits (network_helper.py).
-_HOOK = 'read -r pid _ </proc/self/stat && echo "$pid" >"$1" && read -r _ <"$2"'
 
 
 def read_bundle(bundle: str) -> Config:
@@ -130,18 +127,12 @@ def effective(config: Config, record: Record, paths: Paths) -> Config:
         mount = {"destination": NOTIFY_DIRECTORY, "type": "bind", "source": paths.notify, "options": options}
         others = [other for other in config.get("mounts") or [] if other.get("destination") != NOTIFY_DIRECTORY]
         result["mounts"] = [*others, mount]
-    hooks = _hooks(config, record, paths)
-    return {**result, "hooks": hooks} if hooks or config.get("hooks") else result
+    if config.get("hooks") or record.definition.network_helper != "none":
+        from . import hooks
 
-
-def _hooks(config: Config, record: Record, paths: Paths) -> Config:
-    """Those of the config, with ours where the network helper needs it, and not one that an earlier definition needed."""
-    hooks = config.get("hooks") or {}
-    others = [hook for hook in hooks.get("createContainer") or [] if _HOOK not in (hook.get("args") or [])]
-    if record.definition.network_helper != "none" and os.geteuid() != 0:
-        arguments = ["sh", "-c", _HOOK, "sh", paths.network_asks, paths.network_answer]
-        others.append({"path": "/bin/sh", "args": arguments})
-    return {**hooks, "createContainer": others} if others or "createContainer" in hooks else hooks
+        found = hooks.effective(config.get("hooks"), record, paths)
+        return {**result, "hooks": found} if found or config.get("hooks") else result
+    return result
 
 
 def listen_name(text: str) -> str:
