@@ -97,7 +97,11 @@ options:
     description: Processors to run on, such as V(0-3,5).
     type: str
   pids_limit:
-    description: Most processes and threads. V(0) or less is for no limit.
+    description:
+      - Most processes and threads. V(0) or less is for no limit.
+      - Default is V(2048), as in podman. Where the cgroups have no controller for pids (as in a session of a user that systemd gives
+        none), there is no limit by default, and a warning when the bundle is made or changed.
+      - With systemd it is also C(TasksMax) of the container's scope.
     type: int
   oom_score_adj:
     description: Whom the kernel kills first when memory runs out, from -1000 to 1000.
@@ -116,7 +120,8 @@ options:
     aliases: [cap_drop]
   privileged:
     description:
-      - All capabilities, no seccomp, nothing masked or read-only, and the use of all devices. Default is V(false).
+      - All capabilities, no seccomp, no AppArmor, no SELinux, nothing masked or read-only, and the use of all devices. Default is
+        V(false).
       - Device nodes of the host do not come along. Name them in O(devices).
     type: bool
   read_only:
@@ -134,13 +139,27 @@ options:
       - Else the absolute path of a profile on the host, as podman and docker take it, or as it stands in a C(config.json).
     type: str
   apparmor_profile:
-    description: Name of an AppArmor profile that the host has loaded.
+    description:
+      - Name of an AppArmor profile that the host has loaded, or V(unconfined) for none. It must be loaded whenever the container
+        starts, also after a reboot.
+      - Default for containers of root, but for O(privileged) ones, is the newest C(containers-default-VERSION) that is loaded, which is
+        podman's, else C(docker-default). The bundle keeps its profile while that is loaded.
+      - Where AppArmor is enabled and none of them is loaded, there is no profile, and a warning when the bundle is made or changed.
     type: str
   selinux_label:
-    description: SELinux label of the processes.
+    description:
+      - SELinux label of the processes, as C(user:role:type:level), or V(disable) for none.
+      - Default on a host with SELinux is the one that its policy has for containers (C(container_t)), with a pair of categories that no
+        other container has, and that the bundle keeps. The root file system, the volumes of the image and what is mounted in memory get
+        the label for files of containers with the same categories. With O(privileged), or the O(pid) or O(ipc) of the host, there is none.
+      - Directories of the host in O(mounts) are not relabelled. Give them the type C(container_file_t) with C(chcon) or C(semanage).
     type: str
   ulimits:
-    description: Limits of processes, as C(NAME=SOFT[:HARD]), such as V(nofile=1024:4096). V(-1) is for no limit.
+    description:
+      - Limits of processes, as C(NAME=SOFT[:HARD]), such as V(nofile=1024:4096). V(-1) is for no limit.
+      - Default is V(nofile=1024:524288) and V(nproc=65536:65536), in addition to those that are given for other names. They do not depend
+        on the session of the task, and commands of M(longshore.oci.oci_exec) have the same.
+      - A user that cannot raise limits, and a container with O(userns), have at most what the task has, rounded down to a power of two.
     type: list
     elements: str
     aliases: [ulimit]
@@ -192,7 +211,9 @@ options:
         the labels of an image only those below C(org.opencontainers.) become annotations. This option has no such limit.
     type: dict
   hooks:
-    description: Hooks of the OCI runtime, as they stand in a C(config.json).
+    description:
+      - Hooks of the OCI runtime, as they stand in a C(config.json).
+      - A hook without C(env) has C(PATH) alone in its environment, and never that of the container.
     type: dict
   cgroup_parent:
     description:

@@ -27,6 +27,7 @@ from .._engine.files import make_directory, read_json, read_text, remove_file, w
 from .._engine.store import Store
 from .._engine.waiting import Deadline
 from . import parse, spec
+from .confinement import level_of
 from .facts import gather, inside, leads_to, look_up
 from .image import Images, other_platform
 from .image_document import ImageConfig, is_digest
@@ -81,12 +82,14 @@ class Bundles:
         before = _load(request.path)
         if request.absent:
             return self._remove(request.path, before, check)
-        facts = gather(request.options, self._store)
+        facts = gather(request.options, self._store, request.path, before)
         self._refuse(request, facts)
         deadline = Deadline(request.timeout)
         source = self._look(request, before, deadline)
         warnings = self._warn(request, source)
         decided = self._decide(request, facts, source)
+        if decided.plan.actions:
+            warnings += _missing(request.options, facts)
         if check or not decided.plan.actions:
             return Outcome(decided.plan, decided.plan.actions, bool(before), before, warnings)
         with self._locked(request.path, deadline):
@@ -196,9 +199,12 @@ class Bundles:
             if request.rootfs_mode == "copy":
                 self._copy(source, "/", root, maps, deadline)
         if request.rootfs_mode == "overlay" and not os.path.ismount(root):
-            rootfs.mount(self._roots.unpack(source, self._images, deadline), root, deadline)
+            label = facts.labels[1] if facts.labels else ""
+            rootfs.mount(self._roots.unpack(source, self._images, deadline), root, deadline, label)
         self._make_files(request, source, maps, deadline)
-        record = self._record(request, source, decided)
+        if facts.labels and facts.labels[1]:
+            _label(path, [] if request.rootfs_mode == "overlay" else [root], facts.labels[1])
+        record = self._record(request, facts, source, decided)
         write_text(f"{path}/config.json", json.dumps(decided.config, indent=1) + "\n")
         _save(path, record)
         for name in os.listdir(path):
@@ -238,11 +244,12 @@ class Bundles:
         saved = self._store.load_config(holder.name) if holder else None
         return str(saved["root"]["path"]) if saved else None
 
-    def _record(self, request: Request, source: Source, decided: _Decision) -> Record:
+    def _record(self, request: Request, facts: Facts, source: Source, decided: _Decision) -> Record:
         user = decided.user or User()
         return {
             "format": RECORD_FORMAT, "root": decided.plan.root, "rootfs_digest": source.digest,
             "rootfs_mode": request.rootfs_mode, "image": source.image, "source": source.path, "stamp": source.stamp,
+            "apparmor": facts.apparmor, "level": level_of(facts.labels[0]) if facts.labels else None,
             "user": {"wanted": _wanted_user(request, source), **user._asdict()}, "config_digest": config.digest(decided.config),
             "healthcheck": source.config.healthcheck._asdict() if source.config.healthcheck else None,
         }  # fmt: skip
@@ -330,6 +337,30 @@ def _not_private(path: str, maps: Maps) -> dict[str, tuple[t.Any, t.Any]]:
         "directory.mode": (f"{stat.S_IMODE(found.st_mode):04o}", f"{mode:04o}"),
     }  # fmt: skip
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _label(path: str, roots: list[str], label: str) -> None:
+    """Let SELinux give the container what the bundle has for it. What it writes later is labelled by the kernel."""
+    from .._engine import selinux
+
+    volumes = f"{path}/volumes"
+    directories = [f"{volumes}/{name}" for name in sorted(os.listdir(volumes))] if os.path.isdir(volumes) else []
+    for directory in (*roots, f"{path}/etc", *directories):
+        if os.path.isdir(directory):
+            selinux.label_tree(directory, label)
+
+
+def _missing(options: Options, facts: Facts) -> tuple[str, ...]:
+    """Warnings, for a bundle that is made or changed, about limits of a container that this host lacks."""
+    found = []
+    if facts.unconfined:
+        found.append(
+            "AppArmor is enabled on this host, but no profile for containers is loaded (containers-default or"
+            " docker-default): the container has none. apparmor_profile names one, or says unconfined."
+        )
+    if options.pids_limit is None and not facts.pids:
+        found.append("The processes of the container are not limited: the cgroups here have no controller for pids.")
+    return tuple(found)
 
 
 def _by_place(document: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -16,7 +16,7 @@ from .._engine.errors import EngineError, InvalidInput, reason_of
 from .._engine.files import read_text
 from .._engine.process import is_alive
 from .._engine.store import Store, check_name
-from . import parse
+from . import confinement, parse
 from .options import Facts, Options, User
 from .seccomp import DEFAULT_PATHS
 from .spec import ALL_CAPABILITIES
@@ -37,8 +37,9 @@ def architecture() -> str:
     return _ARCHITECTURES.get(machine, machine)
 
 
-def gather(options: Options, store: Store) -> Facts:
-    """Raises InvalidInput for what the options name and the host does not have."""
+def gather(options: Options, store: Store, path: str, record: t.Mapping[str, t.Any]) -> Facts:
+    """For the bundle at ``path``, with the ``record`` of what it was made of. Raises InvalidInput for what the options name
+    and the host does not have."""
     for mount in map(parse.mount, options.mounts):
         if mount["type"] == "bind" and not os.path.lexists(mount["source"]):
             raise InvalidInput(f"The source {mount['source']} of the mount at {mount['destination']} does not exist.")
@@ -48,13 +49,36 @@ def gather(options: Options, store: Store) -> Facts:
         root = _joined(kind, wanted, store)
         if root is not None:
             namespaces[kind] = f"{root}/ns/{entry}" if wanted.startswith("container:") else root
+    capabilities, uid = _bounding(), os.geteuid()
+    # In a user namespace of its own, a process can no more raise its limits than another user than root.
+    may_raise = uid == 0 and not options.userns and "CAP_SYS_RESOURCE" in capabilities
+    apparmor, unconfined = confinement.apparmor_profile(options, uid, record.get("apparmor"))
     return Facts(
-        architecture=architecture(), capabilities=_bounding(), uid=os.geteuid(), gid=os.getegid(),
+        architecture=architecture(), capabilities=capabilities, uid=uid, gid=os.getegid(),
         cgroup2=os.path.exists("/sys/fs/cgroup/cgroup.controllers"), namespaces=namespaces,
         env_files=tuple((path, _read(path, "env_files")) for path in options.env_files),
         devices=tuple(found for value in options.devices for found in _devices(value)),
-        seccomp=_profile(options), resolv_conf=_resolv_conf(options.network),
+        seccomp=_profile(options), resolv_conf=_resolv_conf(options.network), apparmor=apparmor, unconfined=unconfined,
+        most=confinement.most(may_raise=may_raise, open_files=int(read_text("/proc/sys/fs/nr_open") or 2**20)),
+        pids=confinement.counts_processes(uid),
+        labels=confinement.host_labels(options, path, _level(options, store, record), lambda: _levels(store)),
     )  # fmt: skip
+
+
+def _levels(store: Store) -> set[str]:
+    """The levels of SELinux that containers have."""
+    configs = [store.load_config(name) or {} for name in store.names()]
+    found = {confinement.level_of((config.get("process") or {}).get("selinuxLabel")) for config in configs}
+    return {level for level in found if level is not None}
+
+
+def _level(options: Options, store: Store, record: t.Mapping[str, t.Any]) -> str | None:
+    """The level that a bundle has to have: of the container whose processes or memory it shares, else the recorded one."""
+    for wanted in (options.pid, options.ipc):
+        if wanted.startswith("container:"):
+            process = (store.load_config(wanted.partition(":")[2]) or {}).get("process") or {}
+            return confinement.level_of(process.get("selinuxLabel"))
+    return record.get("level")
 
 
 def _joined(kind: str, wanted: str, store: Store) -> str | None:

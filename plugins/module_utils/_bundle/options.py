@@ -83,6 +83,11 @@ class Facts(t.NamedTuple):
     namespaces: t.Mapping[str, str] = {}  # paths of those that are joined, by type
     seccomp: t.Mapping[str, t.Any] | None = None  # the profile, where there shall be one
     resolv_conf: str | None = None
+    most: t.Mapping[str, int] = {}  # the highest limits that can be set, by type; none where any can
+    pids: bool = True  # whether processes can be counted
+    apparmor: str | None = None  # the profile
+    unconfined: bool = False  # whether one is missing
+    labels: tuple[str, str] | None = None  # of SELinux, for processes and for files
 
 
 class User(t.NamedTuple):

@@ -92,6 +92,8 @@ def ulimit(value: str) -> dict[str, t.Any]:
         hint = f"Write NAME=SOFT:HARD, the names are {_LIMITS}."
         raise InvalidInput(f"The ulimit {value!r} is not understood.", hint=hint)
     soft, hard = (UNLIMITED if word == "-1" else int(word) for word in (found[2], found[3] or found[2]))
+    if max(soft, hard) > UNLIMITED:
+        raise InvalidInput(f"The ulimit {value!r} is more than the kernel can count.", hint="-1 is for no limit.")
     if soft > hard:
         raise InvalidInput(f"The ulimit {value!r} has a soft limit above its hard limit.")
     return {"type": f"RLIMIT_{found[1].upper()}", "soft": soft, "hard": hard}

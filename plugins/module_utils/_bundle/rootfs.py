@@ -123,8 +123,9 @@ def _shift(entry: Entry, maps: Maps) -> None:
         os.setxattr(path, _CAPABILITY, data, follow_symlinks=False)
 
 
-def mount(lower: str, root: str, deadline: Deadline) -> None:
-    """Mount ``root`` over ``lower``; what is written goes beside it, and outlives a reboot."""
+def mount(lower: str, root: str, deadline: Deadline, label: str = "") -> None:
+    """Mount ``root`` over ``lower``; what is written goes beside it, and outlives a reboot. All of it has the ``label`` of
+    SELinux, if there is one."""
     for path in (lower, root):
         if set(path) & set(",:\\"):
             raise InvalidInput(f"{path} cannot be mounted with rootfs_mode: overlay: there is one of , : \\ in it.")
@@ -138,6 +139,7 @@ def mount(lower: str, root: str, deadline: Deadline) -> None:
     os.chmod(f"{root}.upper", stat.S_IMODE(found.st_mode))
     # What attributes of files in the image say is for overlayfs is not followed.
     options = f"lowerdir={lower},upperdir={root}.upper,workdir={root}.work,redirect_dir=nofollow,metacopy=off"
+    options += f',context="{label}"' if label else ""
     tools.call(["mount", "-t", "overlay", "overlay", "-o", options, root], deadline, what=f"mount {root}")
 
 

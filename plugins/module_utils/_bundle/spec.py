@@ -40,6 +40,9 @@ MASKED = (
     "/proc/timer_list", "/proc/timer_stats", "/sys/dev/block", "/sys/devices/virtual/powercap", "/sys/firmware",
     "/sys/fs/selinux",
 )  # fmt: skip
+# Soft and hard: what systemd gives every service, and a number of processes that the limit of pids comes before.
+LIMITS = {"RLIMIT_NOFILE": (1024, 524288), "RLIMIT_NPROC": (65536, 65536)}
+PIDS = 2048
 READ_ONLY = ("/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 # By type of a namespace, the sysctls that belong to it.
 _SYSCTLS = {
@@ -172,13 +175,27 @@ def _process(
     process: Config = {
         "terminal": options.tty, "user": who, "args": list(words), "env": _environment(image, options, facts, user, path),
         "cwd": posixpath.normpath(cwd), "capabilities": capabilities, "noNewPrivileges": options.no_new_privileges,
-        "rlimits": [parse.ulimit(value) for value in options.ulimits],
+        "rlimits": _limits(options, facts),
     }  # fmt: skip
+    label = options.selinux_label if options.selinux_label != "disable" else None
     optional = {
-        "oomScoreAdj": options.oom_score_adj, "apparmorProfile": options.apparmor_profile,
-        "selinuxLabel": options.selinux_label,
+        "oomScoreAdj": options.oom_score_adj, "apparmorProfile": facts.apparmor,
+        "selinuxLabel": facts.labels[0] if facts.labels else label,
     }  # fmt: skip
     return {**process, **{key: value for key, value in optional.items() if value is not None}}
+
+
+def _limits(options: Options, facts: Facts) -> list[Config]:
+    """Without them a container would have those of the session of its task, and its commands those of another."""
+    limits = {}
+    for kind, (soft, hard) in LIMITS.items():
+        most = facts.most.get(kind, hard)
+        if most < hard:
+            # The largest power of two: the kernel makes its default of the memory of the host, which is not always the same.
+            hard = 1 << max(most, 1).bit_length() - 1
+        limits[kind] = {"type": kind, "soft": min(soft, hard), "hard": hard}
+    limits.update((one["type"], one) for one in map(parse.ulimit, options.ulimits))
+    return list(limits.values())
 
 
 def _environment(image: ImageConfig, options: Options, facts: Facts, user: User, path: str) -> list[str]:
@@ -322,6 +339,8 @@ def _linux(
         linux["devices"] = [device for device, _access in facts.devices]
     if not options.privileged:
         linux["maskedPaths"], linux["readonlyPaths"] = list(MASKED), list(READ_ONLY)
+    if facts.labels and facts.labels[1]:
+        linux["mountLabel"] = facts.labels[1]
     if facts.seccomp is not None:
         linux["seccomp"] = seccomp.resolve(facts.seccomp, capabilities, facts.architecture)
     if options.cgroup_parent:
@@ -349,8 +368,10 @@ def _resources(options: Options, facts: Facts) -> Config:
             raise InvalidInput("cpus must be more than 0.")
         cpu.update(period=100000, quota=max(1000, int(options.cpus * 100000)))
     found: Config = {"devices": rules, "memory": memory, "cpu": {k: v for k, v in cpu.items() if v is not None}}
-    if options.pids_limit is not None:
-        found["pids"] = {"limit": options.pids_limit if options.pids_limit > 0 else -1}
+    pids = PIDS if options.pids_limit is None else options.pids_limit
+    # Where nothing counts them, the runtimes refuse even no limit. One that is asked for is for them to refuse.
+    if facts.pids or (options.pids_limit or 0) > 0:
+        found["pids"] = {"limit": pids if pids > 0 else -1}
     return {key: value for key, value in found.items() if value}
 
 

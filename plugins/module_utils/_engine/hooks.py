@@ -43,7 +43,9 @@ def _check(kind: str, entry: t.Any) -> None:
         raise InvalidInput(f"hooks: each of {kind} must be an object with the absolute path of a program.")
     for name in ("args", "env"):
         words = entry.get(name)
-        if words is not None and not (isinstance(words, list) and all(isinstance(w, str) and "\0" not in w for w in words)):
+        if words is not None and not (
+            isinstance(words, list) and all(isinstance(w, str) and "\0" not in w for w in words)
+        ):
             raise InvalidInput(f"hooks: {name} of {path} ({kind}) must be a list of strings.")
     seconds = entry.get("timeout")
     if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int) or seconds <= 0):

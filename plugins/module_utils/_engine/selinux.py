@@ -11,8 +11,10 @@ import contextlib
 import os
 import typing as t
 
+from .errors import EngineError, reason_of
 from .files import read_text
 
+_NAME = "security.selinux"
 _ATTRIBUTES = "/proc/thread-self/attr"
 _LOWEST = "s0"
 
@@ -42,7 +44,31 @@ def label_file(path: str, config: t.Mapping[str, t.Any]) -> None:
     """Give a log, or a directory of checkpoint images, the mount label of the container, if it has one."""
     label = (config.get("linux") or {}).get("mountLabel")
     if label:
-        os.setxattr(path, "security.selinux", label.encode() + b"\0", follow_symlinks=False)
+        os.setxattr(path, _NAME, label.encode() + b"\0", follow_symlinks=False)
+
+
+def label_tree(path: str, label: str) -> None:
+    """Give a directory and all that is in it a label, the directory itself last: one that has it is not walked again.
+
+    By descriptors, and never through a symbolic link: a container may move what is in there meanwhile. Raises EngineError.
+    """
+    value = label.encode() + b"\0"
+    try:
+        with contextlib.suppress(OSError):
+            if os.getxattr(path, _NAME, follow_symlinks=False) == value:
+                return
+        for _directory, names, files, descriptor in os.fwalk(path, topdown=False, onerror=_fail):
+            for name in (*names, *files):
+                with contextlib.suppress(FileNotFoundError):
+                    os.setxattr(f"/proc/self/fd/{descriptor}/{name}", _NAME, value, follow_symlinks=False)
+        os.setxattr(path, _NAME, value, follow_symlinks=False)
+    except (OSError, RecursionError) as exc:
+        why = reason_of(exc) if isinstance(exc, OSError) else "its directories are too deep"
+        raise EngineError(f"Cannot give {path} the label {label}: {why}.") from exc
+
+
+def _fail(exc: OSError) -> t.NoReturn:
+    raise exc
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import time
 
@@ -25,7 +26,7 @@ from .store import Lock, Paths, Store
 from .waiting import Deadline
 
 _PROMPT = 30.0  # seconds for systemd to read units, or to forget one
-_OVERLAY = ("lowerdir", "upperdir", "workdir", "redirect_dir", "metacopy")
+_OVERLAY = ("lowerdir", "upperdir", "workdir", "redirect_dir", "metacopy", "context")
 _MOUNT = "mountpoint --quiet {0} || mount -t overlay -o {1} overlay {0} || exit"
 _MARGIN = 10.0  # seconds that systemd waits longer than the script, before it kills everything itself
 
@@ -290,7 +291,9 @@ def _overlay_at(root: str) -> tuple[str, str] | None:
         before, _dash, after = line.partition(" - ")
         place, (kind, _source, options) = before.split(" ")[4], after.split(" ", 2)
         if plain_path(place) == os.path.realpath(root):
-            kept = [option for option in options.split(",") if option.partition("=")[0] in _OVERLAY]
+            # A label of SELinux has a comma, and is in quotes.
+            parts = re.findall(r'(?:[^,"]|"[^"]*")+', options)
+            kept = [option for option in parts if option.partition("=")[0] in _OVERLAY]
             # Relative paths mean nothing any more where the script runs.
             absolute = sum(option.startswith(("lowerdir=/", "upperdir=/", "workdir=/")) for option in kept) == 3
             found = (root, plain_path(",".join(kept))) if kind == "overlay" and absolute else None

@@ -20,7 +20,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._bundle import rootfs, tools
+from ansible_collections.longshore.oci.plugins.module_utils._bundle import confinement, rootfs, tools
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.bundle import Bundles
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.options import Action, Options, Request
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.parse import IdMap
@@ -584,3 +584,57 @@ def test_a_file_system_that_cannot_be_written_to_is_an_error_in_words(tmp_path: 
     bundles = Bundles(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
     with pytest.raises(EngineError, match="state"):
         bundles.converge(request(tmp_path, f"{images}:web-1"))
+
+
+LABELS = {"process": "system_u:system_r:container_t:s0", "file": "system_u:object_r:container_file_t:s0"}
+
+
+def _label(path: str) -> str:
+    try:
+        return os.getxattr(path, "security.selinux", follow_symlinks=False).decode("ascii").rstrip("\0")
+    except OSError:
+        return ""
+
+
+def test_where_selinux_is_enabled(
+    images: str, bundles: Bundles, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that the container has from the bundle is labelled as its mounts are, and a second run finds the same label."""
+    monkeypatch.setattr(confinement, "has_labels", lambda: True)
+    monkeypatch.setattr(confinement, "policy", lambda: LABELS)
+    wanted = request(tmp_path, f"{images}:app")
+    made = bundles.converge(wanted)
+    config = json.loads((tmp_path / "web" / "config.json").read_text())
+    level = made.record["level"]
+    assert config["process"]["selinuxLabel"] == f"system_u:system_r:container_t:{level}"
+    label = f"system_u:object_r:container_file_t:{level}"
+    assert config["linux"]["mountLabel"] == label
+    root = tmp_path / "web" / config["root"]["path"]
+    volumes = list((tmp_path / "web" / "volumes").iterdir())
+    for path in (root, root / "etc" / "passwd", root / "bin" / "sh", tmp_path / "web" / "etc" / "hosts", *volumes):
+        assert _label(str(path)) == label
+    assert _label(str(tmp_path / "web")) == ""
+    assert bundles.converge(wanted).actions == ()
+    # Switched off, the container is another one; its root file system is a new copy, without labels.
+    off = request(tmp_path, f"{images}:app", selinux_label="disable")
+    assert Action.ROOTFS in bundles.converge(off).actions
+    assert "selinuxLabel" not in json.loads((tmp_path / "web" / "config.json").read_text())["process"]
+
+
+def test_where_apparmor_is_enabled(
+    images: str, bundles: Bundles, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A profile is used while it is loaded; where there is none, a bundle that is made or changed tells so."""
+    loaded = tmp_path / "profiles"
+    loaded.write_text("containers-default-0.62.2 (enforce)\n", encoding="ascii")
+    monkeypatch.setattr(confinement, "APPARMOR", str(loaded))
+    wanted = request(tmp_path, f"{images}:app")
+    assert not [warning for warning in bundles.converge(wanted).warnings if "AppArmor" in warning]
+    loaded.write_text("containers-default-0.62.2 (enforce)\ncontainers-default-0.63.0 (enforce)\n", encoding="ascii")
+    assert bundles.converge(wanted).actions == ()
+    loaded.write_text("lsb_release (enforce)\n", encoding="ascii")
+    changed = bundles.converge(wanted)
+    assert changed.plan.differences["process.apparmorProfile"] == ("containers-default-0.62.2", None)
+    assert [warning for warning in changed.warnings if "no profile for containers is loaded" in warning]
+    again = bundles.converge(wanted)
+    assert (again.actions, again.warnings) == ((), ())

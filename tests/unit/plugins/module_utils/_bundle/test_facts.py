@@ -112,7 +112,7 @@ def test_a_fifo_holds_nobody_up(root: str) -> None:
 
 def test_what_this_host_says(tmp_path: pathlib.Path) -> None:
     store = Store(state_dir=str(tmp_path), run_dir=str(tmp_path))
-    found = facts.gather(Options(seccomp="unconfined", devices=("/dev/null:/dev/zero:r",)), store)
+    found = facts.gather(Options(seccomp="unconfined", devices=("/dev/null:/dev/zero:r",)), store, "/srv/web", {})
     assert "CAP_CHOWN" in found.capabilities
     device, access = found.devices[0]
     assert (device["path"], device["type"], device["major"], device["minor"], access) == ("/dev/zero", "c", 1, 3, "r")

@@ -109,7 +109,7 @@ def test_the_defaults() -> None:
         "mount",
         "cgroup",
     ]
-    assert made["linux"]["resources"] == {"devices": [{"allow": False, "access": "rwm"}]}
+    assert made["linux"]["resources"] == {"devices": [{"allow": False, "access": "rwm"}], "pids": {"limit": 2048}}
     assert "/proc/kcore" in made["linux"]["maskedPaths"]
     assert "/proc/sys" in made["linux"]["readonlyPaths"]
     assert made["linux"]["seccomp"]["architectures"] == ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]

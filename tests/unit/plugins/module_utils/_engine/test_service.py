@@ -125,6 +125,7 @@ MOUNTED = """\
 60 29 0:51 / {root} rw - overlay overlay rw,lowerdir=/a\\040b,upperdir=/u,workdir=/w,redirect_dir=nofollow,uuid=on
 61 29 0:52 / /relative rw - overlay overlay rw,lowerdir=a,upperdir=u,workdir=w
 62 29 0:53 / /plain rw - tmpfs tmpfs rw
+63 29 0:54 / /labelled rw - overlay overlay rw,context="a:b:c:s0:c1,c2",lowerdir=/l,upperdir=/u,workdir=/w
 """
 
 
@@ -134,6 +135,9 @@ def test_an_overlay_is_mounted_again(tmp_path: pathlib.Path, monkeypatch: pytest
     overlay = (root, "lowerdir=/a b,upperdir=/u,workdir=/w,redirect_dir=nofollow")
     assert service._overlay_at(root) == overlay
     assert [service._overlay_at(path) for path in ("/relative", "/plain", "/", "/nowhere")] == 4 * [None]
+    assert service._overlay_at("/labelled") == (
+        "/labelled", 'context="a:b:c:s0:c1,c2",lowerdir=/l,upperdir=/u,workdir=/w'
+    )  # fmt: skip
     record = builders.record(definition=Definition("/srv/web", service=True), overlay=list(overlay))
     script = service._script(record, Store(state_dir="/s", run_dir="/r").paths("web"), terminal=False)
     wanted = f"mountpoint --quiet {root} || mount -t overlay -o 'lowerdir=/a b,upperdir=/u,workdir=/w,redirect_dir=nofollow' overlay {root}"
