@@ -16,7 +16,7 @@ import signal
 import time
 import typing as t
 
-from . import cgroup, conmon, container, sessions
+from . import cgroup, conmon, container, output, sessions
 from .container import Record, Status
 from .errors import Conflict, DeadlineExceeded, EngineError, InvalidInput, ProgramFailed
 from .exec_monitor import Streams, exec_argv, explain, failed_late
@@ -40,6 +40,7 @@ class Limits(t.NamedTuple):
 
 
 _LIMITS = Limits()
+_LAUNCH_SECONDS = 10.0  # for conmon and the runtime, beside the time that a command has
 
 
 class Preserved(t.Protocol):
@@ -61,6 +62,7 @@ class Result(t.NamedTuple):
     start: float
     end: float
     timed_out: bool = False
+    truncated: tuple[str, ...] = ()  # of stdout and stderr those of which only the beginning is kept
 
 
 def running(store: Store, name: str) -> tuple[Record, ProcessId]:
@@ -92,16 +94,17 @@ def exists(store: Store, name: str, pattern: str, *, directory: str | None = Non
 
 def run(
     store: Store, name: str, command: Command, *, stdin: bytes | None = None, session: str | None = None,
-    limits: Limits = _LIMITS, preserve: Preserved | None = None,
+    limits: Limits = _LIMITS, preserve: Preserved | None = None, keep: output.Keep = output.Keep(),
 ) -> Result:  # fmt: skip
-    """Run a command and wait for its end. ``stdin`` None is an empty input.
+    """Run a command and wait for its end. ``stdin`` None is an empty input, ``keep`` says where its output goes.
 
     ``preserve`` are open files for it (descriptors). Raises InvalidInput or Conflict before anything is
     touched, and ProgramFailed with ``rc`` 126 or 127 for a command that could not be run. Nothing is left of the session,
     whatever happens, unless this process is killed: then the next call for this container clears it away.
     """
+    output.check(keep)
     plan = _Launch(store, name, command, session, limits, preserve, has_input=stdin is not None)
-    with Streams(stdin, terminal=command.tty) as streams, _launched(plan, streams) as live:
+    with Streams(stdin, terminal=command.tty, keep=keep) as streams, _launched(plan, streams) as live:
         try:
             timed_out = _copy_to_the_end(live, streams, limits)
             rc = _code(live)
@@ -114,8 +117,7 @@ def run(
         late = failed_late(command.argv, rc, streams)
         if late is not None:
             raise explain(late, live.record, live.paths, command)
-        session_id, pid, started = live.session.id, live.session.pid, live.session.started or 0
-        return Result(session_id, pid, rc, streams.stdout, streams.stderr, started, time.time(), timed_out)
+        return _result(live.session, rc, streams.out, streams.err, time.time(), timed_out)
 
 
 def start(
@@ -128,8 +130,11 @@ def start(
         return live.session, live.sync is not None
 
 
-def finish(store: Store, name: str, identifier: str, *, limits: Limits = _LIMITS) -> Result:
+def finish(
+    store: Store, name: str, identifier: str, *, limits: Limits = _LIMITS, keep: output.Keep = output.Keep(),
+) -> Result:  # fmt: skip
     """Wait for a detached session, which is stopped at the limit, and return its result, as often as it is asked for."""
+    output.check(keep)
     record, paths, session = _known(store, name, identifier)
     if session is None or record is None:
         raise InvalidInput(
@@ -139,7 +144,10 @@ def finish(store: Store, name: str, identifier: str, *, limits: Limits = _LIMITS
     if sessions.wait(paths, record, session, deadline) is None:
         session = sessions.save(paths, session._replace(timed_out=True))
         sessions.stop(paths, record, session, grace=limits.stop, kill=limits.kill)
-    return _result(paths, record, session)
+    with output.outputs(keep) as (stdout, stderr):
+        output.read_log(paths.log, stdout, stderr)
+    code, finished = sessions.ended(paths, record, session) or (None, None)
+    return _result(session, code, stdout, stderr, finished or time.time(), session.timed_out)
 
 
 def stop(store: Store, name: str, identifier: str, *, limits: Limits = _LIMITS) -> bool:
@@ -169,16 +177,12 @@ def _known(store: Store, name: str, identifier: str) -> tuple[Record | None, Ses
     return store.load(name), paths, sessions.load(paths)
 
 
-def _result(paths: SessionPaths, record: Record, session: Session) -> Result:
-    end = sessions.ended(paths, record, session)
-    try:
-        with open(paths.log, "rb") as stream:
-            stdout, stderr = sessions.parse_log(stream.read())
-    except FileNotFoundError:
-        stdout, stderr = b"", b""
-    code, finished = end if end else (None, None)
-    start = session.started or 0
-    return Result(session.id, session.pid, code, stdout, stderr, start, finished or time.time(), session.timed_out)
+def _result(
+    session: Session, rc: int | None, stdout: output.Output, stderr: output.Output, end: float, timed_out: bool
+) -> Result:
+    truncated = tuple(name for name, stream in (("stdout", stdout), ("stderr", stderr)) if stream.truncated)
+    kept, started = (bytes(stdout.kept), bytes(stderr.kept)), session.started or 0
+    return Result(session.id, session.pid, rc, *kept, started, end, timed_out, truncated)
 
 
 class _Launch(t.NamedTuple):
@@ -262,15 +266,15 @@ def _spec(store: Store, record: Record, init: ProcessId, command: Command) -> di
     saved = store.load_config(record.name)
     if saved is None:
         raise EngineError(f"The saved config of the container {record.name} is missing or damaged.")
-    user = _find_user(Rootfs(f"/proc/{init.pid}/root"), saved["process"], command)
+    user = _find_user(Rootfs(f"/proc/{init.pid}/root"), record, saved["process"], command)
     everything = capabilities_of(read_text("/proc/self/status") or "")
     groups = os.geteuid() == 0 or record.runtime.name != "runc"
     return process_spec(saved, command, user, host_capabilities=everything, further_groups=groups)
 
 
-def _find_user(rootfs: Rootfs, own: t.Mapping[str, t.Any], command: Command) -> User:
+def _find_user(rootfs: Rootfs, record: Record, own: t.Mapping[str, t.Any], command: Command) -> User:
     """By the container's own files, as far as they are needed. A number needs none of them, so whatever the container has made of
-    them cannot keep it from running."""
+    them cannot keep it from running. runc however opens both for every command, inside and without a deadline."""
     mine = own.get("user") or {}
     wanted = command.user if command.user is not None else f"{mine.get('uid', 0)}:{mine.get('gid', 0)}"
     same = command.user is None or wanted == str(mine.get("uid", 0))
@@ -278,8 +282,11 @@ def _find_user(rootfs: Rootfs, own: t.Mapping[str, t.Any], command: Command) -> 
     texts: list[str | None] = []
     for path, needed in zip(("/etc/passwd", "/etc/group"), needed_files(wanted, home=home)):
         try:
-            texts.append(rootfs.read_text(path) if needed else None)
-        except EngineError:
+            texts.append(rootfs.read_text(path) if needed or record.runtime.name != "crun" else None)
+        except EngineError as exc:
+            if record.runtime.name != "crun":
+                exc.hint = f"{record.runtime.name} would wait for it, whoever runs the command."
+                raise
             if not all(part.isdecimal() for part in wanted.split(":")):
                 raise
             texts.append(None)
@@ -290,8 +297,9 @@ def _start(
     plan: _Launch, record: Record, paths: SessionPaths, session: Session, streams: Streams | None,
     stack: contextlib.ExitStack,
 ) -> tuple[conmon.Pipe, Session]:  # fmt: skip
-    """One deadline covers it all."""
-    deadline = Deadline(plan.limits.create)
+    """One deadline covers it all, and the container, whose files a runtime reads, cannot make it longer than the command's own."""
+    create, run = plan.limits.create, plan.limits.run
+    deadline = Deadline(create if run is None else min(create, run + _LAUNCH_SECONDS))
     argv = exec_argv(record, paths, terminal=plan.command.tty, stdin=plan.has_input, attach=streams is not None)
     argv = plan.preserve.arrange(argv) if plan.preserve else argv
     pipes = stack.enter_context(

@@ -8,6 +8,7 @@ is input. conmon writes to it and waits, so whoever sends must go on reading.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -17,14 +18,16 @@ import typing as t
 from . import conmon
 from .container import Record
 from .errors import EngineError, ProgramFailed, reason_of
-from .files import read_tail, read_text
+from .files import read_tail
+from .output import Keep, Output, outputs
 from .process_spec import Command
 from .runtime import last_error
 from .sessions import SessionPaths
 from .waiting import Deadline
 
-_STDOUT, _STDERR = 2, 3  # config.h
+_STDERR = 3  # config.h
 _PACKET = 32768  # what conmon reads at once (CONN_SOCK_BUF_SIZE); more of a packet would be lost
+_LONGEST = 8192  # bytes of an error that is looked for
 _AT_ONCE = 256  # packets, before anything else gets its turn
 _END_OF_INPUT = b"\x04"  # Ctrl-D
 
@@ -60,7 +63,7 @@ def exec_argv(record: Record, paths: SessionPaths, *, terminal: bool, stdin: boo
 class Streams:
     """A client of one session, as a context manager."""
 
-    def __init__(self, stdin: bytes | None, *, terminal: bool) -> None:
+    def __init__(self, stdin: bytes | None, *, terminal: bool, keep: Keep = Keep()) -> None:
         if stdin is not None and terminal:
             # A terminal has no end of file; at the start of a line this character is one, elsewhere two are.
             stdin += _END_OF_INPUT if stdin.endswith(b"\n") or not stdin else 2 * _END_OF_INPUT
@@ -68,18 +71,20 @@ class Streams:
         self._input: memoryview | None = None if stdin is None else memoryview(stdin)
         self._ended = False
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.output = {_STDOUT: bytearray(), _STDERR: bytearray()}
+        self._keep, self._files = keep, contextlib.ExitStack()
+        self.out, self.err = Output(0), Output(0)
 
     @property
     def stdout(self) -> bytes:
-        return bytes(self.output[_STDOUT])
+        return bytes(self.out.kept)
 
     @property
     def stderr(self) -> bytes:
-        return bytes(self.output[_STDERR])
+        return bytes(self.err.kept)
 
     def connect(self, directory: str) -> None:
         """To the socket ``attach`` in a directory, whose path may be longer than that of a socket may be (107 bytes)."""
+        self.out, self.err = self._files.enter_context(outputs(self._keep))
         descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             self._socket.connect(f"/proc/self/fd/{descriptor}/attach")
@@ -128,7 +133,7 @@ class Streams:
             if not packet:
                 self._ended = True
                 return
-            self.output.get(packet[0], self.output[_STDOUT]).extend(memoryview(packet)[1:])
+            (self.err if packet[0] == _STDERR else self.out).take(memoryview(packet)[1:])
 
     def _send(self) -> None:
         try:
@@ -147,12 +152,14 @@ class Streams:
 
     def __exit__(self, *_exc: object) -> None:
         self._socket.close()
+        self._files.close()
 
 
 def failed_late(argv: t.Sequence[str], rc: int | None, streams: Streams) -> ProgramFailed | None:
     """runc (1.1) calls a program started whose interpreter is missing, or that is of another machine. It says why as if
     it were the program, and exits with 1."""
-    said = re.fullmatch(rb"(exec (\S+): [^\n]+)\n", streams.stderr) if rc == 1 and not streams.stdout else None
+    quiet = rc == 1 and not streams.out.kept
+    said = re.fullmatch(rb"(exec (\S+): [^\n]+)\n", bytes(streams.err.kept[:_LONGEST])) if quiet else None
     return (
         ProgramFailed(said[1].decode("utf-8", "replace")) if said and said[2].endswith(os.fsencode(argv[0])) else None
     )
@@ -160,7 +167,7 @@ def failed_late(argv: t.Sequence[str], rc: int | None, streams: Streams) -> Prog
 
 def explain(exc: EngineError, record: Record, paths: SessionPaths, command: Command) -> EngineError:
     """The runtime's own last error says most, then conmon's message, then what conmon wrote before it detached."""
-    log = read_text(paths.runtime_log) or ""
+    log = "\n".join(read_tail(paths.runtime_log))
     written = read_tail(paths.conmon_log)
     reasons = (last_error(log), exc.message, " ".join(written[-3:]), "the runtime died without a word")
     reason = next(text for text in reasons if text).rstrip(".")

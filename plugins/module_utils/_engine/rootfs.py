@@ -48,7 +48,7 @@ class Rootfs:
                 return None
             try:
                 if not stat.S_ISREG(os.fstat(found).st_mode):
-                    return None
+                    raise EngineError(f"{path} in the container is not a regular file.")
                 kind = self._kind(found)
                 if kind in _KERNEL:
                     raise EngineError(f"{path} in the container is a file of the kernel ({kind}), and is not read.")
@@ -193,8 +193,11 @@ def _devices() -> set[str]:
 
 
 def _mount_id(descriptor: int) -> str:
-    with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as stream:
-        return next((line.split()[1] for line in stream if line.startswith("mnt_id:")), "")
+    about = os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(about, 4096).partition(b"mnt_id:")[2].split()[0].decode()
+    finally:
+        os.close(about)
 
 
 def _close(stack: list[int], *, keep: int) -> None:

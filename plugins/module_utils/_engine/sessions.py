@@ -287,14 +287,3 @@ def describe_all(container: Paths, record: Record | None) -> list[dict[str, t.An
     """The oldest first, and last those that are being launched."""
     found = [describe(paths, record) for paths in all_of(container)] if record else []
     return sorted((each for each in found if each), key=lambda each: (each["started_at"] or "~", each["session"]))
-
-
-def parse_log(log: bytes) -> tuple[bytes, bytes]:
-    """Standard output and errors, byte for byte, from conmon's k8s-file log: lines of ``TIME STREAM F|P TEXT``, where P is
-    text without a newline at its end (ctr_logging.c)."""
-    found = {b"stdout": bytearray(), b"stderr": bytearray()}
-    for line in log.split(b"\n")[:-1]:
-        _time, stream, flag, text = (*line.split(b" ", 3), b"", b"", b"")[:4]
-        if stream in found:
-            found[stream] += text + (b"\n" if flag == b"F" else b"")
-    return bytes(found[b"stdout"]), bytes(found[b"stderr"])

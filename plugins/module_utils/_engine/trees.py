@@ -203,8 +203,11 @@ def _permit(parent: int, name: str) -> None:
 
 def _mount_of(descriptor: int) -> str:
     """The id of the mount that a descriptor is on. Its device would not tell: a bind mount has the one of its source."""
-    with open(f"/proc/self/fdinfo/{descriptor}", encoding="utf-8") as stream:
-        return next((line.split()[1] for line in stream if line.startswith("mnt_id:")), "")
+    about = os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(about, 4096).partition(b"mnt_id:")[2].split()[0].decode()
+    finally:
+        os.close(about)
 
 
 def _refuse_mounts(path: str) -> None:

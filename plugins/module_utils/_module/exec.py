@@ -10,9 +10,10 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_bytes, to_text
+from ansible.module_utils.common.text.formatters import human_to_bytes
 
 from .._engine import exec as engine
-from .._engine import sessions
+from .._engine import output, sessions
 from .._engine.errors import InvalidInput
 from .._engine.process_spec import Command, check
 from .._engine.store import Store, check_name
@@ -34,6 +35,9 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "privileged": {"type": "bool", "default": False},
     "capabilities": {"type": "list", "elements": "str", "default": []},
     "no_new_privs": {"type": "bool"},
+    "output_limit": {"type": "str", "default": "2m"},
+    "stdout_path": {"type": "path"},
+    "stderr_path": {"type": "path"},
     "timeout": {"type": "float"},
     "stop_timeout": {"type": "float", "default": 10},
     "detach": {"type": "bool", "default": False},
@@ -43,6 +47,8 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "runtime": {"type": "str"},
     **DIRECTORY_ARGUMENTS,
 }
+_MOST_OUTPUT = 1 << 30
+_HINT = "A file takes all of it: stdout_path, stderr_path."
 _HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 
 
@@ -69,6 +75,9 @@ def command(params: t.Mapping[str, t.Any]) -> Command:
     if params["detach"]:
         if params["stdin"] is not None:
             raise InvalidInput("stdin cannot be used with detach: nobody stays to write it.")
+        if params["stdout_path"] is not None or params["stderr_path"] is not None:
+            hint = "Give them to the task that waits for the session (state=finished)."
+            raise InvalidInput("stdout_path and stderr_path cannot be used with detach.", hint=hint)
         if params["timeout"] is not None:
             hint = "Give it to the task that waits for the session (state=finished)."
             raise InvalidInput("timeout cannot be used with detach: nobody stays to look at the clock.", hint=hint)
@@ -86,6 +95,19 @@ def command(params: t.Mapping[str, t.Any]) -> Command:
     return result
 
 
+def _keep(params: t.Mapping[str, t.Any]) -> output.Keep:
+    """Raises InvalidInput for a limit that is none, and for files that would not be written to."""
+    try:
+        limit = human_to_bytes(params["output_limit"])
+    except ValueError as exc:
+        raise InvalidInput(f"output_limit is not a size: {exc}.") from exc
+    if not 0 <= limit <= _MOST_OUTPUT:
+        raise InvalidInput(f"output_limit cannot be {params['output_limit']}: give 1g at most.", hint=_HINT)
+    keep = output.Keep(limit, params["stdout_path"], params["stderr_path"])
+    output.check(keep)
+    return keep
+
+
 def _argv(params: t.Mapping[str, t.Any]) -> tuple[str, ...]:
     if params["command"] is None:
         return tuple(params["argv"] or ())
@@ -99,6 +121,7 @@ def started(module: AnsibleModule, store: Store, params: t.Mapping[str, t.Any]) 
     """Run the command, or start it and leave it. Returns what the task returns, or fails it."""
     wanted = command(params)
     check_name(params["name"])
+    keep = _keep(params)
     result: dict[str, t.Any] = {"cmd": list(wanted.argv), "changed": False, "stdout": "", "stderr": ""}
     guarded = params["creates"] is not None or params["removes"] is not None
     reason = _unneeded(module, store, params) if guarded else None
@@ -115,7 +138,7 @@ def started(module: AnsibleModule, store: Store, params: t.Mapping[str, t.Any]) 
         session, new = engine.start(store, params["name"], wanted, **options)
         return {**result, "changed": new, "session": session.id, "pid": session.pid, "timed_out": False,
                 "start": _moment(session.started or 0), "exec_session": _listed(store, params, session.id)}  # fmt: skip
-    outcome = engine.run(store, params["name"], wanted, stdin=_stdin(params), **options)
+    outcome = engine.run(store, params["name"], wanted, stdin=_stdin(params), keep=keep, **options)
     return _report(module, {**result, "changed": True}, outcome, params)
 
 
@@ -157,9 +180,10 @@ def _stdin(params: t.Mapping[str, t.Any]) -> bytes | None:
 
 def finished(module: AnsibleModule, store: Store, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Wait for a session and return its result, or fail with it."""
+    keep = _keep(params)
     if module.check_mode:
         return {"changed": False, "skipped": True, "msg": "Would have waited for the session if not in check mode"}
-    outcome = engine.finish(store, params["name"], params["session"], limits=_limits(params))
+    outcome = engine.finish(store, params["name"], params["session"], limits=_limits(params), keep=keep)
     listed = _listed(store, params, outcome.session)
     result = {"changed": outcome.timed_out, "cmd": (listed or {}).get("argv"), "exec_session": listed}
     return _report(module, result, outcome, params)
@@ -194,6 +218,9 @@ def _report(
     module: AnsibleModule, result: dict[str, t.Any], outcome: engine.Result, params: t.Mapping[str, t.Any]
 ) -> dict[str, t.Any]:
     result = {**result, "rc": outcome.rc, "msg": "", **_said(module, outcome, params)}
+    if outcome.truncated:
+        streams = " and ".join(outcome.truncated)
+        module.warn(f"Of {streams} only the first {params['output_limit']} are in the result (output_limit). {_HINT}")
     if outcome.timed_out:
         limit = "its time limit" if params["timeout"] is None else f"{params['timeout']:g} seconds"
         module.fail_json(**{**result, "msg": f"The command did not end within {limit}, and was stopped"})
@@ -215,6 +242,7 @@ def _said(module: AnsibleModule, outcome: engine.Result, params: t.Mapping[str, 
     return {
         "stdout": stdout, "stderr": stderr, "start": _moment(outcome.start), "end": _moment(outcome.end),
         "delta": str(datetime.timedelta(seconds=outcome.end - outcome.start)), "session": outcome.session,
+        "stdout_truncated": "stdout" in outcome.truncated, "stderr_truncated": "stderr" in outcome.truncated,
         "pid": outcome.pid, "timed_out": outcome.timed_out, "signal": sessions.signal_of(outcome.rc),
     }  # fmt: skip
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -22,10 +23,12 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine.engine impor
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import (
     Conflict,
     DeadlineExceeded,
+    EngineError,
     InvalidInput,
     ProgramFailed,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._engine.exec import Limits
+from ansible_collections.longshore.oci.plugins.module_utils._engine.output import DEFAULT_LIMIT, Keep
 from ansible_collections.longshore.oci.plugins.module_utils._engine.process import Handle, is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._engine.process_spec import Command
 from ansible_collections.longshore.oci.plugins.module_utils._engine.sessions import SessionPaths
@@ -33,6 +36,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting impo
 from ansible_collections.longshore.oci.tests.unit import bundle, programs
 
 LARGE = 64 << 20
+ALL_OF_IT = Keep(LARGE)
 READY = ": >/tmp/ready"
 
 
@@ -62,7 +66,8 @@ class Container:
 
     def run(self, text: str, **more: t.Any) -> exec.Result:
         """A shell's text; the options of the command, and those of the run."""
-        options = {name: more.pop(name) for name in ("stdin", "session", "limits", "preserve") if name in more}
+        names = ("stdin", "session", "limits", "preserve", "keep")
+        options = {name: more.pop(name) for name in names if name in more}
         return exec.run(self.store, self.name, Command(("/bin/sh", "-c", text), **more), **options)
 
     def start(self, text: str, **options: t.Any) -> sessions.Session:
@@ -141,7 +146,7 @@ class TestRun:
 
     def test_much_in_and_out(self, container: Container) -> None:
         data = os.urandom(LARGE)
-        assert container.run("cat", stdin=data).stdout == data
+        assert container.run("cat", stdin=data, keep=ALL_OF_IT).stdout == data
 
     def test_much_in(self, container: Container) -> None:
         data = os.urandom(LARGE)
@@ -149,9 +154,25 @@ class TestRun:
         assert said.split()[0].decode() == hashlib.sha256(data).hexdigest()
 
     def test_much_out_on_both(self, container: Container) -> None:
-        result = container.run(f"yes | head -c {LARGE}; yes n | head -c {LARGE} >&2")
+        result = container.run(f"yes | head -c {LARGE}; yes n | head -c {LARGE} >&2", keep=ALL_OF_IT)
         assert result.stdout == b"y\n" * (LARGE // 2)
         assert result.stderr == b"n\n" * (LARGE // 2)
+
+    def test_the_beginning_is_kept_and_a_file_has_it_all(self, container: Container, tmp_path: pathlib.Path) -> None:
+        keep = Keep(1000, f"{tmp_path}/out", f"{tmp_path}/err")
+        result = container.run(f"yes | head -c {LARGE}; echo done >&2", keep=keep)
+        assert (result.rc, result.stdout, result.stderr) == (0, b"y\n" * 500, b"done\n")
+        assert result.truncated == ("stdout",)
+        assert os.stat(tmp_path / "out").st_size == LARGE
+        assert (tmp_path / "err").read_bytes() == b"done\n"
+
+    def test_a_file_that_cannot_be_written_is_refused_before_the_command_runs(
+        self, container: Container, tmp_path: pathlib.Path
+    ) -> None:
+        os.mkfifo(tmp_path / "out")
+        with pytest.raises(InvalidInput, match="not a file of this user alone"):
+            container.run(": >/tmp/has-run", keep=Keep(stdout_path=f"{tmp_path}/out"))
+        assert not os.path.exists(f"{container.bundle}/rootfs/tmp/has-run")
 
     @pytest.mark.parametrize("text", ["true", "exec 0<&-; sleep 0.2", "head -c 1 >/dev/null"])
     def test_input_that_nobody_reads(self, container: Container, text: str) -> None:
@@ -339,7 +360,10 @@ class TestDetached:
 
     def test_much_output(self, container: Container) -> None:
         session = container.start(f"head -c {LARGE} /dev/zero | tr '\\0' 'x'")
-        assert self._finish(container, session).stdout == b"x" * LARGE
+        done = exec.finish(container.store, container.name, session.id, keep=ALL_OF_IT)
+        assert (done.stdout, done.truncated) == (b"x" * LARGE, ())
+        done = self._finish(container, session)
+        assert (done.stdout, done.truncated) == (b"x" * DEFAULT_LIMIT, ("stdout",))
         assert exec.forget(container.store, container.name, session.id)
 
     def test_stop(self, container: Container) -> None:
@@ -528,3 +552,40 @@ class TestEndOfTheContainer:
         own.converge(Goal.STOPPED, stop=5)
         thread.join()
         assert [result.rc for result in results] == [143]
+
+
+class TestHostileFiles:
+    """What a container can make of its own /etc/passwd. Nobody is looked up for a number, and a name is answered at once."""
+
+    @pytest.fixture(autouse=True)
+    def _at_once(self, own: Container) -> t.Iterator[None]:
+        own.converge()
+        os.makedirs(f"{own.bundle}/rootfs/etc", exist_ok=True)
+        before = time.monotonic()
+        yield
+        assert time.monotonic() - before < 4
+
+    @pytest.mark.parametrize("user", [None, "0", "0:0", "7", "7:8", "app", "0:app"])
+    @pytest.mark.parametrize("target", ["/proc/kmsg", "/proc/1/environ", "fifo"])
+    def test_what_runc_would_wait_for(self, own: Container, target: str, user: str | None) -> None:
+        os.mkfifo(f"{own.bundle}/rootfs/etc/fifo")
+        os.symlink(target, f"{own.bundle}/rootfs/etc/passwd")
+        with pytest.raises(EngineError, match=r"/etc/passwd in the container is (a file of the kernel|not a reg).*runc"):
+            own.run("true", user=user, limits=Limits(run=5))
+
+    def test_a_lease(self, own: Container) -> None:
+        with open(f"{own.bundle}/rootfs/etc/passwd", "w+b") as stream:
+            fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+            fcntl.fcntl(stream, fcntl.F_SETSIG, signal.SIGWINCH)
+            with pytest.raises(EngineError, match="a process has a lease on it"):
+                own.run("true", user="app")
+            fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+    @pytest.mark.parametrize(("user", "said"), [(None, b"0:0"), ("0", b"0:0"), ("7:8", b"7:8"), ("7", b"7:0")])
+    def test_numbers_like_names(self, own: Container, user: str | None, said: bytes) -> None:
+        """Whom a number means is not for the container to say."""
+        with open(f"{own.bundle}/rootfs/etc/passwd", "w") as stream:
+            stream.write("0:x:5:5::/five:/bin/sh\n7:x:0:0::/root:/bin/sh\n")
+        with open(f"{own.bundle}/rootfs/etc/group", "w") as stream:
+            stream.write("8:x:0:\n")
+        assert own.run("echo $(id -u):$(id -g)", user=user, limits=Limits(run=5)).stdout.strip() == said

@@ -158,23 +158,6 @@ def test_signals(code: int | None, name: str | None) -> None:
     assert sessions.signal_of(code) == name
 
 
-@pytest.mark.parametrize(
-    ("log", "stdout", "stderr"),
-    [
-        (b"", b"", b""),
-        (b"T stdout F a\nT stderr F b\nT stdout F c d \n", b"a\nc d \n", b"b\n"),
-        (b"T stdout P no newline\n", b"no newline", b""),
-        (b"T stdout P long T stdout\nT stdout F er\n", b"long T stdouter\n", b""),
-        (b"T stdout F \nT stdout F \n", b"\n\n", b""),
-        (b"T stdout F a\r\nT stdout F \rb\x00\xff\x0b\x1c\n", b"a\r\n\rb\x00\xff\x0b\x1c\n", b""),
-        (b"T stdout F whole\nT stdout F half of a li", b"whole\n", b""),
-        (b"nonsense\n\nT stdout\nT stdout F x\n", b"x\n", b""),
-    ],
-)
-def test_logs(log: bytes, stdout: bytes, stderr: bytes) -> None:
-    assert sessions.parse_log(log) == (stdout, stderr)
-
-
 class TestLaunchOfAKilledTask:
     """Its pid file names a process that nobody has looked at yet. crun 1.21 hides that one from other users than root until it is
     done itself."""

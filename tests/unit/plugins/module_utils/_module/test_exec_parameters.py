@@ -30,6 +30,10 @@ class Module:
         self.check_mode = check_mode
         self.no_log_values: set[str] = set()
         self.ansible_version = "2.18.1"
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
 
     def fail_json(self, **result: t.Any) -> None:
         raise Failed(result)
