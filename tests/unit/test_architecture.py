@@ -191,7 +191,7 @@ def test_a_library_needs_the_standard_library_alone(name: str) -> None:
         (
             f"{BUNDLE}.spec",
             {f"{BUNDLE}.{file}" for file in ("image_document", "options", "parse", "seccomp")}
-            | {f"{ENGINE, "hooks"}.annotations", f"{ENGINE, "hooks"}.errors", f"{ENGINE, "hooks"}.process", "hooks"},
+            | {f"{ENGINE}.annotations", f"{ENGINE}.errors", f"{ENGINE}.process", f"{ENGINE}.hooks"},
             {"hashlib", "posixpath", "re"},
         ),
     ],

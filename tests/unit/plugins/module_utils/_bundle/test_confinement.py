@@ -13,6 +13,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import confinement, facts, spec
+from ansible_collections.longshore.oci.plugins.module_utils._bundle.image_document import ImageConfig
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.options import Facts, Options, User
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Store
@@ -27,7 +28,7 @@ UNLIMITED = 2**64 - 1
 
 
 def _config(facts: Facts = FACTS, **options: t.Any) -> dict[str, t.Any]:
-    return spec.make({"config": {"Cmd": ["x"]}}, Options(**options), facts, User(), "/srv/web")
+    return spec.make(ImageConfig(cmd=("x",)), Options(**options), facts, User(), "/srv/web")
 
 
 def _limits(facts: Facts = FACTS, **options: t.Any) -> dict[str, tuple[int, int]]:
