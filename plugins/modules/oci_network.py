@@ -128,6 +128,8 @@ options:
       - They lead to the first address with a gateway on this host. It lets the host forward packets (C(net.ipv4.ip_forward) and
         C(net.ipv6.conf.all.forwarding)), which it no longer does when the last network that needs it is gone, unless others have rules
         about what is forwarded by then.
+      - A port that is published at an address, as V(127.0.0.1:8080:80), is reached at this address only, and one at 127.0.0.1 from this
+        host only. A route to the container does not lead to it.
       - A port that another network publishes, or that a program of the host listens on, is refused. To keep programs away from it later
         too, see O(longshore.oci.oci_container#module:reserve_ports).
     type: list
@@ -136,12 +138,29 @@ options:
     description:
       - Whether packets from the network that leave its bridge get the address of the host, so that answers come back. This is
         for addresses whose gateway is this host, and lets the host forward packets.
-      - Where others have a route to the network by this host, V(false) lets them see its addresses.
+      - V(false) lets others see the addresses of the network. Answers come back where they have a route to it by this host. They open
+        connections to it with O(routed) only.
     type: bool
     default: true
+  isolate:
+    description:
+      - Whether containers on other bridges of this module are kept from opening connections to this network.
+      - V(false) lets them reach all of its ports. The network that is to be reached says so; the other one does not have to.
+      - Networks on the same bridge reach one another in any case, and ports that are published for all addresses of the host, or for
+        one that they reach, are open to every container.
+    type: bool
+    default: true
+  routed:
+    description:
+      - Whether other hosts that have a route to this network by this host reach all of its ports, and not only what O(publish) publishes.
+      - By default the host forwards nothing to the network but answers and what came to a published port.
+      - V(true) is for addresses whose gateway is this host, and lets the host forward packets. Containers on other bridges are kept out
+        by O(isolate) even so.
+    type: bool
+    default: false
 requirements:
   - pyroute2 (Python)
-  - nft, with O(publish) or O(masquerade)
+  - nft, for every network with an interface
 notes:
   - Needs root. Other users connect a container with O(longshore.oci.oci_container#module:network_helper).
   - C(ip link) shows of each interface on the host what it belongs to.
@@ -195,6 +214,15 @@ EXAMPLES = r"""
         via: 10.78.2.254
     masquerade: false
 
+- name: Make a network that other hosts reach by a route to it, and that containers on other bridges reach too
+  longshore.oci.oci_network:
+    name: lab
+    bridge: lab
+    subnet: [10.78.5.0/24]
+    masquerade: false
+    routed: true
+    isolate: false
+
 - name: Make a namespace with a loopback interface only
   longshore.oci.oci_network:
     name: lonely
@@ -208,7 +236,7 @@ EXAMPLES = r"""
   longshore.oci.oci_network:
     name: "{{ item }}"
     state: absent
-  loop: [shop, router, lonely]
+  loop: [shop, router, lab, lonely]
 
 - name: Remove the bundle
   longshore.oci.oci_bundle:
@@ -248,6 +276,12 @@ network:
     masquerade:
       description: Whether what leaves gets the address of the host.
       type: bool
+    isolate:
+      description: Whether containers on other bridges are kept out.
+      type: bool
+    routed:
+      description: Whether hosts with a route to the network reach all of its ports.
+      type: bool
   sample:
     name: shop
     state: present
@@ -265,6 +299,8 @@ network:
       - {to: "::/0", via: "fd00:78:1::1", interface: eth0}
     publish: ["8080:80/tcp"]
     masquerade: true
+    isolate: true
+    routed: false
 actions:
   description:
     - What was done, or in check mode would be, in this order.

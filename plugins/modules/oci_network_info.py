@@ -96,6 +96,8 @@ networks:
         - {to: "::/0", via: "fd00:78:1::1", interface: eth0}
       publish: ["8080:80/tcp"]
       masquerade: true
+      isolate: true
+      routed: false
       lacks: []
       conflict: ""
       used_by:

@@ -35,7 +35,7 @@ BUNDLE_LAYERS = ("image_document options parse seccomp", "confinement spec tools
 BUNDLE_TAKES = {"errors", "files", "trees", "waiting", "process", "store", "config", "annotations", "trust", "hooks", "selinux"}
 # So is what makes networks, and neither of the two knows the other.
 NETWORK_LAYERS = (
-    "names netns netlink publishing addresses conntrack", "links nftables",
+    "names netns netlink publishing addresses conntrack", "links nftables", "sysctls",
     "parse ruleset forwarding firewall other_rules plan", "records observe mend in_use", "network", "survey",
 )  # fmt: skip
 NETWORK_TAKES = {"errors", "files", "waiting", "process", "store", "ports"}
@@ -187,7 +187,12 @@ def test_a_library_needs_the_standard_library_alone(name: str) -> None:
         (f"{NETWORK}.publishing", {f"{ENGINE}.errors"}, {"ipaddress", "re"}),
         (f"{NETWORK}.ruleset", {f"{NETWORK}.publishing"}, {"ipaddress"}),
         # Of links only what a link and a route are.
-        (f"{NETWORK}.plan", {f"{NETWORK}.links", f"{NETWORK}.publishing"}, {"enum", "ipaddress"}),
+        (
+            f"{NETWORK}.plan",
+            {f"{NETWORK}.{file}" for file in ("links", "publishing", "sysctls")},
+            {"enum", "ipaddress"},
+        ),
+        (f"{NETWORK}.sysctls", {f"{NETWORK}.links"}, set()),
         (
             f"{BUNDLE}.spec",
             {f"{BUNDLE}.{file}" for file in ("image_document", "options", "parse", "seccomp")}

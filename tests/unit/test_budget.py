@@ -95,4 +95,4 @@ def test_what_a_network_compiles(tmp_path: pathlib.Path) -> None:
         netns.remove(name)
         netns.remove(host)
     assert f"{NETWORK}.mend" in made - unchanged
-    assert sum(lines_of_code(each) for each in unchanged) <= 1610, unchanged
+    assert sum(lines_of_code(each) for each in unchanged) <= 1700, unchanged

@@ -37,6 +37,8 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     },
     "publish": _STRINGS,
     "masquerade": {"type": "bool", "default": True},
+    "isolate": {"type": "bool", "default": True},
+    "routed": {"type": "bool", "default": False},
     **DIRECTORY_ARGUMENTS,
 }
 RULES: dict[str, t.Any] = {"mutually_exclusive": [("interfaces", name) for name in _INTERFACE_ARGUMENTS]}
@@ -53,6 +55,7 @@ def request(params: t.Mapping[str, t.Any]) -> Request:
         interfaces=tuple(_interface(each, f"eth{number}") for number, each in enumerate(interfaces)),
         routes=tuple((each["to"], each["via"]) for each in params["routes"] or ()),
         publish=tuple(params["publish"] or ()), masquerade=params["masquerade"],
+        isolate=params["isolate"], routed=params["routed"],
     )  # fmt: skip
 
 
@@ -88,6 +91,7 @@ def describe(name: str, outcome: Outcome) -> dict[str, t.Any]:
         ]  # fmt: skip
         found.update(
             path=path_of(name), interfaces=interfaces, routes=record["routes"], masquerade=record["masquerade"],
+            isolate=record.get("isolate", True), routed=record.get("routed", False),
             publish=[published(entry) for entry in record["publish"]],
         )  # fmt: skip
     return found

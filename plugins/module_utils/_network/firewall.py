@@ -18,7 +18,7 @@ def program() -> str:
     path = find_program("nft")
     if path is None:
         raise InvalidInput(
-            "nft is not on this host, and publish and masquerade need it.",
+            "nft is not on this host, and networks need it.",
             hint="The role longshore.oci.runtime installs it (package nftables).",
         )
     return path

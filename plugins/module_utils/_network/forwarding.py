@@ -23,12 +23,19 @@ def needed(records: t.Iterable[Record], bridges: t.Collection[str]) -> dict[str,
     for record in records:
         leads_to = targets(record) if record["publish"] else {}
         for interface, address in forwarded(record):
-            if record["masquerade"] or address in [each for _interface, each in leads_to.values()]:
+            opened = record.get("routed") or not record.get("isolate", True)
+            if record["masquerade"] or opened or address in [each for _interface, each in leads_to.values()]:
                 found[IPV4 if family(address) == 4 else IPV6] = "1"
             if (interface, address) == leads_to.get(4) and not interface["foreign"] and interface["bridge"] in bridges:
                 # For clients on this host that ask 127.0.0.1; the table lets no neighbour make use of it.
                 found[f"net/ipv4/conf/{interface['bridge']}/route_localnet"] = "1"
     return found
+
+
+def read(paths: t.Iterable[str]) -> dict[str, str]:
+    """Those that there are."""
+    found = {path: _read(path) for path in paths}
+    return {path: value for path, value in found.items() if value is not None}
 
 
 def differing(wanted: t.Mapping[str, str]) -> dict[str, tuple[str | None, str]]:
@@ -97,6 +104,16 @@ def to_restore(
 
 def write(path: str, value: str) -> None:
     """Raises EngineError."""
+    _write(path, value)
+
+
+def write_all(values: t.Mapping[str, str]) -> None:
+    """Raises EngineError."""
+    for path, value in values.items():
+        _write(path, value)
+
+
+def _write(path: str, value: str) -> None:
     try:
         with open(os.path.join(TOP, path), "w", encoding="ascii") as stream:
             stream.write(value)

@@ -18,10 +18,12 @@ from .netlink import ask
 STATIC = 4  # RTPROT_STATIC: what an administrator sets, and so the routes that are ours to change
 _NO_DAD = 2  # IFA_F_NODAD: nobody else can have it, and it shall be there at once
 _MAIN, _UNICAST, _LINK_SCOPE = 254, 1, 253
+_ANNOUNCED, _PERMANENT = 9, 0x80  # RTPROT_RA, IFA_F_PERMANENT
 
 
 class Link(t.NamedTuple):
-    """A network interface. ``addresses``: those of more than link scope, with the length of their network."""
+    """A network interface. ``addresses``: those of more than link scope, with the length of their network. ``settings``: sysctls
+    by their path, where somebody has looked (observe.py)."""
 
     ifindex: int
     name: str
@@ -33,6 +35,7 @@ class Link(t.NamedTuple):
     peer: int | None = None
     alias: str | None = None
     addresses: tuple[str, ...] = ()
+    settings: t.Mapping[str, str] = {}
 
 
 class Route(t.NamedTuple):
@@ -63,11 +66,11 @@ class Links:
     def _ask(self, what: str, method: str, *arguments: t.Any, fine: t.Collection[int] = (), **more: t.Any) -> t.Any:
         return ask(what, lambda: getattr(self._kernel, method)(*arguments, **more), fine=fine)
 
-    def all(self) -> dict[str, Link]:
-        """By name."""
+    def all(self, *, lasting: bool = False) -> dict[str, Link]:
+        """By name. ``lasting``: without the addresses of IPv6 that a router has announced."""
         addresses: dict[int, list[str]] = {}
         for message in self._ask("list addresses", "get_addr"):
-            if message["scope"] != _LINK_SCOPE:
+            if message["scope"] != _LINK_SCOPE and not (lasting and _is_announced(message)):
                 text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
                 addresses.setdefault(message["index"], []).append(f"{text}/{message['prefixlen']}")
         found = {}
@@ -112,6 +115,22 @@ class Links:
         """Let the bridge send back what comes from a port: to a published port of one's own (hairpin mode)."""
         self._ask(f"change the port {link.name} of its bridge", "brport", "set", index=link.ifindex, mode=1)
 
+    def forget_router(self, link: Link) -> None:
+        """Remove the addresses and routes of IPv6 that somebody has announced on a link."""
+        index = link.ifindex
+        for message in self._ask("list addresses", "get_addr", index=index, family=socket.AF_INET6):
+            if _is_announced(message):
+                self.drop_address(link, f"{message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}")
+        for message in self._ask("list routes", "get_routes", family=socket.AF_INET6, table=_MAIN):
+            # The route to a network that was announced is the kernel's own, and expires.
+            expires = (message.get_attr("RTA_CACHEINFO") or {}).get("rta_expires")
+            if message.get_attr("RTA_OIF") == index and (message["proto"] == _ANNOUNCED or expires):
+                to = f"{message.get_attr('RTA_DST') or '::'}/{message['dst_len']}"
+                via = {"gateway": message.get_attr("RTA_GATEWAY")} if message.get_attr("RTA_GATEWAY") else {}
+                what = f"remove the route to {to} that was announced on {link.name}"
+                more = {"dst": to, "oif": index, "proto": message["proto"], "family": socket.AF_INET6, **via}
+                self._ask(what, "route", "del", fine=(errno.ESRCH,), **more)
+
     def remove(self, link: Link) -> None:
         self._ask(f"remove the interface {link.name}", "link", "del", index=link.ifindex, fine=(errno.ENODEV,))
 
@@ -139,3 +158,7 @@ class Links:
     def drop_route(self, route: Route) -> None:
         what = f"remove the route to {route.to} via {route.via}"
         self._ask(what, "route", "del", dst=route.to, gateway=route.via, proto=STATIC, fine=(errno.ESRCH,))
+
+
+def _is_announced(message: t.Any) -> bool:
+    return message["family"] == socket.AF_INET6 and not message["flags"] & _PERMANENT

@@ -13,13 +13,15 @@ import os
 import typing as t
 
 from .._engine.errors import EngineError
-from . import forwarding, names, netns
+from . import forwarding, names, netns, sysctls
 from .links import Link, Links
 from .plan import (
     Observed,
     Pair,
+    bridge_addresses,
     bridges_of,
     changed_routes,
+    has_ipv6,
     is_connected,
     of_bridge,
     of_interface,
@@ -42,6 +44,7 @@ def bridges(
                 link = links.make_bridge(name, names.bridge_mac(state_dir, name))
             elif link is None or name not in seen.our_bridges:
                 continue
+            _close(links, link, has_ipv6(bridge_addresses(there, name)))
             _set_addresses(links, link, of_bridge(name, former, there, link).get("addresses"))
             if not link.up:
                 links.change(link, state="up")
@@ -79,6 +82,7 @@ def _connect(
         here = names.host_interface(*whose, name), names.host_mac(*whose, name)
         end = links.make_cable(*here, interface["mtu"], there)
     links.change(end, ifalias=names.alias(whose[1], name))
+    _close(links, end, False)
     if "mtu" in changes:
         links.change(end, mtu=interface["mtu"])
     links.change(end, master=host[interface["bridge"]].ifindex)
@@ -88,7 +92,8 @@ def _connect(
 
 def _inside(record: Record, pairs: t.Mapping[str, t.Mapping[str, Pair]]) -> None:
     with Links() as links:
-        found = links.all()
+        found = links.all(lasting=True)
+        _close(links, found["lo"])
         links.change(found["lo"], state="up")
         for interface in record["interfaces"]:
             link, changes = found[interface["name"]], pairs[interface["name"]]
@@ -101,18 +106,29 @@ def _inside(record: Record, pairs: t.Mapping[str, t.Mapping[str, Pair]]) -> None
                 links.change(link, address=interface["mac"])
             if link.mtu != interface["mtu"]:
                 links.change(link, mtu=interface["mtu"])
+            _close(links, link, has_ipv6(interface["addresses"]) or None)
             _set_addresses(links, link, changes.get("addresses"))
             links.change(link, state="up")
+
+
+def _close(links: Links, link: Link, ipv6: bool | None = None) -> None:
+    """Set the sysctls of a link of ours, before it is up. Raises EngineError: a link that is open is not left alone."""
+    changed = {
+        path: value for path, (before, value) in forwarding.differing(sysctls.closed(link.name, ipv6)).items()
+        if before is not None
+    }  # fmt: skip
+    # The last one shows the next task that nothing is left to be forgotten.
+    last = {path: value for path, value in changed.items() if path.endswith("/autoconf")}
+    forwarding.write_all({path: value for path, value in changed.items() if path not in last})
+    if any(path.endswith("/accept_ra") for path in changed) or last:
+        links.forget_router(link)
+    forwarding.write_all(last)
 
 
 def _set_addresses(links: Links, link: Link, pair: Pair | None) -> None:
     if pair is None:
         return
     before, after = set(link.addresses), set(pair[1])
-    if any(":" in address for address in after):
-        # Nobody else shall give it addresses and routes, and a default of the host shall not keep it from having any.
-        _try(f"net/ipv6/conf/{link.name}/accept_ra", "0")
-        _try(f"net/ipv6/conf/{link.name}/disable_ipv6", "0")
     for address in sorted(before - after):
         links.drop_address(link, address)
     # With the first address of a network its others may go as well (promote_secondaries).

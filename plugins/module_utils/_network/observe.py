@@ -9,7 +9,7 @@ import typing as t
 
 from .._engine.errors import Conflict
 from .._engine.files import read_text
-from . import names, netns
+from . import forwarding, names, netns, sysctls
 from .links import Link, Links, Route
 from .parse import Request, Surroundings
 from .plan import Observed, is_connected
@@ -34,13 +34,21 @@ def look(request: Request, old: Record | None, made: int | None, state_dir: str)
         hint = f"Choose another name, or remove it: ip netns delete {request.name}"
         what = f"There is a network namespace {request.name} already, and Longshore has not made it."
         raise Conflict(what, hint=hint)
-    inside, routes = netns.inside(request.name, _inside) if namespace else ({}, [])
+    names_inside = {"lo", *ends}
+    inside, routes = netns.inside(request.name, lambda: _inside(names_inside)) if namespace else ({}, [])
+    host.update((name, _with_settings(host[name])) for name in ours)
+    ends = {name: _with_settings(end) for name, end in ends.items()}
     return Observed(namespace, host, ours, ends, inside, routes)
 
 
-def _inside() -> tuple[dict[str, Link], list[Route]]:
+def _inside(ours: t.Collection[str]) -> tuple[dict[str, Link], list[Route]]:
     with Links() as links:
-        return links.all(), links.routes()
+        found, routes = links.all(lasting=True), links.routes()
+    return {name: _with_settings(link) if name in ours else link for name, link in found.items()}, routes
+
+
+def _with_settings(link: Link) -> Link:
+    return link._replace(settings=forwarding.read(sysctls.closed(link.name, False)))
 
 
 def _ends(request: Request, old: Record | None, state_dir: str, host: t.Mapping[str, Link]) -> dict[str, Link]:

@@ -3,8 +3,9 @@
 """What a network shall be, read from what was written, with the addresses that pools give out: pure functions.
 
 A record is what is kept of a network, a JSON object: name, interfaces (name, bridge, foreign, addresses, gateways,
-host_gateways, mac, mtu), routes (to, via, interface), publish (see publishing.py), masquerade. A bridge is foreign that somebody
-else has made. A record that has "removing" too is of a network on its way out; see records.py for "former".
+host_gateways, mac, mtu), routes (to, via, interface), publish (see publishing.py), masquerade, isolate, routed (the last two are
+not in records of older releases). A bridge is foreign that somebody else has made. A record that has "removing" too is of a network
+on its way out; see records.py for "former".
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Request(t.NamedTuple):
     routes: tuple[tuple[str, str], ...] = ()  # to, via
     publish: tuple[str, ...] = ()
     masquerade: bool = True
+    isolate: bool = True
+    routed: bool = False
 
 
 class Surroundings(t.NamedTuple):
@@ -84,6 +87,7 @@ def resolve(request: Request, around: Surroundings, old: Record | None) -> Recor
     record: Record = {
         "format": RECORD_FORMAT, "name": request.name, "interfaces": done, "routes": _routes(request.routes, done),
         "publish": sorted((publish(text) for text in request.publish), key=str), "masquerade": request.masquerade,
+        "isolate": request.isolate, "routed": request.routed,
     }  # fmt: skip
     _check_neighbours(record, around)
     check_ports(record, around.others)

@@ -13,6 +13,7 @@ import typing as t
 
 from .links import Link, Route
 from .publishing import Record, published
+from .sysctls import differing
 
 Pair = tuple[t.Any, t.Any]  # is, shall be
 Differences = dict[str, Pair]
@@ -68,7 +69,7 @@ def plan(wanted: Record, former: t.Sequence[Record], others: t.Sequence[Record],
         Action.FORWARDING: {path.replace("/", "."): pair for path, pair in seen.sysctls.items()},
         Action.RULES: {} if seen.rules else {"rules": ("missing or changed", "loaded")},
     }
-    options = _options(old or {"publish": [], "masquerade": None}, wanted)
+    options = _options(old or {"publish": []}, wanted)
     differences = {path: pair for part in (*parts.values(), options) for path, pair in part.items()}
     actions = tuple(action for action in Action if parts.get(action))
     if [wanted] != former:
@@ -78,11 +79,11 @@ def plan(wanted: Record, former: t.Sequence[Record], others: t.Sequence[Record],
 
 
 def _options(old: Record, wanted: Record) -> Differences:
-    pairs = {
-        "publish": tuple([published(entry) for entry in each["publish"]] for each in (old, wanted)),
-        "masquerade": (old["masquerade"], wanted["masquerade"]),
+    pairs: Differences = {
+        "publish": ([published(entry) for entry in old["publish"]], [published(entry) for entry in wanted["publish"]])
     }
-    return {name: t.cast(Pair, pair) for name, pair in pairs.items() if pair[0] != pair[1]}
+    pairs.update((name, (old.get(name), wanted[name])) for name in ("masquerade", "isolate", "routed"))
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def bridge_addresses(records: t.Iterable[Record], bridge: str) -> set[str]:
@@ -106,7 +107,18 @@ def of_bridge(name: str, former: t.Sequence[Record], records: t.Sequence[Record]
     shall = bridge_addresses(records, name)
     after = (set(link.addresses) - bridge_addresses(former, name)) | shall
     pairs: Differences = {"addresses": (sorted(link.addresses), sorted(after)), "up": (link.up, True)}
+    pairs["sysctls"] = _sides(differing(link, has_ipv6(shall)))
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def has_ipv6(addresses: t.Iterable[str]) -> bool:
+    return any(":" in address for address in addresses)
+
+
+def _sides(differences: t.Mapping[str, Pair]) -> Pair:
+    names = {path: path.replace("/", ".") for path in differences}
+    before, after = ({names[path]: pair[side] for path, pair in differences.items()} for side in (0, 1))
+    return before, after
 
 
 def unused_bridges(records: t.Sequence[Record], seen: Observed) -> list[str]:
@@ -160,6 +172,7 @@ def of_interface(wanted: t.Mapping[str, t.Any], former: t.Sequence[Record], seen
         "addresses": (inside.addresses, after), "bridge": (bridge, wanted["bridge"]),
         "mac": (inside.mac, wanted["mac"]), "mtu": (min(inside.mtu, end.mtu), wanted["mtu"]),
         "up": (inside.up and end.up, True),
+        "sysctls": _sides({**differing(end, False), **differing(inside, has_ipv6(wanted["addresses"]) or None)}),
     }  # fmt: skip
     if set(inside.addresses) == set(after):
         del pairs["addresses"]
@@ -175,6 +188,8 @@ def _interfaces(wanted: Record, former: t.Sequence[Record], seen: Observed) -> D
         found[f"interfaces.{name}"] = ("present", "absent")
     if seen.namespace and not seen.inside["lo"].up:
         found["interfaces.lo.up"] = (False, True)
+    if seen.namespace and differing(seen.inside["lo"]):
+        found["interfaces.lo.sysctls"] = _sides(differing(seen.inside["lo"]))
     return found
 
 

@@ -9,10 +9,16 @@ import typing as t
 
 from .publishing import Record, family, forwarded, targets
 
-# Whoever has a route for 127.0.0.1 by this host could have what is published there, for that is given its destination before the
-# kernel looks where it goes; and with route_localnet, what listens on loopback alone.
-_GUARD = 'iifname != "lo" ip daddr 127.0.0.0/8 drop'
 _IP, _LOOPBACK = {4: "ip", 6: "ip6"}, {4: "127.0.0.0/8", 6: "::1"}
+# A port published at 127.0.0.1 gets its destination before the kernel routes the packet, and route_localnet opens the rest of
+# loopback to the bridge. So no packet from elsewhere may come to loopback, or claim to come from it.
+_LOOPBACK_GUARD = [
+    f'iifname != "lo" {_IP[version]} {way} {_LOOPBACK[version]} drop'
+    for version in (4, 6)
+    for way in ("daddr", "saddr")
+]
+# Answers, errors about them, and published ports: a packet has this status only after a dnat rule chose its destination.
+_EXPECTED = ["ct state established,related accept", "ct status dnat accept"]
 
 
 def ruleset(table: str, records: t.Iterable[Record]) -> str:
@@ -23,8 +29,8 @@ def ruleset(table: str, records: t.Iterable[Record]) -> str:
     incoming: list[str] = []
     outgoing: list[str] = []
     source: list[str] = []
-    guard: list[str] = []
-    for record in sorted(records, key=lambda each: str(each["name"])):
+    there = sorted(records, key=lambda each: str(each["name"]))
+    for record in there:
         comment = f'comment "{record["name"]}"'
         for interface, address in targets(record).values():
             loopback = family(address) == 4 and not interface["foreign"]
@@ -35,16 +41,16 @@ def ruleset(table: str, records: t.Iterable[Record]) -> str:
                     incoming += rules
             if record["publish"]:
                 source += [f"{rule} {comment}" for rule in _returning(address, loopback)]
-                if loopback:
-                    guard = [_GUARD]
         if record["masquerade"]:
             source += [
                 f"{_leaving(interface['bridge'], address)} {comment}" for interface, address in forwarded(record)
             ]
-    if not outgoing and not source:
+    borders = list(_borders(there))
+    if not borders:
         return ""
     chains = [
-        _chain("guard", "filter hook prerouting priority -300", guard),
+        _chain("guard", "filter hook prerouting priority -300", [*_LOOPBACK_GUARD, *_senders(there)]),
+        _chain("forward", "filter hook forward priority 0", borders),
         _chain("prerouting", "nat hook prerouting priority -100", incoming),
         _chain("output", "nat hook output priority -100", outgoing),
         _chain("postrouting", "nat hook postrouting priority 100", source),
@@ -87,3 +93,43 @@ def _returning(address: str, loopback: bool) -> t.Iterator[str]:
 def _leaving(bridge: str, address: str) -> str:
     ip = _IP[family(address)]
     return f'{ip} saddr {address.partition("/")[0]} oifname != "{bridge}" masquerade'
+
+
+def _senders(records: t.Sequence[Record]) -> t.Iterator[str]:
+    """What a container sends to the host, or through it: only with a source that the host reaches by the same bridge, and nothing
+    that changes the routes of the host."""
+    for bridge in _own_bridges(records):
+        yield f'iifname "{bridge}" fib saddr . iif oif missing drop'
+        for kind in ("icmp type redirect", "icmpv6 type nd-router-advert", "icmpv6 type nd-redirect"):
+            yield f'iifname "{bridge}" {kind} drop'
+
+
+def _borders(records: t.Sequence[Record]) -> t.Iterator[str]:
+    """What the host forwards to containers: nothing from beyond their bridge, but for published ports and what a network opens."""
+    own = _own_bridges(records)
+    drops = [f'oifname "{bridge}" drop' for bridge in own]
+    allowed: list[str] = []
+    bridges = sorted({interface["bridge"] for record in records for interface in record["interfaces"]})
+    for record in records:
+        comment = f'comment "{record["name"]}"'
+        for interface, address in forwarded(record):
+            bridge = interface["bridge"]
+            to = f'oifname "{bridge}" {_IP[family(address)]} daddr {address.partition("/")[0]}'
+            isolate, routed = record.get("isolate", True), record.get("routed", False)
+            if isolate == routed:
+                # Containers on other bridges are the exception from what holds for other hosts.
+                verdict = "drop" if isolate else "accept"
+                allowed += [f'iifname "{other}" {to} {verdict} {comment}' for other in own if other != bridge]
+            if routed:
+                allowed.append(f"{to} accept {comment}")
+            if interface["foreign"]:
+                drops.append(f"{to} drop {comment}")
+    if drops:
+        yield from _EXPECTED
+        yield from (f'iifname "{bridge}" oifname "{bridge}" accept' for bridge in bridges)
+        yield from allowed
+        yield from drops
+
+
+def _own_bridges(records: t.Sequence[Record]) -> list[str]:
+    return sorted({each["bridge"] for record in records for each in record["interfaces"] if not each["foreign"]})

@@ -685,6 +685,7 @@ STEPS = (
     (Records, "save"), (Records, "save_changed"), (Records, "forget"), (links.Links, "make_bridge"), (links.Links, "make_cable"),
     (links.Links, "change"), (links.Links, "add_address"), (links.Links, "add_route"), (links.Links, "remove"),
     (links.Links, "let_return"), (netns, "create"), (netns, "remove"), (firewall, "load"), (forwarding, "write"),
+    (forwarding, "write_all"),
 )  # fmt: skip
 
 

@@ -70,14 +70,19 @@ def test_nft_takes_the_table() -> None:
 
 def test_what_is_published_on_loopback_is_for_who_is_on_this_host() -> None:
     incoming, outgoing = ruleset("longshore", [_made("127.0.0.1:80:80")]).split("chain output")
-    assert "dnat" not in incoming
+    assert " dnat ip" not in incoming
     assert "ip daddr 127.0.0.1 tcp dport 80 dnat ip to 10.78.1.2" in outgoing
     assert 'iifname != "lo" ip daddr 127.0.0.0/8 drop' in incoming
 
 
 def test_only_what_is_needed() -> None:
-    """Without ports and masquerading there is no table, and the host forwards nothing."""
-    assert ruleset("longshore", []) == ruleset("longshore", [_made(masquerade=False)]) == ""
+    """Without ports and masquerading the host forwards nothing; a network always has its borders, without an interface none."""
+    alone = resolve(Request("alone"), Surroundings(machine="machine"), None)
+    assert ruleset("longshore", []) == ruleset("longshore", [alone]) == ""
+    closed = ruleset("longshore", [_made(masquerade=False)])
+    assert 'oifname "longshore0" drop' in closed
+    assert "dnat ip" not in closed
+    assert "masquerade" not in closed
     assert forwarding.needed([_made(masquerade=False)], {"longshore0"}) == {}
     names = [path.replace("/", ".") for path in forwarding.needed([_made()], {"longshore0"})]
     assert names == ROUTER
