@@ -81,6 +81,8 @@ options:
       - V(pasta) gives the container the address and routes of the host. V(slirp4netns) gives it 10.0.2.100 behind a router.
       - One whose helper was killed, or whose conmon was, goes on without a network. A task says so in a warning, and
         RV(container.network.pid) is V(null) then.
+      - V(slirp4netns) is refused for root, and for a container with C(CAP_NET_RAW) or C(CAP_NET_ADMIN), which could reach the loopback of
+        the host by it.
       - Default is V(none). A container with a helper cannot be checkpointed, and V(slirp4netns) does not go with O(service).
     type: str
     choices: [none, slirp4netns, pasta]
@@ -95,7 +97,7 @@ options:
   network_options:
     description:
       - More words for the command line of O(network_helper), such as V(--mtu=1400), or V(--interface) and V(eth1) for V(pasta). Those
-        that Longshore sets itself are refused, and for root C(--enable-sandbox) of V(slirp4netns), which unmounts file systems of the host.
+        that Longshore sets itself are refused.
     type: list
     elements: str
   restore:

@@ -26,7 +26,7 @@ from .conmon import Pipe, private
 from .container import Definition, Record
 from .errors import DeadlineExceeded, InvalidInput, ProgramFailed, reason_of
 from .files import read_tail, remove_file
-from .process import ProcessId, clean_environment, find_program, identify, is_alive
+from .process import ProcessId, clean_environment, find_program, identify, is_alive, run
 from .store import Paths
 from .waiting import Deadline, wait_readable
 
@@ -48,6 +48,8 @@ _OURS = {
         "--no-netns-quit", "--log-file", "-l", "--fd", "-F", "--runas", "--config-net", "--help", "-h", "--version",
     ),
 }  # fmt: skip
+# In a mount namespace of its own, without rights but for low ports, and with few system calls. slirp4netns has both since 0.4.
+_SANDBOX = ("--enable-sandbox", "--enable-seccomp")
 # A pid that is not known yet, in the command line of a script: of characters that are not quoted.
 _LATER = "@PID@"
 
@@ -115,7 +117,7 @@ def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, r
         )
     _check_options(helper, definition.network_options)
     if helper == "slirp4netns":
-        _check_slirp4netns(definition, published, paths)
+        _check_slirp4netns(definition, config, published, paths)
     for number, ports in enumerate(published):
         if any(ports.overlaps(other) for other in published[:number]):
             raise InvalidInput(f"publish has a port of the host twice: {definition.publish[number]}.")
@@ -131,17 +133,33 @@ def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, r
 def _check_options(helper: str, options: t.Sequence[str]) -> None:
     for word in options:
         name = word.partition("=")[0]
-        if helper == "slirp4netns" and name.startswith("--enable-sa") and os.geteuid() == 0:
-            # Tried with 1.2.0: it makes only / private before it detaches all of it, and what is mounted below any other
-            # shared mount (network namespaces in /run/netns, for one) is gone from the host too.
-            raise InvalidInput("As root, --enable-sandbox of slirp4netns unmounts file systems of the host.")
         # Long ones may be cut short, and short ones have their value right behind.
         long = name.startswith("--")
         if any(ours.startswith(name) if long else ours == name[:2] for ours in _OURS[helper]):
             raise InvalidInput(f"network_options cannot have {word}: this option of {helper} is Longshore's to set.")
 
 
-def _check_slirp4netns(definition: Definition, published: t.Sequence[Ports], paths: Paths) -> None:
+def _check_slirp4netns(
+    definition: Definition, config: t.Mapping[str, t.Any], published: t.Sequence[Ports], paths: Paths
+) -> None:
+    if os.geteuid() == 0:
+        # It would read packets of the container with all rights. Its --enable-sandbox is no way out: tried with 1.2.0, it makes
+        # only / private before it detaches all of it, and mounts below other shared mounts (/run/netns) are gone from the host too.
+        raise InvalidInput(
+            "slirp4netns does not run as root: it has no sandbox there, and reads what the container sends.",
+            hint="Use network_helper: pasta, or a network of oci_network.",
+        )
+    rights = (config.get("process") or {}).get("capabilities") or {}
+    raw = sorted({"CAP_NET_ADMIN", "CAP_NET_RAW"} & {*(rights.get("bounding") or ())})
+    if raw:
+        # libslirp connects to whatever address a packet names, 127.0.0.1 too: --disable-host-loopback is about 10.0.2.2 only.
+        raise InvalidInput(
+            f"slirp4netns lets a container with {raw[0]} reach the loopback of this host.",
+            hint=f"Use network_helper: pasta, or take {' and '.join(raw)} away from the container.",
+        )
+    missing = [name for name in ("nsenter", "ip") if find_program(name) is None]
+    if missing:
+        raise InvalidInput(f"slirp4netns needs {missing[0]}, which is not on this host.", hint="Use pasta.")
     if definition.service:
         raise InvalidInput("slirp4netns does not go with service.", hint="Use network_helper: pasta.")
     if any(":" in (ports.address or "") for ports in published):
@@ -176,7 +194,7 @@ def argv(definition: Definition, paths: Paths, pid: str, *, ready: str, root: bo
     """The command line of the helper for the namespaces of a process. ``ready`` is the descriptor to say on that it is."""
     program = find_program(definition.network_helper) or definition.network_helper
     if definition.network_helper == "slirp4netns":
-        words = [program, "--configure", "--mtu=65520", "--disable-host-loopback"]
+        words = [program, "--configure", "--mtu=65520", "--disable-host-loopback", *(() if root else _SANDBOX)]
         words += ["--exit-fd=0", f"--ready-fd={ready}", *definition.network_options]
         words += ["--api-socket", paths.network_socket] if definition.publish else []
         return [*words, pid, "tap0"]
@@ -262,6 +280,8 @@ class Helper:
         name = self._record.definition.network_helper
         try:
             self._spawn(pid, deadline)
+            if name == "slirp4netns":
+                _close_loopback(pid, self._record.definition.network_options, deadline)
             if name == "slirp4netns" and self._record.definition.publish:
                 _publish(self._paths.network_socket, self._record.definition.publish, deadline)
         except (ProgramFailed, DeadlineExceeded) as exc:
@@ -301,6 +321,18 @@ def _tie(leash: int, pid: int) -> None:
     fcntl.fcntl(leash, fcntl.F_SETFL, fcntl.fcntl(leash, fcntl.F_GETFL) | os.O_ASYNC)
     if wait_readable([leash], Deadline(0)):
         raise ProgramFailed("conmon ended before the network was connected")
+
+
+def _close_loopback(pid: int, options: t.Sequence[str], deadline: Deadline) -> None:
+    """A program without any rights can bind a socket to the device, and so send there what is for loopback: slirp4netns would
+    pass that on to the loopback of the host. Raises ProgramFailed."""
+    six = any(word == "-6" or word.startswith("--enable-i") for word in options)
+    for family, loopback in (("-4", "127.0.0.0/8"), *([("-6", "::1/128")] if six else [])):
+        enter = [find_program("nsenter") or "nsenter", "--preserve-credentials", "--user", "--net", f"--target={pid}"]
+        words = [*enter, find_program("ip") or "ip", family, "rule", "add", "oif", "tap0", "to", loopback, "blackhole"]
+        done = run(words, deadline, what="close the loopback of the host")
+        if done.rc != 0:
+            raise ProgramFailed(f"Cannot close the loopback of the host for slirp4netns ({done.stderr.strip()[-500:]})")
 
 
 def _publish(path: str, published: t.Iterable[str], deadline: Deadline) -> None:

@@ -111,13 +111,13 @@ def test_the_command_line_of_slirp4netns(paths: Paths, search_path: pathlib.Path
     slirp4netns = programs.script(search_path / "slirp4netns", "")
     definition = builders.definition(network_helper="slirp4netns", network_options=("--mtu=1400",))
     words = [
-        slirp4netns, "--configure", "--mtu=65520", "--disable-host-loopback", "--exit-fd=0", "--ready-fd=7",
-        "--mtu=1400",
+        slirp4netns, "--configure", "--mtu=65520", "--disable-host-loopback", "--enable-sandbox", "--enable-seccomp",
+        "--exit-fd=0", "--ready-fd=7", "--mtu=1400",
     ]  # fmt: skip
-    assert network_helper.argv(definition, paths, "4711", ready="7", root=True) == [*words, "4711", "tap0"]
+    assert network_helper.argv(definition, paths, "4711", ready="7", root=False) == [*words, "4711", "tap0"]
     published = definition._replace(publish=("8080:80",))
     more = ["--api-socket", paths.network_socket]
-    assert network_helper.argv(published, paths, "4711", ready="7", root=True) == [*words, *more, "4711", "tap0"]
+    assert network_helper.argv(published, paths, "4711", ready="7", root=False) == [*words, *more, "4711", "tap0"]
 
 
 REFUSED: list[tuple[dict[str, t.Any], str]] = [
@@ -133,18 +133,46 @@ REFUSED: list[tuple[dict[str, t.Any], str]] = [
     ({"network_options": ("--tcp-p=80",)}, "network_options cannot have --tcp-p=80"),
     ({"network_options": ("-t80",)}, "network_options cannot have -t80"),
     ({"network_options": ("--",)}, "network_options cannot have --"),
-    ({"network_helper": "slirp4netns", "network_options": ("--enable-sandbox",)}, "unmounts file systems of the host"),
     ({"network_helper": "slirp4netns", "publish": ("[::1]:8080:80",)}, "slirp4netns publishes on IPv4 addresses only"),
     ({"network_helper": "slirp4netns", "service": True}, "slirp4netns does not go with service"),
 ]
 
 
 @pytest.mark.parametrize(("changes", "why"), REFUSED)
-def test_what_cannot_work_is_refused(paths: Paths, changes: dict[str, t.Any], why: str) -> None:
+def test_what_cannot_work_is_refused(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, changes: dict[str, t.Any], why: str
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     definition = builders.definition(**{"network_helper": "pasta", **changes})
     with pytest.raises(InvalidInput) as caught:
         network_helper.check(definition, CONFIG, paths, None)
     assert why in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [(), ("--enable-sandbox", "--enable-seccomp")])
+def test_slirp4netns_does_not_run_as_root(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    definition = builders.definition(network_helper="slirp4netns", network_options=options)
+    with pytest.raises(InvalidInput, match="slirp4netns does not run as root") as caught:
+        network_helper.check(definition, CONFIG, paths, None)
+    assert "pasta" in caught.value.hint
+
+
+@pytest.mark.parametrize("names", [["CAP_NET_RAW"], ["CAP_CHOWN", "CAP_NET_ADMIN"], ["CAP_NET_ADMIN", "CAP_NET_RAW"]])
+def test_slirp4netns_is_not_for_a_container_that_writes_its_own_packets(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, names: list[str]
+) -> None:
+    """They would come to the loopback of the host."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    config = {**CONFIG, "process": {**CONFIG["process"], "capabilities": {"bounding": names}}}
+    definition = builders.definition(network_helper="slirp4netns")
+    with pytest.raises(InvalidInput, match=r"slirp4netns lets a container with CAP_NET_\w+ reach the loopback"):
+        network_helper.check(definition, config, paths, None)
+    network_helper.check(definition._replace(network_helper="pasta"), config, paths, None)
+    config["process"]["capabilities"] = {"bounding": ["CAP_CHOWN"]}
+    network_helper.check(definition, config, paths, None)
 
 
 @pytest.mark.parametrize("namespaces", [[], [{"type": "pid"}], [{"type": "network", "path": "/run/netns/blue"}]])
@@ -154,7 +182,8 @@ def test_the_container_needs_a_network_of_its_own(paths: Paths, namespaces: list
         network_helper.check(builders.definition(network_helper="pasta"), config, paths, None)
 
 
-def test_a_socket_has_to_have_a_short_name(tmp_path: pathlib.Path) -> None:
+def test_a_socket_has_to_have_a_short_name(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     paths = Paths("w" * 100, state_dir="/x", run_dir=str(tmp_path))
     definition = builders.definition(network_helper="slirp4netns")
     network_helper.check(definition, CONFIG, paths, None)
@@ -189,7 +218,10 @@ def test_a_port_that_somebody_has(paths: Paths, kind: int, protocol: str) -> Non
 
 
 @pytest.mark.parametrize(("helper", "refused"), [("pasta", True), ("slirp4netns", False)])
-def test_a_port_that_somebody_has_of_ipv6(paths: Paths, helper: str, refused: bool) -> None:
+def test_a_port_that_somebody_has_of_ipv6(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, helper: str, refused: bool
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with socket.socket(socket.AF_INET6) as holder:
         holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         holder.bind(("::", 0))
