@@ -15,9 +15,10 @@ import threading
 import typing as t
 
 from .._engine.errors import EngineError, reason_of
-from .._engine.files import make_directory, remove_file
+from .._engine.files import make_directory, read_text, remove_file
 
 DIRECTORY = "/run/netns"
+_FORWARDING = "/proc/sys/net/ipv4/ip_forward"
 _CLONE_NEWNET = 0x40000000
 _MS_BIND, _MS_REC, _MS_SHARED, _MNT_DETACH = 0x1000, 0x4000, 0x100000, 2
 _Result = t.TypeVar("_Result")
@@ -66,7 +67,15 @@ def _share() -> None:
 
 def _new_at(path: str) -> None:
     _checked("unshare", ctypes.c_int(_CLONE_NEWNET))
+    _stop_forwarding()
     _mount(f"/proc/self/task/{threading.get_native_id()}/ns/net", path, _MS_BIND)
+
+
+def _stop_forwarding() -> None:
+    """A new namespace takes the value of the first one of the host: a container on two bridges would be a router between them."""
+    if (read_text(_FORWARDING) or "0").strip() != "0":
+        with open(_FORWARDING, "w", encoding="ascii") as stream:
+            stream.write("0")
 
 
 def remove(name: str) -> None:

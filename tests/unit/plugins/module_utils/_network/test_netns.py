@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 import typing as t
 
 import pytest
 
+from ansible_collections.longshore.oci.plugins.module_utils._engine import files
 from ansible_collections.longshore.oci.plugins.module_utils._network import netns
+from ansible_collections.longshore.oci.tests.unit import programs
 
 
 def _where() -> set[str]:
@@ -49,6 +52,16 @@ def test_work_is_done_inside(name: str) -> None:
     with pytest.raises(ZeroDivisionError):
         netns.inside(name, lambda: 1 // 0)
     assert _where() == before
+
+
+def test_a_new_one_does_not_forward(name: str) -> None:
+    """A new one takes what the first one of the machine has."""
+    child = "import sys; from {0} import _stop_forwarding, _FORWARDING; open(_FORWARDING, 'w').write('1'); _stop_forwarding(); print(open(_FORWARDING).read())"
+    argv = ["unshare", "--net", sys.executable, "-c", child.format(netns.__name__)]
+    done = subprocess.run(argv, env=programs.python_environment(), capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0"
+    netns.create(name)
+    assert netns.inside(name, lambda: files.read_text(netns._FORWARDING)) == "0\n"
 
 
 def test_what_is_half_made_is_made_again(name: str) -> None:
