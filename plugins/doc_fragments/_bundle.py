@@ -142,8 +142,9 @@ options:
     description:
       - Name of an AppArmor profile that the host has loaded, or V(unconfined) for none. It must be loaded whenever the container
         starts, also after a reboot.
-      - Default for containers of root, but for O(privileged) ones, is the newest C(containers-default-VERSION) that is loaded, which is
-        podman's, else C(docker-default). The bundle keeps its profile while that is loaded.
+      - Default for containers of root, but for O(privileged) ones, is C(containers-default-longshore), which the role
+        P(longshore.oci.runtime#role) has loaded at boot, else the newest C(containers-default-VERSION) that is loaded, which is podman's,
+        else C(docker-default). The bundle keeps its profile while that is loaded.
       - Where AppArmor is enabled and none of them is loaded, there is no profile, and a warning when the bundle is made or changed.
     type: str
   selinux_label:

@@ -198,7 +198,7 @@ class TestSELinux:
         assert process.startswith("system_u:system_r:container_t:s0:c")
         assert file == process.replace("system_r:container_t", "object_r:container_file_t")
         assert self._labels() == (process, file)
-        level = confinement.level_of(process)
+        level = confinement.level_of(process) or ""
         other = confinement.level_of(self._labels(taken={level})[0])
         assert other != level
         # The one that is recorded stays, whatever the others have.

@@ -213,7 +213,10 @@ class TestEffective:
     def test_the_hook_of_a_network_helper(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Not for root, once, after those of the config, and gone when another definition has no helper."""
         given = builders.config(
-            hooks={"createContainer": [{"path": "/theirs", "env": ["A=1"]}], "poststop": [{"path": "/last", "env": ["A=1"]}]}
+            hooks={
+                "createContainer": [{"path": "/theirs", "env": ["A=1"]}],
+                "poststop": [{"path": "/last", "env": ["A=1"]}],
+            }
         )
         assert _effective(given, network_helper="pasta")["hooks"] == given["hooks"]
         monkeypatch.setattr(os, "geteuid", lambda: 1000)
