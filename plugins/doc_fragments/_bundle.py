@@ -177,7 +177,8 @@ options:
     description:
       - V(none) (the default) is for a network of its own, with nothing but a loopback device that is down.
       - V(host) is for that of the host, C(path:/run/netns/NAME) for one that was made beforehand, and C(container:NAME) for
-        that of another container, which has to run. After a restart of that one the bundle changes.
+        that of another container. M(longshore.oci.oci_container) looks for that one by its name at each create, and at each start
+        of a service; it is refused while the other container does not run. A path by the number of a process (C(/proc/PID/...)) is refused.
       - But for V(none), the container has the host's C(/etc/resolv.conf).
     type: str
   pid:

@@ -25,14 +25,14 @@ ENGINE, BUNDLE, NETWORK, MODULE = (
 # From the bottom up. Inside a layer imports must have no cycle.
 LAYERS = (
     "errors trees files waiting birth process untrusted trust",
-    "cgroup systemd config container runtime conmon host store network_helper process_spec rootfs criu archive_pipe archive output"
+    "cgroup systemd config container runtime conmon host store network_helper process_spec rootfs criu archive_pipe archive output joined"
     " rootfs_changes stored ports descriptors userns selinux annotations restored_limits hooks",
-    "observe plan teardown create_failed create surroundings readiness service removal engine sessions exec_monitor exec conmons given_paths"
+    "observe plan teardown create_failed create surroundings readiness service removal engine sessions exec_monitor exec conmons given_paths namespaces"
     " features checkpoint_plan dump restore checkpoint",
 )
 # What makes bundles is a library of its own. It takes a few things of the engine, and the engine knows nothing of it.
 BUNDLE_LAYERS = ("image_document options parse seccomp", "confinement spec tools plan", "facts", "image", "rootfs", "bundle")
-BUNDLE_TAKES = {"errors", "files", "trees", "waiting", "process", "store", "config", "annotations", "trust", "hooks", "selinux"}
+BUNDLE_TAKES = {"errors", "files", "trees", "waiting", "process", "store", "config", "annotations", "trust", "hooks", "selinux", "joined"}
 # So is what makes networks, and neither of the two knows the other.
 NETWORK_LAYERS = (
     "names netns netlink publishing addresses conntrack", "links nftables", "sysctls",

@@ -14,14 +14,13 @@ from .._engine import trust
 from .._engine.annotations import is_text
 from .._engine.errors import EngineError, InvalidInput, reason_of
 from .._engine.files import read_text
-from .._engine.process import is_alive
+from .._engine.joined import KINDS, PEER, check_path
 from .._engine.store import Store, check_name
 from . import confinement, parse
 from .options import Facts, Options, User
 from .seccomp import DEFAULT_PATHS
 from .spec import ALL_CAPABILITIES
 
-_NAMESPACES = {"network": "net", "pid": "pid", "ipc": "ipc", "uts": "uts"}
 # As Go and images call what the kernel calls so.
 _ARCHITECTURES = {
     "x86_64": "amd64", "aarch64": "arm64", "i386": "386", "i686": "386", "armv7l": "arm", "armv6l": "arm",
@@ -43,12 +42,8 @@ def gather(options: Options, store: Store, path: str, record: t.Mapping[str, t.A
     for mount in map(parse.mount, options.mounts):
         if mount["type"] == "bind" and not os.path.lexists(mount["source"]):
             raise InvalidInput(f"The source {mount['source']} of the mount at {mount['destination']} does not exist.")
-    namespaces = {}
-    for kind, entry in _NAMESPACES.items():
-        wanted = getattr(options, kind)
-        root = _joined(kind, wanted, store)
-        if root is not None:
-            namespaces[kind] = f"{root}/ns/{entry}" if wanted.startswith("container:") else root
+    paths = {kind: _joined(kind, getattr(options, kind)) for kind in KINDS}
+    namespaces = {kind: found for kind, found in paths.items() if found is not None}
     capabilities, uid = _bounding(), os.geteuid()
     # In a user namespace of its own, a process can no more raise its limits than another user than root.
     may_raise = uid == 0 and not options.userns and "CAP_SYS_RESOURCE" in capabilities
@@ -81,20 +76,18 @@ def _level(options: Options, store: Store, record: t.Mapping[str, t.Any]) -> str
     return record.get("level")
 
 
-def _joined(kind: str, wanted: str, store: Store) -> str | None:
-    """The path of a namespace, or for another container's the directory in /proc of its first process; None for the
-    rest of what can be asked for."""
+def _joined(kind: str, wanted: str) -> str | None:
+    """The path of a namespace. Another container's stays a name, which each launch resolves. None for the rest of what can
+    be asked for."""
     how, _colon, what = wanted.partition(":")
     if how == "path" and what.startswith("/"):
         if not os.path.exists(what):
             raise InvalidInput(f"{kind}: there is no namespace at {what}.", hint="'ip netns add NAME' makes one.")
+        check_path(kind, what, "For one of another container write container:NAME, for one of the host: host.")
         return what
     if how == "container" and what:
         check_name(what)
-        record = store.load(what)
-        if record is None or record.init is None or not is_alive(record.init):
-            raise InvalidInput(f"{kind}: the container {what} does not run.", hint="Start it first.")
-        return f"/proc/{record.init.pid}"
+        return PEER + what
     own = "none" if kind == "network" else "private"
     if wanted not in (own, "host"):
         raise InvalidInput(f"{kind} cannot be {wanted!r}.", hint=f"There are {own}, host, path:PATH, container:NAME.")

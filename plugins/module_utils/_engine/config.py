@@ -93,6 +93,9 @@ def _check(config: t.Any, path: str) -> None:
         raise InvalidInput(f"{path} is not valid: process.cwd must be an absolute path.")
     if not _is_strings(config["process"].get("env") or []):
         raise InvalidInput(f"{path} is not valid: process.env must be a list of strings.")
+    spaces = (config.get("linux") or {}).get("namespaces") or []
+    if not isinstance(spaces, list) or not all(isinstance(s, dict) and _is_strings([*s.values()]) for s in spaces):
+        raise InvalidInput(f"{path} is not valid: linux.namespaces must be a list of objects with text for type and path.")
     mounts = config.get("mounts") or []
     if not isinstance(mounts, list) or not all(_is_mount(mount) for mount in mounts):
         raise InvalidInput(f"{path} is not valid: mounts must be a list of objects with text for options and source.")
@@ -114,6 +117,10 @@ def effective(config: Config, record: Record, paths: Paths) -> Config:
     if record.cgroup_manager == "systemd":
         path = f"{container.cgroup_parent(record)}:longshore:{container.unit_part(record.name)}"
     result = {**config, "linux": {**(config.get("linux") or {}), "cgroupsPath": path}}
+    if "container:" in str(result["linux"].get("namespaces")):
+        from .joined import by_path
+
+        result = by_path(result, paths.namespaces)
     if record.definition.listen:
         names = [listen_name(text) or record.name for text in record.definition.listen]
         # sd_listen_fds(3). runc says the first two by itself, crun does not; the first process of a pid namespace is 1.

@@ -89,6 +89,10 @@ def prepare(
     )  # fmt: skip
     _check_free(store, record, paths)
     launch = Launch(record, config.effective(source, record, paths))
+    if any(each.get("path") for each in (launch.config["linux"].get("namespaces") or [])):
+        from . import namespaces
+
+        namespaces.check(store, record, launch.config)
     if not launch.is_plain:
         from . import surroundings
 
@@ -205,6 +209,7 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
 
     passthrough = record.definition.log_driver == "passthrough" and record.log_path
     with contextlib.ExitStack() as around:
+        joined = around.enter_context(_namespaces(store, launch, paths))
         helper = around.enter_context(_network_helper(record, paths, place))
         held = helper.preserved if helper else []
         argv, environment, preserve, noticed = around.enter_context(_surroundings(store, launch, paths, held))
@@ -226,6 +231,7 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
             if helper:
                 helper.answer(pipes["SYNC"], deadline)
             pid = conmon.read_pid(pipes["SYNC"], deadline)
+            joined(pid)
             if helper:
                 helper.connect(pid, deadline)
     monitor = conmon.pid_of_monitor(record.definition.conmon_pidfile or paths.conmon_pidfile, pid)
@@ -263,6 +269,15 @@ def _surroundings(
             yield around.enter_context(surroundings.made(store, record, launch.config, paths, argv, held))
         if has_labels() and record.log_path:
             selinux.label_file(record.log_path, launch.config)
+
+
+def _namespaces(store: Store, launch: Launch, paths: Paths) -> t.ContextManager[t.Callable[[int], None]]:
+    """Those of other containers; only a container that shares some has the directory in its config."""
+    if f"{paths.namespaces}/" not in str(launch.config["linux"].get("namespaces")):
+        return contextlib.nullcontext(lambda _pid: None)
+    from . import namespaces
+
+    return namespaces.offered(store, launch.record, launch.config)
 
 
 def _network_helper(

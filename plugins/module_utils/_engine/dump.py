@@ -9,7 +9,7 @@ import json
 import os
 import typing as t
 
-from . import archive, criu, rootfs_changes, stored, teardown
+from . import archive, criu, joined, rootfs_changes, stored, teardown
 from .cgroup import members, thaw
 from .conmons import runs
 from .container import Checkpoint, Observed, Program, Record, Status, Timeouts
@@ -39,7 +39,7 @@ def dump(
     moment = timestamp()
     path = stored.new_directory(store, record.name, moment)
     words = tuple(criu.words("restore", options.at_restore(criu.Options())))
-    spec = store.load_config(record.name) or {}
+    spec = joined.by_name(store.load_config(record.name) or {}, store.paths(record.name).namespaces)
     asked = {name: value for name, value in options._asdict().items() if value is not None}
     stored.describe_before(
         path, record, spec, {"created_at": moment, "criu": program._asdict(), "options": asked}

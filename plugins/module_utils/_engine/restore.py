@@ -13,6 +13,7 @@ from .create import Launch, prepare
 from .errors import InvalidInput
 from .files import make_directory, read_text, write_text
 from .host import Host
+from .joined import PEER
 from .store import Store
 from .stored import MANAGER, Stored
 
@@ -120,7 +121,7 @@ def _localise(
     spec["mounts"] = [_mount(store, name, mount, from_podman=from_podman) for mount in spec.get("mounts") or []]
     for namespace in (spec.get("linux") or {}).get("namespaces") or []:
         path = namespace.get("path")
-        if path and not os.path.exists(path):
+        if path and not path.startswith(PEER) and not os.path.exists(path):
             raise InvalidInput(
                 f"The container is in the {namespace.get('type')} namespace {path}, which is not on this host.",
                 hint="Make it first (oci_network, for one of the network).",

@@ -13,6 +13,7 @@ import os
 import re
 import shlex
 import time
+import typing as t
 
 from . import container, readiness, systemd, teardown
 from .container import Record, StopReport, Timeouts
@@ -28,6 +29,7 @@ from .waiting import Deadline
 _PROMPT = 30.0  # seconds for systemd to read units, or to forget one
 _OVERLAY = ("lowerdir", "upperdir", "workdir", "redirect_dir", "metacopy", "context")
 _MOUNT = "mountpoint --quiet {0} || mount -t overlay -o {1} overlay {0} || exit"
+_ALONE = dict.fromkeys(("functions", "share", "closed", "shared"), "")  # for no namespaces of other containers
 _MARGIN = 10.0  # seconds that systemd waits longer than the script, before it kills everything itself
 
 # Type=forking: conmon forks, and the main process is the one in its pid file. Type=notify, for a container that says when it
@@ -41,7 +43,7 @@ _UNIT = """\
 Description=Container {name}
 Wants=network-online.target
 After=network-online.target
-RequiresMountsFor="{state}" "{bundle}"
+{bound}RequiresMountsFor="{state}" "{bundle}"
 
 [Service]
 {type}
@@ -71,7 +73,7 @@ manager=${{NOTIFY_SOCKET-}}
 unset NOTIFY_SOCKET WATCHDOG_PID WATCHDOG_USEC
 {environment}
 runtime() {{ {runtime} "$@"; }}
-{network}clean() {{ test ! -d {runtime_state} || runtime delete --force {id}; }}
+{functions}{network}clean() {{ test ! -d {runtime_state} || runtime delete --force {id}; }}
 case $1 in
 start)
     clean
@@ -81,11 +83,11 @@ start)
     {overlay}
     ln -s {config} {bundle}/config.json
     cd {bundle} && exec 9>{alive} && flock 9 || exit
-    {before}_OCI_SYNCPIPE=3 {conmon} 3>&1 >>{output} 2>&1 </dev/null | {{
+    {share}{before}_OCI_SYNCPIPE=3 {conmon} 3>&1 >>{output} 2>&1 </dev/null{closed} | {{
         exec 9>&-
         read -r report
         case $report in
-        '{{"data": '[1-9]*) {connect}{main}runtime start {id} ;;
+        '{{"data": '[1-9]*) {shared}{connect}{main}runtime start {id} ;;
         *) echo "conmon: $report" >&2; cat {runtime_log} {output} >&2; exit 1 ;;
         esac
     }}
@@ -128,8 +130,10 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
 def write(store: Store, record: Record, timeouts: Timeouts) -> None:
     """Let unit and script be what the record says."""
     paths, path = store.paths(record.name), container.service_path(record.name)
-    terminal = bool((store.load_config(record.name) or {}).get("process", {}).get("terminal"))
-    texts = (_script(record, paths, terminal=terminal), _unit(record, paths, timeouts))
+    saved = store.load_config(record.name) or {}
+    terminal = bool(saved.get("process", {}).get("terminal"))
+    joins, bound = _namespaces(store, record, saved)
+    texts = (_script(record, paths, joins, terminal=terminal), _unit(record, paths, timeouts, bound))
     if (read_text(paths.service_script), read_text(path)) == texts:
         return
     write_text(paths.service_script, texts[0])  # First: the unit needs it. The environment of conmon is in it.
@@ -238,7 +242,7 @@ def _bus(seconds: float) -> _Bus:
     return _Bus(user=os.geteuid() != 0, deadline=Deadline(seconds))
 
 
-def _unit(record: Record, paths: Paths, timeouts: Timeouts) -> str:
+def _unit(record: Record, paths: Paths, timeouts: Timeouts, bound: str = "") -> str:
     definition = record.definition
     names = {
         "name": record.name, "state": paths.state, "bundle": definition.bundle, "script": paths.service_script,
@@ -248,7 +252,7 @@ def _unit(record: Record, paths: Paths, timeouts: Timeouts) -> str:
         names["type"] = "Type=notify\nNotifyAccess=all"
     return _UNIT.format(
         **{name: text.replace("%", "%%") for name, text in names.items()},
-        start_timeout=max(1.0, _start_seconds(record, timeouts)), stop_timeout=record.stop_timeout + _MARGIN,
+        bound=bound, start_timeout=max(1.0, _start_seconds(record, timeouts)), stop_timeout=record.stop_timeout + _MARGIN,
         restart=definition.restart_policy, target="multi-user.target" if os.geteuid() == 0 else "default.target",
     )  # fmt: skip
 
@@ -258,7 +262,7 @@ def _start_seconds(record: Record, timeouts: Timeouts) -> float:
     return timeouts.create + (readiness.ready_seconds(timeouts) if record.definition.sdnotify == "container" else 0)
 
 
-def _script(record: Record, paths: Paths, *, terminal: bool) -> str:
+def _script(record: Record, paths: Paths, joins: t.Mapping[str, str] = _ALONE, *, terminal: bool) -> str:
     definition = record.definition
     passthrough = record.log_path if definition.log_driver == "passthrough" else None
     settings = clean_environment(**definition.conmon_env)
@@ -280,8 +284,18 @@ def _script(record: Record, paths: Paths, *, terminal: bool) -> str:
         notify=f"mkdir -m 755 {shlex.quote(paths.notify)}" if notifies else ":",
         main=f'NOTIFY_SOCKET=$manager systemd-notify "MAINPID=$(cat {pidfile})"; ' if notifies else "",
         resume=f"runtime resume {shlex.quote(record.runtime_id)} 2>/dev/null",
-        **_network(record, paths),
+        **_network(record, paths), **joins,
     )  # fmt: skip
+
+
+def _namespaces(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> tuple[t.Mapping[str, str], str]:
+    """What script and unit do for namespaces of other containers."""
+    if f"{store.paths(record.name).namespaces}/" not in str((config.get("linux") or {}).get("namespaces")):
+        return _ALONE, ""
+    from . import namespaces
+
+    found = namespaces.peers(config, store.paths(record.name))
+    return namespaces.script(store, record, found), namespaces.bound(store, found)
 
 
 def _overlay_at(root: str) -> tuple[str, str] | None:

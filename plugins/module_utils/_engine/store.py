@@ -57,6 +57,7 @@ class Paths:
         self.notify = f"{self.bundle}/notify"
         self.ready_socket = f"{self.run}/ready.sock"
         self.exec = f"{self.run}/exec"
+        self.namespaces = f"{self.run}/ns"
         self.network_log = f"{self.run}/network.log"
         self.network_pidfile = f"{self.run}/network.pid"
         self.network_socket = f"{self.run}/network.sock"
