@@ -40,7 +40,7 @@ TARGETS: Mapping[str, _Targets] = {
     },
     "app": {
         "oci_container": {"oci_container_tests": list(_UNPRIVILEGED_TESTS)}, "oci_container_info": {}, "oci_exec": {},
-        "oci_checkpoint": {}, "oci_bundle": {"oci_bundle_tests": ["registry", "unprivileged"]},
+        "oci_checkpoint": {}, "oci_bundle": {"oci_bundle_tests": ["registry", "unprivileged", "hostile"]},
         "oci_network": {"oci_network_tests": ["unprivileged"]}, "role_container": {},
     },
 }  # fmt: skip

@@ -27,6 +27,7 @@ _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer."
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+_PLATFORM = re.compile(r"[A-Za-z0-9._-]{0,64}")
 _PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(?:tcp|udp|sctp))?", re.IGNORECASE)
 
 
@@ -150,7 +151,11 @@ def parse_config(data: bytes | str) -> ImageConfig:
     diff_ids = tuple(
         _digest(word, f"rootfs.diff_ids[{number}]") for number, word in enumerate(rootfs.texts("diff_ids", _MOST_LAYERS))
     )
-    simple = {name: fields.text(name, 4096) for name in ("architecture", "os", "variant", "author", "created")}
+    simple = {name: fields.text(name, 4096) for name in ("author", "created")}
+    for name in ("architecture", "os", "variant"):
+        simple[name] = fields.text(name)
+        if not _PLATFORM.fullmatch(simple[name]):
+            raise _not_valid(name, f"{simple[name]!r} is not the name of one")
     config = fields.object("config")
     return ImageConfig(
         diff_ids=diff_ids, **simple, user=config.text("User", 512), ports=_ports(config), env=_env(config),
@@ -319,7 +324,7 @@ def _path(value: str, where: str) -> str:
     """Return an absolute path without detours. A relative one starts at the root directory, as with podman."""
     clean = posixpath.normpath("/" + value.lstrip("/"))
     words = clean.encode().split(b"/")
-    if not value or len(clean.encode()) > 4095 or any(len(word) > 255 for word in words):
+    if not value.isprintable() or not value or len(clean.encode()) > 4095 or any(len(word) > 255 for word in words):
         raise _not_valid(where, f"has {value[:100]!r}, which is not a path")
     return clean
 

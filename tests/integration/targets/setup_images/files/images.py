@@ -15,6 +15,7 @@ import io
 import json
 import os
 import platform
+import struct
 import sys
 import tarfile
 import typing as t
@@ -213,6 +214,11 @@ ODD: dict[str, tuple[dict[str, t.Any], dict[str, t.Any]]] = {
     "volume-link": ({}, {"Volumes": {"/kernel": {}}}), "volume-link-below": ({}, {"Volumes": {"/to/kernel/sys": {}}}),
     "volume-circle": ({}, {"Volumes": {"/circle": {}}}), "volume-root": ({}, {"Volumes": {"/top": {}}}),
 }  # fmt: skip
+# By machine, its number in ELF and a program: exit(-vmsplice(-1, 0, 0, 0)), which no seccomp profile of podman lets through.
+PROBES = {
+    "amd64": (62, "b816010000bfffffffff31f631d24531d20f05f7d889c7b83c0000000f05"),
+    "arm64": (183, "00008092010080d2020080d2030080d2680980d2010000d4e00300cba80b80d2010000d4"),
+}  # fmt: skip
 # One instruction of BPF that allows every system call: what crun takes for the seccomp profile.
 ALLOW = base64.b64encode(b"\x06\0\0\0\0\0\xff\x7f").decode()
 # What runtimes, systemd and CRIU obey where they find it in an annotation. The units are canaries of the tests.
@@ -222,6 +228,15 @@ ORDERS = {
     "org.systemd.property.Conflicts": "['longshore-canary-stopped.service']", "module.wasm.image/variant": "compat",
     "org.opencontainers.image.title": "of an image", "org.opencontainers.image.stopSignal": "SIGFOO",
 }  # fmt: skip
+
+
+def probe() -> bytes:
+    """A program whose exit code is the errno of a system call: 9 where that got to the kernel."""
+    number, code = PROBES.get(MACHINE, PROBES["amd64"])
+    program, start = bytes.fromhex(code), 0x400000
+    size = 120 + len(program)
+    header = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 2, number, 1, start + 120, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    return header + struct.pack("<IIQQQQQQ", 1, 5, 0, start, start, size, size, 0x1000) + program
 
 
 def hostile(layout: Layout, base: t.Sequence[Entry]) -> None:
@@ -242,7 +257,8 @@ def hostile(layout: Layout, base: t.Sequence[Entry]) -> None:
     # The files of another, which it has not got.
     claims = {"rootfs": {"type": "layers", "diff_ids": diff_ids([ground, update])}}
     layout.tag("update-claimed", layout.packed([ground, other], claims=claims, Cmd=["/bin/sh", "-c", "echo mine; cat /etc/auth"]))
-    layout.tag("orders", layout.packed([ground], Cmd=["/bin/busybox", "unshare", "-U", "true"], Labels=ORDERS, User="1000"))
+    program = tar([Entry("probe", probe(), mode=0o755)])
+    layout.tag("orders", layout.packed([ground, program], Cmd=["/probe"], Labels=ORDERS, User="1000"))
     places = ["/proc", "//sys/fs/cgroup", "/x/../dev/shm", "/proc/self/attr", "/etc/hosts", "/", "/data"]
     say = "grep -c . /proc/meminfo /etc/hosts; grep -E ' (/proc|/sys/fs/cgroup|/dev/shm|/data) ' /proc/self/mounts | cut -d' ' -f2,3"
     layout.tag("volumes", layout.packed([ground], Volumes=dict.fromkeys(places), Cmd=["/bin/sh", "-c", say]))

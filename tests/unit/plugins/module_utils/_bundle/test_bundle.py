@@ -404,7 +404,7 @@ def test_a_tar_does_not_reach_what_is_outside(tmp_path: pathlib.Path, bundles: B
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret").write_text("secret")
-    members = {
+    members: dict[str, list[tuple[str, bytes | None, str]]] = {
         "up": [("../escaped", None, "")], "absolute": [(f"{outside}/escaped", None, "")],
         "link": [("way", tarfile.SYMTYPE, str(outside)), ("way/escaped", None, "")],
         "hard": [("hard", tarfile.LNKTYPE, f"{outside}/secret")], "hard-up": [("hard", tarfile.LNKTYPE, "../../../outside/secret")],
