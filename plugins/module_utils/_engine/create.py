@@ -187,6 +187,7 @@ def _lay_out(launch: Launch, paths: Paths) -> None:
     remove_tree(paths.persist)
     for directory in (paths.bundle, paths.exits, paths.persist, launch.record.runtime_root):
         make_directory(directory)
+    write_text(paths.runtime_log, "")  # The runtime would let others read it.
     if launch.record.definition.sdnotify == "container":
         make_directory(paths.notify, mode=0o755)
 

@@ -10,11 +10,11 @@ import os
 import typing as t
 
 from . import archive, criu, joined, rootfs_changes, stored, teardown
-from .cgroup import members, thaw
+from .cgroup import directories, members, thaw
 from .conmons import runs
 from .container import Checkpoint, Observed, Program, Record, Status, Timeouts
 from .errors import EngineError, ProgramFailed
-from .files import has_labels, make_directory, read_tail, remove_file, remove_tree, write_text
+from .files import has_labels, make_directory, read_tail, read_text, remove_file, remove_tree, write_text
 from .observe import has_dumped, live_status, timestamp
 from .process import ProcessId, identify, is_alive, kill_and_wait, run
 from .runtime import Runtime, criu_error, global_arguments, last_error
@@ -37,9 +37,11 @@ def dump(
     """
     record = t.cast(Record, before.record)
     moment = timestamp()
+    spec = joined.by_name(store.load_config(record.name) or {}, store.paths(record.name).namespaces)
+    needed = _memory(record) + (rootfs_changes.measure(spec["root"]["path"]) if with_rootfs else 0)
+    rootfs_changes.require_room(store.paths(record.name).state, needed, f"checkpoint the container {record.name}")
     path = stored.new_directory(store, record.name, moment)
     words = tuple(criu.words("restore", options.at_restore(criu.Options())))
-    spec = joined.by_name(store.load_config(record.name) or {}, store.paths(record.name).namespaces)
     asked = {name: value for name, value in options._asdict().items() if value is not None}
     stored.describe_before(
         path, record, spec, {"created_at": moment, "criu": program._asdict(), "options": asked}
@@ -70,6 +72,17 @@ def dump(
         record = settle(store, record.replace(checkpoint=Checkpoint(path, words)), timeouts)
     stored.prune(store, record.name, keep=path)
     return record, whole
+
+
+def _memory(record: Record) -> int:
+    """About how many bytes CRIU will write: of what has no file behind it. 0 where no controller tells."""
+    for directory in directories(record.cgroup_path or ""):
+        lines = (read_text(f"{directory}/memory.stat") or "").splitlines()
+        found = {words[0]: int(words[1]) for words in map(str.split, lines) if len(words) == 2}
+        names = ("total_rss", "total_shmem") if "total_rss" in found else ("anon", "shmem")
+        if found:
+            return sum(found.get(name, 0) for name in names)
+    return 0
 
 
 def complete(path: str, *, measure: bool, **more: t.Any) -> Stored:
@@ -163,6 +176,7 @@ def _call(record: Record, path: str, words: list[str], images: str, deadline: De
     # Others may go through: in a restore, CRIU looks for images as the root of the container. The directory above is closed.
     make_directory(f"{path}/{images}", mode=0o711)
     log = f"{path}/runtime.log"
+    write_text(log, "")  # The runtime would let others read it.
     where = ["--image-path", f"{path}/{images}", "--work-path", path]
     argv = [record.runtime.path, *global_arguments(record, log), "checkpoint", *where, *words, record.runtime_id]
     result = run(argv, deadline, what="write the container to disk", env=_environment(record))

@@ -10,6 +10,7 @@ written through a symbolic link or outside of the root, and no device is made.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -17,11 +18,16 @@ import typing as t
 
 from .errors import EngineError, InvalidInput, reason_of
 from .files import plain_path
+from .trees import Entry, remove_at, walk
 
 if t.TYPE_CHECKING:
     import tarfile
 
 _XATTR = "SCHILY.xattr."  # how tar(1) names them in a pax header
+_READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_METACOPY = "trusted.overlay.metacopy"
+_SHOWN = 200  # characters of a path in a message
+_LONGEST_PATH = 16384
 _NEVER_PACKED = ("trusted.overlay.", "security.selinux")
 
 
@@ -53,45 +59,68 @@ def pack(root: str, path: str) -> list[str] | None:
     """Write a tar of what was changed; returns what was deleted, or None where the tar is of the whole file system."""
     import tarfile
 
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
-        overlay = overlay_at(os.path.realpath(root), stream.read())
-    deleted: list[str] = []
+    overlay, deleted = _overlay(root), []
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as target, tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for name in _walk(root) if overlay is None else _changes(root, overlay, deleted):
-            _add(tar, root, name)
+    try:
+        with open(descriptor, "wb") as target, tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for entry in walk(root) if overlay is None else _changes(root, overlay, deleted):
+                _add(tar, entry)
+    except (OSError, tarfile.TarError) as exc:
+        reason = reason_of(exc) if isinstance(exc, OSError) else str(exc)
+        raise EngineError(f"Cannot pack the root file system {root}: {reason}.") from exc
     return None if overlay is None else sorted(deleted)
 
 
-def _walk(top: str, below: str = "") -> t.Iterator[str]:
-    """Everything below, a directory before what is in it, relative to ``top``."""
-    with os.scandir(os.path.join(top, below)) as entries:
-        names = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
-    for name, is_directory in names:
-        path = os.path.join(below, name)
-        yield path
-        if is_directory:
-            yield from _walk(top, path)
+def measure(root: str) -> int:
+    """About how many bytes a tar would have. Raises InvalidInput for what cannot be packed, before anything is dumped."""
+    from .sparse import is_sparse, pieces_of
+
+    total, overlay = 0, _overlay(root)
+    for entry in walk(root) if overlay is None else _changes(root, overlay, []):
+        if len(entry.path) > _LONGEST_PATH:
+            raise InvalidInput(
+                f"The root file system {root} cannot be packed: a path in it has more than {_LONGEST_PATH} characters."
+            )
+        total += 3 * 512 + len(entry.path)
+        if stat.S_ISREG(entry.status.st_mode):
+            total += min(entry.status.st_size, entry.status.st_blocks * 512)
+            if is_sparse(entry.status):
+                descriptor = os.open(entry.at, _READING)
+                try:
+                    pieces_of(descriptor, entry.status.st_size)
+                finally:
+                    os.close(descriptor)
+    return total
 
 
-def _changes(root: str, overlay: Overlay, deleted: list[str], below: str = "") -> t.Iterator[str]:
-    with os.scandir(os.path.join(overlay.upper, below)) as entries:
-        found = sorted(((entry.name, entry.stat(follow_symlinks=False)) for entry in entries), key=lambda pair: pair[0])
-    for name, status in found:
-        path = os.path.join(below, name)
-        upper = os.path.join(overlay.upper, path)
-        if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:  # a whiteout
-            deleted.append(path)
+def _overlay(root: str) -> Overlay | None:
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
+        return overlay_at(os.path.realpath(root), stream.read())
+
+
+def _changes(root: str, overlay: Overlay, deleted: list[str]) -> t.Iterator[Entry]:
+    """What is in the upper directory. A directory that hides what is below it, or has it from elsewhere, is looked at in the merged
+    view, and so is all that is in it."""
+    merged = ""
+    for entry in walk(overlay.upper):
+        if merged and entry.path.startswith(f"{merged}/"):
             continue
-        yield path
-        if not stat.S_ISDIR(status.st_mode):
+        merged = ""
+        if stat.S_ISCHR(entry.status.st_mode) and entry.status.st_rdev == 0:  # a whiteout
+            deleted.append(entry.path)
             continue
-        # Such a directory hides what is below it, or has it from elsewhere: the merged view tells.
-        if _xattr(upper, "trusted.overlay.opaque") or _xattr(upper, "trusted.overlay.redirect"):
-            yield from _walk(root, path)
-            deleted += _hidden(root, overlay, path)
-        else:
-            yield from _changes(root, overlay, deleted, path)
+        if stat.S_ISREG(entry.status.st_mode) and _METACOPY in os.listxattr(entry.at, follow_symlinks=False):
+            whole = os.path.join(root, entry.path)  # In the upper directory is only its mode.
+            yield Entry(entry.path, whole, os.lstat(whole))
+            continue
+        yield entry
+        if stat.S_ISDIR(entry.status.st_mode) and any(
+            _xattr(entry.at, f"trusted.overlay.{name}") for name in ("opaque", "redirect")
+        ):
+            merged = entry.path
+            for inner in walk(os.path.join(root, merged)):
+                yield inner._replace(path=f"{merged}/{inner.path}")
+            deleted += _hidden(root, overlay, merged)
 
 
 def _hidden(root: str, overlay: Overlay, path: str) -> list[str]:
@@ -100,7 +129,7 @@ def _hidden(root: str, overlay: Overlay, path: str) -> list[str]:
     for lower in overlay.lower:
         top = os.path.join(lower, path)
         if os.path.isdir(top) and not os.path.islink(top):
-            found.update(os.path.join(path, name) for name in _walk(top))
+            found.update(os.path.join(path, entry.path) for entry in walk(top))
     gone = {name for name in found if not os.path.lexists(os.path.join(root, name))}
     return [name for name in gone if os.path.dirname(name) not in gone]
 
@@ -112,8 +141,11 @@ def _xattr(path: str, name: str) -> bytes:
         return b""
 
 
-def _add(tar: tarfile.TarFile, root: str, name: str) -> None:
-    path = os.path.join(root, name)
+def _add(tar: tarfile.TarFile, entry: Entry) -> None:
+    from .sparse import add as add_sparse
+    from .sparse import is_sparse
+
+    path, name = entry.at, entry.path
     header = tar.gettarinfo(path, arcname=name)
     if header is None or header.ischr() or header.isblk():  # None: a socket, which only its process can make
         return
@@ -126,11 +158,17 @@ def _add(tar: tarfile.TarFile, root: str, name: str) -> None:
                 value = os.getxattr(path, attribute, follow_symlinks=False)
                 headers[_XATTR + attribute] = value.decode("utf-8", "surrogateescape")
     header.pax_headers = headers
-    if header.isreg():
-        with open(path, "rb") as stream:
-            tar.addfile(header, stream)
-    else:
+    if not header.isreg():
         tar.addfile(header)
+        return
+    with open(os.open(path, _READING), "rb") as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.ESTALE, f"{name} has become something else")
+        if is_sparse(status):
+            add_sparse(tar, header, stream)
+        else:
+            tar.addfile(header, stream)
 
 
 def apply(root: str, path: str | None, deleted: t.Sequence[str] | None) -> None:
@@ -144,15 +182,33 @@ def apply(root: str, path: str | None, deleted: t.Sequence[str] | None) -> None:
         with _Tree(root) as tree:
             if path is not None:
                 with tarfile.open(path, mode="r:") as tar:
+                    _check_room(root, path, whole=deleted is None)
                     for member in tar:
                         tree.make(tar, member)
             for name in tree.others() if deleted is None else deleted:
                 tree.delete(_parts(name))
             tree.finish()
-    except tarfile.TarError as exc:
+    except (tarfile.TarError, EOFError, ValueError, OverflowError) as exc:
         raise InvalidInput(f"The changes of the root file system cannot be read: {exc}.") from exc
     except OSError as exc:
         raise EngineError(f"Cannot change the root file system {root}: {reason_of(exc)}.") from exc
+
+
+def _check_room(root: str, path: str, *, whole: bool) -> None:
+    """Before anything is written. Sparse files take no more than what is in the tar, and what a whole one replaces is let go of."""
+    there = sum(entry.status.st_blocks * 512 for entry in walk(root)) if whole else 0
+    require_room(root, os.stat(path).st_size - there, f"restore the root file system {root}")
+
+
+def require_room(directory: str, needed: int, what: str) -> None:
+    """Raises InvalidInput where a file system has less room than that."""
+    found = os.statvfs(directory)
+    free = found.f_bavail * found.f_frsize
+    if needed > free:
+        raise InvalidInput(
+            f"There is not enough room to {what}: it takes about {needed >> 20} MiB, and there are {free >> 20} MiB.",
+            hint=f"Make room in {directory}.",
+        )
 
 
 def _parts(name: str) -> list[str]:
@@ -171,6 +227,7 @@ class _Tree:
     def __init__(self, root: str) -> None:
         self._root = root
         self._fd = -1
+        self._last: tuple[list[str], int] = [], -1  # the directory that was opened last: mostly the next is in it
         self._made: set[str] = set()
         self._directories: list[tuple[list[str], tarfile.TarInfo]] = []
 
@@ -179,21 +236,34 @@ class _Tree:
         return self
 
     def __exit__(self, *_exc: object) -> None:
+        self._forget([])
         os.close(self._fd)
+
+    def _forget(self, parts: list[str]) -> None:
+        """What is at or below a path is not any more what was opened."""
+        known, fd = self._last
+        if fd >= 0 and known[: len(parts)] == parts:
+            os.close(fd)
+            self._last = [], -1
 
     @contextlib.contextmanager
     def _directory(self, parts: t.Sequence[str]) -> t.Iterator[int]:
         """Raises InvalidInput where one of them is no directory, or a symbolic link to one."""
-        fd = os.dup(self._fd)
+        known, last = self._last
+        if last < 0 or list(parts[: len(known)]) != known:
+            known, last = [], self._fd
+        fd = os.dup(last)
         try:
-            for part in parts:
+            for part in parts[len(known) :]:
                 try:
                     inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
-                except (FileNotFoundError, NotADirectoryError, OSError) as exc:
-                    what = f"The changes of the root file system go through {'/'.join(parts)}, which is no directory"
+                except OSError as exc:
+                    what = f"The changes of the root file system go through {'/'.join(parts)[-_SHOWN:]}, which is no directory"
                     raise InvalidInput(f"{what} ({reason_of(exc)}).") from exc
                 os.close(fd)
                 fd = inner
+            self._forget([])
+            self._last = list(parts), os.dup(fd)
             yield fd
         finally:
             os.close(fd)
@@ -204,6 +274,8 @@ class _Tree:
             return  # the root itself
         if not (member.isreg() or member.isdir() or member.issym() or member.islnk() or member.isfifo()):
             raise InvalidInput(f"The changes of the root file system have a device or the like: {member.name!r}.")
+        if not member.isdir():
+            self._forget(parts)
         with self._directory(parts[:-1]) as parent:
             _clear(parts[-1], parent, keep_directory=member.isdir())
             if member.isdir():
@@ -230,7 +302,11 @@ class _Tree:
         )
         with open(descriptor, "wb") as target:
             source = tar.extractfile(member)
-            if source is not None:
+            if source is not None and member.issparse():
+                from .sparse import fill
+
+                fill(member, source, target)
+            elif source is not None:
                 shutil.copyfileobj(source, target, 1 << 20)
             target.flush()
             _dress(target.fileno(), member)
@@ -243,21 +319,22 @@ class _Tree:
             os.link(source[-1], name, src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False)
 
     def finish(self) -> None:
-        """Owner, mode and time of directories, the innermost first: making something in one changes its time."""
-        for parts, member in reversed(self._directories):
+        """Owner, mode and time of directories, when all is made: making something in one changes its time."""
+        for parts, member in self._directories:
             with self._directory(parts) as directory:
                 _dress(directory, member)
 
     def others(self) -> list[str]:
         """What the tar did not have, without what is below that."""
         gone: list[str] = []
-        for name in _walk(self._root):
+        for name in (entry.path for entry in walk(self._root)):
             if name not in self._made and not (gone and name.startswith(gone[-1] + "/")):
                 gone.append(name)
         return gone
 
     def delete(self, parts: list[str]) -> None:
         if parts:
+            self._forget(parts)
             with contextlib.suppress(InvalidInput), self._directory(parts[:-1]) as parent:
                 _clear(parts[-1], parent)
 
@@ -280,10 +357,4 @@ def _clear(name: str, parent: int, *, keep_directory: bool = False) -> None:
     if not stat.S_ISDIR(status.st_mode):
         os.unlink(name, dir_fd=parent)
     elif not keep_directory:
-        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-        try:
-            for entry in os.listdir(inner):
-                _clear(entry, inner)
-        finally:
-            os.close(inner)
-        os.rmdir(name, dir_fd=parent)
+        remove_at(parent, name)

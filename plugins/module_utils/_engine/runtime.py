@@ -11,7 +11,7 @@ import typing as t
 
 from .container import Record
 from .errors import DeadlineExceeded, ProgramFailed
-from .files import make_directory, read_json, read_text, remove_file
+from .files import make_directory, read_json, read_text, write_text
 from .process import Completed, run
 from .waiting import Deadline
 
@@ -111,7 +111,7 @@ class Runtime:
 
     def _run(self, words: list[str], seconds: float) -> Completed:
         make_directory(os.path.dirname(self._log))
-        remove_file(self._log)
+        write_text(self._log, "")  # The runtime would let others read it.
         argv = [self._record.runtime.path, *global_arguments(self._record, self._log), *words]
         return run(argv, Deadline(seconds), what=words[0])
 

@@ -79,6 +79,7 @@ start)
     clean
     rm -rf {run} {persist}
     mkdir -p {bundle} {exits} {persist} {runtime_root} || exit
+    (umask 077 && : >{runtime_log})
     {notify}
     {overlay}
     ln -s {config} {bundle}/config.json

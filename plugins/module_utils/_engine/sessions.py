@@ -115,6 +115,7 @@ def lay_out(paths: SessionPaths, session: Session) -> None:
     for directory in (paths.bundle, paths.exits, *([paths.persist] if session.detached else [])):
         make_directory(directory)
     save(paths, session)
+    write_text(paths.runtime_log, "")  # The runtime would let others read it.
 
 
 def forget(paths: SessionPaths) -> None:

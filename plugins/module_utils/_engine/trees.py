@@ -88,9 +88,11 @@ def walk(top: str) -> t.Iterator[Entry]:
                     prefixes.pop()
                     continue
                 name = below.pop()
-                status = os.stat(name, dir_fd=way.here, follow_symlinks=False)
-                yield Entry(prefixes[-1] + name, f"/proc/self/fd/{way.here}/{name}", status)
-                if stat.S_ISDIR(status.st_mode):
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # gone meanwhile
+                    status = os.stat(name, dir_fd=way.here, follow_symlinks=False)
+                    yield Entry(prefixes[-1] + name, f"/proc/self/fd/{way.here}/{name}", status)
+                    if not stat.S_ISDIR(status.st_mode):
+                        continue
                     way.down(os.open(name, _DIRECTORY, dir_fd=way.here))
                     way.levels.append(_Level(way.here, _listed(way.here)))
                     prefixes.append(f"{prefixes[-1]}{name}/")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import os
 import pathlib
+import subprocess
 import tarfile
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import rootfs_changes
+from ansible_collections.longshore.oci.plugins.module_utils._engine import files, rootfs_changes, sparse, trees
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import EngineError, InvalidInput
+from ansible_collections.longshore.oci.tests.unit.deep import deepen
 
 MOUNTINFO = """\
 36 25 0:32 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw
@@ -139,3 +141,105 @@ def test_a_link_is_replaced_and_never_followed(tmp_path: pathlib.Path) -> None:
     rootfs_changes.apply(str(target), make(tmp_path / "tar", ("name", tarfile.REGTYPE, "")), [])
     assert (tmp_path / "outside").read_text() == "secret"
     assert not (target / "name").is_symlink()
+
+
+class TestSparse:
+    def _pack(self, tmp_path: pathlib.Path) -> str:
+        assert rootfs_changes.pack(f"{tmp_path}/source", f"{tmp_path}/tar") is None
+        return f"{tmp_path}/tar"
+
+    @pytest.mark.parametrize(
+        ("size", "pieces"),
+        [
+            (2 << 30, {}),
+            (2 << 30, {0: b"start"}),
+            (2 << 30, {1 << 20: b"middle" * 1000, (1 << 30) + 5: b"x" * 10000}),
+            ((2 << 30) + 3, {2 << 30: b"end"}),
+            (1 << 40, {5: b"a"}),
+        ],
+    )
+    def test_holes_take_no_room(self, tmp_path: pathlib.Path, size: int, pieces: dict[int, bytes]) -> None:
+        (tmp_path / "source/deep").mkdir(parents=True)
+        with open(tmp_path / "source/deep/file", "wb") as stream:
+            for offset, data in pieces.items():
+                stream.seek(offset)
+                stream.write(data)
+            stream.truncate(size)
+        os.setxattr(tmp_path / "source/deep/file", "user.note", b"kept")
+        os.link(tmp_path / "source/deep/file", tmp_path / "source/linked")
+        path = self._pack(tmp_path)
+        assert os.stat(path).st_size < 200_000
+        assert rootfs_changes.measure(f"{tmp_path}/source") < 200_000
+        (tmp_path / "target").mkdir()
+        rootfs_changes.apply(f"{tmp_path}/target", path, None)
+        # As others read it too.
+        (tmp_path / "tarred").mkdir()
+        subprocess.run(["tar", "-xf", path, "-C", f"{tmp_path}/tarred"], check=True)
+        for name in ("target/deep/file", "target/linked", "tarred/deep/file"):
+            status = os.stat(tmp_path / name)
+            assert (status.st_size, status.st_blocks < 400) == (size, True)
+            with open(tmp_path / name, "rb") as stream:
+                for offset, data in pieces.items():
+                    stream.seek(offset)
+                    assert stream.read(len(data)) == data
+        assert os.getxattr(tmp_path / "target/deep/file", "user.note") == b"kept"
+        assert os.path.samefile(tmp_path / "target/deep/file", tmp_path / "target/linked")
+
+    def test_a_bomb_is_refused_and_nothing_is_written(self, tmp_path: pathlib.Path) -> None:
+        """100 GiB of holes are nothing, and what is really there has to have room."""
+        (tmp_path / "target").mkdir()
+        (tmp_path / "target/old").write_text("old")
+        with tarfile.open(tmp_path / "tar", "w") as tar:
+            member = tarfile.TarInfo("large")
+            member.size = 1 << 50
+            tar.fileobj.write(member.tobuf(tarfile.GNU_FORMAT))
+        os.truncate(tmp_path / "tar", 1 << 42)
+        with pytest.raises(InvalidInput, match="There is not enough room to restore the root file system"):
+            rootfs_changes.apply(f"{tmp_path}/target", f"{tmp_path}/tar", [])
+        assert os.listdir(tmp_path / "target") == ["old"]
+
+    def test_one_that_ends_too_early(self, tmp_path: pathlib.Path) -> None:
+        (tmp_path / "source").mkdir()
+        with open(tmp_path / "source/file", "wb") as stream:
+            stream.truncate(1 << 30)
+            stream.seek(1 << 29)
+            stream.write(b"x" * 100_000)
+        path = self._pack(tmp_path)
+        os.truncate(path, 60_000)
+        (tmp_path / "target").mkdir()
+        with pytest.raises(InvalidInput, match="cannot be read"):
+            rootfs_changes.apply(f"{tmp_path}/target", path, None)
+
+    def test_one_of_too_many_pieces_is_refused_before_the_dump(
+        self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sparse, "_MOST_PIECES", 3)
+        (tmp_path / "source").mkdir()
+        with open(tmp_path / "source/file", "wb") as stream:
+            for number in range(5):
+                stream.seek(number << 20)
+                stream.write(b"x")
+        with pytest.raises(InvalidInput, match="has more than 3 pieces"):
+            rootfs_changes.measure(f"{tmp_path}/source")
+
+
+class TestDepth:
+    def test_it_is_packed_and_made_and_removed(self, tmp_path: pathlib.Path) -> None:
+        for name in ("source", "target"):
+            (tmp_path / name).mkdir()
+        deepen(tmp_path / "source", 3000)
+        deepen(tmp_path / "target", 3000, "other")
+        assert rootfs_changes.measure(f"{tmp_path}/source") > 3000 * 1000
+        rootfs_changes.pack(f"{tmp_path}/source", f"{tmp_path}/tar")
+        rootfs_changes.apply(f"{tmp_path}/target", f"{tmp_path}/tar", None)
+        paths = [entry.path for entry in trees.walk(f"{tmp_path}/target")]
+        assert paths == [entry.path for entry in trees.walk(f"{tmp_path}/source")]
+        for name in ("source", "target"):
+            files.remove_tree(f"{tmp_path}/{name}")
+
+    def test_a_path_that_is_far_too_long_is_refused_before_the_dump(self, tmp_path: pathlib.Path) -> None:
+        (tmp_path / "source").mkdir()
+        deepen(tmp_path / "source", 100, "n" * 255)
+        with pytest.raises(InvalidInput, match="a path in it has more than 16384 characters"):
+            rootfs_changes.measure(f"{tmp_path}/source")
+        files.remove_tree(f"{tmp_path}/source")
