@@ -17,6 +17,8 @@ options:
         start, stop, pause, restart or remove it.
       - With O(bundle) the task says the whole definition. An option that is not given has its default, so taking one away
         is a change too. Without O(bundle) the container stays as recorded, apart from the options that are given.
+      - A bundle that another user can change is refused. It must belong to root or to the user of the task, and so must
+        C(config.json), the root file system and all directories above; nobody else may have the right to write there.
       - The bundle is never written to. The container runs from a copy of its C(config.json) in which C(root.path) is
         absolute and C(linux.cgroupsPath) is Longshore's (see O(cgroup_parent)).
       - A bundle can be used by one container at a time.
@@ -68,6 +70,7 @@ options:
     description:
       - Log file. It is appended to, also by the next container of this name.
       - Default is a file in O(state_dir), which is removed with the container. A file named here is left alone then.
+      - Other users must not be able to write to its directory, and it must not be a symbolic link.
     type: path
   log_size_max:
     description: Size, such as V(10M), at which conmon starts a V(k8s-file) log anew. Default is no limit.

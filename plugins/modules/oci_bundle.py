@@ -41,6 +41,9 @@ options:
     description:
       - Directory of the bundle. An absolute path. The directories above are made.
       - A directory that is there already, is not empty and was not made by this module is refused.
+      - The directory is for the user of the task alone (mode 0700), in every run. An empty one of another user is taken over
+        by root. A bundle, or a directory above it, that another user can change is refused, and so are O(rootfs),
+        O(env_files), O(seccomp), O(authfile) and O(ca_cert_dir).
     type: path
     required: true
   state:

@@ -109,7 +109,9 @@ options:
       - The archive has the layout of C(podman container checkpoint --export), so C(checkpointctl) can read it, and archives
         of podman can be restored (with O(bundle)). Its mode is 0600. Memory holds secrets, and so does the archive.
       - It may be a named pipe. A checkpoint goes through one as it is written, not compressed if O(compression) does not say so, and
-        needs somebody who reads it. A restore waits for what comes through it, no longer than O(timeout), and stores it first.
+        needs somebody who reads it. The pipe must belong to the user of the task or to root, with no right for others
+        (C(mkfifo -m 0600)). A restore waits for what comes through it, no longer than O(timeout), and stores it first.
+      - An archive that another user can change, or that lies where another user can write, is refused.
       - It is not believed. Members that have no business in it, that lead out of it or that are damaged are refused.
     type: path
   compression:

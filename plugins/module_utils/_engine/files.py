@@ -102,7 +102,9 @@ def make_directory(path: str, *, mode: int = 0o750) -> None:
     """
     if os.path.isdir(path):
         if os.stat(path).st_uid not in (0, os.geteuid()) and os.stat(os.path.dirname(path)).st_mode & stat.S_ISVTX:
-            raise EngineError(f"The directory {path} belongs to another user.", hint="Choose another place, or remove it.")
+            raise EngineError(
+                f"The directory {path} belongs to another user.", hint="Choose another place, or remove it."
+            )
         return
     parent = os.path.dirname(path)
     if parent and parent != path:

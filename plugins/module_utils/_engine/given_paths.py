@@ -45,8 +45,8 @@ def _check_log(path: str, driver: str) -> None:
 def _check_file(path: str, what: str) -> None:
     """A file that conmon writes. Its directory must not even be like /tmp: conmon follows a link that another user makes there
     before it does."""
-    trust.check(os.path.dirname(path), f"{what}: the directory", missing=True, log=True)
     # conmon opens the log before anything else, and hangs in that for ever on a FIFO that nobody reads.
     if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
         raise InvalidInput(f"{what}: {path} is not a regular file.", hint="Name another, or remove it.")
+    trust.check(os.path.dirname(path), f"{what}: the directory", missing=True, log=True)
     trust.check(path, f"{what}:", missing=True, log=True)

@@ -260,7 +260,7 @@ def _open_unix(path: str) -> socket.socket:
     remove_file(path)
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        os.fchmod(opened.fileno(), 0o600)  # until it is known to be this one (unix(7): the mode of the file comes from it)
+        os.fchmod(opened.fileno(), 0o600)  # The file gets this mode from the socket; nobody connects too early.
         opened.bind(path)
         _open_to_all(path)
         opened.listen(_BACKLOG)

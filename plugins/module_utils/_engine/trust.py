@@ -60,7 +60,7 @@ def check(
             _judge(os.lstat(way), way, f"{what} {path}", entry=entry, ids=ids, log=log)
     except (OSError, ValueError) as exc:
         if not (missing or way_only) or not isinstance(exc, (FileNotFoundError, NotADirectoryError)):
-            raise InvalidInput(f"{what} {path!r} cannot be read: {reason_of(exc)}.") from exc
+            raise InvalidInput(f"{what} {path} cannot be read: {reason_of(exc)}.") from exc
 
 
 def _judge(
@@ -72,7 +72,8 @@ def _judge(
         return
     from . import untrusted
 
-    if not ours or mode & 0o002 or not (untrusted.is_private_group(found, path) or (log and found.st_gid < _FIRST_OF_PEOPLE)):
+    harmless = untrusted.is_private_group(found, path) or (log and found.st_gid < _FIRST_OF_PEOPLE)
+    if not (ours and harmless) or mode & 0o002:
         untrusted.refuse(found, path, what)
 
 

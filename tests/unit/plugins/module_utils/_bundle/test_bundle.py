@@ -26,6 +26,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._bundle.options impo
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.parse import IdMap
 from ansible_collections.longshore.oci.plugins.module_utils._engine import trees
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import (
+    Conflict,
     EngineError,
     InvalidInput,
     ProgramFailed,
@@ -638,3 +639,81 @@ def test_where_apparmor_is_enabled(
     assert [warning for warning in changed.warnings if "no profile for containers is loaded" in warning]
     again = bundles.converge(wanted)
     assert (again.actions, again.warnings) == ((), ())
+
+
+class TestDirectory:
+    @pytest.fixture
+    def made(self, bundles: Bundles, tmp_path: pathlib.Path) -> Request:
+        (tmp_path / "files").mkdir()
+        return Request(
+            f"{tmp_path}/web",
+            rootfs=f"{tmp_path}/files",
+            options=Options(argv=("true",), seccomp=f"{tmp_path}/profile.json"),
+        )
+
+    @pytest.mark.parametrize(("owner", "mode"), [(0, 0o755), (0, 0o777), (4242, 0o777), (4242, 0o700)])
+    def test_one_that_was_there_is_taken_over(self, bundles: Bundles, made: Request, owner: int, mode: int) -> None:
+        os.mkdir(made.path)
+        os.chown(made.path, owner, owner)
+        os.chmod(made.path, mode)
+        bundles.converge(made)
+        found = os.stat(made.path)
+        assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (0, 0o700)
+        assert bundles.converge(made).actions == ()
+
+    def test_one_that_was_opened_is_closed(self, bundles: Bundles, made: Request) -> None:
+        bundles.converge(made)
+        os.chmod(made.path, 0o755)
+        planned = bundles.converge(made, check=True)
+        assert planned.actions == (Action.CONFIG,)
+        assert planned.plan.differences == {"directory.mode": ("0755", "0700")}
+        assert stat.S_IMODE(os.stat(made.path).st_mode) == 0o755
+        assert bundles.converge(made).actions == (Action.CONFIG,)
+        assert stat.S_IMODE(os.stat(made.path).st_mode) == 0o700
+        assert bundles.converge(made).actions == ()
+
+    @pytest.mark.parametrize(("owner", "mode"), [(4242, 0o700), (0, 0o770), (0, 0o777), (0, 0o1777)])
+    def test_one_that_others_could_put_something_into(
+        self, bundles: Bundles, made: Request, owner: int, mode: int
+    ) -> None:
+        bundles.converge(made)
+        os.chown(made.path, owner, owner)
+        os.chmod(made.path, mode)
+        for request in (made, made._replace(absent=True)):
+            with pytest.raises(InvalidInput, match="can be changed by others than root"):
+                bundles.converge(request)
+
+    @pytest.mark.parametrize("mode", [0o777, 0o775])
+    def test_in_a_place_of_others(self, bundles: Bundles, made: Request, tmp_path: pathlib.Path, mode: int) -> None:
+        (tmp_path / "open").mkdir()
+        (tmp_path / "open").chmod(mode)
+        with pytest.raises(InvalidInput, match="can be changed by others than root"):
+            bundles.converge(made._replace(path=f"{tmp_path}/open/web"))
+        assert os.listdir(tmp_path / "open") == []
+
+    @pytest.mark.parametrize("what", ["files", "tar", "env_files", "authfile", "ca_cert_dir", "seccomp"])
+    def test_of_what_is_of_others(self, bundles: Bundles, made: Request, tmp_path: pathlib.Path, what: str) -> None:
+        theirs = tmp_path / "theirs"
+        theirs.mkdir()
+        (theirs / "thing").write_text("{}")
+        os.chown(theirs / "thing", 4242, 0)
+        path = str(theirs / "thing")
+        wanted = {
+            "files": made._replace(rootfs=f"{theirs}/files"), "tar": made._replace(rootfs=path),
+            "authfile": made._replace(authfile=path), "ca_cert_dir": made._replace(ca_cert_dir=path),
+        }.get(what) or made._replace(
+            options=made.options._replace(**{what: path if what == "seccomp" else (path,)})
+        )  # fmt: skip
+        if what == "files":
+            (theirs / "files").mkdir()
+            os.chown(theirs, 4242, 0)
+        with pytest.raises(InvalidInput, match="can be changed by others than root"):
+            bundles.converge(wanted)
+        assert not os.path.exists(made.path)
+
+    def test_somebody_was_faster(self, tmp_path: pathlib.Path) -> None:
+        """What another user has put into the directory before it was closed."""
+        os.chown(tmp_path, 4242, 0)
+        (tmp_path / "planted").touch()
+        with pytest.raises(Conflict, match="Another user is working in"):
+            tools.take_over(str(tmp_path), -1, 0o700)

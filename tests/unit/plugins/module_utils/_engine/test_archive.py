@@ -215,6 +215,24 @@ def test_nothing_half_is_left_of_an_archive(stored: str, tmp_path: pathlib.Path)
     assert (tmp_path / "web.tar").read_text() == "the one before"
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o775])
+def test_an_archive_where_others_can_write(stored: str, tmp_path: pathlib.Path, mode: int) -> None:
+    (tmp_path / "shared").mkdir()
+    path = str(tmp_path / "shared" / "web.tar")
+    archive.pack(stored, path, compression="none", log=None, manifest=lambda members: {"members": members})
+    archive.peek(path)
+    (tmp_path / "shared").chmod(mode)
+    with pytest.raises(InvalidInput, match="can be changed by others"):
+        archive.peek(path)
+    with pytest.raises(InvalidInput, match="can be changed by others"):
+        archive.pack(stored, path, compression="none", log=None, manifest=lambda members: {"members": members})
+    (tmp_path / "shared").chmod(0o1777)
+    archive.peek(path)
+    os.chown(path, 4242, 0)
+    with pytest.raises(InvalidInput, match="belongs to 4242"):
+        archive.peek(path)
+
+
 class TestPipes:
     @pytest.fixture
     def pipe(self, tmp_path: pathlib.Path) -> str:
@@ -251,6 +269,29 @@ class TestPipes:
             pathlib.Path(stored) / "checkpoint" / "pages-2.img"
         ).read_bytes()
         assert (target / archive.MANIFEST).exists()
+
+    @pytest.mark.parametrize(("owner", "mode"), [(0, 0o666), (0, 0o620), (0, 0o640), (0, 0o604), (4242, 0o600)])
+    def test_a_pipe_that_others_can_open(self, pipe: str, owner: int, mode: int) -> None:
+        os.chown(pipe, owner, 0)
+        os.chmod(pipe, mode)
+        # With a reader, or there would be another reason.
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            for attempt in (
+                lambda: archive_pipe.writer(pipe, Deadline(1)), lambda: archive_pipe.reader(pipe, Deadline(1)),
+                lambda: archive_pipe.check_pipe(pipe),
+            ):  # fmt: skip
+                with pytest.raises(InvalidInput, match=r"is open to other users|can be changed by others"):
+                    attempt()
+        finally:
+            os.close(reader)
+
+    def test_a_link_to_a_pipe(self, pipe: str) -> None:
+        os.symlink(pipe, f"{pipe}-link")
+        assert archive_pipe.is_pipe(f"{pipe}-link")
+        for attempt in (archive_pipe.check_pipe, lambda path: archive_pipe.reader(path, Deadline(1))):
+            with pytest.raises(InvalidInput, match=r"is not a pipe itself|Too many levels of symbolic links"):
+                attempt(f"{pipe}-link")
 
     def test_nobody_reads(self, pipe: str) -> None:
         with pytest.raises(InvalidInput, match="Nobody reads the pipe"):

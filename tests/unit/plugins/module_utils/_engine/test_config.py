@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
@@ -88,6 +89,31 @@ def test_a_missing_bundle_is_refused(tmp_path: pathlib.Path) -> None:
 def test_a_missing_config_is_refused_with_a_way_out(bundle: pathlib.Path) -> None:
     with pytest.raises(InvalidInput, match=r"has no config\.json\. 'runc spec' makes one"):
         config.read_bundle(str(bundle))
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "mode", "fine"),
+    [
+        (".", 0, 0o755, True), (".", 4242, 0o755, False), (".", 0, 0o775, False), (".", 0, 0o1777, False),
+        ("config.json", 4242, 0o644, False), ("config.json", 0, 0o664, False), ("config.json", 0, 0o640, True),
+        ("..", 4242, 0o755, False), ("..", 0, 0o777, False), ("..", 0, 0o1777, True),
+    ],
+)  # fmt: skip
+def test_a_bundle_that_another_user_can_change_is_refused(
+    tmp_path: pathlib.Path, name: str, owner: int, mode: int, fine: bool
+) -> None:
+    bundle = tmp_path / "parent" / "bundle"
+    (bundle / "rootfs").mkdir(parents=True)
+    _write(bundle, builders.config())
+    os.chown(bundle / name, owner, 0)
+    (bundle / name).chmod(mode)
+    with contextlib.nullcontext() if fine else pytest.raises(InvalidInput, match="can be changed by others than root"):
+        config.read_bundle(str(bundle))
+
+
+@pytest.mark.parametrize("maps", [None, 5, "text", [5], [{}], [{"hostID": "x", "size": 1}]])
+def test_mappings_that_are_none_mean_nothing(bundle: pathlib.Path, maps: t.Any) -> None:
+    config.check_root({"root": {"path": f"{bundle}/rootfs"}, "linux": {"uidMappings": maps}})
 
 
 @pytest.mark.parametrize("text", [b"{", b"", b'{"a": "\xff"}', b"\x00"])

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import typing as t
@@ -215,3 +216,42 @@ report('{"data": -1, "message": "less of it"}\\n')
         assert place.store.load("web") == previous
         assert place.store.load_config("web") == {"of": "before"}
         assert not os.path.exists(paths.run)
+
+
+@pytest.mark.parametrize(
+    "name", ["log_path", "conmon_pidfile", "runtime_root", "exit_command", "runtime", "conmon", "hooks", "root"]
+)
+def test_what_another_user_can_change_is_refused(place: Place, name: str) -> None:
+    path = place.directory / "theirs" / "thing"
+    path.parent.mkdir()
+    if name not in ("log_path", "conmon_pidfile", "runtime_root"):
+        programs.script(path, "exit 0")
+    os.chown(path.parent, 4242, 4242)
+    before = place.tree()
+    wanted: dict[str, t.Any] = {name: (str(path),) if name == "exit_command" else str(path)}
+    if name in ("hooks", "root"):
+        wanted = {}
+        config_json = pathlib.Path(place.bundle, "config.json")
+        text = json.loads(config_json.read_text())
+        if name == "hooks":
+            text["hooks"] = {"startContainer": [{"path": "/x"}], "createRuntime": [{"path": str(path)}]}
+        else:
+            (path.parent / "root").mkdir()
+            text["root"]["path"] = f"{path.parent}/root"
+        config_json.write_text(json.dumps(text))
+        before = place.tree()
+    with pytest.raises(InvalidInput, match="can be changed by others than root"):
+        place.prepare(**wanted)
+    assert place.tree() == before
+
+
+@pytest.mark.parametrize("name", ["log_path", "conmon_pidfile"])
+def test_a_file_of_conmon_is_not_made_where_others_could_make_it(place: Place, name: str) -> None:
+    (place.directory / "shared").mkdir()
+    (place.directory / "shared").chmod(0o1777)
+    with pytest.raises(InvalidInput, match="shared belongs to root:root, with the mode 1777"):
+        place.prepare(**{name: f"{place.directory}/shared/file"})
+    (place.directory / "link").symlink_to("real")
+    (place.directory / "real").touch()
+    with pytest.raises(InvalidInput, match="is not a regular file"):
+        place.prepare(**{name: f"{place.directory}/link"})

@@ -216,3 +216,13 @@ class TestRemoving:
             files.remove_tree(f"{tmp_path}/tree")
         assert os.listdir(tmp_path / "outside") == ["precious"]
         assert "None" not in caught.value.message
+
+
+def test_a_directory_that_another_user_made_in_a_shared_place(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "state").mkdir()
+    os.chown(tmp_path / "state", 4242, 0)
+    files.make_directory(f"{tmp_path}/state")  # as before: who may write there is asked elsewhere
+    tmp_path.chmod(0o1777)
+    with pytest.raises(EngineError, match="belongs to another user"):
+        files.make_directory(f"{tmp_path}/state/containers")
+    assert os.listdir(tmp_path / "state") == []

@@ -284,6 +284,42 @@ class TestListen:
                     client.connect(address)
             assert stat.S_IMODE(os.stat(tmp_path / "sock").st_mode) == 0o666
 
+    @pytest.mark.parametrize(("owner", "mode", "fine"), [(0, 0o1777, True), (4242, 0o755, False), (0, 0o777, False)])
+    def test_whose_the_directory_is(self, tmp_path: pathlib.Path, owner: int, mode: int, fine: bool) -> None:
+        os.chown(tmp_path, owner, 0)
+        tmp_path.chmod(mode)
+        wanted = builders.definition(listen=(f"unix:{tmp_path}/sock",))
+        for attempt in (
+            lambda: ports.check_free(wanted, None, nobody),
+            lambda: ports.open_all(wanted, nobody)[0][0].close(),
+        ):
+            with contextlib.nullcontext() if fine else pytest.raises(InvalidInput, match="can be changed by others"):
+                attempt()
+
+    def test_the_mode_of_nothing_else_is_changed(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Root of a container, who has the directory too, swaps the socket for a link right after it was bound."""
+        (tmp_path / "secret").touch(mode=0o600)
+        chmod = os.chmod
+
+        def swap(path: t.Any, mode: int, **more: t.Any) -> None:
+            if stat.S_ISSOCK(os.lstat(tmp_path / "sock").st_mode):
+                os.unlink(tmp_path / "sock")
+                os.symlink("secret", tmp_path / "sock")
+            chmod(path, mode, **more)
+
+        monkeypatch.setattr(os, "chmod", swap)
+        with contextlib.suppress(EngineError):
+            ports.open_all(builders.definition(listen=(f"unix:{tmp_path}/sock",)), nobody)[0][0].close()
+        assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
+
+    def test_a_file_in_its_place(self, tmp_path: pathlib.Path) -> None:
+        (tmp_path / "secret").touch(mode=0o600)
+        (tmp_path / "sock").symlink_to("secret")
+        for name in ("secret", "sock"):
+            with pytest.raises((EngineError, OSError)):
+                ports._open_to_all(f"{tmp_path}/{name}")
+        assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
+
     def test_a_socket_that_is_left_over_is_replaced(self, tmp_path: pathlib.Path) -> None:
         wanted = builders.definition(listen=(f"unix:{tmp_path}/sock",))
         for _time in range(2):

@@ -54,6 +54,17 @@ class TestDirectories:
         given = boundary.directories({"state_dir": None, "run_dir": "/b"})
         assert given["run_dir"] == "/b"
 
+    @pytest.mark.parametrize("name", ["state_dir", "run_dir"])
+    @pytest.mark.parametrize(("owner", "mode"), [(4242, 0o755), (0, 0o775), (0, 0o777), (0, 0o1777)])
+    def test_of_others(self, tmp_path: pathlib.Path, name: str, owner: int, mode: int) -> None:
+        os.chown(tmp_path, owner, 0)
+        tmp_path.chmod(mode)
+        with pytest.raises(InvalidInput, match=f"{name} .* can be changed by others than root"):
+            boundary.directories({**NONE, name: str(tmp_path)})
+        if mode != 0o1777:
+            with pytest.raises(InvalidInput, match="can be changed by others than root"):
+                boundary.directories({**NONE, name: f"{tmp_path}/not/yet"})
+
     @pytest.mark.parametrize("uid", [0, 1000])
     def test_as_given(self, monkeypatch: pytest.MonkeyPatch, uid: int) -> None:
         monkeypatch.setattr(os, "geteuid", lambda: uid)
