@@ -42,7 +42,7 @@ NETWORK_TAKES = {"errors", "files", "waiting", "process", "store", "ports"}
 STACK = ((ENGINE, LAYERS), (BUNDLE, BUNDLE_LAYERS), (NETWORK, NETWORK_LAYERS))
 # What a task imports is compiled from source each time, about 43 ms for 1,000 lines: test_budget.py holds what that is. All
 # that some task could import is shipped, and costs what it takes to be copied.
-MOST_FILES, MOST_CODE, MOST_LINES, MOST_IN_FUNCTION = 20, 2020, 400, 60
+MOST_FILES, MOST_CODE, MOST_LINES, MOST_IN_FUNCTION = 20, 2065, 400, 60
 # Shipped, and not compiled by a task that has nothing to do (test_bundle.py sees to that).
 ONLY_FOR_ACTIONS = {f"{BUNDLE}.tools", f"{BUNDLE}.rootfs"}
 # oci_container also ends exec sessions, restores, and has services, ports and network helpers; oci_exec needs the launch of
