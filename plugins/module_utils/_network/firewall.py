@@ -29,8 +29,10 @@ def load(table: str, body: str, path: str, deadline: Deadline) -> None:
 
     ``path`` is a file of ours for the time being. Raises EngineError.
     """
-    # Declared first, so that it can be deleted.
-    write_text(path, f"table inet {table}\ndelete table inet {table}\n{body}")
+    # Declared first, so that it can be deleted. A kernel may have no tables of bridges, and most hosts have no use for one.
+    there = {f"inet {table}", *(chain.table for chain in _chains(table))}
+    there.update(name for name in _names(table) if f"table {name} " in body)
+    write_text(path, "".join(f"table {name}\ndelete table {name}\n" for name in sorted(there)) + body)
     argv = [program(), "-f", path]
     try:
         done = run(argv, deadline, what="load the rules of the networks")
@@ -44,7 +46,17 @@ def load(table: str, body: str, path: str, deadline: Deadline) -> None:
 
 def digest(table: str) -> str:
     """Of all rules of the table, and what its chains are, as the kernel has them; empty where there is no such table."""
-    chains = [chain for chain in nftables.chains() if chain.table == f"inet {table}"]
+    chains = _chains(table)
     if not chains:
         return ""
-    return hashlib.sha256(repr([chains, nftables.rules(f"inet {table}")]).encode()).hexdigest()
+    rules = [nftables.rules(name) for name in sorted({chain.table for chain in chains})]
+    return hashlib.sha256(repr([chains, rules]).encode()).hexdigest()
+
+
+def _names(table: str) -> tuple[str, str]:
+    """The table is one of packets, and one of frames with the same name."""
+    return f"inet {table}", f"bridge {table}"
+
+
+def _chains(table: str) -> list[nftables.Chain]:
+    return [chain for chain in nftables.chains() if chain.table in _names(table)]

@@ -11,7 +11,7 @@ import typing as t
 from .netlink import ask
 
 FORWARD, DROP = 2, 0  # NF_INET_FORWARD, NF_DROP
-_FAMILIES = {1: "inet", 2: "ip", 10: "ip6"}
+_FAMILIES = {1: "inet", 2: "ip", 7: "bridge", 10: "ip6"}
 _NOT_THERE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOENT)
 
 
@@ -21,6 +21,11 @@ class Chain(t.NamedTuple):
     hook: int | None
     priority: int | None
     policy: int | None
+
+    @property
+    def ip(self) -> bool:
+        """Whether it sees packets, and not the frames of a bridge."""
+        return not self.table.startswith("bridge ")
 
 
 class Rule(t.NamedTuple):
@@ -32,7 +37,7 @@ class Rule(t.NamedTuple):
 
 
 def chains() -> list[Chain]:
-    """Of all tables of IP; none where the kernel has no nf_tables."""
+    """Of all tables of IP and of bridges; none where the kernel has no nf_tables."""
     from pyroute2.netlink.nfnetlink.nftsocket import NFT_MSG_GETCHAIN, NFTSocket, nft_chain_msg
 
     found = []

@@ -20,7 +20,7 @@ def forward(table: str) -> bool:
     """Whether somebody else has rules about what is forwarded, in whichever kind of table; or needs it, as networks of another
     state directory do."""
     legacy = [read_text(f"/proc/net/{name}_tables_names") or "" for name in ("ip", "ip6")]
-    others = [chain for chain in nftables.chains() if chain.table != f"inet {table}"]
+    others = [chain for chain in nftables.chains() if chain.table != f"inet {table}" and chain.ip]
     ours = any(chain.table.startswith(f"inet {TABLE}") for chain in others)
     forwards = any(chain.hook == nftables.FORWARD for chain in others)
     return ours or forwards or any("filter" in text.split() for text in legacy)
@@ -34,7 +34,7 @@ def closed_to(bridges: t.Collection[str], table: str) -> list[tuple[str, str]]:
     """
     found = []
     for chain in nftables.chains():
-        if chain.hook != nftables.FORWARD or chain.table == f"inet {table}":
+        if chain.hook != nftables.FORWARD or chain.table == f"inet {table}" or not chain.ip:
             continue
         rules = nftables.rules(chain.table)
         closes = chain.policy == nftables.DROP or any(

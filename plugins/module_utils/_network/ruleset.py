@@ -17,6 +17,7 @@ _LOOPBACK_GUARD = [
     for version in (4, 6)
     for way in ("daddr", "saddr")
 ]
+_ROUTERS = ("icmp type redirect", "icmpv6 type nd-router-advert", "icmpv6 type nd-redirect")
 # Answers, errors about them, and published ports: a packet has this status only after a dnat rule chose its destination.
 _EXPECTED = ["ct state established,related accept", "ct status dnat accept"]
 
@@ -55,7 +56,12 @@ def ruleset(table: str, records: t.Iterable[Record]) -> str:
         _chain("output", "nat hook output priority -100", outgoing),
         _chain("postrouting", "nat hook postrouting priority 100", source),
     ]
-    return f"table inet {table} {{\n{''.join(chains)}}}\n"
+    found = f"table inet {table} {{\n{''.join(chains)}}}\n"
+    if any(interface["foreign"] for record in there for interface in record["interfaces"]):
+        # The host may listen to a router on a bridge of somebody else, and so may whatever else is on it. Our ports are called so.
+        rules = [f'iifname "ls-*" {kind} drop' for kind in _ROUTERS]
+        found += f"table bridge {table} {{\n{_chain('guard', 'filter hook prerouting priority -300', rules)}}}\n"
+    return found
 
 
 def _chain(name: str, hook: str, rules: t.Sequence[str]) -> str:
@@ -100,8 +106,7 @@ def _senders(records: t.Sequence[Record]) -> t.Iterator[str]:
     that changes the routes of the host."""
     for bridge in _own_bridges(records):
         yield f'iifname "{bridge}" fib saddr . iif oif missing drop'
-        for kind in ("icmp type redirect", "icmpv6 type nd-router-advert", "icmpv6 type nd-redirect"):
-            yield f'iifname "{bridge}" {kind} drop'
+        yield from (f'iifname "{bridge}" {kind} drop' for kind in _ROUTERS)
 
 
 def _borders(records: t.Sequence[Record]) -> t.Iterator[str]:

@@ -239,6 +239,36 @@ def test_nobody_takes_a_route_from_a_container(host: Host, interface: Interface)
     assert _advertised(host, WEB, OTHER) == []
 
 
+def test_nobody_takes_a_route_from_a_container_on_somebody_elses_bridge(host: Host) -> None:
+    """Where the host listens to a router: it goes on to hear that one."""
+    for words in (
+        "link add br0 type bridge", "address add 10.78.1.1/24 dev br0", "link set br0 up",
+        "link add port master br0 type veth peer name eth0",
+    ):  # fmt: skip
+        host.does("ip", *words.split())
+    host.sysctl("net/ipv6/conf/br0/accept_ra", "2")
+    before = host.is_like()
+    wanted = IPV4_ONLY._replace(bridge="br0")
+    host.converge(WEB, wanted, publish=("8080:80",))
+    assert host.converge(WEB, wanted, publish=("8080:80",)).plan.actions == ()
+    _advertise(WEB)
+    assert _advertised(host, WEB) == []
+    host.does("sh", "-c", "nft delete table bridge $(nft list tables | sed -n 's/table bridge //p')")
+    assert host.converge(WEB, wanted, publish=("8080:80",)).plan.actions == ("rules",)
+    _advertise(WEB)
+    assert _advertised(host, WEB) == []
+    host.converge(WEB, absent=True)
+    assert host.is_like() == before
+    # A router that is not a container.
+    netns.create(OTHER)
+    host.does("ip", "link", "set", "eth0", "netns", OTHER)
+    host.does("ip", "link", "set", "port", "up")
+    host.does("ip", "-n", OTHER, "link", "set", "eth0", "up")
+    host.converge(WEB, wanted, publish=("8080:80",))
+    _advertise(OTHER)
+    assert len(_advertised(host, WEB)) >= 2
+
+
 def _sysctls(host: Host, name: str) -> dict[str, str]:
     """Of all links that are ours, by host and path."""
     links = [each["ifname"] for each in json.loads(host.does("ip", "-j", "link"))]
