@@ -158,7 +158,7 @@ options:
   ulimits:
     description:
       - Limits of processes, as C(NAME=SOFT[:HARD]), such as V(nofile=1024:4096). V(-1) is for no limit.
-      - Default is V(nofile=1024:524288) and V(nproc=65536:65536), in addition to those that are given for other names. They do not depend
+      - Default is V(nofile=524288) and V(nproc=65536), in addition to those that are given for other names. They do not depend
         on the session of the task, and commands of M(longshore.oci.oci_exec) have the same.
       - A user that cannot raise limits, and a container with O(userns), have at most what the task has, rounded down to a power of two.
     type: list

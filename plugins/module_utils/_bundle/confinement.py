@@ -162,7 +162,7 @@ def labels(
 
 
 def host_labels(
-    options: Options, path: str, previous: str | None, taken: t.Callable[[], t.Collection[str]]
+    options: Options, path: str, previous: t.Callable[[], str | None], taken: t.Callable[[], t.Collection[str]]
 ) -> Labels | None:
     """Nothing where SELinux is not enabled, but for what a task asks for."""
     if options.selinux_label and not re.fullmatch(r"[^:\s]+:[^:\s]+:[^:\s]+(:[^\s]+)?", options.selinux_label):
@@ -170,4 +170,4 @@ def host_labels(
             raise InvalidInput(
                 f"selinux_label cannot be {options.selinux_label!r}.", hint="Write user:role:type:level, or disable."
             )
-    return labels(options, path, previous, taken, policy()) if has_labels() else None
+    return labels(options, path, previous(), taken, policy()) if has_labels() else None

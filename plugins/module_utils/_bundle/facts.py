@@ -56,7 +56,9 @@ def gather(options: Options, store: Store, path: str, record: t.Mapping[str, t.A
         seccomp=_profile(options), resolv_conf=_resolv_conf(options.network), apparmor=apparmor, unconfined=unconfined,
         most=confinement.most(may_raise=may_raise, open_files=int(read_text("/proc/sys/fs/nr_open") or 2**20)),
         pids=confinement.counts_processes(uid),
-        labels=confinement.host_labels(options, path, _level(options, store, record), lambda: _levels(store)),
+        labels=confinement.host_labels(
+            options, path, lambda: _level(options, store, record), lambda: _levels(store)
+        ),
     )  # fmt: skip
 
 
@@ -71,7 +73,9 @@ def _level(options: Options, store: Store, record: t.Mapping[str, t.Any]) -> str
     """The level that a bundle has to have: of the container whose processes or memory it shares, else the recorded one."""
     for wanted in (options.pid, options.ipc):
         if wanted.startswith("container:"):
-            process = (store.load_config(wanted.partition(":")[2]) or {}).get("process") or {}
+            name = wanted.partition(":")[2]
+            check_name(name)
+            process = (store.load_config(name) or {}).get("process") or {}
             return confinement.level_of(process.get("selinuxLabel"))
     return record.get("level")
 

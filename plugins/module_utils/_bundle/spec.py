@@ -40,8 +40,9 @@ MASKED = (
     "/proc/timer_list", "/proc/timer_stats", "/sys/dev/block", "/sys/devices/virtual/powercap", "/sys/firmware",
     "/sys/fs/selinux",
 )  # fmt: skip
-# Soft and hard: what systemd gives every service, and a number of processes that the limit of pids comes before.
-LIMITS = {"RLIMIT_NOFILE": (1024, 524288), "RLIMIT_NPROC": (65536, 65536)}
+# Open files: what podman gets from a session of systemd. Processes: a number that the limit of pids comes before. Hard and
+# soft are the same, because runc 1.1.5 gives a command the hard limit of open files as its soft one too.
+LIMITS = {"RLIMIT_NOFILE": 524288, "RLIMIT_NPROC": 65536}
 PIDS = 2048
 READ_ONLY = ("/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 # By type of a namespace, the sysctls that belong to it.
@@ -188,12 +189,11 @@ def _process(
 def _limits(options: Options, facts: Facts) -> list[Config]:
     """Without them a container would have those of the session of its task, and its commands those of another."""
     limits = {}
-    for kind, (soft, hard) in LIMITS.items():
-        most = facts.most.get(kind, hard)
-        if most < hard:
-            # The largest power of two: the kernel makes its default of the memory of the host, which is not always the same.
-            hard = 1 << max(most, 1).bit_length() - 1
-        limits[kind] = {"type": kind, "soft": min(soft, hard), "hard": hard}
+    for kind, wanted in LIMITS.items():
+        most = facts.most.get(kind, wanted)
+        # The largest power of two: the kernel makes its default of the memory of the host, which is not always the same.
+        value = wanted if most >= wanted else 1 << max(most, 1).bit_length() - 1
+        limits[kind] = {"type": kind, "soft": value, "hard": value}
     limits.update((one["type"], one) for one in map(parse.ulimit, options.ulimits))
     return list(limits.values())
 

@@ -37,7 +37,7 @@ def _limits(facts: Facts = FACTS, **options: t.Any) -> dict[str, tuple[int, int]
 
 class TestLimits:
     def test_they_are_always_said(self) -> None:
-        assert _limits() == {"NOFILE": (1024, 524288), "NPROC": (65536, 65536)}
+        assert _limits() == {"NOFILE": (524288, 524288), "NPROC": (65536, 65536)}
 
     def test_those_of_the_task_take_their_place_by_name(self) -> None:
         found = _limits(ulimits=("nofile=10:20", "core=0"))
@@ -46,11 +46,11 @@ class TestLimits:
     @pytest.mark.parametrize(
         ("most", "nofile", "nproc"),
         [
-            ({"RLIMIT_NOFILE": 524288, "RLIMIT_NPROC": UNLIMITED}, (1024, 524288), (65536, 65536)),
-            ({"RLIMIT_NOFILE": 1048576}, (1024, 524288), (65536, 65536)),
+            ({"RLIMIT_NOFILE": 524288, "RLIMIT_NPROC": UNLIMITED}, (524288, 524288), (65536, 65536)),
+            ({"RLIMIT_NOFILE": 1048576}, (524288, 524288), (65536, 65536)),
             # As much as there is, and the same where the kernel finds a bit more or less memory at the next boot.
-            ({"RLIMIT_NOFILE": 20000, "RLIMIT_NPROC": 31412}, (1024, 16384), (16384, 16384)),
-            ({"RLIMIT_NOFILE": 20000, "RLIMIT_NPROC": 31377}, (1024, 16384), (16384, 16384)),
+            ({"RLIMIT_NOFILE": 20000, "RLIMIT_NPROC": 31412}, (16384, 16384), (16384, 16384)),
+            ({"RLIMIT_NOFILE": 20000, "RLIMIT_NPROC": 31377}, (16384, 16384), (16384, 16384)),
             ({"RLIMIT_NOFILE": 512, "RLIMIT_NPROC": 1}, (512, 512), (1, 1)),
             ({"RLIMIT_NOFILE": 0, "RLIMIT_NPROC": 0}, (1, 1), (1, 1)),
         ],
@@ -237,7 +237,7 @@ class TestSELinux:
     def test_what_is_no_label(self, label: str) -> None:
         if label:
             with pytest.raises(InvalidInput, match="selinux_label cannot be"):
-                confinement.host_labels(Options(selinux_label=label), "/srv/web", None, lambda: ())
+                confinement.host_labels(Options(selinux_label=label), "/srv/web", lambda: None, lambda: ())
 
     def test_a_policy_without_levels(self) -> None:
         said = {"process": "a:b:container_t", "file": "a:b:container_file_t"}
@@ -249,7 +249,7 @@ class TestSELinux:
     def test_nothing_is_read_without_selinux(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(confinement, "has_labels", lambda: False)
         monkeypatch.setattr(confinement, "policy", lambda: pytest.fail("read"))
-        assert confinement.host_labels(Options(), "/srv/web", None, lambda: pytest.fail("read")) is None
+        assert confinement.host_labels(Options(), "/srv/web", *2 * [lambda: pytest.fail("read")]) is None
 
     def test_levels_of_containers_are_known(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A bundle never gets the level of a container; one that shares its processes or memory does."""
