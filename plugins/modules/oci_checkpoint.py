@@ -107,13 +107,40 @@ options:
       - Absolute path of a file. With O(state=checkpointed) the checkpoint is also written there, with O(state=restored) it is
         taken from there. An archive that exists is overwritten by a new checkpoint.
       - The archive has the layout of C(podman container checkpoint --export), so C(checkpointctl) can read it, and archives
-        of podman can be restored (with O(bundle)). Its mode is 0600. Memory holds secrets, and so does the archive.
+        of podman can be restored. Its mode is 0600. Memory holds secrets, and so does the archive.
       - It may be a named pipe. A checkpoint goes through one as it is written, not compressed if O(compression) does not say so, and
         needs somebody who reads it. The pipe must belong to the user of the task or to root, with no right for others
         (C(mkfifo -m 0600)). A restore waits for what comes through it, no longer than O(timeout), and stores it first.
       - An archive that another user can change, or that lies where another user can write, is refused.
-      - It is not believed. Members that have no business in it, that lead out of it or that are damaged are refused.
+      - Members that have no business in it, that lead out of it or that are damaged are refused. Of what it says about the container
+        only what CRIU needs is used. Commands, mounts, hooks, devices, limits and annotations come from the task and from
+        O(bundle) (see there). An archive that asks for more rights than those give is refused, and the error names them.
+      - The images of CRIU in it have to be trusted. Whoever makes them decides what runs, as which user and with which capabilities.
+        O(verify) takes archives of known origin only.
     type: path
+  sign_key:
+    description:
+      - Absolute path, on the host, of a private key that signs O(archive). Only for O(state=checkpointed).
+      - A key of OpenSSH (C(ssh-keygen), OpenSSH 8.1 or newer) or of GnuPG (C(gpg --export-secret-keys)), without a passphrase.
+        It must belong to the user of the task, and not be readable by others.
+      - The signature is one more member of the archive, over sizes and digests of all others. C(checkpointctl) and podman do not mind it.
+    type: path
+  verify:
+    description:
+      - Absolute paths, on the host, of files that say who may have signed O(archive). Only for O(state=restored).
+      - Public keys of OpenSSH, one a line, or allowed signers (C(ALLOWED SIGNERS) in ssh-keygen(1)), or public keys of GnuPG. They
+        must not be writable by others.
+      - An archive without a signature, with that of somebody else, or in which anything is not what was signed, is refused before
+        anything of it is used.
+    type: list
+    elements: path
+  trust_config:
+    description:
+      - Restore a container from O(archive) with the C(config.json) that is in it, with all of its mounts, hooks, devices and
+        capabilities. Whoever made the archive can then do anything on this host. Only for O(state=restored).
+      - Annotations are left out even then, but for C(org.opencontainers.*).
+    type: bool
+    default: false
   compression:
     description:
       - How the archive is compressed. The default is V(zstd) where the host has the program C(zstd), else V(gzip).
@@ -147,9 +174,13 @@ options:
     type: float
     default: 600
 notes:
-  - O(bundle) and the options of the launch are for O(state=restored). What is not given is as it was. O(bundle) is the place
-    of the root file system on this host. The container keeps the C(config.json) that it was made with, and root and mounts
-    must be there as they were.
+  - O(bundle) and the options of the launch are for O(state=restored). What is not given is as it was in a container of this host.
+  - For a container from O(archive), that this host has no record of, O(bundle) is needed. With a C(config.json) in it, that is the config of
+    the container, and the checkpoint must fit it (the same mount points and kinds of namespaces) and must not ask for more. With only a root file
+    system in C(rootfs), the container gets the part of the config in the archive that stays within the defaults of M(longshore.oci.oci_bundle),
+    and an archive that asks for more is refused (see O(trust_config)).
+  - Of the launch of such a container only O(stdin), O(sdnotify), O(log_size_max) and a O(log_driver) without a path come from the archive, and the
+    signal and time of a stop. A warning names other options that it had.
   - The options of CRIU that were given for the checkpoint hold for its restore too, unless others are given.
   - A checkpoint of crun cannot be restored by runc, nor the other way round.
   - With the option O(exit_command) of the container, the command also runs when the container has been checkpointed.
@@ -188,6 +219,21 @@ EXAMPLES = r"""
 - name: Say how long it was frozen
   ansible.builtin.debug:
     msg: "{{ snapshot.statistics.frozen_time / 1000 }} ms"
+
+- name: Write a checkpoint that others can tell is ours
+  longshore.oci.oci_checkpoint:
+    name: web
+    archive: /srv/signed.tar
+    sign_key: /etc/longshore/checkpoint_key
+
+- name: Restore it, on a host that knows the key
+  longshore.oci.oci_checkpoint:
+    name: web
+    state: restored
+    archive: /srv/signed.tar
+    bundle: /srv/web
+    verify:
+      - /etc/longshore/checkpoint_key.pub
 
 - name: Start a second one from the snapshot, on a bundle of its own
   longshore.oci.oci_checkpoint:

@@ -3,8 +3,9 @@
 """The archive of a checkpoint: the members that podman writes and checkpointctl reads, and one more that is ours.
 
 The layout is that of ``podman container checkpoint --export`` (libpod, container_internal_common.go; checkpointctl, lib).
-A stored checkpoint is a directory with the same members. What is unpacked comes from anywhere, so nothing of it is
-believed: only the members that are known are written, under names of our own, and each is checked against its digest.
+A stored checkpoint is a directory with the same members. What is unpacked comes from anywhere: only the members that are
+known are written, under names of our own, and each is checked against its digest. That proves that nothing was damaged on
+the way; who made the archive is proved by a signature of the manifest alone. The documents are read by archive_documents.py.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ import subprocess
 import typing as t
 import zlib
 
-from . import trust
+from . import archive_documents, tar_members, trust
+from .archive_documents import damaged
+from .archive_layout import DOCUMENTS, FILES, IMAGES, LOG, MANIFEST, PARENT, SIGNATURE, known
 from .errors import EngineError, InvalidInput, ProgramFailed, reason_of
 from .files import remove_file
 from .process import SEARCH_PATH, clean_environment
@@ -29,20 +32,13 @@ from .process import SEARCH_PATH, clean_environment
 if t.TYPE_CHECKING:
     import tarfile
 
-MANIFEST = "longshore.json"
-LOG = "ctr.log"
-# CRIU's, flat directories of regular files, the last first. podman has one that is made beforehand.
-_IMAGES = ("checkpoint", *(f"pre-checkpoint-{number}" for number in range(9, 1, -1)), "pre-checkpoint")
-_FILES = (
-    "config.dump", "spec.dump", "network.status", "stats-dump", LOG, "devshm-checkpoint.tar", "rootfs-diff.tar",
-    "deleted.files", MANIFEST,
-)  # fmt: skip
-_PARENT = "parent"  # the link in a directory of images to the one that was made before it
 _MOST_MEMBERS = 200_000
 _CHUNK = 1 << 20
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 Members = dict[str, tuple[int, str]]  # size and sha256 by name
+Sign = t.Callable[[bytes], bytes]  # gives the signature of a manifest
+Verify = t.Callable[[bytes, bytes], None]  # raises InvalidInput unless the second is a signature of the first
 
 
 def digest(members: Members) -> str:
@@ -64,10 +60,10 @@ def measure(directory: str) -> Members:
 
 
 def _members(directory: str) -> t.Iterator[tuple[str, str]]:
-    for name in _FILES[:-1]:
+    for name in FILES[:-1]:
         if os.path.isfile(f"{directory}/{name}"):
             yield name, f"{directory}/{name}"
-    for images in _IMAGES:
+    for images in IMAGES:
         if os.path.isdir(f"{directory}/{images}"):
             for name in sorted(os.listdir(f"{directory}/{images}")):
                 path = f"{directory}/{images}/{name}"
@@ -111,17 +107,17 @@ def _zstd() -> str | None:
 
 def pack(
     directory: str, path: str, *, compression: str, log: str | None, manifest: t.Callable[[Members], t.Mapping[str, t.Any]],
-    pipe: t.IO[bytes] | None = None,
+    pipe: t.IO[bytes] | None = None, sign: Sign | None = None,
 ) -> None:  # fmt: skip
     """Write the archive of a stored checkpoint, in one step as others see it; nobody else may read it (mode 0600).
 
     ``log`` is the log of the container, or None. ``manifest`` makes our own member of the others, once they are known.
-    ``pipe`` is where to write it to instead of to a file.
+    ``pipe`` is where to write it to instead of to a file. ``sign`` signs the manifest.
     """
     if pipe is not None:
         try:
             with _compressor(pipe, compression) as packed:
-                _write(directory, packed, log, manifest)
+                _write(directory, packed, log, manifest, sign)
             pipe.flush()
         except OSError as exc:
             raise EngineError(f"Cannot write the archive into the pipe {path}: {reason_of(exc)}.") from exc
@@ -131,7 +127,7 @@ def pack(
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(descriptor, "wb") as stream, _compressor(stream, compression) as packed:
-            _write(directory, packed, log, manifest)
+            _write(directory, packed, log, manifest, sign)
         os.rename(temporary, path)
     except OSError as exc:
         raise EngineError(f"Cannot write the archive {path}: {reason_of(exc)}.") from exc
@@ -139,20 +135,24 @@ def pack(
         remove_file(temporary)
 
 
-def _write(directory: str, stream: t.IO[bytes], log: str | None, manifest: t.Callable[[Members], t.Mapping[str, t.Any]]) -> None:  # fmt: skip
+def _write(
+    directory: str, stream: t.IO[bytes], log: str | None, manifest: t.Callable[[Members], t.Mapping[str, t.Any]],
+    sign: Sign | None,
+) -> None:  # fmt: skip
     import tarfile
 
     found: Members = {}
+    links: dict[str, str] = {}
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         sources = [*_members(directory), *([(LOG, log)] if log and os.path.isfile(log) else [])]
-        for images in _IMAGES:
+        for images in IMAGES:
             if os.path.isdir(f"{directory}/{images}"):
                 # checkpointctl looks for the directory itself.
                 tar.addfile(_header(images, kind=tarfile.DIRTYPE, mode=0o700))
-        for images in _IMAGES:
-            if os.path.islink(f"{directory}/{images}/{_PARENT}"):
-                link = _header(f"{images}/{_PARENT}", kind=tarfile.SYMTYPE)
-                link.linkname = os.readlink(f"{directory}/{images}/{_PARENT}")
+        for images in IMAGES:
+            if os.path.islink(f"{directory}/{images}/{PARENT}"):
+                link = _header(f"{images}/{PARENT}", kind=tarfile.SYMTYPE)
+                link.linkname = links[link.name] = os.readlink(f"{directory}/{images}/{PARENT}")
                 tar.addfile(link)
         for name, path in sources:
             with open(path, "rb") as source:
@@ -160,8 +160,11 @@ def _write(directory: str, stream: t.IO[bytes], log: str | None, manifest: t.Cal
                 reader = _Reader(source)
                 tar.addfile(header, t.cast(t.IO[bytes], reader))  # Reads just as much, also of a log that grows.
             found[name] = reader.result()
-        text = json.dumps(manifest(found), indent=2).encode()
+        text = json.dumps({**manifest(found), "links": links}, indent=2).encode()
         tar.addfile(_header(MANIFEST, size=len(text)), io.BytesIO(text))
+        if sign:
+            signature = sign(text)
+            tar.addfile(_header(SIGNATURE, size=len(signature)), io.BytesIO(signature))
 
 
 def _header(name: str, *, size: int = 0, kind: bytes = b"0", mode: int = 0o600) -> tarfile.TarInfo:
@@ -247,90 +250,95 @@ def _open(path: str, pipe: t.BinaryIO | None = None) -> t.Iterator[tarfile.TarFi
     try:
         with contextlib.ExitStack() as stack:
             stream = stack.enter_context(_from_pipe(pipe) if pipe else _decompressor(path))
-            yield stack.enter_context(tarfile.open(fileobj=stream, mode="r|"))
+            yield stack.enter_context(tar_members.opened(fileobj=stream, mode="r|"))
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ProgramFailed, UnicodeError) as exc:
-        raise InvalidInput(f"{path} is not an archive of a checkpoint, or it is damaged: {exc}.") from exc
+        raise damaged(path, str(exc).rstrip(".")) from exc
+    except OSError as exc:
+        raise EngineError(f"Cannot read the archive {path}: {reason_of(exc)}.") from exc
 
 
-def peek(path: str) -> dict[str, t.Any]:
-    """The ``config.dump``, ``spec.dump`` and manifest of an archive, by their names. Nothing is written."""
-    found: dict[str, t.Any] = {}
-    with _open(path) as tar:
-        for member in tar:
-            name = _known(member, path)
-            if name in found:
-                raise InvalidInput(f"{path} has two members {name!r}.")
-            if name in ("config.dump", "spec.dump", MANIFEST):
-                stream = tar.extractfile(member)
-                found[name] = _json(stream.read(16 << 20) if stream else b"", name, path)
-    if "spec.dump" not in found or "config.dump" not in found:
-        raise InvalidInput(f"{path} is not an archive of a checkpoint: it has no spec.dump or no config.dump.")
-    return found
+def peek(path: str, *, room: int, verify: Verify | None = None) -> dict[str, t.Any]:
+    """The ``config.dump``, ``spec.dump`` and manifest of an archive, by their names. Nothing is written.
 
-
-def _json(text: bytes, name: str, path: str) -> dict[str, t.Any]:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise InvalidInput(f"The member {name} of {path} is not a JSON object.")
-    return value
-
-
-def _known(member: tarfile.TarInfo, path: str) -> str | None:
-    """The name under which a member is written, None for one that is of no use. Raises InvalidInput for anything odd."""
-    name = member.name[2:] if member.name.startswith("./") else member.name
-    parts = name.rstrip("/").split("/")
-    plain = all(part not in ("", ".", "..") and "\0" not in part for part in parts)
-    if plain and member.isdir() and len(parts) == 1:
-        return None
-    if plain and (parts[0] == "artifacts" or (parts == ["."])):
-        return None
-    if member.isreg() and plain and (name in _FILES or (len(parts) == 2 and parts[0] in _IMAGES)):
-        return name
-    if member.issym() and plain and _is_parent(parts, member.linkname):
-        return name
-    if not name or name == ".":
-        return None
-    if parts[0] == "volumes":
-        raise InvalidInput(f"{path} has a volume in it ({name}), which cannot be restored.")
-    raise InvalidInput(
-        f"{path} is not an archive of a checkpoint: it has a member {name!r}, which has no business there."
-    )
-
-
-def _is_parent(parts: t.Sequence[str], target: str) -> bool:
-    """Whether it is the link of images to those before them, and not in a circle, which CRIU would go round for ever."""
-    if len(parts) != 2 or parts[0] not in _IMAGES or parts[1] != _PARENT or not target.startswith("../"):
-        return False
-    return target[3:] in _IMAGES[_IMAGES.index(parts[0]) + 1 :]
-
-
-def unpack(path: str, directory: str, *, pipe: t.BinaryIO | None = None) -> None:
-    """Unpack an archive into an empty directory, no more than there is room for. ``pipe`` is where it is read from instead
-    of from a file. Raises InvalidInput, EngineError."""
-    space = os.statvfs(directory)
-    room = space.f_bavail * space.f_frsize
+    ``room`` is how much of it could be unpacked; no more is read.
+    """
     found: Members = {}
-    with _open(path, pipe) as tar:
-        for number, member in enumerate(tar):
-            name = _known(member, path)
-            if number > _MOST_MEMBERS:
-                raise InvalidInput(f"{path} has more than {_MOST_MEMBERS} members.")
-            if name is None:
+    links: dict[str, str] = {}
+    texts: dict[str, bytes] = {}
+    with _open(path) as tar:
+        for name, member in _known_members(tar, path, room):
+            if name in found or name in links:
+                raise InvalidInput(f"{path} has two members {name!r}.")
+            if member.issym():
+                links[name] = member.linkname
                 continue
+            reader = _Reader(t.cast(t.IO[bytes], tar.extractfile(member)))
+            if name in (*DOCUMENTS, SIGNATURE):
+                texts[name] = reader.read(archive_documents.MOST_BYTES + 1)
+            while reader.read(_CHUNK):
+                pass
+            found[name] = reader.result()
+    _check_whole(path, found, links, texts, verify)
+    return documents(texts, path)
+
+
+def documents(texts: t.Mapping[str, bytes], path: str) -> dict[str, t.Any]:
+    """The documents of an archive by their names, each of its type."""
+    readers = (archive_documents.spec, archive_documents.container, archive_documents.manifest)
+    return {
+        name: read(archive_documents.parse(texts[name], name, path), path)
+        for name, read in zip(DOCUMENTS, readers)
+        if name in texts
+    }
+
+
+def _known_members(tar: tarfile.TarFile, path: str, room: int) -> t.Iterator[tuple[str, tarfile.TarInfo]]:
+    """The members that are of use, and no more of them than there is room for. Raises InvalidInput, EngineError."""
+    left = room
+    for member in tar_members.members(tar, most=_MOST_MEMBERS, room=(1 << 63) - 1):
+        name = known(member, path)
+        left -= member.size if member.isreg() else 0
+        if left < 0:
+            raise EngineError(f"There is no room for {path} unpacked: {room >> 20} MiB are free.")
+        if name is None:
+            tar_members.skip(tar, member)
+        else:
+            yield name, member
+
+
+def unpack(
+    path: str, directory: str, *, pipe: t.BinaryIO | None = None, verify: Verify | None = None
+) -> dict[str, t.Any]:  # fmt: skip
+    """Unpack an archive into an empty directory, no more than there is room for; returns its documents by their names.
+
+    ``pipe`` is where it is read from instead of from a file. Raises InvalidInput, EngineError.
+    """
+    found: Members = {}
+    links: dict[str, str] = {}
+    with _open(path, pipe) as tar:
+        for name, member in _known_members(tar, path, tar_members.room_in(directory)):
             if name in found or os.path.lexists(f"{directory}/{name}"):
                 raise InvalidInput(f"{path} has two members {name!r}.")
-            os.makedirs(os.path.dirname(f"{directory}/{name}"), mode=0o711, exist_ok=True)
-            if member.issym():
-                os.symlink(member.linkname, f"{directory}/{name}")
-                continue
-            room -= member.size
-            if room < 0:
-                raise EngineError(f"There is no room in {directory} for {path} unpacked.")
-            found[name] = _extract(tar, member, f"{directory}/{name}")
-    _verify(path, directory, found)
+            try:
+                os.makedirs(os.path.dirname(f"{directory}/{name}"), mode=0o711, exist_ok=True)
+                if member.issym():
+                    os.symlink(member.linkname, f"{directory}/{name}")
+                    links[name] = member.linkname
+                else:
+                    found[name] = _extract(tar, member, f"{directory}/{name}")
+            except OSError as exc:
+                if isinstance(exc, gzip.BadGzipFile):
+                    raise
+                raise EngineError(f"Cannot unpack {path}: {reason_of(exc)}.") from exc
+    texts = {name: read(f"{directory}/{name}") for name in (*DOCUMENTS, SIGNATURE) if name in found}
+    _check_whole(path, found, links, texts, verify)
+    return documents(texts, path)
+
+
+def read(path: str) -> bytes:
+    """A document of an archive that was unpacked."""
+    with open(path, "rb") as stream:
+        return stream.read(archive_documents.MOST_BYTES + 1)
 
 
 def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> tuple[int, str]:
@@ -342,16 +350,26 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> tuple[
     return reader.result()
 
 
-def _verify(path: str, directory: str, found: Members) -> None:
+def _check_whole(
+    path: str, found: Members, links: t.Mapping[str, str], texts: t.Mapping[str, bytes], verify: Verify | None
+) -> None:  # fmt: skip
+    """Raises InvalidInput for an archive that is not whole, is not what was packed, or is not signed by whom it must be."""
     for name in ("spec.dump", "config.dump", "checkpoint/inventory.img"):
         if name not in found:
             raise InvalidInput(f"{path} is not an archive of a whole checkpoint: it has no {name}.")
-    if MANIFEST not in found:
+    if verify:
+        if MANIFEST not in texts or SIGNATURE not in texts:
+            raise InvalidInput(f"{path} is not signed, and verify says by whom it must be.")
+        verify(texts[MANIFEST], texts[SIGNATURE])
+    if MANIFEST not in texts:
         return  # podman's
-    with open(f"{directory}/{MANIFEST}", "rb") as stream:
-        manifest = _json(stream.read(), MANIFEST, path)
-    recorded = manifest.get("members")
-    recorded = recorded if isinstance(recorded, dict) else {}
-    for name in sorted({*recorded, *found} - {MANIFEST}):
+    manifest = archive_documents.manifest(archive_documents.parse(texts[MANIFEST], MANIFEST, path), path)
+    recorded = manifest["members"] or {}
+    for name in sorted({*recorded, *found} - {MANIFEST, SIGNATURE}):
         if list(found.get(name, ())) != recorded.get(name):
-            raise InvalidInput(f"{path} is damaged: the member {name} is not what was packed.")
+            raise damaged(path, f"the member {name[:100]} is not what was packed")
+    # Archives of earlier releases do not say; those are not signed.
+    if (manifest["links"] is not None or verify) and (manifest["links"] or {}) != links:
+        raise damaged(
+            path, f"the links {', '.join(sorted({*links, *(manifest['links'] or {})}))[:200]} are not what was packed"
+        )

@@ -11,21 +11,23 @@ told to restore instead of to create. Both may be killed at any moment: the reco
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import typing as t
 
-from . import archive, criu, stored, teardown, trust
+from . import archive, criu, stored, tar_members, teardown, trust
+from .archive_layout import MANIFEST
 from .archive_pipe import check_pipe, is_pipe, reader, writer
 from .checkpoint_plan import Action, Found, Goal, Plan, plan
 from .container import Exit, Observed, Program, Record, Status, Timeouts
 from .create import Launch, create
 from .dump import add_rootfs, dump, recover, statistics
 from .errors import EngineError, InvalidInput
-from .files import read_json, remove_tree
+from .files import remove_tree
 from .host import Host
 from .observe import observe, timestamp
 from .removal import remove
-from .restore import Wanted, lay_out, prepare_restore
+from .restore import Wanted, lay_out, left_out, prepare_restore
 from .runtime import numbers
 from .store import Store, check_name
 from .stored import Stored
@@ -46,6 +48,8 @@ class Request(t.NamedTuple):
     include_rootfs: bool = False
     include_logs: bool = True
     keep: bool = False
+    sign_key: str | None = None
+    verify: tuple[str, ...] = ()
     wanted: Wanted = Wanted()
     timeout: float = 600
 
@@ -100,12 +104,9 @@ class Checkpoints:
         path, done = stored.new_directory(self.store, request.name, timestamp()), None
         try:
             with reader(str(request.archive), deadline) as pipe:
-                archive.unpack(str(request.archive), path, pipe=pipe)
-            members = {
-                name: read_json(f"{path}/{name}") or {} for name in ("spec.dump", "config.dump", archive.MANIFEST)
-            }
+                members = archive.unpack(str(request.archive), path, pipe=pipe, verify=_verifier(request))
             stored.write_manifest(path, _manifest(request, members))
-            done = self.converge(request._replace(archive=None, timeout=deadline.remaining()))
+            done = self.converge(request._replace(archive=None, verify=(), timeout=deadline.remaining()))
         finally:
             if done is None or not request.keep:  # the sender still has it
                 remove_tree(path)
@@ -163,7 +164,8 @@ class Checkpoints:
         """What is to be restored; of an archive only what has to be known first."""
         if request.archive is None:
             return t.cast(Stored, stored.newest(self.store, request.name))
-        members = archive.peek(request.archive)
+        room = tar_members.room_in(self.store.state_dir)
+        members = archive.peek(request.archive, room=room, verify=_verifier(request))
         return Stored("", _manifest(request, members), members["spec.dump"])
 
     def prepare(self, request: Request, found: Found, source: Stored) -> Launch:
@@ -175,7 +177,8 @@ class Checkpoints:
 
 def _manifest(request: Request, members: t.Mapping[str, dict[str, t.Any]]) -> dict[str, t.Any]:
     """Of an archive, also where it has none. Raises InvalidInput for one that is not what was asked for."""
-    manifest = members.get(archive.MANIFEST) or stored.from_podman(members["config.dump"], members["spec.dump"])
+    manifest = members.get(MANIFEST) or stored.from_podman(members["config.dump"], members["spec.dump"])
+    manifest = {**manifest, "from_archive": True}
     if manifest.get("format") != stored.FORMAT:
         raise InvalidInput(f"{request.archive} has the format {manifest.get('format')}, which a newer release wrote.")
     if manifest.get("name") != request.name:
@@ -186,11 +189,25 @@ def _manifest(request: Request, members: t.Mapping[str, dict[str, t.Any]]) -> di
     return manifest
 
 
+def _verifier(request: Request) -> archive.Verify | None:
+    if not request.verify:
+        return None
+    from . import signatures
+
+    signatures.check_signers(request.verify)
+    return lambda text, signature: signatures.verify(text, signature, request.verify, what=str(request.archive))
+
+
 def _check_export(request: Request) -> None:
     path = str(request.archive)
     archive.check_compression(request.compression, pipe=is_pipe(path))
     if is_pipe(path):
         check_pipe(path)
+    if request.sign_key:
+        from . import signatures
+
+        # A key with a passphrase, say, is found out before the container stands still.
+        signatures.sign(b"", request.sign_key)
     if os.path.isdir(path):
         raise InvalidInput(f"The archive {path} cannot be written: it is a directory.")
     if not os.path.isdir(os.path.dirname(path)):
@@ -289,8 +306,13 @@ class _Task:
 
         log = record.log_path if request.include_logs and record.definition.log_driver == "k8s-file" else None
         compression = archive.check_compression(request.compression, pipe=self._pipe is not None)
+        sign = None
+        if request.sign_key:
+            from . import signatures
+
+            sign = functools.partial(signatures.sign, key=request.sign_key)
         archive.pack(
-            whole.path, str(request.archive), compression=compression, log=log, manifest=finish, pipe=self._pipe
+            whole.path, str(request.archive), compression=compression, log=log, manifest=finish, pipe=self._pipe, sign=sign
         )  # fmt: skip
         self._whole = stored.write_manifest(whole.path, manifest)
 
@@ -306,17 +328,21 @@ class _Task:
         request, peeked = self._request, self._checkpoints._peek(self._request)
         moment = str(peeked.manifest.get("created_at") or "unknown")
         path = self._imported = stored.new_directory(self._store, request.target, moment)
+        manifest = peeked.manifest
         if request.archive is not None:
-            archive.unpack(request.archive, path)
+            # Read once more: who can write the archive may have written another one since.
+            manifest = _manifest(request, archive.unpack(request.archive, path, verify=_verifier(request)))
         else:
             stored.link(t.cast(Stored, self._whole).path, path)
-        manifest = {**peeked.manifest, "name": request.target}
+        manifest = {**manifest, "name": request.target}
         self._whole = stored.write_manifest(path, manifest)
 
     def _restore(self) -> None:
         request, source = self._request, t.cast(Stored, self._whole)
         launch = self._checkpoints.prepare(request, self._found, source)
         record = self._found.target.record
+        if record is None and source.is_foreign:
+            self._warnings += left_out(source, request.wanted)
         lay_out(self._store, request.target, launch, source, with_log=request.include_logs)
         try:
             made, warnings = create(self._store, launch, previous=record, timeouts=self._timeouts)

@@ -16,6 +16,7 @@ import shutil
 import stat
 import typing as t
 
+from . import tar_members
 from .errors import EngineError, InvalidInput, reason_of
 from .files import plain_path
 from .trees import Entry, remove_at, walk
@@ -23,6 +24,7 @@ from .trees import Entry, remove_at, walk
 if t.TYPE_CHECKING:
     import tarfile
 
+_MOST_MEMBERS = 20_000_000
 _XATTR = "SCHILY.xattr."  # how tar(1) names them in a pax header
 _READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _METACOPY = "trusted.overlay.metacopy"
@@ -181,9 +183,12 @@ def apply(root: str, path: str | None, deleted: t.Sequence[str] | None) -> None:
     try:
         with _Tree(root) as tree:
             if path is not None:
-                with tarfile.open(path, mode="r:") as tar:
-                    _check_room(root, path, whole=deleted is None)
-                    for member in tar:
+                with open(path, "rb") as stream, tar_members.opened(fileobj=stream, mode="r:") as tar:
+                    size = os.fstat(stream.fileno()).st_size
+                    found = list(tar_members.members(tar, most=_MOST_MEMBERS, room=size))
+                    needed = sum(tar_members.stored_size(member) for member in found if member.isreg())
+                    _check_room(root, needed, whole=deleted is None)
+                    for member in found:
                         tree.make(tar, member)
             for name in tree.others() if deleted is None else deleted:
                 tree.delete(_parts(name))
@@ -194,10 +199,10 @@ def apply(root: str, path: str | None, deleted: t.Sequence[str] | None) -> None:
         raise EngineError(f"Cannot change the root file system {root}: {reason_of(exc)}.") from exc
 
 
-def _check_room(root: str, path: str, *, whole: bool) -> None:
+def _check_room(root: str, needed: int, *, whole: bool) -> None:
     """Before anything is written. Sparse files take no more than what is in the tar, and what a whole one replaces is let go of."""
     there = sum(entry.status.st_blocks * 512 for entry in walk(root)) if whole else 0
-    require_room(root, os.stat(path).st_size - there, f"restore the root file system {root}")
+    require_room(root, needed - there, f"restore the root file system {root}")
 
 
 def require_room(directory: str, needed: int, what: str) -> None:

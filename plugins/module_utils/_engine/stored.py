@@ -16,7 +16,8 @@ import re
 import shutil
 import typing as t
 
-from . import archive, config
+from . import archive, archive_documents, config
+from .archive_layout import MANIFEST
 from .container import Record
 from .files import make_directory, read_json, remove_file, remove_tree, write_text
 from .store import Store
@@ -34,6 +35,18 @@ class Stored(t.NamedTuple):
     manifest: dict[str, t.Any]
     spec: dict[str, t.Any]
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it has come from an archive, which may be anybody's. Kept checkpoints stay so."""
+        return bool(self.manifest.get("from_archive"))
+
+
+def _stored(path: str, manifest: dict[str, t.Any]) -> Stored:
+    if not manifest.get("from_archive"):
+        return Stored(path, manifest, read_json(f"{path}/spec.dump") or {})
+    text = archive.read(f"{path}/spec.dump")
+    return Stored(path, manifest, archive_documents.spec(archive_documents.parse(text, "spec.dump", path), path))
+
 
 def _top(store: Store, name: str) -> str:
     return f"{store.paths(name).state}/checkpoints"
@@ -43,9 +56,9 @@ def newest(store: Store, name: str) -> Stored | None:
     top = _top(store, name)
     names = sorted(os.listdir(top), reverse=True) if os.path.isdir(top) else []
     for entry in names:
-        manifest = read_json(f"{top}/{entry}/{archive.MANIFEST}")
+        manifest = read_json(f"{top}/{entry}/{MANIFEST}")
         if manifest is not None:
-            return Stored(f"{top}/{entry}", manifest, read_json(f"{top}/{entry}/spec.dump") or {})
+            return _stored(f"{top}/{entry}", manifest)
     return None
 
 
@@ -64,7 +77,7 @@ def prune(store: Store, name: str, *, keep: str | None) -> None:
     for entry in os.listdir(top) if os.path.isdir(top) else []:
         if f"{top}/{entry}" != keep:
             # The manifest first: what is half removed must not look whole.
-            remove_file(f"{top}/{entry}/{archive.MANIFEST}")
+            remove_file(f"{top}/{entry}/{MANIFEST}")
             remove_tree(f"{top}/{entry}")
     if keep is None:
         remove_tree(top)
@@ -103,15 +116,15 @@ def pending(path: str) -> dict[str, t.Any]:
 
 def write_manifest(path: str, manifest: dict[str, t.Any]) -> Stored:
     """Make a whole checkpoint of a directory in which all else is done."""
-    write_text(f"{path}/{archive.MANIFEST}", json.dumps(manifest))
+    write_text(f"{path}/{MANIFEST}", json.dumps(manifest))
     remove_file(f"{path}/{_PENDING}")
-    return Stored(path, manifest, read_json(f"{path}/spec.dump") or {})
+    return _stored(path, manifest)
 
 
 def link(source: str, path: str) -> None:
     """A copy of a stored checkpoint that takes no room: its files are only ever read."""
     shutil.copytree(source, path, symlinks=True, copy_function=os.link, dirs_exist_ok=True)
-    remove_file(f"{path}/{archive.MANIFEST}")
+    remove_file(f"{path}/{MANIFEST}")
 
 
 def measured(members: archive.Members) -> dict[str, t.Any]:

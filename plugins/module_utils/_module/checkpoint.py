@@ -36,6 +36,9 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "include_logs": {"type": "bool", "default": True},
     "new_name": {"type": "str"},
     "keep": {"type": "bool", "default": False},
+    "sign_key": {"type": "path"},
+    "verify": {"type": "list", "elements": "path"},
+    "trust_config": {"type": "bool", "default": False},
     "timeout": {"type": "float", "default": 600},
     **DEFINITION_ARGUMENTS,
     **DIRECTORY_ARGUMENTS,
@@ -43,8 +46,11 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 # What makes sense for one of the states only.
 _ONLY_DUMP = (
     "leave_running", "tcp_skip_in_flight", "link_remap", "pre_dump", "pre_dump_rounds", "compression", "include_rootfs",
+    "sign_key",
 )  # fmt: skip
-_ONLY_RESTORE = ("tcp_close", "lsm_profile", "lsm_mount_context", "new_name", "keep", *DEFINITION_ARGUMENTS)
+_ONLY_RESTORE = (
+    "tcp_close", "lsm_profile", "lsm_mount_context", "new_name", "keep", "verify", "trust_config", *DEFINITION_ARGUMENTS,
+)  # fmt: skip
 
 
 def request(params: t.Mapping[str, t.Any]) -> Request:
@@ -58,9 +64,15 @@ def request(params: t.Mapping[str, t.Any]) -> Request:
     for name in wrong[goal]:
         if params[name]:
             raise InvalidInput(f"{name} does not go with state={goal.value}.")
-    for name in ("compression", "include_rootfs"):
+    for name in ("compression", "include_rootfs", "sign_key", "verify"):
         if params[name] and not params["archive"]:
             raise InvalidInput(f"{name} is about an archive, and none is named.")
+    for name in ("sign_key", "verify"):
+        for path in [params[name]] if name == "sign_key" else params[name] or []:
+            if path and not path.startswith("/"):
+                raise InvalidInput(f"{name} must be given as an absolute path, not {path!r}.")
+    if params["verify"] == []:
+        raise InvalidInput("verify names nobody, so every archive would be refused.")
     if params["archive"] and not params["archive"].startswith("/"):
         raise InvalidInput(f"The archive {params['archive']} must be given as an absolute path.")
     if params["tcp_close"] and params["tcp_established"]:
@@ -72,9 +84,10 @@ def request(params: t.Mapping[str, t.Any]) -> Request:
         raise InvalidInput("timeout must be more than 0.")
     return Request(
         name=params["name"], goal=goal, options=Options(**{name: params[name] for name in Options._fields}),
-        wanted=Wanted(params["new_name"], definition(params)),
+        wanted=Wanted(params["new_name"], definition(params), params["trust_config"]),
+        verify=tuple(params["verify"] or ()),
         **{name: params[name] for name in (
-            "archive", "compression", "include_rootfs", "include_logs", "keep", "timeout",
+            "archive", "compression", "include_rootfs", "include_logs", "keep", "timeout", "sign_key",
         )},
     )  # fmt: skip
 

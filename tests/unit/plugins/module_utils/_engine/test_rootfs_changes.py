@@ -191,7 +191,7 @@ class TestSparse:
         (tmp_path / "target/old").write_text("old")
         with tarfile.open(tmp_path / "tar", "w") as tar:
             member = tarfile.TarInfo("large")
-            member.size = 1 << 50
+            member.size = (1 << 42) - 1024
             tar.fileobj.write(member.tobuf(tarfile.GNU_FORMAT))
         os.truncate(tmp_path / "tar", 1 << 42)
         with pytest.raises(InvalidInput, match="There is not enough room to restore the root file system"):
@@ -243,3 +243,42 @@ class TestDepth:
         with pytest.raises(InvalidInput, match="a path in it has more than 16384 characters"):
             rootfs_changes.measure(f"{tmp_path}/source")
         files.remove_tree(f"{tmp_path}/source")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"mtime": "nan"}, {"mtime": "1e30"}, {"mtime": "-inf"}, {"uid": str(1 << 40)}, {"uid": "-1"}, {"gid": "x"}, {"size": "-512"},
+        {"size": str(1 << 62)}, {"path": "a" * 300}, {"path": "a/" * 3000}, {"linkpath": "x" * 5000}, {"GNU.sparse.map": "a"},
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}, {"GNU.sparse.map": "0,99999999999999", "GNU.sparse.size": "99999999999999"},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.FIFOTYPE])
+def test_odd_numbers_and_names(tmp_path: pathlib.Path, values: dict[str, str], kind: bytes) -> None:
+    """Refused in a sentence, before anything is made; or without a meaning for this kind."""
+    (tmp_path / "root").mkdir()
+    with tarfile.open(tmp_path / "diff.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(tarfile.TarInfo("first"))
+        member = tarfile.TarInfo("second")
+        member.type, member.linkname, member.pax_headers = kind, "x" if kind == tarfile.SYMTYPE else "", values
+        tar.addfile(member)
+    try:
+        rootfs_changes.apply(str(tmp_path / "root"), str(tmp_path / "diff.tar"), [])
+    except EngineError as exc:
+        message = exc.message
+        assert os.listdir(tmp_path / "root") == [] or "Cannot change the root file system" in message
+        assert len(message) < 500
+
+
+def test_no_more_than_there_is_room_for(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "root").mkdir()
+    with tarfile.open(tmp_path / "diff.tar", "w") as tar:
+        for name in ("a", "b"):
+            member = tarfile.TarInfo(name)
+            member.size = 3000
+            tar.addfile(member, io.BytesIO(b"x" * 3000))
+    space = os.statvfs(tmp_path)
+    monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result((4096, 1000, 100, 5, 5, *tuple(space)[5:])))
+    with pytest.raises(EngineError, match="There is not enough room"):
+        rootfs_changes.apply(str(tmp_path / "root"), str(tmp_path / "diff.tar"), [])
+    assert os.listdir(tmp_path / "root") == []
