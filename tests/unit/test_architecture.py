@@ -31,8 +31,28 @@ LAYERS = (
     " features checkpoint_plan dump restore checkpoint",
 )
 # What makes bundles is a library of its own. It takes a few things of the engine, and the engine knows nothing of it.
-BUNDLE_LAYERS = ("image_document options parse seccomp", "confinement spec tools plan", "facts", "image", "rootfs", "bundle")
-BUNDLE_TAKES = {"errors", "files", "trees", "waiting", "process", "store", "config", "annotations", "trust", "hooks", "selinux", "joined"}
+BUNDLE_LAYERS = (
+    "image_document options parse seccomp",
+    "confinement spec tools plan",
+    "facts",
+    "image",
+    "rootfs",
+    "directory bundle",
+)
+BUNDLE_TAKES = {
+    "errors",
+    "files",
+    "trees",
+    "waiting",
+    "process",
+    "store",
+    "config",
+    "annotations",
+    "trust",
+    "hooks",
+    "selinux",
+    "joined",
+}
 # So is what makes networks, and neither of the two knows the other.
 NETWORK_LAYERS = (
     "names netns netlink publishing addresses conntrack", "links nftables", "sysctls",

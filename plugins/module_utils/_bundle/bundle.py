@@ -18,15 +18,14 @@ import functools
 import hashlib
 import json
 import os
-import stat
 import typing as t
 
 from .._engine import config, trust
 from .._engine.errors import Conflict, EngineError, InvalidInput
-from .._engine.files import make_directory, read_json, read_text, remove_file, without_waiting, write_text
+from .._engine.files import make_directory, read_json, read_text, remove_file, write_text
 from .._engine.store import Store
 from .._engine.waiting import Deadline
-from . import parse, spec
+from . import directory, spec
 from .confinement import level_of
 from .facts import gather, inside, leads_to, look_up
 from .image import Images, other_platform
@@ -78,7 +77,7 @@ class Bundles:
             raise EngineError(f"Cannot work on the bundle {request.path}: {exc.strerror} ({exc.filename}).") from exc
 
     def _converge(self, request: Request, check: bool) -> Outcome:
-        _check_place(request)
+        directory.check(request)
         before = _load(request.path)
         if request.absent:
             return self._remove(request.path, before, check)
@@ -161,7 +160,7 @@ class Bundles:
         if not (request.options.spec.get("root") or {}).get("path"):
             desired["root"]["path"] = root
         differences = config.differences(_by_place(read_json(f"{path}/config.json") or {}), _by_place(desired))
-        differences.update(_not_private(path, spec.id_maps(request.options, facts)))
+        differences.update(directory.not_private(path, spec.id_maps(request.options, facts)))
         if user is None:
             unknown = ("process.user", "process.env.HOME", "process.capabilities")
             differences = {key: pair for key, pair in differences.items() if not key.startswith(unknown)}
@@ -169,7 +168,7 @@ class Bundles:
         decided = plan(
             record=record, source=source, root=root, root_is_there=os.path.isdir(f"{path}/{root}"),
             is_mounted=os.path.ismount(f"{path}/{root}"), overlay=overlay, config=differences,
-            files_differ=any(not _holds(f"{path}/etc/{name}", text) for name, text in files.items()),
+            files_differ=any(not directory.holds(f"{path}/etc/{name}", text) for name, text in files.items()),
         )  # fmt: skip
         return _Decision(decided, record, desired, user)
 
@@ -188,7 +187,7 @@ class Bundles:
         path, maps = request.path, spec.id_maps(request.options, facts)
         make_directory(os.path.dirname(path), mode=0o755)
         make_directory(path, mode=0o700)
-        tools.take_over(path, *_owner_and_mode(maps))
+        tools.take_over(path, *directory.owner_and_mode(maps))
         if not _is_ours(path):
             _save(path, {})  # From here on the directory is known as ours, complete or not.
         tools.sweep(path)
@@ -203,7 +202,7 @@ class Bundles:
             rootfs.mount(self._roots.unpack(source, self._images, deadline), root, deadline, label)
         self._make_files(request, source, maps, deadline)
         if facts.labels and facts.labels[1]:
-            _label(path, [] if request.rootfs_mode == "overlay" else [root], facts.labels[1])
+            directory.label(path, [] if request.rootfs_mode == "overlay" else [root], facts.labels[1])
         record = self._record(request, facts, source, decided)
         write_text(f"{path}/config.json", json.dumps(decided.config, indent=1) + "\n")
         _save(path, record)
@@ -218,8 +217,8 @@ class Bundles:
         path = request.path
         for name, text in spec.files(request.options, path).items():
             make_directory(f"{path}/etc", mode=0o755)
-            if not _holds(f"{path}/etc/{name}", text):
-                _put(f"{path}/etc/{name}", text)
+            if not directory.holds(f"{path}/etc/{name}", text):
+                directory.put(f"{path}/etc/{name}", text)
         for place, name in spec.volumes(source.config, request.options).items():
             if not os.path.isdir(f"{path}/volumes/{name}"):
                 make_directory(f"{path}/volumes", mode=0o755)
@@ -283,71 +282,6 @@ class Bundles:
             place = line.split()[4]
             if place.startswith(f"{path}/") and not place[len(path) :].startswith("/rootfs-"):
                 raise Conflict(f"{place} is mounted, so the bundle {path} is not removed.", hint="Unmount it first.")
-
-
-def _holds(path: str, text: str) -> bool:
-    """Whether a file has just this text. The container may have written to it, so its size is asked for first."""
-    data = text.encode()
-    try:
-        return os.lstat(path).st_size == len(data) and read_text(path, limit=len(data)) == text
-    except (OSError, EngineError):
-        return False
-
-
-def _put(path: str, text: str) -> None:
-    """Write to the file that is there, since it may be mounted in a container that runs; one of another kind is replaced."""
-    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
-        remove_file(path)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-    with open(path, "wb", opener=lambda name, _flags: without_waiting(name, flags)) as stream:
-        os.fchmod(stream.fileno(), 0o644)
-        stream.write(text.encode())
-
-
-def _check_place(request: Request) -> None:
-    """Raises InvalidInput for a place where others can interfere, before anything in it is read. An empty directory may belong
-    to another user, and be open to all: it is taken over."""
-    path = request.path
-    if not path.startswith("/") or os.path.normpath(path) != path or path == "/":
-        raise InvalidInput(f"The path of a bundle must be absolute and without detours, not {path!r}.")
-    trust.check(path, "The bundle", way_only=True)
-    empty = os.path.isdir(path) and os.access(path, os.R_OK) and not os.listdir(path)
-    if os.geteuid() != 0 or os.path.islink(path) or not empty:
-        trust.check(path, "The bundle", entry=empty, missing=True)
-    if not empty:
-        trust.check(f"{path}/{RECORD}", "The bundle", missing=True)
-
-
-def _owner_and_mode(maps: Maps) -> tuple[int, int]:
-    """The group and mode of a bundle: for this user alone. With a user namespace root of the container has to get to its root
-    file system, and that is its group."""
-    mapped = parse.mapped(0, maps["gid"]) if maps and os.geteuid() == 0 else None
-    return (-1, 0o700) if mapped is None else (mapped, 0o710)
-
-
-def _not_private(path: str, maps: Maps) -> dict[str, tuple[t.Any, t.Any]]:
-    """How the directory of a bundle that is there differs from a private one."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return {}
-    group, mode = _owner_and_mode(maps)
-    pairs = {
-        "directory.owner": (found.st_uid, os.geteuid()), "directory.group": (found.st_gid, found.st_gid if group < 0 else group),
-        "directory.mode": (f"{stat.S_IMODE(found.st_mode):04o}", f"{mode:04o}"),
-    }  # fmt: skip
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def _label(path: str, roots: list[str], label: str) -> None:
-    """Let SELinux give the container what the bundle has for it. What it writes later is labelled by the kernel."""
-    from .._engine import selinux
-
-    volumes = f"{path}/volumes"
-    directories = [f"{volumes}/{name}" for name in sorted(os.listdir(volumes))] if os.path.isdir(volumes) else []
-    for directory in (*roots, f"{path}/etc", *directories):
-        if os.path.isdir(directory):
-            selinux.label_tree(directory, label)
 
 
 def _missing(options: Options, facts: Facts) -> tuple[str, ...]:
