@@ -26,7 +26,7 @@ ENGINE, BUNDLE, NETWORK, MODULE = (
 LAYERS = (
     "errors trees files waiting birth process untrusted trust",
     "cgroup systemd config container runtime conmon host store network_helper process_spec rootfs criu archive_pipe archive output joined sparse archive_layout archive_documents archive_rights archive_defaults tar_members signatures"
-    " rootfs_changes stored ports descriptors userns selinux annotations restored_limits hooks",
+    " rootfs_changes stored ports descriptors userns selinux annotations restored_limits hooks owners",
     "observe plan teardown create_failed create surroundings readiness service removal engine sessions exec_monitor exec conmons given_paths namespaces"
     " features checkpoint_plan dump restore checkpoint",
 )

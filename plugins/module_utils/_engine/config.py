@@ -115,7 +115,7 @@ def effective(config: Config, record: Record, paths: Paths) -> Config:
     """The config that the runtime gets, from the bundle's or from an effective one."""
     path = container.container_cgroup(record)
     if record.cgroup_manager == "systemd":
-        path = f"{container.cgroup_parent(record)}:longshore:{container.unit_part(record.name)}"
+        path = f"{container.cgroup_parent(record)}:{container.prefix(record.realm)}:{container.unit_part(record.name)}"
     result = {**config, "linux": {**(config.get("linux") or {}), "cgroupsPath": path}}
     if "container:" in str(result["linux"].get("namespaces")):
         from .joined import by_path

@@ -172,6 +172,7 @@ class Record(t.NamedTuple):
     last_exit: Exit | None = None  # of the previous run, kept while the container waits to be made anew
     checkpoint: Checkpoint | None = None  # what it goes on from, or is being written
     helper: ProcessId | None = None  # of the network
+    realm: str = ""  # what its names have of the state directory; nothing for the default one
     overlay: t.Sequence[str] | None = None  # of a service on an overlay: where it is mounted, and the options for that
 
     @property
@@ -238,12 +239,22 @@ def cgroup_parent(record: Record) -> str:
 def container_cgroup(record: Record) -> str:
     """Without systemd, right below the parent, and so is conmon's: a directory between them would have to be given its
     controllers for each container, and a new one waits some 10 ms for that."""
-    return f"{cgroup_parent(record)}/{record.name}"
+    return f"{cgroup_parent(record)}/{_of(record)}"
 
 
 def conmon_cgroup(record: Record) -> str:
     """Not to be had by any container: a container's name has no ':'."""
-    return f"{cgroup_parent(record)}/conmon:{record.name}"
+    return f"{cgroup_parent(record)}/conmon:{_of(record)}"
+
+
+def _of(record: Record) -> str:
+    """No container's name has an ``@``, so the names of two state directories are never the same."""
+    return f"{record.name}@{record.realm}" if record.realm else record.name
+
+
+def prefix(realm: str) -> str:
+    """Of units: ``longshore-`` goes on with a name or ``conmon:``, ``longshore.`` with a state directory."""
+    return f"longshore.{realm}" if realm else "longshore"
 
 
 def unit_part(name: str) -> str:
@@ -251,20 +262,20 @@ def unit_part(name: str) -> str:
     return name.replace("+", "\\x2b")
 
 
-def container_unit(name: str) -> str:
-    return f"longshore-{unit_part(name)}.scope"
+def container_unit(name: str, realm: str) -> str:
+    return f"{prefix(realm)}-{unit_part(name)}.scope"
 
 
-def conmon_unit(name: str) -> str:
-    return f"longshore-conmon:{unit_part(name)}.scope"
+def conmon_unit(name: str, realm: str) -> str:
+    return f"{prefix(realm)}-conmon:{unit_part(name)}.scope"
 
 
-def service_unit(name: str) -> str:
-    return f"longshore-{unit_part(name)}.service"
+def service_unit(name: str, realm: str) -> str:
+    return f"{prefix(realm)}-{unit_part(name)}.service"
 
 
-def service_path(name: str) -> str:
+def service_path(name: str, realm: str) -> str:
     """Where the unit of a service is: of the system, or of the user whose container it is."""
     user = os.geteuid()
     place = "/etc/systemd/system" if user == 0 else f"{pwd.getpwuid(user).pw_dir}/.config/systemd/user"
-    return f"{place}/{service_unit(name)}"
+    return f"{place}/{service_unit(name, realm)}"

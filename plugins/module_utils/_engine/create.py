@@ -86,6 +86,7 @@ def prepare(
         name=desired.name, phase="creating", definition=definition, config_digest="", runtime=runtime,
         runtime_root=definition.runtime_root or f"{store.run_dir}/{runtime.name}", conmon=monitor, cgroup_manager=manager,
         boot=boot_id(), log_path=log_path(definition, paths), stop_signal=signal_number, stop_timeout=stop_timeout,
+        realm=store.realm,
     )  # fmt: skip
     _check_free(store, record, paths)
     launch = Launch(record, config.effective(source, record, paths))
@@ -161,6 +162,11 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
     A record with a checkpoint goes on from there, and a failure does not touch that either.
     """
     record, paths = launch.record, store.paths(launch.record.name)
+    names = (container.container_cgroup(record), container.conmon_cgroup(record))
+    if record.cgroup_manager == "systemd" or any(map(cgroup.directories, names)):
+        from .owners import check_names
+
+        check_names(record, previous)
     previous_config = read_text(paths.config)
     make_directory(paths.state)
     store.save(record)
@@ -188,6 +194,7 @@ def _lay_out(launch: Launch, paths: Paths) -> None:
     for directory in (paths.bundle, paths.exits, paths.persist, launch.record.runtime_root):
         make_directory(directory)
     write_text(paths.runtime_log, "")  # The runtime would let others read it.
+    os.symlink(paths.state, paths.owner)
     if launch.record.definition.sdnotify == "container":
         make_directory(paths.notify, mode=0o755)
 
@@ -340,5 +347,5 @@ def _own_cgroup(record: Record, pid: int, where: cgroup.Layout) -> str | None:
     session), which must never be frozen or killed as if it were the container's."""
     path = cgroup.path_of(pid, where) or ""
     in_scope = record.cgroup_manager == "systemd"
-    own = container.container_unit(record.name) if in_scope else container.container_cgroup(record)
+    own = container.container_unit(record.name, record.realm) if in_scope else container.container_cgroup(record)
     return path if f"{own}/" in f"{path}/" else None

@@ -179,7 +179,8 @@ def script(store: Store, record: Record, found: t.Mapping[str, str]) -> dict[str
     the start."""
     words = []
     for number, (kind, peer) in enumerate(found.items(), _FIRST_DESCRIPTOR):
-        scope = container.container_unit(peer)
+        other = store.load(peer)
+        scope = container.container_unit(peer, other.realm if other else store.realm)
         words.append(shlex.join([kind, KINDS[kind], peer, store.paths(peer).pidfile, scope, str(number)]))
     closed = " ".join(f"{number}<&-" for number in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + len(words)))
     paths = store.paths(record.name)
@@ -192,6 +193,10 @@ def script(store: Store, record: Record, found: t.Mapping[str, str]) -> dict[str
 
 def bound(store: Store, found: t.Mapping[str, str]) -> str:
     """Lines of the unit of a service: it lives with the services whose namespaces it shares."""
-    records = [store.load(name) for name in sorted(set(found.values()))]
-    units = [container.service_unit(each.name) for each in records if each and each.definition.service]
-    return "".join(f"BindsTo={unit}\nAfter={unit}\n" for unit in units)
+    text = ""
+    for other in filter(None, map(store.load, sorted(set(found.values())))):
+        unit = container.service_unit(other.name, other.realm)
+        # One that is started again by systemd restarts this one with it. BindsTo would stop it for good (since systemd 254).
+        binds = "BindsTo" if other.definition.restart_policy == "no" else "Requires"
+        text += f"{binds}={unit}\nAfter={unit}\n" if other.definition.service else ""
+    return text

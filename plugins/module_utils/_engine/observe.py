@@ -16,7 +16,7 @@ from . import cgroup, container
 from .container import Exit, Observed, Record, Status
 from .files import read_tail, read_text
 from .process import Handle, boot_id, in_pid_file, is_alive, parent_of
-from .store import Paths, Store
+from .store import Paths, Store, link
 from .waiting import IN_MOVED_TO, Deadline, wait_until
 
 # How long conmon may take from the death of the container to its exit file, and then to its own end.
@@ -32,6 +32,11 @@ def timestamp(seconds: float | None = None) -> str:
 def observe(store: Store, name: str) -> Observed:
     """Also waits, five seconds at most, for conmon to write the exit code of a container that has just ended."""
     record, paths = store.load(name), store.paths(name)
+    elsewhere = record and os.path.dirname(record.runtime_root) != store.run_dir
+    if elsewhere or (link(paths.owner) != paths.state and os.path.lexists(paths.run)):
+        from .owners import check_run
+
+        check_run(store, name, record)
     if record is None:
         return Observed(name, Status.ABSENT, leftovers=bool(leftovers(store, name)))
     if record.phase == "creating":
@@ -59,7 +64,7 @@ def as_systemd_has_it(record: Record, paths: Paths) -> Record:
     numbers are in the pid files of conmon; a process is the container's when it is in its scope."""
     init = in_pid_file(paths.pidfile)
     path = cgroup.path_of(init.pid) if init else None
-    if init is None or init == record.init or f"/{container.container_unit(record.name)}/" not in f"{path}/":
+    if init is None or init == record.init or f"/{container.container_unit(record.name, record.realm)}/" not in f"{path}/":
         return record
     monitor = in_pid_file(record.definition.conmon_pidfile or paths.conmon_pidfile)
     if monitor and parent_of(init.pid) != monitor.pid:
@@ -89,7 +94,7 @@ def live_status(record: Record) -> Status:
 def leftovers(store: Store, name: str) -> list[str]:
     """What stands in the way of a container that has no record: a damaged record, or files of ours in the run directory."""
     paths = store.paths(name)
-    places = [paths.state, paths.run, container.service_path(name)] + [
+    places = [paths.state, paths.run, container.service_path(name, store.realm)] + [
         f"{store.run_dir}/{root}/{name}" for root in ("crun", "runc")
     ]
     return [place for place in places if os.path.lexists(place)]
@@ -166,5 +171,5 @@ def describe(observed: Observed) -> dict[str, t.Any]:
             "helper": known.definition.network_helper, "publish": list(known.definition.publish),
             "pid": known.helper.pid if known.helper and alive and not observed.disconnected else None,
         } if known else None,
-        "service": container.service_unit(known.name) if known and known.definition.service else None,
+        "service": container.service_unit(known.name, known.realm) if known and known.definition.service else None,
     }  # fmt: skip

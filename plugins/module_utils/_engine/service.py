@@ -18,9 +18,10 @@ import typing as t
 from . import container, readiness, systemd, teardown
 from .container import Record, StopReport, Timeouts
 from .create import Launch, create_argv, write_config
-from .errors import DeadlineExceeded, ProgramFailed
+from .errors import Conflict, DeadlineExceeded, ProgramFailed
 from .files import make_directory, plain_path, read_text, remove_file, write_text
 from .observe import EXIT_FILE_SECONDS, as_systemd_has_it, collect_exit, timestamp
+from .owners import check_names
 from .process import Handle, boot_id, clean_environment, signal_name
 from .runtime import Runtime, global_arguments
 from .store import Lock, Paths, Store
@@ -80,6 +81,7 @@ start)
     rm -rf {run} {persist}
     mkdir -p {bundle} {exits} {persist} {runtime_root} || exit
     (umask 077 && : >{runtime_log})
+    ln -s {state} {owner}
     {notify}
     {overlay}
     ln -s {config} {bundle}/config.json
@@ -108,6 +110,8 @@ esac
 def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: Timeouts) -> tuple[Record, list[str]]:
     """Write the unit, and all that it needs; nothing is started. On failure the record is the previous one again."""
     record, paths = launch.record, store.paths(launch.record.name)
+    check_names(record, previous)
+    check_unit(record, paths)
     make_directory(paths.state)
     store.save(record)
     try:
@@ -116,7 +120,7 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
         record = record.replace(phase="created", config_digest=digest, created_at=timestamp(), overlay=overlay)
         write(store, record, timeouts)
     except BaseException:
-        remove(record.name)
+        remove(record.name, record.realm)
         if previous is None:
             store.release_bundle(record.definition.bundle, record.name)
             store.forget(record.name)
@@ -128,9 +132,18 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
     return store.save(record), []
 
 
+def check_unit(record: Record, paths: Paths) -> None:
+    """Raises Conflict where the unit of that name is another's: of a release that did not tell state directories apart, or
+    written by hand."""
+    path = container.service_path(record.name, record.realm)
+    text = read_text(path)
+    if text is not None and f'"{paths.service_script}"'.replace("%", "%%") not in text:
+        raise Conflict(f"{path} is not a unit of this container.", hint="It belongs to another state_dir, or was written by hand.")
+
+
 def write(store: Store, record: Record, timeouts: Timeouts) -> None:
     """Let unit and script be what the record says."""
-    paths, path = store.paths(record.name), container.service_path(record.name)
+    paths, path = store.paths(record.name), container.service_path(record.name, record.realm)
     saved = store.load_config(record.name) or {}
     terminal = bool(saved.get("process", {}).get("terminal"))
     joins, bound = _namespaces(store, record, saved)
@@ -146,7 +159,7 @@ def write(store: Store, record: Record, timeouts: Timeouts) -> None:
 
 def start(store: Store, record: Record, timeouts: Timeouts) -> Record:
     """Start it, now and at boot. Raises ProgramFailed with what runtime and conmon said; then it is stopped, and stays so."""
-    unit, paths = container.service_unit(record.name), store.paths(record.name)
+    unit, paths = container.service_unit(record.name, record.realm), store.paths(record.name)
     with _bus(_start_seconds(record, timeouts) + record.stop_timeout + 2 * _MARGIN) as bus:
         bus.enable(unit)
         result = bus.wait_for_job(bus.begin_job("StartUnit", unit))
@@ -176,7 +189,7 @@ def stop(
     store: Store, lock: Lock, record: Record, *, number: int, timeouts: Timeouts
 ) -> tuple[StopReport, Record | None]:
     """The contract of ``teardown.stop``, carried out by systemd. It does not start at boot any more."""
-    began, unit, paths = time.monotonic(), container.service_unit(record.name), store.paths(record.name)
+    began, unit, paths = time.monotonic(), container.service_unit(record.name, record.realm), store.paths(record.name)
     grace = record.stop_timeout if timeouts.stop is None else timeouts.stop
     if (number, grace) != (record.stop_signal, record.stop_timeout):
         write(store, record.replace(stop_signal=number, stop_timeout=grace), timeouts)
@@ -203,9 +216,9 @@ def stop(
     return StopReport(signal=used, killed=not ended, waited=round(time.monotonic() - began, 3)), now
 
 
-def remove(name: str) -> None:
+def remove(name: str, realm: str) -> None:
     """Stop the service and remove its unit. What is left of the container is swept as that of any other."""
-    unit, path = container.service_unit(name), container.service_path(name)
+    unit, path = container.service_unit(name, realm), container.service_path(name, realm)
     with _bus(_PROMPT) as bus:
         # Not asked to end, for it has: this ends what restarts it, or what only systemd knows of.
         with contextlib.suppress(DeadlineExceeded):
@@ -272,7 +285,7 @@ def _script(record: Record, paths: Paths, joins: t.Mapping[str, str] = _ALONE, *
     pidfile = shlex.quote(definition.conmon_pidfile or paths.conmon_pidfile)
     words = {
         "name": record.name, "id": record.runtime_id, "run": paths.run, "persist": paths.persist, "bundle": paths.bundle,
-        "exits": paths.exits, "config": paths.config, "runtime_root": record.runtime_root,
+        "exits": paths.exits, "state": paths.state, "owner": paths.owner, "config": paths.config, "runtime_root": record.runtime_root,
         "runtime_state": f"{record.runtime_root}/{record.runtime_id}", "runtime_log": paths.runtime_log,
         "alive": f"{paths.run}/alive", "output": passthrough or paths.conmon_log,
         "signal": str(record.stop_signal if grace > 0 else 9), "grace": f"{grace:g}",

@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
+import pwd
 import re
 import typing as t
 
@@ -56,6 +57,7 @@ class Paths:
         self.staged_root = f"{self.run}/rootfs"
         self.notify = f"{self.bundle}/notify"
         self.ready_socket = f"{self.run}/ready.sock"
+        self.owner = f"{self.run}/state"
         self.exec = f"{self.run}/exec"
         self.namespaces = f"{self.run}/ns"
         self.network_log = f"{self.run}/network.log"
@@ -71,6 +73,7 @@ class Store:
     def __init__(self, *, state_dir: str, run_dir: str) -> None:
         self.state_dir = state_dir
         self.run_dir = run_dir
+        self.realm = _realm(state_dir)
 
     def paths(self, name: str) -> Paths:
         return Paths(name, state_dir=self.state_dir, run_dir=self.run_dir)
@@ -145,24 +148,32 @@ class Store:
 
     def bundle_holder(self, bundle: str) -> Record | None:
         """The container that has the bundle."""
-        holder = self._holder(self._claim(bundle))
+        holder = link(self._claim(bundle))
         record = self.load(holder) if holder else None
         return record if record and self._claim(record.definition.bundle) == self._claim(bundle) else None
 
     def release_bundle(self, bundle: str, name: str) -> None:
-        if self._holder(self._claim(bundle)) == name:
+        if link(self._claim(bundle)) == name:
             remove_file(self._claim(bundle))
 
     def _claim(self, bundle: str) -> str:
         key = hashlib.sha256(os.path.realpath(bundle).encode()).hexdigest()[:32]
         return f"{self.state_dir}/bundles/{key}"
 
-    @staticmethod
-    def _holder(path: str) -> str | None:
-        try:
-            return os.readlink(path)
-        except OSError:
-            return None
+
+def link(path: str) -> str | None:
+    """Where a symbolic link leads; None for none."""
+    try:
+        return os.readlink(path)
+    except OSError:
+        return None
+
+
+def _realm(state_dir: str) -> str:
+    """What names of the host have of a state directory, so that those of two are never the same. Nothing for the default."""
+    home = "/var/lib" if os.geteuid() == 0 else f"{pwd.getpwuid(os.geteuid()).pw_dir}/.local/state"
+    path = os.path.normpath(state_dir)
+    return "" if path == f"{home}/longshore" else hashlib.sha256(path.encode()).hexdigest()[:8]
 
 
 class Lock:

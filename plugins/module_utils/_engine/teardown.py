@@ -186,8 +186,8 @@ def _remove_cgroups(record: Record) -> list[str]:
         from . import systemd
 
         with systemd.Bus(user=os.geteuid() != 0, deadline=Deadline(10)) as bus:
-            bus.stop_unit(container.container_unit(record.name))
-            bus.stop_unit(container.conmon_unit(record.name))
+            bus.stop_unit(container.container_unit(record.name, record.realm))
+            bus.stop_unit(container.conmon_unit(record.name, record.realm))
     return cgroup.remove(record.cgroup_path)
 
 
@@ -202,7 +202,7 @@ def orphans(store: Store, host: Host, name: str) -> list[Record]:
         Record(
             name=name, phase="creating", definition=Definition(bundle=""), config_digest="", runtime=program,
             runtime_root=f"{store.run_dir}/{program.name}", conmon=conmon, boot="",
-            cgroup_manager=host.cgroup_manager("auto"),
+            cgroup_manager=host.cgroup_manager("auto"), realm=store.realm,
         )
         for program in found
     ]  # fmt: skip

@@ -289,9 +289,18 @@ def test_where_the_cgroup_is(
 
 def test_units_of_all_containers_are_different() -> None:
     names = ["web", "conmon", "conmon-web", "a+b", "ax2bb", "a-b"]
-    units = [make(name) for name in names for make in (container.container_unit, container.conmon_unit)]
+    makers = (container.container_unit, container.conmon_unit, container.service_unit)
+    units = [make(name, realm) for name in names for make in makers for realm in ("", "01234567", "conmon")]
     assert len(set(units)) == len(units)
-    assert container.container_unit("a+b") == "longshore-a\\x2bb.scope"
+    assert container.container_unit("a+b", "") == "longshore-a\\x2bb.scope"
+    assert container.container_unit("web", "01234567") == "longshore.01234567-web.scope"
+
+
+def test_cgroups_of_two_state_directories_are_different() -> None:
+    records = [builders.record(name=name, realm=realm) for name in ("a", "a.01234567") for realm in ("", "01234567")]
+    made = [make(record) for record in records for make in (container.container_cgroup, container.conmon_cgroup)]
+    assert len(set(made)) == len(made)
+    assert made[2:4] == ["/longshore/a@01234567", "/longshore/conmon:a@01234567"]
 
 
 QUIT = builders.config(annotations={"org.opencontainers.image.stopSignal": "SIGQUIT"})

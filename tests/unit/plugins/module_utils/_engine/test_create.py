@@ -146,7 +146,7 @@ def test_what_is_prepared(place: Place) -> None:
     assert launch.record.runtime_root == f"{place.store.run_dir}/runc"
     assert launch.record.log_path == place.store.paths("web").log
     assert (launch.record.stop_signal, launch.record.stop_timeout) == (15, 10)
-    assert launch.config["linux"]["cgroupsPath"] == "/parent/web"
+    assert launch.config["linux"]["cgroupsPath"] == f"/parent/web@{launch.record.realm}"
     assert launch.config["root"]["path"] == f"{place.bundle}/rootfs"
 
 

@@ -21,7 +21,9 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine.container im
     Timeouts,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._engine.engine import Engine
-from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import EngineError, InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import Conflict, EngineError, InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._engine.process import is_alive
+from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
 from ansible_collections.longshore.oci.tests.unit import bundle
 
 
@@ -67,6 +69,41 @@ class TestLife:
         yield Definition(bundle=path, runtime="runc", cgroup_manager="cgroupfs", cgroup_parent=scratch_cgroup)
         cgroup.remove(scratch_cgroup)
 
+    def test_the_same_name_in_another_state_directory(
+        self, engine: Engine, name: str, definition: Definition, tmp_path: pathlib.Path
+    ) -> None:
+        """Nothing that is done to the one is done to the other, which runs all the while."""
+        first = engine.converge(Desired(name, Goal.STARTED, definition)).after.record
+        (tmp_path / "other").mkdir()
+        wanted = definition._replace(bundle=bundle.make(tmp_path / "other", "sleep", "60"))
+        shared = Engine(state_dir=f"{tmp_path}/other state", run_dir=engine.store.run_dir)
+        for goal in (Goal.STARTED, Goal.ABSENT):
+            with pytest.raises(Conflict, match="is of the container .* in another state directory"):
+                shared.converge(Desired(name, goal, wanted if goal is Goal.STARTED else None))
+        other = Engine(state_dir=f"{tmp_path}/other state", run_dir=f"{tmp_path}/other run")
+        for goal in (Goal.STARTED, Goal.RESTARTED, Goal.ABSENT):
+            done = other.converge(Desired(name, goal, wanted if goal is Goal.STARTED else None, timeouts=Timeouts(stop=0)))
+            assert done.actions
+            assert first is not None
+            assert is_alive(first.init)
+        moved = Engine(state_dir=engine.store.state_dir, run_dir=f"{tmp_path}/other run")
+        with pytest.raises(Conflict, match="runs with run_dir"):
+            moved.converge(Desired(name, Goal.ABSENT))
+        assert is_alive(first.init)
+
+    def test_a_cgroup_of_others_is_neither_joined_nor_cleared_away(
+        self, engine: Engine, name: str, definition: Definition, spawn: t.Any
+    ) -> None:
+        child = spawn()
+        path = f"{definition.cgroup_parent}/{name}@{engine.store.realm}"
+        cgroup.place(path, child.pid)
+        with pytest.raises(Conflict, match=f"has process {child.pid} in it, which is not of the container"):
+            engine.converge(Desired(name, Goal.STARTED, definition))
+        assert child.poll() is None
+        assert engine.observe(name).status is Status.ABSENT
+        cgroup.kill(path, Deadline(5))
+        child.wait()
+
     @pytest.fixture
     def name(self, engine: Engine, scratch_cgroup: str, definition: Definition) -> t.Iterator[str]:
         name = os.path.basename(scratch_cgroup)
@@ -81,7 +118,7 @@ class TestLife:
         assert started.after.monitored is True
         record = started.after.record
         assert record is not None
-        assert record.cgroup_path == f"{definition.cgroup_parent}/{name}"
+        assert record.cgroup_path == f"{definition.cgroup_parent}/{name}@{engine.store.realm}"
 
         # Where nothing is to be done, no process starts and nothing is written.
         before = _tree(tmp_path)
@@ -100,7 +137,7 @@ class TestLife:
         gone = engine.converge(Desired(name, Goal.ABSENT))
         assert (gone.actions, gone.after.status) == ((Action.REMOVE,), Status.ABSENT)
         assert engine.store.names() == []
-        assert cgroup.directories(f"{definition.cgroup_parent}/{name}") == []
+        assert cgroup.directories(f"{definition.cgroup_parent}/{name}@{engine.store.realm}") == []
         assert [path for path in _tree(tmp_path) if name in path] == []
 
     def test_check_mode_touches_nothing(self, name: str, definition: Definition, tmp_path: pathlib.Path) -> None:

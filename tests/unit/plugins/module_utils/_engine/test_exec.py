@@ -87,7 +87,7 @@ class Container:
         init = record.init if record else None
         found += [
             f"process {process.pid}"
-            for process in cgroup.members(f"/longshore/{self.name}/container")
+            for process in cgroup.members(f"/longshore/{self.name}@{self.store.realm}/container")
             if process != init
         ]
         for place in (self.paths.exec, f"{self.paths.persist}/exec"):

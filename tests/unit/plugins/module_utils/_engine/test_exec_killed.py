@@ -74,7 +74,7 @@ class Place:
         record = self.engine.store.load(self.name)
         init = record.init if record else None
         found = [f"conmon {pid}" for pid in programs.with_word(self.paths.exec)]
-        members = cgroup.members(f"/longshore/{self.name}")
+        members = cgroup.members(f"/longshore/{self.name}@{self.engine.store.realm}")
         known = {init, record.monitor if record else None}
         found += [f"process {process.pid}" for process in members if process not in known]
         for place in (self.paths.exec, f"{self.paths.persist}/exec"):
