@@ -698,12 +698,12 @@ class TestDirectory:
         (theirs / "thing").write_text("{}")
         os.chown(theirs / "thing", 4242, 0)
         path = str(theirs / "thing")
-        wanted = {
+        options: dict[str, t.Any] = {what: path if what == "seccomp" else (path,)}
+        wanted: Request | None = {
             "files": made._replace(rootfs=f"{theirs}/files"), "tar": made._replace(rootfs=path),
             "authfile": made._replace(authfile=path), "ca_cert_dir": made._replace(ca_cert_dir=path),
-        }.get(what) or made._replace(
-            options=made.options._replace(**{what: path if what == "seccomp" else (path,)})
-        )  # fmt: skip
+        }.get(what)  # fmt: skip
+        wanted = wanted or made._replace(options=made.options._replace(**options))
         if what == "files":
             (theirs / "files").mkdir()
             os.chown(theirs, 4242, 0)
