@@ -20,6 +20,7 @@ extends_documentation_fragment:
   - longshore.oci._attributes
   - longshore.oci._attributes.action_group
   - longshore.oci._directories
+  - longshore.oci._output
 attributes:
   check_mode:
     support: partial
@@ -76,14 +77,12 @@ options:
     description: Whether to add a newline to O(stdin).
     type: bool
     default: true
-  strip_empty_ends:
-    description: Whether to strip empty lines from the end of the output.
-    type: bool
-    default: true
   user:
     description:
       - User that runs the command. A name or a uid, with C(:group) or C(:gid) if wanted.
-      - Names are looked up in C(/etc/passwd) and C(/etc/group) of the container. Numbers work without these files.
+      - Names are looked up in C(/etc/passwd) and C(/etc/group) of the container. Numbers work without these files, and are
+        never taken for names. The files are read only where they are regular files that answer at once. Where they are not, a
+        name is refused. Other runtimes than crun read them for every command, so there a number is refused too.
       - Another user than the container's own gets no capabilities, but for uid 0, and a C(HOME) of its own.
       - Default is the container's own user.
     type: str
@@ -254,6 +253,16 @@ stdout_lines:
   type: list
   elements: str
   sample: [6.1.0]
+stdout_truncated:
+  description: Whether there was more standard output than RV(stdout) has, because of O(output_limit).
+  returned: when the command was run
+  type: bool
+  sample: false
+stderr_truncated:
+  description: The same for the standard error.
+  returned: when the command was run
+  type: bool
+  sample: false
 stderr:
   description: Standard error.
   returned: when the command was run

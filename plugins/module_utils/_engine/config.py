@@ -46,7 +46,7 @@ def read_bundle(bundle: str) -> Config:
     trust.check(path, "The bundle", missing=True)
     try:
         text = read_text(path, errors="strict")
-        config = json.loads(text) if text is not None else None
+        config: t.Any = json.loads("null" if text is None else text)
     except EngineError as exc:
         raise InvalidInput(exc.message) from exc
     except (ValueError, RecursionError) as exc:

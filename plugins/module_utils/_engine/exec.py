@@ -94,7 +94,7 @@ def exists(store: Store, name: str, pattern: str, *, directory: str | None = Non
 
 def run(
     store: Store, name: str, command: Command, *, stdin: bytes | None = None, session: str | None = None,
-    limits: Limits = _LIMITS, preserve: Preserved | None = None, keep: output.Keep = output.Keep(),
+    limits: Limits = _LIMITS, preserve: Preserved | None = None, keep: output.Keep = output.KEEP,
 ) -> Result:  # fmt: skip
     """Run a command and wait for its end. ``stdin`` None is an empty input, ``keep`` says where its output goes.
 
@@ -131,7 +131,7 @@ def start(
 
 
 def finish(
-    store: Store, name: str, identifier: str, *, limits: Limits = _LIMITS, keep: output.Keep = output.Keep(),
+    store: Store, name: str, identifier: str, *, limits: Limits = _LIMITS, keep: output.Keep = output.KEEP,
 ) -> Result:  # fmt: skip
     """Wait for a detached session, which is stopped at the limit, and return its result, as often as it is asked for."""
     output.check(keep)

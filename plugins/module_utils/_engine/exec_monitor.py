@@ -19,7 +19,7 @@ from . import conmon
 from .container import Record
 from .errors import EngineError, ProgramFailed, reason_of
 from .files import read_tail
-from .output import Keep, Output, outputs
+from .output import KEEP, Keep, Output, outputs
 from .process_spec import Command
 from .runtime import last_error
 from .sessions import SessionPaths
@@ -63,7 +63,7 @@ def exec_argv(record: Record, paths: SessionPaths, *, terminal: bool, stdin: boo
 class Streams:
     """A client of one session, as a context manager."""
 
-    def __init__(self, stdin: bytes | None, *, terminal: bool, keep: Keep = Keep()) -> None:
+    def __init__(self, stdin: bytes | None, *, terminal: bool, keep: Keep = KEEP) -> None:
         if stdin is not None and terminal:
             # A terminal has no end of file; at the start of a line this character is one, elsewhere two are.
             stdin += _END_OF_INPUT if stdin.endswith(b"\n") or not stdin else 2 * _END_OF_INPUT

@@ -10,7 +10,7 @@ import re
 import stat
 import typing as t
 
-from .errors import EngineError, reason_of
+from .errors import EngineError
 
 _AT_ONCE = 1 << 16
 _MOST_BYTES = 16 << 20

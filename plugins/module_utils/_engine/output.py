@@ -25,6 +25,9 @@ class Keep(t.NamedTuple):
     stderr_path: str | None = None
 
 
+KEEP = Keep()
+
+
 class Output:
     """One stream. ``kept`` is its beginning, and ``truncated`` says that there was more."""
 

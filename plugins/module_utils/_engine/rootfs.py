@@ -25,11 +25,11 @@ _SEARCH_SECONDS = 10.0
 _HOLDING = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAGIC = frozenset("*?[")
 # The kernel answers for these by itself. Others are trusted where this host has the same one mounted.
-_MEMORY = frozenset("tmpfs ramfs devtmpfs devpts mqueue hugetlbfs".split())
-_DISKS = frozenset("ext2 ext3 ext4 xfs btrfs f2fs erofs squashfs iso9660 vfat".split())
+_MEMORY = frozenset(["tmpfs", "ramfs", "devtmpfs", "devpts", "mqueue", "hugetlbfs"])
+_DISKS = frozenset(["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "erofs", "squashfs", "iso9660", "vfat"])
 # Reading there may wait, may do something, or tells what only root may know (/proc/kmsg).
 _KERNEL = frozenset(
-    "proc sysfs cgroup cgroup2 tracefs debugfs securityfs configfs bpf pstore efivarfs binfmt_misc fusectl selinuxfs".split()
+    ["proc", "sysfs", "cgroup", "cgroup2", "tracefs", "debugfs", "securityfs", "configfs", "bpf", "pstore", "efivarfs", "binfmt_misc", "fusectl", "selinuxfs"]
 )
 
 

@@ -61,7 +61,8 @@ def pack(root: str, path: str) -> list[str] | None:
     """Write a tar of what was changed; returns what was deleted, or None where the tar is of the whole file system."""
     import tarfile
 
-    overlay, deleted = _overlay(root), []
+    overlay = _overlay(root)
+    deleted: list[str] = []
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with open(descriptor, "wb") as target, tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as tar:

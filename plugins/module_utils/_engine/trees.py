@@ -219,6 +219,4 @@ def _refuse_mounts(path: str) -> None:
         for line in stream:
             place = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), line.split(" ")[4])
             if f"{place}/".startswith(f"{real}/"):
-                raise EngineError(
-                    f"Cannot remove {path}: something is mounted at {place}.", hint="Unmount it first."
-                )
+                raise EngineError(f"Cannot remove {path}: something is mounted at {place}.", hint="Unmount it first.")

@@ -123,20 +123,24 @@ def test_a_broken_config_is_refused(bundle: pathlib.Path, text: bytes) -> None:
         config.read_bundle(str(bundle))
 
 
+def _put(path: str, text: str, size: int | None = None) -> None:
+    with open(path, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.truncate(size)
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
         (os.mkfifo, "it is not a regular file"),
         (lambda path: os.symlink("/dev/zero", path), "it is not a regular file"),
         (lambda path: os.symlink("/dev/full", path), "it is not a regular file"),
-        (lambda path: open(path, "w").truncate(3 << 30), "it is larger than 16777216 bytes"),
-        (lambda path: open(path, "w").write("[" * 100000), "config.json cannot be read: "),
-        (lambda path: open(path, "w").write('{"a": ' + "9" * 5000 + "}"), "config.json"),
+        (lambda path: _put(path, "", 3 << 30), "it is larger than 16777216 bytes"),
+        (lambda path: _put(path, "[" * 100000), "config.json cannot be read: "),
+        (lambda path: _put(path, '{"a": ' + "9" * 5000 + "}"), "config.json"),
     ],
 )
-def test_one_that_would_never_end_is_refused(
-    bundle: pathlib.Path, make: t.Callable[[str], object], says: str
-) -> None:
+def test_one_that_would_never_end_is_refused(bundle: pathlib.Path, make: t.Callable[[str], object], says: str) -> None:
     make(f"{bundle}/config.json")
     with pytest.raises(InvalidInput, match=says):
         config.read_bundle(str(bundle))

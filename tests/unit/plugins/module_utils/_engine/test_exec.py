@@ -10,6 +10,8 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
+import sys
 import threading
 import time
 import typing as t
@@ -570,7 +572,9 @@ class TestHostileFiles:
     def test_what_runc_would_wait_for(self, own: Container, target: str, user: str | None) -> None:
         os.mkfifo(f"{own.bundle}/rootfs/etc/fifo")
         os.symlink(target, f"{own.bundle}/rootfs/etc/passwd")
-        with pytest.raises(EngineError, match=r"/etc/passwd in the container is (a file of the kernel|not a reg).*runc"):
+        with pytest.raises(
+            EngineError, match=r"/etc/passwd in the container is (a file of the kernel|not a reg).*runc"
+        ):
             own.run("true", user=user, limits=Limits(run=5))
 
     def test_a_lease(self, own: Container) -> None:
@@ -589,3 +593,31 @@ class TestHostileFiles:
         with open(f"{own.bundle}/rootfs/etc/group", "w") as stream:
             stream.write("8:x:0:\n")
         assert own.run("echo $(id -u):$(id -g)", user=user, limits=Limits(run=5)).stdout.strip() == said
+
+
+# The whole module, as Ansible runs it; its result goes to nobody, and the most memory that it had is said.
+MODULE = """
+import contextlib, io, json, resource, sys
+from ansible.module_utils import basic
+from ansible_collections.longshore.oci.plugins.modules import oci_exec
+
+basic._ANSIBLE_ARGS = json.dumps({"ANSIBLE_MODULE_ARGS": json.loads(sys.argv[1])}).encode()
+basic._ANSIBLE_PROFILE = "legacy"
+with open("/dev/null", "w") as sys.stdout:
+    with contextlib.suppress(SystemExit):
+        oci_exec.main()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("text", ["yes", "cat /dev/zero", "cat /dev/urandom", "yes >&2 & cat /dev/zero"])
+def test_output_without_end_takes_no_memory(container: Container, text: str) -> None:
+    given = {
+        "name": container.name, "state_dir": container.store.state_dir, "run_dir": container.store.run_dir,
+        "argv": ["/bin/sh", "-c", text], "timeout": 2, "stop_timeout": 0,
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", MODULE, json.dumps(given)], env=programs.python_environment(), capture_output=True,
+        text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert int(done.stderr.split()[-1]) < 100 << 10, done.stderr

@@ -157,7 +157,7 @@ class TestHostile:
         _link(top, "file", f"/proc/{name}")
         subprocess.run(["mount", "-t", "proc", "proc", str(top / "proc")], check=True)
         try:
-            with pytest.raises(EngineError, match="/file in the container is a file of the kernel .proc."):
+            with pytest.raises(EngineError, match=r"/file in the container is a file of the kernel \(proc\)"):
                 Rootfs(str(top)).read_text("/file")
             assert Rootfs(str(top)).exists(f"/proc/{name}")
         finally:
@@ -170,10 +170,13 @@ class TestHostile:
         argv = ["unshare", "--mount", sys.executable, "-c", FUSE, str(top if path in ("/", "/.") else top / "etc")]
         with subprocess.Popen(argv, stdout=subprocess.PIPE) as child:
             try:
-                assert child.stdout is not None and select.select([child.stdout], [], [], 20)[0]
+                assert child.stdout is not None
+                assert select.select([child.stdout], [], [], 20)[0]
                 assert child.stdout.readline() == b"mounted\n"
                 rootfs, path = Rootfs(f"/proc/{child.pid}/root"), f"{top}{path}"
-                looks = [rootfs.exists] if "*" in path else [rootfs.exists, rootfs.read_text]
+                looks: list[t.Callable[[str], t.Any]] = (
+                    [rootfs.exists] if "*" in path else [rootfs.exists, rootfs.read_text]
+                )
                 if path.endswith(("/", "/link")):
                     assert rootfs.exists(path)  # No more than a name is needed for that.
                     looks.pop(0)
