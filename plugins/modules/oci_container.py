@@ -60,7 +60,8 @@ options:
   service:
     description:
       - Whether the container is a service of systemd, C(longshore-NAME.service), whose unit runs conmon itself. (With a O(state_dir) of
-        your own the name has a digest of it, see RV(container.service).) It starts at boot then, unless it was stopped by this module last, and again as O(restart_policy) says. C(systemctl) and C(journalctl) know it.
+        your own the name has a digest of it, see RV(container.service).) It starts at boot then, unless it was stopped by this
+        module last, and again as O(restart_policy) says. C(systemctl) and C(journalctl) know it.
       - systemd alone starts and stops it, for this module too. The stop contract is the same.
       - Those of other users than root belong to their own systemd, which starts at boot with C(loginctl enable-linger).
       - Default is V(false). Needs systemd, and does not go with O(listen) and O(reserve_ports). With O(sdnotify=container) the unit is

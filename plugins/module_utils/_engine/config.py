@@ -95,7 +95,9 @@ def _check(config: t.Any, path: str) -> None:
         raise InvalidInput(f"{path} is not valid: process.env must be a list of strings.")
     spaces = (config.get("linux") or {}).get("namespaces") or []
     if not isinstance(spaces, list) or not all(isinstance(s, dict) and _is_strings([*s.values()]) for s in spaces):
-        raise InvalidInput(f"{path} is not valid: linux.namespaces must be a list of objects with text for type and path.")
+        raise InvalidInput(
+            f"{path} is not valid: linux.namespaces must be a list of objects with text for type and path."
+        )
     mounts = config.get("mounts") or []
     if not isinstance(mounts, list) or not all(_is_mount(mount) for mount in mounts):
         raise InvalidInput(f"{path} is not valid: mounts must be a list of objects with text for options and source.")

@@ -60,7 +60,10 @@ def place(record: Record, pid: int, deadline: Deadline) -> None:
         from . import systemd
 
         with systemd.Bus(user=os.geteuid() != 0, deadline=deadline) as bus:
-            unit, description = container.conmon_unit(record.name, record.realm), f"conmon of the container {record.name}"
+            unit, description = (
+                container.conmon_unit(record.name, record.realm),
+                f"conmon of the container {record.name}",
+            )
             bus.start_scope(unit, pid=pid, parent=container.cgroup_parent(record), description=description)
     else:
         cgroup.place(container.conmon_cgroup(record), pid)

@@ -325,7 +325,11 @@ def _start(
 def _beside(record: Record) -> str | None:
     """The cgroup of the container's own conmon, where it is still there: mostly, and ours to write to as root."""
     path = record.conmon_cgroup_path or ""
-    own = container.conmon_unit(record.name, record.realm) if record.cgroup_manager == "systemd" else container.conmon_cgroup(record)
+    own = (
+        container.conmon_unit(record.name, record.realm)
+        if record.cgroup_manager == "systemd"
+        else container.conmon_cgroup(record)
+    )
     return path if own in path and cgroup.directories(path) else None
 
 

@@ -25,7 +25,9 @@ _MOST_LINKS = 40  # as the kernel
 def check_path(kind: str, path: str, hint: str) -> None:
     """Raises InvalidInput for a path by the number of a process: the number will be another's one day."""
     if is_of_process(path):
-        message = f"The {kind} namespace {path} is named by the number of a process, which may be another process later."
+        message = (
+            f"The {kind} namespace {path} is named by the number of a process, which may be another process later."
+        )
         raise InvalidInput(message, hint=hint)
 
 

@@ -60,7 +60,9 @@ def _check_peer(store: Store, record: Record, kind: str, peer: str) -> None:
         raise InvalidInput(f"The container {record.name} shares {what}, which shares a namespace of {record.name}.")
     if not record.definition.service:
         if _init(store, peer) is None:
-            raise InvalidInput(f"The container {record.name} shares {what}, which does not run.", hint="Start it first.")
+            raise InvalidInput(
+                f"The container {record.name} shares {what}, which does not run.", hint="Start it first."
+            )
     elif other.cgroup_manager != "systemd":
         hint = "The unit of a service knows the other container by its scope."
         raise InvalidInput(f"A service can share {what} only with cgroup_manager: systemd of that.", hint=hint)
@@ -81,7 +83,9 @@ def _behind(store: Store, name: str) -> set[str]:
 def peers(config: t.Mapping[str, t.Any], paths: Paths) -> dict[str, str]:
     """Of an effective config: the other containers, by the kind of the namespace."""
     spaces = (config.get("linux") or {}).get("namespaces") or []
-    ours = [each for each in spaces if str(each.get("path") or "").startswith(f"{paths.namespaces}/{each.get('type')}/")]
+    ours = [
+        each for each in spaces if str(each.get("path") or "").startswith(f"{paths.namespaces}/{each.get('type')}/")
+    ]
     return {each["type"]: os.path.basename(each["path"]) for each in ours}
 
 
@@ -94,9 +98,7 @@ def _init(store: Store, name: str) -> ProcessId | None:
 
 
 @contextlib.contextmanager
-def offered(
-    store: Store, record: Record, config: t.Mapping[str, t.Any]
-) -> t.Iterator[t.Callable[[int], None]]:
+def offered(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> t.Iterator[t.Callable[[int], None]]:
     """Put the namespaces where the config has them, for a launch; gives what is to be called with the pid of the first
     process, which checks that it is in them. Raises InvalidInput for a container that does not run, or not any more."""
     paths, opened = store.paths(record.name), {}

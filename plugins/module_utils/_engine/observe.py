@@ -64,7 +64,11 @@ def as_systemd_has_it(record: Record, paths: Paths) -> Record:
     numbers are in the pid files of conmon; a process is the container's when it is in its scope."""
     init = in_pid_file(paths.pidfile)
     path = cgroup.path_of(init.pid) if init else None
-    if init is None or init == record.init or f"/{container.container_unit(record.name, record.realm)}/" not in f"{path}/":
+    if (
+        init is None
+        or init == record.init
+        or f"/{container.container_unit(record.name, record.realm)}/" not in f"{path}/"
+    ):
         return record
     monitor = in_pid_file(record.definition.conmon_pidfile or paths.conmon_pidfile)
     if monitor and parent_of(init.pid) != monitor.pid:

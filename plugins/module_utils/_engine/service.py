@@ -138,7 +138,9 @@ def check_unit(record: Record, paths: Paths) -> None:
     path = container.service_path(record.name, record.realm)
     text = read_text(path)
     if text is not None and f'"{paths.service_script}"'.replace("%", "%%") not in text:
-        raise Conflict(f"{path} is not a unit of this container.", hint="It belongs to another state_dir, or was written by hand.")
+        raise Conflict(
+            f"{path} is not a unit of this container.", hint="It belongs to another state_dir, or was written by hand."
+        )
 
 
 def write(store: Store, record: Record, timeouts: Timeouts) -> None:

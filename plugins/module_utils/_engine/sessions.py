@@ -20,17 +20,7 @@ from .container import Record
 from .errors import DeadlineExceeded, EngineError, InvalidInput
 from .files import make_directory, read_json, read_text, remove_tree, write_text
 from .observe import EXIT_FILE_SECONDS, timestamp, written
-from .process import (
-    Handle,
-    ProcessId,
-    boot_id,
-    identify,
-    in_pid_file,
-    is_alive,
-    kill_and_wait,
-    signal_name,
-    stuck_in,
-)
+from .process import Handle, ProcessId, boot_id, identify, in_pid_file, is_alive, kill_and_wait, signal_name, stuck_in
 from .store import Paths
 from .waiting import IN_MOVED_TO, Deadline, wait_until
 

@@ -7,7 +7,6 @@ What is left may be of a container that is removed, a launch that failed, a run 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import time
@@ -19,17 +18,7 @@ from .errors import DeadlineExceeded, EngineError, InvalidInput, ProgramFailed
 from .files import read_json, read_tail, read_text, remove_file, remove_tree
 from .host import RUNTIMES, Host
 from .observe import EXIT_FILE_SECONDS, collect_exit
-from .process import (
-    Handle,
-    ProcessId,
-    find_program,
-    identify,
-    is_alive,
-    kill_and_wait,
-    run,
-    signal_name,
-    stuck_in,
-)
+from .process import Handle, ProcessId, find_program, identify, is_alive, kill_and_wait, run, signal_name, stuck_in
 from .runtime import Runtime
 from .store import Lock, Paths, Store
 from .waiting import Deadline

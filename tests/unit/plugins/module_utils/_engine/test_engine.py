@@ -17,6 +17,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine.container im
     Definition,
     Desired,
     Goal,
+    Record,
     Status,
     Timeouts,
 )
@@ -73,18 +74,19 @@ class TestLife:
         self, engine: Engine, name: str, definition: Definition, tmp_path: pathlib.Path
     ) -> None:
         """Nothing that is done to the one is done to the other, which runs all the while."""
-        first = engine.converge(Desired(name, Goal.STARTED, definition)).after.record
+        first = t.cast(Record, engine.converge(Desired(name, Goal.STARTED, definition)).after.record)
         (tmp_path / "other").mkdir()
         wanted = definition._replace(bundle=bundle.make(tmp_path / "other", "sleep", "60"))
         shared = Engine(state_dir=f"{tmp_path}/other state", run_dir=engine.store.run_dir)
         for goal in (Goal.STARTED, Goal.ABSENT):
-            with pytest.raises(Conflict, match="is of the container .* in another state directory"):
+            with pytest.raises(Conflict, match=r"is of the container .* in another state directory"):
                 shared.converge(Desired(name, goal, wanted if goal is Goal.STARTED else None))
         other = Engine(state_dir=f"{tmp_path}/other state", run_dir=f"{tmp_path}/other run")
         for goal in (Goal.STARTED, Goal.RESTARTED, Goal.ABSENT):
-            done = other.converge(Desired(name, goal, wanted if goal is Goal.STARTED else None, timeouts=Timeouts(stop=0)))
+            done = other.converge(
+                Desired(name, goal, wanted if goal is Goal.STARTED else None, timeouts=Timeouts(stop=0))
+            )
             assert done.actions
-            assert first is not None
             assert is_alive(first.init)
         moved = Engine(state_dir=engine.store.state_dir, run_dir=f"{tmp_path}/other run")
         with pytest.raises(Conflict, match="runs with run_dir"):

@@ -70,7 +70,9 @@ class Place:
     def leaks(self) -> list[str]:
         """Everything that is still there of a container that has been removed."""
         found = [f"process {pid}" for pid in programs.with_word(f"{self.run}/containers/{self.name}/pid")]
-        found += cgroup.directories(f"/longshore/{self.name}@{store.Store(state_dir=self.state, run_dir=self.run).realm}")
+        found += cgroup.directories(
+            f"/longshore/{self.name}@{store.Store(state_dir=self.state, run_dir=self.run).realm}"
+        )
         places = (self.run + "/containers/*", self.run + "/runc/*", self.run + "/crun/*", self.run + "/locks/*")
         for pattern in (*places, self.state + "/containers/*", self.state + "/bundles/*"):
             found += glob.glob(pattern)

@@ -25,11 +25,13 @@ PATHS = Paths("web", state_dir="/state", run_dir="/run/longshore")
 )  # fmt: skip
 def test_the_number_of_a_process(path: str) -> None:
     assert joined.is_of_process(path)
-    with pytest.raises(InvalidInput, match="by the number of a process.*Do so"):
+    with pytest.raises(InvalidInput, match=r"by the number of a process.*Do so"):
         joined.check_path("network", path, "Do so.")
 
 
-@pytest.mark.parametrize("path", ["/run/netns/a", "/procs/1/ns/net", "/proc/sys/net", "/srv/proc/1/ns/net", "/", "/nothing"])
+@pytest.mark.parametrize(
+    "path", ["/run/netns/a", "/procs/1/ns/net", "/proc/sys/net", "/srv/proc/1/ns/net", "/", "/nothing"]
+)
 def test_other_paths(path: str) -> None:
     assert not joined.is_of_process(path)
 

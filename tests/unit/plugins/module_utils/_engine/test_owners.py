@@ -10,7 +10,7 @@ import pwd
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import owners, service
+from ansible_collections.longshore.oci.plugins.module_utils._engine import container, owners, service
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import Conflict
 from ansible_collections.longshore.oci.plugins.module_utils._engine.files import make_directory
 from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Store
@@ -50,7 +50,7 @@ def test_where_scopes_are(monkeypatch: pytest.MonkeyPatch, uid: int, parent: str
 
 def test_the_unit_of_another(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unit = tmp_path / "unit"
-    monkeypatch.setattr(service.container, "service_path", lambda _name, _realm: str(unit))
+    monkeypatch.setattr(container, "service_path", lambda _name, _realm: str(unit))
     paths = Store(state_dir=f"{tmp_path}/st%te", run_dir=f"{tmp_path}/run").paths("web")
     service.check_unit(builders.record(), paths)
     script = paths.service_script.replace("%", "%%")

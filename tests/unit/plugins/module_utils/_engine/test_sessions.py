@@ -10,15 +10,10 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import files, sessions
+from ansible_collections.longshore.oci.plugins.module_utils._engine import conmons, files, sessions
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import EngineError, InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._engine.observe import EXIT_FILE_SECONDS
-from ansible_collections.longshore.oci.plugins.module_utils._engine.process import (
-    Handle,
-    ProcessId,
-    identify,
-    is_alive,
-)
+from ansible_collections.longshore.oci.plugins.module_utils._engine.process import Handle, ProcessId, identify, is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._engine.sessions import Ended, Session, SessionPaths
 from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Paths
 from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
@@ -208,7 +203,7 @@ class TestLaunchOfAKilledTask:
                 raise EngineError("Directory not empty")
             files.remove_tree(path)
 
-        original = sessions.find_conmons
+        original = conmons.find_conmons
         monkeypatch.setattr(sessions, "find_conmons", find)
         monkeypatch.setattr(sessions, "remove_tree", remove)
         monkeypatch.setattr(sessions, "EXIT_FILE_SECONDS", 0.2)

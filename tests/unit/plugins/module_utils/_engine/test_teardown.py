@@ -275,7 +275,9 @@ class TestAPathInACommandLine:
         self, store: Store, sweep: t.Any, conmon: str, spawn: t.Any, phase: str, replaced: bool
     ) -> None:
         paths = store.paths("web")
-        files = [paths.pidfile, f"{paths.exec}/one.session/pid"] if phase == "creating" else [f"{paths.exec}/1.session/pid"]
+        files = (
+            [paths.pidfile, f"{paths.exec}/one.session/pid"] if phase == "creating" else [f"{paths.exec}/1.session/pid"]
+        )
         words = ("-c", "kill -STOP $$", "conmon", "--container-pidfile")
         children = [spawn(conmon, *words, file) for file in files]
         if replaced:
