@@ -285,7 +285,8 @@ class Helper:
             if name == "slirp4netns" and self._record.definition.publish:
                 _publish(self._paths.network_socket, self._record.definition.publish, deadline)
         except (ProgramFailed, DeadlineExceeded) as exc:
-            log = read_tail(self._paths.network_log)
+            # slirp4netns says of its seccomp that it is experimental, now and then after what went wrong.
+            log = [line for line in read_tail(self._paths.network_log) if "seccomp is experimental" not in line]
             said = f": {log[-1]}" if log else "."
             raise type(exc)(f"{exc.message}{said}", hint=exc.hint, network_log=log) from exc
 

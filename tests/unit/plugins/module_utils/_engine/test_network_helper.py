@@ -285,6 +285,11 @@ def test_it_is_ready_and_dies_with_whoever_holds_its_leash(
     ("text", "kind", "why"),
     [
         ("echo the tap is broken >&2; exit 1", ProgramFailed, "pasta could not connect the network: the tap is broken"),
+        (
+            "echo the tap is broken >&2; echo WARNING: Support for seccomp is experimental >&2; exit 1",
+            ProgramFailed,
+            "pasta could not connect the network: the tap is broken",
+        ),
         ("exec sleep 60", DeadlineExceeded, "pasta did not connect the network in time."),
     ],
 )
