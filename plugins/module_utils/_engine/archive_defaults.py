@@ -33,8 +33,8 @@ NAMESPACES = ("pid", "network", "ipc", "uts", "mount")
 # What the default profiles of podman and docker forbid to who has the default capabilities.
 FORBIDDEN = frozenset((
     "acct", "add_key", "bpf", "clock_settime", "clock_settime64", "create_module", "delete_module", "fanotify_init", "finit_module",
-    "fsconfig", "init_module", "io_uring_enter", "io_uring_register", "io_uring_setup", "ioperm", "iopl", "kexec_file_load",
-    "kexec_load", "lookup_dcookie", "nfsservctl", "open_by_handle_at", "perf_event_open", "quotactl", "quotactl_fd", "reboot",
+    "init_module", "io_uring_enter", "io_uring_register", "io_uring_setup", "ioperm", "iopl", "kexec_file_load",
+    "kexec_load", "lookup_dcookie", "nfsservctl", "open_by_handle_at", "perf_event_open", "quotactl", "quotactl_fd",
     "settimeofday", "stime", "swapoff", "swapon", "sysfs", "_sysctl", "userfaultfd", "uselib", "vhangup", "vm86", "vm86old",
 ))  # fmt: skip
 # Where a file system of the kernel may be, and what its mount must say.

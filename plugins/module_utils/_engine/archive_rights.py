@@ -55,7 +55,9 @@ def _of(config: Config, name: str) -> Config:
 def _process(asked: Config, allowed: Config) -> t.Iterator[str]:
     told: set[str] = set()
     for kind in _SETS:
-        more = set(_of(asked, "capabilities").get(kind) or []) - set(_of(allowed, "capabilities").get(kind) or []) - told
+        more = (
+            set(_of(asked, "capabilities").get(kind) or []) - set(_of(allowed, "capabilities").get(kind) or []) - told
+        )
         told |= more
         yield from (f"capability {name}" + ("" if kind == "bounding" else f" ({kind})") for name in sorted(more))
     if allowed.get("noNewPrivileges") and not asked.get("noNewPrivileges"):
