@@ -216,6 +216,7 @@ options:
     description:
       - Hooks of the OCI runtime, as they stand in a C(config.json).
       - A hook without C(env) has C(PATH) alone in its environment, and never that of the container.
+      - The values of their environments are secret. They are hidden in logs and results.
     type: dict
   cgroup_parent:
     description:
@@ -231,7 +232,7 @@ options:
     description:
       - Merged into C(config.json) last, for all that no option has. Dictionaries are merged key by key, anything else takes the
         place of what was there, and V(null) takes it away.
-      - Not for secrets, which would be shown.
+      - Values of environments in it (C(env) at any depth) are secret, as those of O(env) are. All else is shown in logs and results.
     type: dict
 notes:
   - Programs on the host. C(skopeo) and C(umoci) for images, C(tar) for archives, and C(cp) of GNU coreutils. The role

@@ -42,6 +42,7 @@ options:
   conmon_env:
     description:
       - More environment for conmon, which has only a minimal one. The container itself gets its environment from the bundle.
+      - Names have letters, digits and C(_), and do not begin with a digit.
       - The values are secret. They are hidden in logs and results.
     type: dict
   cgroup_manager:

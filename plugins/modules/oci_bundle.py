@@ -246,15 +246,15 @@ from ansible_collections.longshore.oci.plugins.module_utils._bundle.bundle impor
 from ansible_collections.longshore.oci.plugins.module_utils._module import boundary, bundle
 
 
-def converge(module: AnsibleModule) -> dict[str, t.Any]:
-    request = bundle.request(module.params)
-    bundle.hide_environment(module)
-    bundles = Bundles(**boundary.directories(module.params))
-    return bundle.result(module, bundles.converge(request, check=module.check_mode))
-
-
 def main() -> None:
     module = AnsibleModule(argument_spec=bundle.ARGUMENTS, supports_check_mode=True, **bundle.RULES)
+    params = bundle.conceal(module)
+
+    def converge(module: AnsibleModule) -> dict[str, t.Any]:
+        request = bundle.request(params)
+        bundles = Bundles(**boundary.directories(params))
+        return bundle.result(module, bundles.converge(request, check=module.check_mode))
+
     boundary.run(module, converge)
 
 

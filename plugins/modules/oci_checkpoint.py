@@ -339,17 +339,17 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine.store import
 from ansible_collections.longshore.oci.plugins.module_utils._module import boundary, checkpoint, container
 
 
-def converge(module: AnsibleModule) -> dict[str, t.Any]:
-    request = checkpoint.request(module.params)
-    directories = boundary.directories(module.params)
-    host = Host(run_dir=directories["run_dir"], remember=not module.check_mode)
-    outcome = Checkpoints(Store(**directories), host).converge(request, check=module.check_mode)
-    return checkpoint.result(module, outcome)
-
-
 def main() -> None:
     module = AnsibleModule(argument_spec=checkpoint.ARGUMENTS, supports_check_mode=True)
-    container.forget_short_secrets(module)
+    params = container.conceal(module)
+
+    def converge(module: AnsibleModule) -> dict[str, t.Any]:
+        request = checkpoint.request(params)
+        directories = boundary.directories(params)
+        host = Host(run_dir=directories["run_dir"], remember=not module.check_mode)
+        outcome = Checkpoints(Store(**directories), host).converge(request, check=module.check_mode)
+        return checkpoint.result(module, outcome)
+
     boundary.run(module, converge)
 
 

@@ -317,15 +317,15 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine.engine impor
 from ansible_collections.longshore.oci.plugins.module_utils._module import boundary, container
 
 
-def converge(module: AnsibleModule) -> dict[str, t.Any]:
-    desired = container.desired(module.params)
-    engine = Engine(**boundary.directories(module.params), remember=not module.check_mode)
-    return container.result(module, engine.converge(desired, check=module.check_mode))
-
-
 def main() -> None:
     module = AnsibleModule(argument_spec=container.ARGUMENTS, supports_check_mode=True)
-    container.forget_short_secrets(module)
+    params = container.conceal(module)
+
+    def converge(module: AnsibleModule) -> dict[str, t.Any]:
+        desired = container.desired(params)
+        engine = Engine(**boundary.directories(params), remember=not module.check_mode)
+        return container.result(module, engine.converge(desired, check=module.check_mode))
+
     boundary.run(module, converge)
 
 

@@ -131,7 +131,7 @@ def mapped(number: int, maps: t.Sequence[IdMap]) -> int | None:
 def environment(values: t.Mapping[str, t.Any]) -> dict[str, str]:
     """Text and whole numbers only: what YAML makes of an unquoted yes or 1.10 is a surprise better had here."""
     for name, value in values.items():
-        if not name or "=" in name or "\0" in name:
+        if not isinstance(name, str) or not name.isprintable() or not name or "=" in name:
             raise InvalidInput(f"env: {name!r} cannot be the name of a variable.")
         if isinstance(value, bool) or not isinstance(value, (str, int)) or "\0" in str(value):
             raise InvalidInput(f"env: the value of {name} must be text.", hint="Put it in quotes.")

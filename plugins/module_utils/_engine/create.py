@@ -12,7 +12,7 @@ import typing as t
 from . import cgroup, config, conmon, container
 from .container import Checkpoint, Definition, Desired, Record, Timeouts
 from .errors import Conflict, EngineError, InvalidInput
-from .files import has_labels, make_directory, read_text, remove_tree, write_text
+from .files import check_text, has_labels, make_directory, read_text, remove_tree, write_text
 from .host import Host
 from .observe import timestamp
 from .process import boot_id, identify
@@ -62,6 +62,7 @@ def prepare(
     the config to use in any case.
     """
     paths = store.paths(desired.name)
+    _check_texts(definition, paths)
     saved = store.load_config(desired.name) if definition is not desired.definition else None
     source = source or saved or config.read_bundle(definition.bundle)
     if not os.path.isdir(source["root"]["path"]):
@@ -112,7 +113,9 @@ def _check(definition: Definition, paths: Paths, *, terminal: bool) -> None:
         if value is not None and not value.startswith("/") and not slice_of_systemd:
             raise InvalidInput(f"{name} must be an absolute path, not {value!r}.")
     for name, value in definition.conmon_env.items():
-        if not name or "=" in name or "\0" in name + value or name.startswith("_OCI_") or name in _NOT_IN_ENVIRONMENT:
+        # The script of a service exports them, and a shell would run other names.
+        is_name = name.isascii() and name.isidentifier()
+        if not is_name or "\0" in value or name.startswith("_OCI_") or name in _NOT_IN_ENVIRONMENT:
             raise InvalidInput(f"conmon_env cannot have a variable {name!r}, or not with such a value.")
         if name == "DBUS_SESSION_BUS_ADDRESS" and os.geteuid() == 0:
             # crun (1.8) would put the container into the session of whoever logged in as root.
@@ -129,6 +132,17 @@ def _check(definition: Definition, paths: Paths, *, terminal: bool) -> None:
         raise InvalidInput("The log driver passthrough cannot be used for a container with a terminal.")
 
 
+def _check_texts(definition: Definition, paths: Paths) -> None:
+    """Refuse control characters in what becomes part of a unit, a script or a command line, but for arguments of the user's."""
+    names = ("bundle", "runtime", "runtime_root", "conmon", "cgroup_parent", "log_path", "log_tag", "conmon_pidfile")
+    texts = [(name, getattr(definition, name) or "") for name in names]
+    texts += [("state_dir", paths.state), ("run_dir", paths.run)]
+    for name in ("runtime_args", "network_options"):
+        texts += [(name, word) for word in getattr(definition, name)]
+    for name, text in [*texts, ("exit_command", definition.exit_command[0] if definition.exit_command else "")]:
+        check_text(name, text)
+
+
 def _check_parent(parent: str | None, manager: str) -> None:
     if parent is not None and os.path.normpath(parent) != parent:
         raise InvalidInput(f"cgroup_parent must be a plain path, not {parent!r}.")
@@ -140,6 +154,10 @@ def _check_parent(parent: str | None, manager: str) -> None:
 def _check_service(definition: Definition, manager: str) -> None:
     if definition.restart_policy != "no" and not definition.service:
         raise InvalidInput("restart_policy needs service: it is systemd that starts the container again.")
+    if definition.service and (definition.conmon_pidfile or "/").endswith((" ", "\\")):
+        raise InvalidInput(
+            "The conmon_pidfile of a service cannot end with a blank or a backslash: systemd takes them off."
+        )
     if definition.service and manager != "systemd":
         raise InvalidInput("A service needs systemd, and the cgroup manager systemd.", hint="Leave out cgroup_manager.")
 

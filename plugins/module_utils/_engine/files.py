@@ -10,7 +10,7 @@ import re
 import stat
 import typing as t
 
-from .errors import EngineError
+from .errors import EngineError, InvalidInput
 
 _AT_ONCE = 1 << 16
 _MOST_BYTES = 16 << 20
@@ -67,6 +67,13 @@ def read_json(path: str) -> dict[str, t.Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def check_text(name: str, text: str) -> None:
+    """Refuse a name or path that cannot stand in a line of a unit, a log or a message: one with control characters, or with bytes
+    that are not UTF-8, which are lone surrogates here."""
+    if re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", text):
+        raise InvalidInput(f"{name} cannot have control characters, or bytes that are not UTF-8: {text!a}.")
 
 
 def plain_path(text: str) -> str:

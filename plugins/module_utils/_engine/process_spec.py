@@ -53,7 +53,7 @@ def check(command: Command) -> None:
     if any("\0" in word for word in (*command.argv, *command.env, *command.env.values(), command.cwd or "")):
         raise InvalidInput("A command, its environment and its directory cannot have a NUL character in them.")
     for name in command.env:
-        if not name or "=" in name:
+        if not name.isprintable() or not name or "=" in name:
             raise InvalidInput(f"env cannot have a variable {name!r}.")
     if command.cwd is not None and not command.cwd.startswith("/"):
         raise InvalidInput(f"The directory must be an absolute path in the container, not {command.cwd!r}.")

@@ -44,13 +44,13 @@ _UNIT = """\
 Description=Container {name}
 Wants=network-online.target
 After=network-online.target
-{bound}RequiresMountsFor="{state}" "{bundle}"
+{bound}RequiresMountsFor={state} {bundle}
 
 [Service]
 {type}
-ExecStart=/bin/sh "{script}" start
-ExecStop=/bin/sh "{script}" stop
-ExecStopPost=/bin/sh "{script}" clean
+ExecStart=/bin/sh {script} start
+ExecStop=/bin/sh {script} stop
+ExecStopPost=/bin/sh {script} clean
 KillMode=mixed
 KillSignal=SIGCONT
 IgnoreSIGPIPE=no
@@ -258,16 +258,22 @@ def _bus(seconds: float) -> _Bus:
     return _Bus(user=os.geteuid() != 0, deadline=Deadline(seconds))
 
 
+def unit_quote(text: str, *, command: bool = False) -> str:
+    """Return a word of a unit (systemd.syntax(7)), which means the text itself; in a ``command``, systemd.service(5) has
+    variables too. There is no way to write a line break: create refuses it."""
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return '"{}"'.format(quoted.replace("$", "$$") if command else quoted)
+
+
 def _unit(record: Record, paths: Paths, timeouts: Timeouts, bound: str = "") -> str:
     definition = record.definition
-    names = {
-        "name": record.name, "state": paths.state, "bundle": definition.bundle, "script": paths.service_script,
-        "type": f"Type=forking\nPIDFile={definition.conmon_pidfile or paths.conmon_pidfile}",
-    }  # fmt: skip
-    if definition.sdnotify == "container":
-        names["type"] = "Type=notify\nNotifyAccess=all"
+    # The pid file is no list of words: it is written without quotes.
+    pidfile = (definition.conmon_pidfile or paths.conmon_pidfile).replace("%", "%%")
+    notifies = definition.sdnotify == "container"
     return _UNIT.format(
-        **{name: text.replace("%", "%%") for name, text in names.items()},
+        name=record.name, state=unit_quote(paths.state), bundle=unit_quote(definition.bundle),
+        script=unit_quote(paths.service_script, command=True),
+        type="Type=notify\nNotifyAccess=all" if notifies else f"Type=forking\nPIDFile={pidfile}",
         bound=bound, start_timeout=max(1.0, _start_seconds(record, timeouts)), stop_timeout=record.stop_timeout + _MARGIN,
         restart=definition.restart_policy, target="multi-user.target" if os.geteuid() == 0 else "default.target",
     )  # fmt: skip

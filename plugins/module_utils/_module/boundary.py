@@ -11,6 +11,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._engine import trust
 from .._engine.errors import EngineError, InvalidInput
+from .._engine.files import check_text
 from .._engine.process import user_runtime_directory
 
 DIRECTORY_ARGUMENTS: dict[str, dict[str, t.Any]] = {"state_dir": {"type": "path"}, "run_dir": {"type": "path"}}
@@ -31,6 +32,7 @@ def directories(params: t.Mapping[str, t.Any]) -> dict[str, str]:
             raise InvalidInput(what, hint="As root: loginctl enable-linger USER. Or give run_dir.")
     found = {"state_dir": params["state_dir"] or state, "run_dir": params["run_dir"] or run}
     for name, path in found.items():
+        check_text(name, path)
         trust.check(os.path.abspath(path), name, missing=True)
     return found
 

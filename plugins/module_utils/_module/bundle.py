@@ -12,6 +12,8 @@ from ansible.module_utils.basic import AnsibleModule
 from .._bundle.bundle import Outcome
 from .._bundle.options import Action, Options, Request
 from .._engine.errors import InvalidInput
+from .._engine.files import check_text
+from . import secrets
 from .boundary import DIRECTORY_ARGUMENTS
 
 # What a config.json is made of, by type. No defaults here: what is not given is as the image says, or as in Options.
@@ -27,6 +29,8 @@ _TYPES = {
 _STRINGS = {"type": "list", "elements": "str"}
 _MORE: dict[str, dict[str, t.Any]] = {
     "env": {"no_log": True},
+    "hooks": {"no_log": True},
+    "spec": {"no_log": True},
     "env_files": {"elements": "path", "aliases": ["env_file"]},
     "chdir": {"aliases": ["workdir", "working_dir"]},
     "mounts": {"elements": "raw", "aliases": ["volumes"]},
@@ -74,6 +78,8 @@ def request(params: t.Mapping[str, t.Any]) -> Request:
         raise InvalidInput("platform chooses among the images of an index; it does not go with rootfs.")
     if params["timeout"] <= 0:
         raise InvalidInput("timeout must be more than 0 seconds.")
+    check_text("path", params["path"])
+    check_text("rootfs", params["rootfs"] or "")
     fields = {name: params[name] for name in Request._fields if name in params}
     return Request(
         **{**fields, "path": params["path"].rstrip("/") or "/"},
@@ -95,15 +101,23 @@ def _options(params: t.Mapping[str, t.Any]) -> Options:
     return Options(**{**given, **lists})
 
 
-def hide_environment(module: AnsibleModule) -> None:
-    """Values of env reach no log (no_log) and no result: not as what the module was given either.
+def conceal(module: AnsibleModule) -> dict[str, t.Any]:
+    """The parameters; what is secret of them is hidden in the module. Ansible masks the password wherever it appears, and
+    nothing else: a value of env may be a part of the path of the bundle, which the next task needs."""
+    params = secrets.conceal(module, "env", "hooks", "spec", "password")
+    module.params.update({name: hide_environments(params[name]) for name in ("hooks", "spec")})
+    module.no_log_values |= {params["password"]} if params["password"] else set()
+    return params
 
-    Ansible would blank each of them out wherever it appears by chance, such as in the path of the bundle, and the next
-    task could not use that. So only the password is left to it.
-    """
-    if module.params["env"]:
-        module.params["env"] = dict.fromkeys(module.params["env"], "(hidden)")
-    module.no_log_values = {module.params["password"]} if module.params["password"] else set()
+
+def hide_environments(value: t.Any, *, inside: bool = False) -> t.Any:
+    """Hide the values of what is called ``env`` at any depth; of ``NAME=VALUE`` the name stays."""
+    if isinstance(value, dict):
+        return {name: hide_environments(each, inside=inside or name == "env") for name, each in value.items()}
+    if isinstance(value, list):
+        return [hide_environments(each, inside=inside) for each in value]
+    name, equals, _value = str(value).partition("=")
+    return value if not inside or value is None else f"{name}={secrets.HIDDEN}" if equals else secrets.HIDDEN
 
 
 def result(module: AnsibleModule, outcome: Outcome) -> dict[str, t.Any]:

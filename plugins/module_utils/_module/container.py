@@ -14,6 +14,7 @@ from .._engine.engine import Outcome
 from .._engine.errors import InvalidInput
 from .._engine.observe import describe
 from .._engine.process import parse_signal
+from . import secrets
 from .boundary import DIRECTORY_ARGUMENTS
 
 # The fields of a container's definition. No defaults here: what is not given is as recorded, or as in Definition.
@@ -68,9 +69,10 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 }
 
 
-def forget_short_secrets(module: AnsibleModule) -> None:
-    """Ansible blanks out each value of conmon_env wherever it appears; a ``1`` would garble pids and exit codes."""
-    module.no_log_values = {value for value in module.no_log_values if len(value) > 3}
+def conceal(module: AnsibleModule) -> dict[str, t.Any]:
+    """The parameters; the values of conmon_env are hidden in the module. conmon may log the longer ones, so Ansible masks those
+    everywhere; a ``1`` would garble pids and exit codes."""
+    return secrets.conceal(module, "conmon_env", masked=[value for value in module.no_log_values if len(value) > 3])
 
 
 def desired(params: t.Mapping[str, t.Any]) -> Desired:

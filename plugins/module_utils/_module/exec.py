@@ -17,6 +17,7 @@ from .._engine import output, sessions
 from .._engine.errors import InvalidInput
 from .._engine.process_spec import Command, check
 from .._engine.store import Store, check_name
+from . import secrets
 from .boundary import DIRECTORY_ARGUMENTS
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
@@ -49,22 +50,11 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 }
 _MOST_OUTPUT = 1 << 30
 _HINT = "A file takes all of it: stdout_path, stderr_path."
-_HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 
 
 def conceal(module: AnsibleModule) -> dict[str, t.Any]:
-    """The parameters; what is secret of them is taken out of the module, so that no result and no log can have it.
-
-    Ansible would blank out each such value wherever it appears, and so garble what the command says: a variable with
-    the value 1 would cost it every 1.
-    """
-    params = dict(module.params)
-    env, stdin = params["env"] or {}, params["stdin"]
-    secrets = {value if isinstance(value, str) else str(value) for value in (*env.values(), stdin or "")}
-    module.no_log_values = {value for value in module.no_log_values if value not in secrets}
-    module.params["env"] = dict.fromkeys(env, _HIDDEN) if params["env"] is not None else None
-    module.params["stdin"] = None if stdin is None else _HIDDEN
-    return params
+    """The parameters; what is secret of them is hidden in the module. What the command says is returned as it is."""
+    return secrets.conceal(module, "env", "stdin")
 
 
 def command(params: t.Mapping[str, t.Any]) -> Command:

@@ -93,10 +93,30 @@ REFUSED: list[tuple[dict[str, t.Any], str]] = [
     ({"publish": ("8080:80",)}, "publish needs a network_helper"),
     ({"network_helper": "pasta"}, "needs a container with a network namespace of its own"),
     ({"name": "x" * 150, "sdnotify": "container"}, "is too long for a socket"),
+    ({"conmon_pidfile": "/run/x\\", "service": True}, "cannot end with a blank or a backslash"),
+    ({"conmon_pidfile": "/run/x ", "service": True}, "cannot end with a blank or a backslash"),
 ]
+# The script of a service exports them: a shell runs what is no name.
+REFUSED += [
+    ({"conmon_env": {name: "1"}}, "conmon_env cannot have a variable")
+    for name in (
+        "", "1A", "A-B", "A.B", "A B", "A=B", "A\nB", "A\0B", "É", "X;touch /srv/pwned;Y", "$(id)", "`id`", "A[1]", "A+", "_OCI_X",
+        "-n", "A'", 'A"', "A\\", "A#", "A&", "A|B", "A\u2028",
+    )
+]  # fmt: skip
+REFUSED += [({"conmon_env": {"A": value}}, "conmon_env cannot have a variable 'A'") for value in ("\0", "a\0b")]
+CONTROLS = ("\n", "\t", "\r", "\0", "\x1b", "\x7f", "\x85", "\u2028", "\udcff")
+REFUSED += [
+    ({name: kind(f"/srv/a{control}ExecStartPre=/bin/true")}, f"{name} cannot have control characters")
+    for name, kind in {
+        **dict.fromkeys(("bundle", "runtime", "runtime_root", "conmon", "cgroup_parent", "log_path", "log_tag"), str),
+        "conmon_pidfile": str, "runtime_args": lambda text: (text,), "exit_command": lambda text: (text, "x"),
+    }.items()
+    for control in CONTROLS
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("wanted", "says"), REFUSED, ids=[says for _wanted, says in REFUSED])
+@pytest.mark.parametrize(("wanted", "says"), REFUSED)
 def test_bad_input_is_refused_before_anything_is_touched(place: Place, wanted: dict[str, t.Any], says: str) -> None:
     os.mkfifo(place.directory / "fifo")
     os.symlink("nowhere", place.directory / "dangling")
@@ -109,6 +129,17 @@ def test_bad_input_is_refused_before_anything_is_touched(place: Place, wanted: d
         place.prepare(**given)
     assert says in caught.value.message
     assert place.tree() == before
+
+
+@pytest.mark.parametrize("name", ["A", "_", "_a1", "PATH", "a_B_9", "LD_PRELOAD"])
+@pytest.mark.parametrize("value", ["", "x y", "two\nlines", "$(id) `id` \"'\\%", "é"])
+def test_variables_of_conmon(place: Place, name: str, value: str) -> None:
+    assert place.prepare(conmon_env={name: value}).record.definition.conmon_env == {name: value}
+
+
+def test_arguments_of_the_exit_command_may_be_a_script(place: Place) -> None:
+    command = ("/bin/sh", "-c", "echo one\necho\ttwo")
+    assert place.prepare(exit_command=command).record.definition.exit_command == command
 
 
 def test_an_option_that_conmon_lacks_is_refused(place: Place) -> None:

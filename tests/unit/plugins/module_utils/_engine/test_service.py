@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import textwrap
@@ -190,6 +191,46 @@ def test_the_unit_escapes_what_systemd_would_replace(tmp_path: pathlib.Path) -> 
     assert "Restart=always" in lines
     assert "TimeoutStartSec=1" in lines
     assert "TimeoutStopSec=17" in lines
+
+
+# As systemd.syntax(7) and systemd.service(5) have it: (text, in a list of paths, in a command).
+QUOTED = [
+    ("/srv/plain", '"/srv/plain"', '"/srv/plain"'),
+    ("/srv/a b", '"/srv/a b"', '"/srv/a b"'),
+    ("/srv/100%", '"/srv/100%%"', '"/srv/100%%"'),
+    ("/srv/%n%i", '"/srv/%%n%%i"', '"/srv/%%n%%i"'),
+    ('/srv/"q"', r'"/srv/\"q\""', r'"/srv/\"q\""'),
+    ("/srv/it's", '"/srv/it\'s"', '"/srv/it\'s"'),
+    ("/srv/b\\", r'"/srv/b\\"', r'"/srv/b\\"'),
+    (r"/srv/\x41\n", r'"/srv/\\x41\\n"', r'"/srv/\\x41\\n"'),
+    ("/srv/$HOME/${X}", '"/srv/$HOME/${X}"', '"/srv/$$HOME/$${X}"'),
+    ("/srv/é ü;#&", '"/srv/é ü;#&"', '"/srv/é ü;#&"'),
+    ("", '""', '""'),
+]
+
+
+@pytest.mark.parametrize(("text", "path", "command"), QUOTED)
+def test_words_of_a_unit(text: str, path: str, command: str) -> None:
+    assert service.unit_quote(text) == path
+    assert service.unit_quote(text, command=True) == command
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_reads_every_unit(tmp_path: pathlib.Path) -> None:
+    """That it then means the very paths is seen on hosts (oci_container, service/quoting)."""
+    for number, (text, _path, _command) in enumerate(QUOTED):
+        store = Store(state_dir=f"{tmp_path}{text}", run_dir=f"{tmp_path}/run{text}")
+        record = builders.record(name="web", definition=Definition(f"{text}/bundle", service=True))
+        unit = tmp_path / f"longshore-{number}.service"
+        unit.write_text(service._unit(record, store.paths("web"), Timeouts(create=5)), encoding="utf-8")
+        done = subprocess.run(
+            ["systemd-analyze", "verify", "--man=no", str(unit)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert f"longshore-{number}.service:" not in done.stderr, done.stderr
 
 
 def test_a_pid_file_is_believed_only_of_a_process_in_the_scope(tmp_path: pathlib.Path) -> None:

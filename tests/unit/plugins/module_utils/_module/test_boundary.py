@@ -46,6 +46,13 @@ class TestDirectories:
         monkeypatch.setattr(os.path, "isdir", lambda path: path == os.path.dirname(run))
         assert boundary.directories(NONE) == {"state_dir": state, "run_dir": run}
 
+    @pytest.mark.parametrize("name", ["state_dir", "run_dir"])
+    @pytest.mark.parametrize("control", ["\n", "\0", "\t", "\x7f", "\u2028", "\udcff"])
+    def test_control_characters(self, name: str, control: str) -> None:
+        given = {"state_dir": "/s", "run_dir": "/r", name: f"/x{control}y"}
+        with pytest.raises(InvalidInput, match=f"{name} cannot have control characters"):
+            boundary.directories(given)
+
     def test_of_somebody_without_a_session(self, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
         monkeypatch.setattr(os, "geteuid", lambda: 1000)
         monkeypatch.setenv("XDG_RUNTIME_DIR", f"{tmp_path}/none")

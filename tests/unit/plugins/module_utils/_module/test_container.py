@@ -175,6 +175,8 @@ class TestSecrets:
 
     def test_short_values_do_not_garble_the_result(self) -> None:
         """A value of 1 would turn each 1 of each number into stars."""
-        module = types.SimpleNamespace(no_log_values={"1", "yes", "", "long secret", "four"})
-        container.forget_short_secrets(t.cast(t.Any, module))
+        given = {"A": "1", "B": "yes", "C": "", "D": "long secret", "E": "four"}
+        module = types.SimpleNamespace(no_log_values=set(given.values()), params=_params(conmon_env=given))
+        assert container.conceal(t.cast(t.Any, module))["conmon_env"] == given
         assert module.no_log_values == {"long secret", "four"}
+        assert set(module.params["conmon_env"].values()) == {"VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"}
