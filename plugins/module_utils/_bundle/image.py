@@ -67,7 +67,9 @@ class Images:
     def _known(self, request: Request) -> Source | None:
         """Return what the cache has of an image; None where that is nothing, or not all that it needs."""
         image = (read_json(self._remembered(request)) or {}).get("image")
-        if not isinstance(image, dict) or not all(image_document.is_digest(image.get(n)) for n in ("digest", "manifest")):
+        if not isinstance(image, dict) or not all(
+            image_document.is_digest(image.get(n)) for n in ("digest", "manifest")
+        ):
             return None
         known = {"reference": request.image, "platform": request.platform, "digest": image["digest"]}
         try:

@@ -120,7 +120,9 @@ def parse_manifest(data: bytes | str) -> Manifest:
             raise _not_valid("its manifest", f"has {other}, so it is not clear what it is")
     described = fields.object("config")
     if described.text("mediaType") != _CONFIG:
-        raise _not_valid("config.mediaType", f"{described.text('mediaType')[:100]!r} is not that of a container's image")
+        raise _not_valid(
+            "config.mediaType", f"{described.text('mediaType')[:100]!r} is not that of a container's image"
+        )
     layers = fields.objects("layers", _MOST_LAYERS)
     for layer in layers:
         if not layer.text("mediaType").startswith(_LAYER):
@@ -149,7 +151,8 @@ def parse_config(data: bytes | str) -> ImageConfig:
     if rootfs.text("type") != "layers":
         raise _not_valid("rootfs.type", "must be 'layers'")
     diff_ids = tuple(
-        _digest(word, f"rootfs.diff_ids[{number}]") for number, word in enumerate(rootfs.texts("diff_ids", _MOST_LAYERS))
+        _digest(word, f"rootfs.diff_ids[{number}]")
+        for number, word in enumerate(rootfs.texts("diff_ids", _MOST_LAYERS))
     )
     simple = {name: fields.text(name, 4096) for name in ("author", "created")}
     for name in ("architecture", "os", "variant"):

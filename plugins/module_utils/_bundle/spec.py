@@ -240,9 +240,7 @@ def _names(values: t.Iterable[str], facts: Facts) -> set[str]:
     return names
 
 
-def _mounts(
-    image: ImageConfig, options: Options, facts: Facts, maps: t.Mapping[str, t.Any], path: str
-) -> list[Config]:
+def _mounts(image: ImageConfig, options: Options, facts: Facts, maps: t.Mapping[str, t.Any], path: str) -> list[Config]:
     """Later ones win over earlier ones at the same place; parents come before what is mounted in them."""
     found = _kernel_mounts(options, maps)
     for name in files(options, path):

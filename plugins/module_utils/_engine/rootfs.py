@@ -29,7 +29,22 @@ _MEMORY = frozenset(["tmpfs", "ramfs", "devtmpfs", "devpts", "mqueue", "hugetlbf
 _DISKS = frozenset(["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "erofs", "squashfs", "iso9660", "vfat"])
 # Reading there may wait, may do something, or tells what only root may know (/proc/kmsg).
 _KERNEL = frozenset(
-    ["proc", "sysfs", "cgroup", "cgroup2", "tracefs", "debugfs", "securityfs", "configfs", "bpf", "pstore", "efivarfs", "binfmt_misc", "fusectl", "selinuxfs"]
+    [
+        "proc",
+        "sysfs",
+        "cgroup",
+        "cgroup2",
+        "tracefs",
+        "debugfs",
+        "securityfs",
+        "configfs",
+        "bpf",
+        "pstore",
+        "efivarfs",
+        "binfmt_misc",
+        "fusectl",
+        "selinuxfs",
+    ]
 )
 
 

@@ -198,7 +198,14 @@ def make(path: str, busybox: bytes) -> None:
 
 
 # What a diff_id must never be: the path of a directory of the host.
-PATHS = {"up": "..", "far-up": "../../../..", "absolute": "/etc", "aside": "../images", "upper": f"sha256:{'A' * 64}", "long": "sha512:" + "0" * 128}
+PATHS = {
+    "up": "..",
+    "far-up": "../../../..",
+    "absolute": "/etc",
+    "aside": "../images",
+    "upper": f"sha256:{'A' * 64}",
+    "long": "sha512:" + "0" * 128,
+}
 # By name, what an image says of the wrong type or beyond all bounds: of itself, and in its config.
 ODD: dict[str, tuple[dict[str, t.Any], dict[str, t.Any]]] = {
     "architecture": ({"architecture": []}, {}), "os": ({"os": 5}, {}), "config-list": ({"config": []}, {}),
@@ -241,7 +248,9 @@ def probe() -> bytes:
 
 def hostile(layout: Layout, base: t.Sequence[Entry]) -> None:
     """Images that mean harm by what they say, and not by what is in their layers."""
-    ground, update, other = (tar(entries) for entries in (base, [Entry("etc/auth", b"required\n")], [Entry("etc/other", b"")]))
+    ground, update, other = (
+        tar(entries) for entries in (base, [Entry("etc/auth", b"required\n")], [Entry("etc/other", b"")])
+    )
     show = ["/bin/sh", "-c", "cat /etc/auth"]
     for name, path in PATHS.items():
         claims = {"rootfs": {"type": "layers", "diff_ids": [path]}}
@@ -256,7 +265,10 @@ def hostile(layout: Layout, base: t.Sequence[Entry]) -> None:
     layout.tag("update-unnamed", layout.packed([ground, update], claims=claims, Cmd=show))
     # The files of another, which it has not got.
     claims = {"rootfs": {"type": "layers", "diff_ids": diff_ids([ground, update])}}
-    layout.tag("update-claimed", layout.packed([ground, other], claims=claims, Cmd=["/bin/sh", "-c", "echo mine; cat /etc/auth"]))
+    layout.tag(
+        "update-claimed",
+        layout.packed([ground, other], claims=claims, Cmd=["/bin/sh", "-c", "echo mine; cat /etc/auth"]),
+    )
     program = tar([Entry("probe", probe(), mode=0o755)])
     layout.tag("orders", layout.packed([ground, program], Cmd=["/probe"], Labels=ORDERS, User="1000"))
     places = ["/proc", "//sys/fs/cgroup", "/x/../dev/shm", "/proc/self/attr", "/etc/hosts", "/", "/data"]
@@ -268,7 +280,9 @@ def hostile(layout: Layout, base: t.Sequence[Entry]) -> None:
     ]  # fmt: skip
     tricks(layout, base)
     for name, (claims, config) in ODD.items():
-        layout.tag(f"odd-{name}", layout.packed([ground, tar(links)], claims=claims, **{"Cmd": ["/bin/true"], **config}))
+        layout.tag(
+            f"odd-{name}", layout.packed([ground, tar(links)], claims=claims, **{"Cmd": ["/bin/true"], **config})
+        )
 
 
 def tricks(layout: Layout, base: t.Sequence[Entry]) -> None:

@@ -333,9 +333,7 @@ def refused(bundles: Bundles, wanted: Request, check: bool = False) -> str:
 
 @pytest.mark.parametrize("mode", ["copy", "overlay"])
 @pytest.mark.parametrize("name", PATHS)
-def test_a_digest_is_never_a_path(
-    tmp_path: pathlib.Path, bundles: Bundles, images: str, name: str, mode: str
-) -> None:
+def test_a_digest_is_never_a_path(tmp_path: pathlib.Path, bundles: Bundles, images: str, name: str, mode: str) -> None:
     (tmp_path / "state" / "roots").mkdir(parents=True)  # Without it, no path would lead through it.
     for check in (True, False):
         said = refused(bundles, request(tmp_path, f"{images}:path-{name}", mode=mode), check)
@@ -383,9 +381,7 @@ def names_in(directory: pathlib.Path) -> list[str]:
     "dot-link", "link-then-through", "link-up", "hard-link-up", "hard-link-absolute", "whiteout-through", "opaque-through",
     "whiteout-up", "whiteout-path", "etc-link", "passwd-link", "passwd-kernel",
 ])  # fmt: skip
-def test_layers_do_not_reach_what_is_outside(
-    tmp_path: pathlib.Path, bundles: Bundles, images: str, name: str
-) -> None:
+def test_layers_do_not_reach_what_is_outside(tmp_path: pathlib.Path, bundles: Bundles, images: str, name: str) -> None:
     """Whether such an image is refused or unpacked inside is for umoci to say."""
     outside = pathlib.Path(images[len("oci:") :]).parent / "outside"
     (outside / "secret").write_text("secret:x:0:0::/:/bin/sh\n")
@@ -453,7 +449,9 @@ def test_a_cache_of_an_earlier_release_is_read_again_and_not_believed(
     (files,) = (tmp_path / "state" / "roots").iterdir()
     known = json.loads(remembered.read_text())
     remembered.write_text(
-        json.dumps({**known, "digest": "../../..", "config": {"config": {"Cmd": ["/evil"]}, "rootfs": {"diff_ids": [".."]}}})
+        json.dumps(
+            {**known, "digest": "../../..", "config": {"config": {"Cmd": ["/evil"]}, "rootfs": {"diff_ids": [".."]}}}
+        )
     )
     files.rename(files.parent / made.record["rootfs_digest"][7:])
     assert bundles.converge(wanted).actions == ()

@@ -161,7 +161,9 @@ def test_a_configuration_that_is_not_valid(field: str, value: t.Any, says: str) 
 
 
 def test_names_match_as_in_go() -> None:
-    text = json.dumps({"RootFS": {"Type": "layers", "DIFF_IDS": [ONE]}, "Config": {"cmd": ["a"], "wor\u212aingdir": "/x"}})
+    text = json.dumps(
+        {"RootFS": {"Type": "layers", "DIFF_IDS": [ONE]}, "Config": {"cmd": ["a"], "wor\u212aingdir": "/x"}}
+    )
     found = image_document.parse_config(text)
     assert (found.diff_ids, found.cmd, found.workdir) == ((ONE,), ("a",), "/x")
 
@@ -217,7 +219,9 @@ def test_a_manifest_that_is_not_valid(field: str, value: t.Any, says: str) -> No
         image_document.parse_manifest(changed(MANIFEST, field, value))
 
 
-@pytest.mark.parametrize("parse", [image_document.parse_config, image_document.parse_manifest, image_document.parse_index])
+@pytest.mark.parametrize(
+    "parse", [image_document.parse_config, image_document.parse_manifest, image_document.parse_index]
+)
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -258,7 +262,9 @@ def test_files_have_a_name_of_their_own_for_other_layers_or_contents() -> None:
     assert image_document.files_id(Manifest(TWO, (ONE, TWO)), image) == honest
 
 
-@pytest.mark.parametrize(("layers", "diff_ids"), [((ONE,), (ONE, TWO)), ((ONE, TWO), (ONE,)), ((), (ONE,)), ((ONE,), ())])
+@pytest.mark.parametrize(
+    ("layers", "diff_ids"), [((ONE,), (ONE, TWO)), ((ONE, TWO), (ONE,)), ((), (ONE,)), ((ONE,), ())]
+)
 def test_every_layer_has_a_content(layers: tuple[str, ...], diff_ids: tuple[str, ...]) -> None:
     says = f"The image is not valid: it has {len(layers)} layers, and {len(diff_ids)} diff_ids"
     with pytest.raises(InvalidInput, match=says):

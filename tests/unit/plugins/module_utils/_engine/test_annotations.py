@@ -49,7 +49,8 @@ def test_values_are_text(value: t.Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["", "SIGFOO", "0", "-9", "65", "999999", "9" * 5000, "TERM KILL", "TERM\n", "\u0661", "RTMIN+99", "x" * 17]
+    "value",
+    ["", "SIGFOO", "0", "-9", "65", "999999", "9" * 5000, "TERM KILL", "TERM\n", "\u0661", "RTMIN+99", "x" * 17],
 )
 def test_a_stop_signal_is_one(value: str) -> None:
     assert from_outside({"org.opencontainers.image.stopSignal": value}) == {}
