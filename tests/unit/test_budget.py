@@ -78,7 +78,7 @@ def test_what_a_task_compiles(tmp_path: pathlib.Path, scratch_cgroup: str) -> No
     assert len(started) <= MOST_FILES, sorted(started)
     assert sum(lines.values()) <= MOST_CODE, lines
     # Where systemd runs, conmon's scope takes one file more.
-    assert sum(lines.values()) + lines_of_code(f"{ENGINE}.systemd") <= MOST_CODE + 100
+    assert sum(lines.values()) + lines_of_code(f"{ENGINE}.systemd") <= MOST_CODE + 118
     assert unchanged < started
     assert sum(lines[name] for name in unchanged) <= 1490, {name: lines[name] for name in unchanged}
 
