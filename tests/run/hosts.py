@@ -36,12 +36,12 @@ _Targets = Mapping[str, dict[str, object]]
 TARGETS: Mapping[str, _Targets] = {
     "root": {
         "oci_container": {}, "oci_container_info": {}, "oci_exec": {}, "oci_checkpoint": {}, "oci_bundle": {}, "oci_network": {},
-        "examples": {}, "role_runtime": {}, "role_container": {},
+        "hostile": {}, "examples": {}, "role_runtime": {}, "role_container": {},
     },
     "app": {
         "oci_container": {"oci_container_tests": list(_UNPRIVILEGED_TESTS)}, "oci_container_info": {}, "oci_exec": {},
         "oci_checkpoint": {}, "oci_bundle": {"oci_bundle_tests": ["registry", "unprivileged", "hostile"]},
-        "oci_network": {"oci_network_tests": ["unprivileged"]}, "role_container": {},
+        "oci_network": {"oci_network_tests": ["unprivileged"]}, "hostile": {}, "role_container": {},
     },
 }  # fmt: skip
 # What a run without a word about hosts does of it: all of it has run on this machine by then, and it shall not take long.

@@ -265,7 +265,7 @@ def test_mutated_archives(tmp_path: pathlib.Path, stored: str) -> None:
                 )
                 data[at + start : at + start + length] = random.choice(
                     [
-                        os.urandom(length),
+                        random.randbytes(length),
                         b"\xff" * length,
                         b"\x80".ljust(length, b"\xff"),
                         b"7" * length,
