@@ -15,6 +15,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import confinement, facts, spec
+from ansible_collections.longshore.oci.plugins.module_utils._bundle.image_document import ImageConfig
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.options import Options, User
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Store
@@ -63,7 +64,7 @@ def _dump(directory: pathlib.Path, **changes: t.Any) -> Config:
         architecture="amd64", capabilities=spec.ALL_CAPABILITIES, cgroup2=True, uid=0, gid=0, pids=True, most={},
         apparmor=None, labels=None,
     )  # fmt: skip
-    return spec.make({"config": {"Cmd": ["sleep", "60"]}}, Options(), found._replace(**changes), User(), "/srv/web")
+    return spec.make(ImageConfig(cmd=("sleep", "60")), Options(), found._replace(**changes), User(), "/srv/web")
 
 
 def _rows(config: Config) -> dict[str, str]:

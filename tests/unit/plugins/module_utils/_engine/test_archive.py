@@ -479,18 +479,18 @@ def test_nothing_half_is_left_of_an_archive(stored: str, tmp_path: pathlib.Path)
 def test_an_archive_where_others_can_write(stored: str, tmp_path: pathlib.Path, mode: int) -> None:
     (tmp_path / "shared").mkdir()
     path = str(tmp_path / "shared" / "web.tar")
-    archive.pack(stored, path, compression="none", log=None, manifest=lambda members: {"members": members})
-    archive.peek(path)
+    pack(stored, pathlib.Path(path))
+    peek(path)
     (tmp_path / "shared").chmod(mode)
     with pytest.raises(InvalidInput, match="can be changed by others"):
-        archive.peek(path)
+        peek(path)
     with pytest.raises(InvalidInput, match="can be changed by others"):
-        archive.pack(stored, path, compression="none", log=None, manifest=lambda members: {"members": members})
+        pack(stored, pathlib.Path(path))
     (tmp_path / "shared").chmod(0o1777)
-    archive.peek(path)
+    peek(path)
     os.chown(path, 4242, 0)
     with pytest.raises(InvalidInput, match="belongs to 4242"):
-        archive.peek(path)
+        peek(path)
 
 
 class TestPipes:

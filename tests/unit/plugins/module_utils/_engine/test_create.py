@@ -106,12 +106,15 @@ REFUSED += [
 ]  # fmt: skip
 REFUSED += [({"conmon_env": {"A": value}}, "conmon_env cannot have a variable 'A'") for value in ("\0", "a\0b")]
 CONTROLS = ("\n", "\t", "\r", "\0", "\x1b", "\x7f", "\x85", "\u2028", "\udcff")
+KINDS: dict[str, t.Callable[[str], t.Any]] = {
+    **dict.fromkeys(("bundle", "runtime", "runtime_root", "conmon", "cgroup_parent", "log_path", "log_tag"), str),
+    "conmon_pidfile": str,
+    "runtime_args": lambda text: (text,),
+    "exit_command": lambda text: (text, "x"),
+}
 REFUSED += [
     ({name: kind(f"/srv/a{control}ExecStartPre=/bin/true")}, f"{name} cannot have control characters")
-    for name, kind in {
-        **dict.fromkeys(("bundle", "runtime", "runtime_root", "conmon", "cgroup_parent", "log_path", "log_tag"), str),
-        "conmon_pidfile": str, "runtime_args": lambda text: (text,), "exit_command": lambda text: (text, "x"),
-    }.items()
+    for name, kind in KINDS.items()
     for control in CONTROLS
 ]  # fmt: skip
 

@@ -10,6 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import spec
+from ansible_collections.longshore.oci.plugins.module_utils._bundle.image_document import ImageConfig
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.options import Facts, Options, User
 from ansible_collections.longshore.oci.plugins.module_utils._engine import config, hooks
 from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Program
@@ -68,7 +69,7 @@ def test_a_record_of_an_older_release_gets_one(monkeypatch: pytest.MonkeyPatch) 
 def test_those_of_oci_bundle_have_one(options: dict[str, t.Any]) -> None:
     """Whether they come by the option of that name or by ``spec``."""
     facts = Facts("amd64", spec.ALL_CAPABILITIES, cgroup2=True, uid=0, gid=0)
-    image = {"config": {"Cmd": ["x"], "Env": ["LD_PRELOAD=./evil.so"]}}
+    image = ImageConfig(cmd=("x",), env=(("LD_PRELOAD", "./evil.so"),))
     found = spec.make(image, Options(**options), facts, User(), "/srv/web")
     assert _environments(found) == [[f"PATH={SEARCH_PATH}"], ["A=1"]] * len(KINDS)
 
