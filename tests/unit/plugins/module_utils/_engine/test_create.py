@@ -106,16 +106,14 @@ REFUSED += [
 ]  # fmt: skip
 REFUSED += [({"conmon_env": {"A": value}}, "conmon_env cannot have a variable 'A'") for value in ("\0", "a\0b")]
 CONTROLS = ("\n", "\t", "\r", "\0", "\x1b", "\x7f", "\x85", "\u2028", "\udcff")
-KINDS: dict[str, t.Callable[[str], t.Any]] = {
-    **dict.fromkeys(("bundle", "runtime", "runtime_root", "conmon", "cgroup_parent", "log_path", "log_tag"), str),
-    "conmon_pidfile": str,
-    "runtime_args": lambda text: (text,),
-    "exit_command": lambda text: (text, "x"),
-}
+# In these the text is a word among others.
+WORDS: dict[str, tuple[str, ...]] = {"runtime_args": (), "exit_command": ("x",)}
 REFUSED += [
-    ({name: kind(f"/srv/a{control}ExecStartPre=/bin/true")}, f"{name} cannot have control characters")
-    for name, kind in KINDS.items()
-    for control in CONTROLS
+    ({name: (text, *WORDS[name]) if name in WORDS else text}, f"{name} cannot have control characters")
+    for name in (
+        "bundle", "runtime", "runtime_root", "conmon", "cgroup_parent", "log_path", "log_tag", "conmon_pidfile", *WORDS,
+    )
+    for text in (f"/srv/a{control}ExecStartPre=/bin/true" for control in CONTROLS)
 ]  # fmt: skip
 
 
