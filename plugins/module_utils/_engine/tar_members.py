@@ -18,7 +18,7 @@ if t.TYPE_CHECKING:
     import tarfile
 
 _MOST_HEADER = 1 << 20  # bytes of a pax header or of a long name
-_MOST_NAME = 4096
+_MOST_NAME = 16384  # of a deep tree; rootfs_changes packs no longer ones
 _LAST_ID = (1 << 32) - 2
 _LAST_TIME = 1 << 34  # in the year 2514
 

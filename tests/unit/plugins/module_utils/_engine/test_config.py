@@ -133,8 +133,8 @@ def _put(path: str, text: str, size: int | None = None) -> None:
     ("make", "says"),
     [
         (os.mkfifo, "it is not a regular file"),
-        (lambda path: os.symlink("/dev/zero", path), "it is not a regular file"),
-        (lambda path: os.symlink("/dev/full", path), "it is not a regular file"),
+        (lambda path: os.symlink("/dev/zero", path), "/dev/zero belongs to root:root, with the mode 0666"),
+        (lambda path: os.symlink("/dev/full", path), "/dev/full belongs to root:root, with the mode 0666"),
         (lambda path: _put(path, "", 3 << 30), "it is larger than 16777216 bytes"),
         (lambda path: _put(path, "[" * 100000), "config.json cannot be read: "),
         (lambda path: _put(path, '{"a": ' + "9" * 5000 + "}"), "config.json"),
