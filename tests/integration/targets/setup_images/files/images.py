@@ -232,8 +232,8 @@ ALLOW = base64.b64encode(b"\x06\0\0\0\0\0\xff\x7f").decode()
 ORDERS = {
     "run.oci.seccomp_bpf_data": ALLOW, "run.oci.keep_original_groups": "1", "org.criu.config": "/volumes/data/criu.conf",
     "org.systemd.property.Wants": "['longshore-canary-started.service']", "org.systemd.property.TasksMax": "uint64 7777",
-    "org.systemd.property.Conflicts": "['longshore-canary-stopped.service']", "module.wasm.image/variant": "compat",
-    "org.opencontainers.image.title": "of an image", "org.opencontainers.image.stopSignal": "SIGFOO",
+    "org.systemd.property.Conflicts": "['longshore-canary-stopped.service']",
+    "org.opencontainers.image.title": "of an image",
 }  # fmt: skip
 
 
