@@ -12,12 +12,13 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import config, namespaces
+from ansible_collections.longshore.oci.plugins.module_utils._engine import cgroup, config, container, namespaces
 from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Record
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import InvalidInput, ProgramFailed
 from ansible_collections.longshore.oci.plugins.module_utils._engine.files import make_directory, write_text
 from ansible_collections.longshore.oci.plugins.module_utils._engine.process import ProcessId, identify
 from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Store
+from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
 from ansible_collections.longshore.oci.tests.unit import builders
 
 WEB = builders.record()
@@ -177,21 +178,23 @@ def test_nothing_of_others() -> None:
 class TestScript:
     """What the script of a service does, with a /proc of its own making: there the shell finds any number it is told."""
 
-    def _run(self, place: Place, pid: str, scope: str = "longshore-db.scope") -> subprocess.CompletedProcess[str]:
+    def _run(self, place: Place, pid: str, scope: str = "") -> subprocess.CompletedProcess[str]:
         words = namespaces.script(place.store, WEB, {"network": "db"})
         make_directory(place.store.paths("db").run)
         pathlib.Path(place.store.paths("db").pidfile).write_text(pid)
-        text = words["functions"] + words["share"].replace("longshore-db.scope", scope) + "\nreadlink /proc/self/fd/4"
+        unit = container.container_unit("db", place.store.realm)
+        assert unit in words["share"]
+        text = words["functions"] + words["share"].replace(unit, scope or unit) + "\nreadlink /proc/self/fd/4"
         return subprocess.run(["/bin/sh", "-uc", text], capture_output=True, text=True, timeout=20, check=False)
 
-    def test_one_in_its_scope(self, place: Place, db: ProcessId) -> None:
-        """The last part of this process's cgroup in the place of a scope."""
-        lines = pathlib.Path(f"/proc/{db.pid}/cgroup").read_text().splitlines()
-        scope = max((line.rpartition("/")[2] for line in lines), key=len)
-        if not scope:
-            pytest.skip("this process is in no cgroup that has a name")
-        done = self._run(place, str(db.pid), scope)
-        assert done.stdout.strip() == os.readlink(f"/proc/{db.pid}/ns/net"), done.stderr
+    @pytest.mark.parametrize("below", ["", "/container"])
+    def test_one_in_its_scope(self, place: Place, db: ProcessId, scratch_cgroup: str, below: str) -> None:
+        """Any cgroup in the place of a scope; crun has one more below that."""
+        space = os.readlink(f"/proc/{db.pid}/ns/net")
+        cgroup.place(scratch_cgroup + below, db.pid)
+        done = self._run(place, str(db.pid), os.path.basename(scratch_cgroup))
+        cgroup.kill(scratch_cgroup, Deadline(5))
+        assert done.stdout.strip() == space, done.stderr
         assert os.readlink(f"{place.store.paths('web').namespaces}/network/db").endswith("/fd/4")
 
     @pytest.mark.parametrize("pid", ["", "1", "self", "../1", "$(id)", "{db}", "999999999", "{db} "])
