@@ -184,12 +184,12 @@ def apply(root: str, path: str | None, deleted: t.Sequence[str] | None) -> None:
     try:
         with _Tree(root) as tree:
             if path is not None:
-                with open(path, "rb") as stream, tar_members.opened(fileobj=stream, mode="r:") as tar:
-                    size = os.fstat(stream.fileno()).st_size
-                    found = list(tar_members.members(tar, most=_MOST_MEMBERS, room=size))
-                    needed = sum(tar_members.stored_size(member) for member in found if member.isreg())
-                    _check_room(root, needed, whole=deleted is None)
-                    for member in found:
+                # Twice, because the headers of all members may be more than fits into memory.
+                with _members(path) as (_tar, members):
+                    needed = sum(tar_members.stored_size(member) for member in members if member.isreg())
+                _check_room(root, needed, whole=deleted is None)
+                with _members(path) as (tar, members):
+                    for member in members:
                         tree.make(tar, member)
             for name in tree.others() if deleted is None else deleted:
                 tree.delete(_parts(name))
@@ -198,6 +198,12 @@ def apply(root: str, path: str | None, deleted: t.Sequence[str] | None) -> None:
         raise InvalidInput(f"The changes of the root file system cannot be read: {exc}.") from exc
     except OSError as exc:
         raise EngineError(f"Cannot change the root file system {root}: {reason_of(exc)}.") from exc
+
+
+@contextlib.contextmanager
+def _members(path: str) -> t.Iterator[tuple[tarfile.TarFile, t.Iterator[tarfile.TarInfo]]]:
+    with open(path, "rb") as stream, tar_members.opened(fileobj=stream, mode="r:") as tar:
+        yield tar, tar_members.members(tar, most=_MOST_MEMBERS, room=os.fstat(stream.fileno()).st_size)
 
 
 def _check_room(root: str, needed: int, *, whole: bool) -> None:

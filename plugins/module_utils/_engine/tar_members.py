@@ -18,13 +18,14 @@ if t.TYPE_CHECKING:
     import tarfile
 
 _MOST_HEADER = 1 << 20  # bytes of a pax header or of a long name
-_MOST_NAME = 16384  # of a deep tree; rootfs_changes packs no longer ones
+_MOST_NAME = 16384  # rootfs_changes.py packs names as long as that: a root file system may be deep
+_MOST_IN_A_ROW = 8  # headers about one member: of GNU and of pax, for its name and its link
 _LAST_ID = (1 << 32) - 2
 _LAST_TIME = 1 << 34  # in the year 2514
 
 
 @functools.cache
-def _member_class() -> t.Any:
+def _tar_class() -> t.Any:
     import tarfile
 
     special = (
@@ -37,9 +38,20 @@ def _member_class() -> t.Any:
         def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
             if self.size < 0 or (self.type in special and self.size > _MOST_HEADER):
                 raise tarfile.ReadError(f"a header has the size {self.size}")
+            # tarfile keeps what such headers say for as long as the tar is open, and nothing that writes archives has them.
+            if self.type == tarfile.XGLTYPE:
+                raise tarfile.ReadError("a header is about all members")
+            counted = t.cast(Tar, tar)
+            counted.in_a_row = counted.in_a_row + 1 if self.type in special else 0
+            if counted.in_a_row > _MOST_IN_A_ROW:
+                raise tarfile.ReadError("a member has too many headers")
             return super()._proc_member(tar)  # type: ignore[misc, no-any-return]
 
-    return Member
+    class Tar(tarfile.TarFile):
+        tarinfo = Member
+        in_a_row = 0
+
+    return Tar
 
 
 @contextlib.contextmanager
@@ -48,7 +60,7 @@ def opened(**how: t.Any) -> t.Iterator[tarfile.TarFile]:
     import tarfile
 
     try:
-        with tarfile.open(tarinfo=_member_class(), **how) as tar:
+        with _tar_class().open(**how) as tar:
             yield tar
     except (ValueError, OverflowError, LookupError, RecursionError, EOFError) as exc:
         raise tarfile.ReadError(f"a header is not valid ({str(exc)[:100]})") from exc
@@ -59,6 +71,7 @@ def members(tar: tarfile.TarFile, *, most: int, room: int) -> t.Iterator[tarfile
     import tarfile
 
     for number, member in enumerate(tar):
+        tar.members.clear()  # Each may have a header of a MiB: who wants to keep them does so.
         reason = _odd(member, room) or (number >= most and f"there are more than {most} members")
         # A stream is read up to there, whether or not it has so much.
         if tar.offset > member.offset_data + (1 << 20) + stored_size(member):
@@ -72,6 +85,16 @@ def stored_size(member: tarfile.TarInfo) -> int:
     """The bytes of a member's data, without the holes of a sparse one."""
     sparse = getattr(member, "sparse", None)
     return member.size if sparse is None else sum(size for _offset, size in sparse)
+
+
+def _is_in_order(member: tarfile.TarInfo) -> bool:
+    """Whether the pieces of a sparse member are as every writer has them. tarfile finds the others wrongly, or for hours."""
+    end = 0
+    for offset, size in getattr(member, "sparse", None) or ():
+        if offset < end or size < 0:
+            return False
+        end = offset + size
+    return end <= member.size or end == 0
 
 
 def skip(tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
@@ -97,6 +120,8 @@ def _odd(member: tarfile.TarInfo, room: int) -> str:
         or stored_size(member) < 0
     ):
         return f"its size cannot be {member.size}"
+    if not _is_in_order(member):
+        return "its pieces are not in order"
     if not (0 <= member.uid <= _LAST_ID and 0 <= member.gid <= _LAST_ID):
         return f"its owner cannot be {member.uid}:{member.gid}"
     if not (math.isfinite(member.mtime) and -_LAST_TIME < member.mtime < _LAST_TIME):

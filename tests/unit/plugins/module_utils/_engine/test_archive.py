@@ -232,6 +232,22 @@ def test_odd_headers_are_refused_at_once(tmp_path: pathlib.Path, stored: str, na
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.parametrize(
+    ("headers", "says"),
+    [
+        (raw_header(b"pax", size=b"00000000010", kind=b"g") + b"8 a=bcd\n".ljust(512, b"\0"), "about all members"),
+        (pax(comment="x") * 9, "too many headers"),
+    ],
+    ids=["about all", "many about one"],
+)
+def test_headers_that_only_fill_memory(tmp_path: pathlib.Path, stored: str, headers: bytes, says: str) -> None:
+    path = tmp_path / "bad.tar"
+    path.write_bytes(headers + pathlib.Path(pack(stored, tmp_path / "good.tar")).read_bytes())
+    for read in (peek, lambda bad: unpack(bad, tmp_path / "unpacked")):
+        with pytest.raises(InvalidInput, match=says):
+            read(str(path))
+
+
 def test_a_document_of_any_size_is_not_read_into_memory(tmp_path: pathlib.Path, stored: str) -> None:
     with tarfile.open(tmp_path / "big.tar", "w") as tar:
         header = tarfile.TarInfo("spec.dump")

@@ -222,6 +222,21 @@ class TestSparse:
         with pytest.raises(InvalidInput, match="has more than 3 pieces"):
             rootfs_changes.measure(f"{tmp_path}/source")
 
+    @pytest.mark.parametrize(
+        "pieces", ["500,1,400,1", "0,10,5,10", "0,1048576,9,-1048570", "5,1,4,1", "1999,5", "0,5,0,5"]
+    )  # fmt: skip
+    def test_pieces_that_no_writer_has(self, tmp_path: pathlib.Path, pieces: str) -> None:
+        """tarfile reads them again and again, and finds wrong ones."""
+        (tmp_path / "target").mkdir()
+        with tarfile.open(tmp_path / "tar", "w", format=tarfile.PAX_FORMAT) as tar:
+            member = tarfile.TarInfo("file")
+            member.size = 100
+            member.pax_headers = {"GNU.sparse.map": pieces, "GNU.sparse.size": "2000"}
+            tar.addfile(member, io.BytesIO(b"x" * 100))
+        with pytest.raises(InvalidInput, match="its pieces are not in order"):
+            rootfs_changes.apply(f"{tmp_path}/target", f"{tmp_path}/tar", [])
+        assert os.listdir(tmp_path / "target") == []
+
 
 class TestDepth:
     def test_it_is_packed_and_made_and_removed(self, tmp_path: pathlib.Path) -> None:
@@ -237,6 +252,17 @@ class TestDepth:
         for name in ("source", "target"):
             files.remove_tree(f"{tmp_path}/{name}")
 
+    def test_names_may_be_as_long_as_they_are_packed(self, tmp_path: pathlib.Path) -> None:
+        for name in ("source", "target"):
+            (tmp_path / name).mkdir()
+        deepen(tmp_path / "source", 80, "n" * 200)
+        rootfs_changes.measure(f"{tmp_path}/source")
+        rootfs_changes.pack(f"{tmp_path}/source", f"{tmp_path}/tar")
+        rootfs_changes.apply(f"{tmp_path}/target", f"{tmp_path}/tar", None)
+        assert len([entry.path for entry in trees.walk(f"{tmp_path}/target")]) >= 80
+        for name in ("source", "target"):
+            files.remove_tree(f"{tmp_path}/{name}")
+
     def test_a_path_that_is_far_too_long_is_refused_before_the_dump(self, tmp_path: pathlib.Path) -> None:
         (tmp_path / "source").mkdir()
         deepen(tmp_path / "source", 100, "n" * 255)
@@ -249,7 +275,7 @@ class TestDepth:
     "values",
     [
         {"mtime": "nan"}, {"mtime": "1e30"}, {"mtime": "-inf"}, {"uid": str(1 << 40)}, {"uid": "-1"}, {"gid": "x"}, {"size": "-512"},
-        {"size": str(1 << 62)}, {"path": "a" * 300}, {"path": "a/" * 3000}, {"linkpath": "x" * 5000}, {"GNU.sparse.map": "a"},
+        {"size": str(1 << 62)}, {"path": "a" * 300}, {"path": "a/" * 9000}, {"linkpath": "x" * 17000}, {"GNU.sparse.map": "a"},
         {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}, {"GNU.sparse.map": "0,99999999999999", "GNU.sparse.size": "99999999999999"},
     ],
 )  # fmt: skip
