@@ -227,7 +227,7 @@ def _home(entry: list[str] | None) -> str:
 
 def look_up(root: str, wanted: str) -> User:
     """``USER``, ``UID``, ``USER:GROUP``... as podman and docker read them; empty is root. Raises InvalidInput."""
-    name, colon, group = wanted.partition(":")
+    name, _colon, group = wanted.partition(":")
     passwd, groups = _lines(root, "etc/passwd", 6), _lines(root, "etc/group", 3)
     number = _number(name or "0")
     entry = next((e for e in passwd if e[0] == name), None) if number is None else None
@@ -238,7 +238,7 @@ def look_up(root: str, wanted: str) -> User:
     if number is None:
         raise InvalidInput(f"There is no user {name!r} in the image's /etc/passwd.", hint="A number always works.")
     gid = _number(entry[3]) or 0 if entry else 0
-    if colon:
+    if group:
         known = next((_number(e[2]) for e in groups if e[0] == group), None)
         gid_given = _number(group) if known is None else known
         if gid_given is None:

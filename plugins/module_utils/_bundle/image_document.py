@@ -162,7 +162,7 @@ def parse_config(data: bytes | str) -> ImageConfig:
     config = fields.object("config")
     return ImageConfig(
         diff_ids=diff_ids, **simple, user=config.text("User", 512), ports=_ports(config), env=_env(config),
-        entrypoint=config.texts("Entrypoint"), cmd=config.texts("Cmd"), volumes=_volumes(config), workdir=_workdir(config),
+        entrypoint=_entrypoint(config), cmd=config.texts("Cmd"), volumes=_volumes(config), workdir=_workdir(config),
         labels=config.map("Labels"), stop_signal=config.text("StopSignal", 32), healthcheck=_healthcheck(config),
     )  # fmt: skip
 
@@ -177,11 +177,18 @@ def _ports(config: _Fields) -> tuple[str, ...]:
 
 
 def _env(config: _Fields) -> tuple[tuple[str, str], ...]:
+    """Return the variables. A name alone is none: docker takes it for one that is not set."""
     pairs = [word.partition("=") for word in config.texts("Env")]
     for number, (name, equals, _value) in enumerate(pairs):
-        if not name or not equals:
+        if equals and not name:
             raise _not_valid(f"config.Env[{number}]", "is not NAME=VALUE")
-    return tuple((name, value) for name, _equals, value in pairs)
+    return tuple((name, value) for name, equals, value in pairs if equals)
+
+
+def _entrypoint(config: _Fields) -> tuple[str, ...]:
+    """Return the words. One empty word is how a Dockerfile takes back the entry point of its base image."""
+    words = config.texts("Entrypoint")
+    return () if words == ("",) else words
 
 
 def _volumes(config: _Fields) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ def root(tmp_path: pathlib.Path) -> str:
         ("app", User(1000, 100, (10, 20), "/home/app")),
         ("1000", User(1000, 100, (10, 20), "/home/app")),
         ("app:wheel", User(1000, 10, (), "/home/app")),
+        ("app:", User(1000, 100, (10, 20), "/home/app")),
         ("app:7", User(1000, 7, (), "/home/app")),
         ("4711", User(4711, 0, (), "/")),
         ("4711:4712", User(4711, 4712, (), "/")),
