@@ -45,7 +45,7 @@ def _tar_class() -> t.Any:
             counted.in_a_row = counted.in_a_row + 1 if self.type in special else 0
             if counted.in_a_row > _MOST_IN_A_ROW:
                 raise tarfile.ReadError("a member has too many headers")
-            return super()._proc_member(tar)  # type: ignore[misc, no-any-return]
+            return super()._proc_member(tar)  # type: ignore[misc]
 
     class Tar(tarfile.TarFile):
         tarinfo = Member
@@ -71,7 +71,7 @@ def members(tar: tarfile.TarFile, *, most: int, room: int) -> t.Iterator[tarfile
     import tarfile
 
     for number, member in enumerate(tar):
-        tar.members.clear()  # Each may have a header of a MiB: who wants to keep them does so.
+        vars(tar)["members"].clear()  # Each may have a header of a MiB: who wants to keep them does so.
         reason = _odd(member, room) or (number >= most and f"there are more than {most} members")
         # A stream is read up to there, whether or not it has so much.
         if tar.offset > member.offset_data + (1 << 20) + stored_size(member):
