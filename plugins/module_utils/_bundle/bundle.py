@@ -314,10 +314,11 @@ def _check_places(root: str, image: ImageConfig, options: Options) -> None:
         if to is None or (spec.is_reserved(to) and not spec.is_reserved(place)):
             hint = "Mount something else there, or set image_volumes: ignore."
             raise InvalidInput(f"The image is not valid: its volume {place} leads to {to or 'itself'}.", hint=hint)
-    # CVE-2024-21626: there may be descriptors of the host.
-    to = leads_to(root, image.workdir) if options.chdir is None else ""
-    if to is None or f"{to}/".startswith("/proc/"):
-        raise InvalidInput(f"The image is not valid: its working directory {image.workdir} leads to {to or 'itself'}.")
+    # CVE-2024-21626: there may be descriptors of the host. The links are of the image, also where the task names the directory.
+    cwd = options.chdir or image.workdir
+    to = leads_to(root, cwd)
+    if to is None or (f"{to}/".startswith("/proc/") and not (options.chdir or "").startswith("/proc/")):
+        raise InvalidInput(f"The image is not valid: its working directory {cwd} leads to {to or 'itself'}.")
 
 
 def _load(path: str) -> Record:

@@ -20,8 +20,9 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._bundle import confinement, rootfs, tools
+from ansible_collections.longshore.oci.plugins.module_utils._bundle import bundle, confinement, rootfs, tools
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.bundle import Bundles
+from ansible_collections.longshore.oci.plugins.module_utils._bundle.image_document import ImageConfig
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.options import Action, Options, Request
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.parse import IdMap
 from ansible_collections.longshore.oci.plugins.module_utils._engine import trees
@@ -719,3 +720,22 @@ class TestDirectory:
         (tmp_path / "planted").touch()
         with pytest.raises(Conflict, match="Another user is working in"):
             tools.take_over(str(tmp_path), -1, 0o700)
+
+
+@pytest.mark.parametrize(
+    ("workdir", "chdir", "refused"),
+    [
+        ("/app", None, True), ("/app", "/", False), ("/", "/app", True), ("", "/app", True), ("/circle", None, True), ("", "/circle/x", True),
+        ("", "/proc/self", False), ("/srv", None, False), ("/missing", None, False), ("", None, False),
+    ],
+)  # fmt: skip
+def test_no_link_of_an_image_leads_the_working_directory_away(
+    tmp_path: pathlib.Path, workdir: str, chdir: str | None, refused: bool
+) -> None:
+    """Also where the task names the directory: it cannot know what the image has there."""
+    for name, target in (("app", "/proc/self/fd/7"), ("circle", "circle")):
+        (tmp_path / name).symlink_to(target)
+    (tmp_path / "srv").mkdir()
+    image, options = ImageConfig(workdir=workdir), Options(chdir=chdir)
+    with pytest.raises(InvalidInput, match="its working directory") if refused else contextlib.nullcontext():
+        bundle._check_places(str(tmp_path), image, options)
