@@ -126,13 +126,13 @@ class Bundles:
             raise InvalidInput(f"There is no directory or tar at {path} on this host.")
         from . import rootfs
 
+        stamp = () if os.path.isdir(path) else rootfs.tar_stamp(path)  # What is no file at all is said first.
         trust.check(path, "rootfs", tree=os.path.isdir(path))
         path = os.path.realpath(path)
         if os.path.isdir(path):
             if f"{request.path}/".startswith(f"{path}/"):
                 raise InvalidInput(f"The bundle {request.path} cannot be inside its own root file system {path}.")
             return Source("directory", rootfs.directory_digest(path), path=path)
-        stamp = rootfs.tar_stamp(path)
         known = record.get("rootfs_digest")
         same = record.get("source") == path and record.get("stamp") == list(stamp) and is_digest(known)
         digest = str(known) if same else rootfs.tar_digest(path)
