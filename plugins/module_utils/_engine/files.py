@@ -102,28 +102,30 @@ def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False
         raise EngineError(f"Cannot write {path}: {exc.strerror}.") from exc
 
 
-def make_directory(path: str, *, mode: int = 0o750) -> None:
+def make_directory(path: str, *, mode: int = 0o750, tries: int = 20) -> None:
     """Make a directory and its parents, all with ``mode``; one that exists is left as it is.
 
     One that another user has made in a shared place (sticky, such as /tmp) is refused: nobody had to be asked for that.
     """
-    if os.path.isdir(path):
-        if os.stat(path).st_uid not in (0, os.geteuid()) and os.stat(os.path.dirname(path)).st_mode & stat.S_ISVTX:
-            raise EngineError(
-                f"The directory {path} belongs to another user.", hint="Choose another place, or remove it."
-            )
-        return
-    parent = os.path.dirname(path)
-    if parent and parent != path:
-        make_directory(parent, mode=mode)
     try:
+        if os.path.isdir(path):
+            if os.stat(path).st_uid not in (0, os.geteuid()) and os.stat(os.path.dirname(path)).st_mode & stat.S_ISVTX:
+                raise EngineError(
+                    f"The directory {path} belongs to another user.", hint="Choose another place, or remove it."
+                )
+            return
+        parent = os.path.dirname(path)
+        if parent and parent != path:
+            make_directory(parent, mode=mode)
         os.mkdir(path, mode)
         os.chmod(path, mode)
-    except FileExistsError:
-        if not os.path.isdir(path):
-            raise EngineError(f"{path} is in the way: it is not a directory.") from None
     except OSError as exc:
-        raise EngineError(f"Cannot make the directory {path}: {exc.strerror}.") from exc
+        if os.path.lexists(path) and not os.path.isdir(path):
+            raise EngineError(f"{path} is in the way: it is not a directory.") from None
+        if not isinstance(exc, (FileExistsError, FileNotFoundError)) or not tries:
+            raise EngineError(f"Cannot make the directory {path}: {exc.strerror}.") from exc
+        # Another task has made it, or has removed it or its parent, as they are removed when they are empty.
+        make_directory(path, mode=mode, tries=tries - 1)
 
 
 def remove_file(path: str) -> None:

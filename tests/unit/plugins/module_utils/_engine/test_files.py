@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -182,6 +183,32 @@ class TestDirectories:
         for thread in threads:
             thread.join()
         assert errors == []
+
+    def test_while_others_remove_what_is_empty(self, tmp_path: pathlib.Path) -> None:
+        """As sessions.forget() does with the directory that all sessions of a container are in."""
+        done = threading.Event()
+
+        def remove() -> None:
+            while not done.is_set():
+                with contextlib.suppress(OSError):
+                    os.rmdir(tmp_path / "exec")
+
+        remover = threading.Thread(target=remove)
+        remover.start()
+        try:
+            for number in range(500):
+                files.make_directory(f"{tmp_path}/exec/{number}.session")
+                os.rmdir(tmp_path / f"exec/{number}.session")
+        finally:
+            done.set()
+            remover.join()
+
+    def test_a_parent_that_is_gone_each_time(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        made: list[object] = []
+        monkeypatch.setattr(os, "mkdir", lambda path, mode: made.append(path) or os.stat("/nowhere"))
+        with pytest.raises(EngineError, match=f"Cannot make the directory {tmp_path}/a: No such file"):
+            files.make_directory(f"{tmp_path}/a")
+        assert 1 < len(made) < 100
 
 
 class TestRemoving:
