@@ -27,9 +27,9 @@ LAYERS = (
     "errors trees files waiting birth process untrusted trust",
     "cgroup systemd config container runtime conmon host store network_helper process_spec rootfs criu archive_pipe archive"
     " archive_layout archive_documents archive_rights archive_defaults tar_members signatures sparse output joined hooks"
-    " rootfs_changes stored ports descriptors userns selinux annotations restored_limits owners",
+    " rootfs_changes stored ports descriptors userns selinux annotations restored_limits conmons",
     "observe plan teardown create_failed create surroundings readiness service removal engine sessions exec_monitor exec"
-    " conmons given_paths namespaces features checkpoint_plan dump restore checkpoint",
+    " owners given_paths namespaces features checkpoint_plan dump restore checkpoint",
 )
 # What makes bundles is a library of its own. It takes a few things of the engine, and the engine knows nothing of it.
 BUNDLE_LAYERS = (

@@ -7,10 +7,12 @@ from __future__ import annotations
 import os
 
 from . import cgroup, container
+from .conmons import find_conmons
 from .container import Record
 from .errors import Conflict
-from .process import is_alive
-from .store import Store, link
+from .files import read_text, remove_tree
+from .process import in_pid_file, is_alive
+from .store import Paths, Store, link
 
 
 def check_run(store: Store, name: str, record: Record | None) -> None:
@@ -41,6 +43,35 @@ def check_names(record: Record, previous: Record | None) -> None:
                 f"The cgroup {path} has process {found[0].pid} in it, which is not of the container {record.name}.",
                 hint="Another state_dir has a container of that name, or it was made by hand. End that, or choose another name.",
             )
+
+
+def without_others(store: Store, record: Record) -> Record:
+    """Return the record of an earlier release, in which all state directories had the same names, without the names that only
+    others' processes have now: those of another state directory, which this one must not clear away."""
+    paths = store.paths(record.name)
+    names = (container.container_cgroup(record), container.conmon_cgroup(record))
+    names = scopes(record) if record.cgroup_manager == "systemd" else names
+    found = {process for path in (*names, record.cgroup_path) for process in cgroup.members(path)}
+    files = (paths.pidfile, record.definition.conmon_pidfile or paths.conmon_pidfile)
+    known = {record.init, record.monitor, *map(in_pid_file, files)}
+    if not found or found & known or found.intersection(find_conmons(record.conmon, paths.pidfile.__eq__)):
+        return record
+    if record.definition.runtime_root is not None:
+        raise Conflict(f"What {record.runtime.name} and the host have of {record.name} is another container's by now.")
+    # The runtime would end what is in a cgroup of that name, too.
+    remove_tree(f"{record.runtime_root}/{record.runtime_id}")
+    return record.replace(realm=store.realm, cgroup_path=None, conmon_cgroup_path=None)
+
+
+def has_unit(record: Record, paths: Paths) -> bool:
+    """Whether the unit of that name runs the script of this container, or there is none. Both ways of earlier releases to write
+    a path count."""
+    text = read_text(container.service_path(record.name, record.realm))
+    if text is None:
+        return True
+    plain = paths.service_script.replace("%", "%%")
+    quoted = plain.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+    return any(f'ExecStart=/bin/sh "{path}" start\n' in text for path in (plain, quoted))
 
 
 def scopes(record: Record) -> tuple[str, str]:

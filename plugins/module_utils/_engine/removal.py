@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from . import container, teardown
+from . import container, owners, teardown
 from .container import Observed, Record, Status, Timeouts
 from .host import Host
 from .observe import collect_exit
@@ -18,13 +18,16 @@ def remove(store: Store, host: Host, before: Observed, record: Record | None, ti
     """Returns the record as it is then, which stays with the log and a checkpoint for the next container of this name; None
     where there was none that means anything any more. Raises EngineError that names what would not go."""
     name = before.name
+    if record and record.realm != store.realm:
+        record = owners.without_others(store, record)
     realm = record.realm if record else store.realm
     if (record and record.definition.service) or os.path.lexists(container.service_path(name, realm)):
         from . import service
 
         if record is None:
             service.check_unit(teardown.orphans(store, host, name)[0], store.paths(name))
-        service.remove(name, realm)
+        if record is None or owners.has_unit(record, store.paths(name)):
+            service.remove(name, realm)
     if record is None:
         for orphan in teardown.orphans(store, host, name):
             teardown.sweep(store, orphan, timeouts)

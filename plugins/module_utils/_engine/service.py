@@ -21,7 +21,7 @@ from .create import Launch, create_argv, write_config
 from .errors import Conflict, DeadlineExceeded, ProgramFailed
 from .files import make_directory, plain_path, read_text, remove_file, write_text
 from .observe import EXIT_FILE_SECONDS, as_systemd_has_it, collect_exit, timestamp
-from .owners import check_names
+from .owners import check_names, has_unit
 from .process import Handle, boot_id, clean_environment, signal_name
 from .runtime import Runtime, global_arguments
 from .store import Lock, Paths, Store
@@ -135,9 +135,8 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
 def check_unit(record: Record, paths: Paths) -> None:
     """Raises Conflict where the unit of that name is another's: of a release that did not tell state directories apart, or
     written by hand."""
-    path = container.service_path(record.name, record.realm)
-    text = read_text(path)
-    if text is not None and f'"{paths.service_script}"'.replace("%", "%%") not in text:
+    if not has_unit(record, paths):
+        path = container.service_path(record.name, record.realm)
         raise Conflict(
             f"{path} is not a unit of this container.", hint="It belongs to another state_dir, or was written by hand."
         )

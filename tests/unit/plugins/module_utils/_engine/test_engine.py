@@ -23,7 +23,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine.container im
 )
 from ansible_collections.longshore.oci.plugins.module_utils._engine.engine import Engine
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import Conflict, EngineError, InvalidInput
-from ansible_collections.longshore.oci.plugins.module_utils._engine.process import is_alive
+from ansible_collections.longshore.oci.plugins.module_utils._engine.process import ProcessId, is_alive, kill_and_wait
 from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
 from ansible_collections.longshore.oci.tests.unit import bundle
 
@@ -92,6 +92,29 @@ class TestLife:
         with pytest.raises(Conflict, match="runs with run_dir"):
             moved.converge(Desired(name, Goal.ABSENT))
         assert is_alive(first.init)
+
+    def test_the_names_of_an_earlier_release(
+        self, engine: Engine, name: str, definition: Definition, tmp_path: pathlib.Path
+    ) -> None:
+        """They were the same for all state directories. A container that has ended may find its own with another."""
+        other = Engine(state_dir=f"{tmp_path}/other state", run_dir=f"{tmp_path}/other run")
+        (tmp_path / "other").mkdir()
+        wanted = definition._replace(bundle=bundle.make(tmp_path / "other", "sleep", "60"))
+        realms, other.store.realm, engine.store.realm = (other.store.realm, engine.store.realm), "", ""
+        ended = t.cast(Record, other.converge(Desired(name, Goal.STARTED, wanted)).after.record)
+        kill_and_wait([t.cast(ProcessId, ended.init)], Deadline(5))
+        assert other.observe(name).status is Status.STOPPED
+        running = t.cast(Record, engine.converge(Desired(name, Goal.STARTED, definition)).after.record)
+        assert running.cgroup_path == ended.cgroup_path
+        other.store.realm, engine.store.realm = realms
+        assert other.converge(Desired(name, Goal.ABSENT)).after.status is Status.ABSENT
+        assert is_alive(running.init)
+        assert engine.converge(Desired(name, Goal.ABSENT, timeouts=Timeouts(stop=0))).actions == (
+            Action.STOP,
+            Action.REMOVE,
+        )
+        assert not is_alive(running.init)
+        assert cgroup.members(running.cgroup_path) == []
 
     def test_a_cgroup_of_others_is_neither_joined_nor_cleared_away(
         self, engine: Engine, name: str, definition: Definition, spawn: t.Any

@@ -62,6 +62,20 @@ def test_the_unit_of_another(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyP
             service.check_unit(builders.record(), paths)
 
 
+@pytest.mark.parametrize("name", ["a b", "$HOME", "a\\b", 'a"b', "%h"])
+def test_the_own_unit(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """As it is written now, and as earlier releases did."""
+    unit = tmp_path / "unit"
+    monkeypatch.setattr(container, "service_path", lambda _name, _realm: str(unit))
+    paths = Store(state_dir=f"{tmp_path}/{name}", run_dir=f"{tmp_path}/run").paths("web")
+    for word in (
+        service.unit_quote(paths.service_script, command=True),
+        f'"{paths.service_script}"'.replace("%", "%%"),
+    ):
+        unit.write_text(f"ExecStart=/bin/sh {word} start\n")
+        service.check_unit(builders.record(), paths)
+
+
 @pytest.mark.parametrize("mark", ["state", "bundle/config.json"])
 def test_a_run_directory_of_another(tmp_path: pathlib.Path, mark: str) -> None:
     """The second is what earlier releases leave."""
