@@ -13,6 +13,7 @@ import os
 import typing as t
 
 from .container import Program
+from .errors import EngineError
 from .files import read_text
 from .process import Handle, ProcessId, identify
 from .waiting import Deadline
@@ -39,19 +40,26 @@ def find_conmons(conmon: Program, accept: t.Callable[[str], bool]) -> list[Proce
 def with_option(option: str, accept: t.Callable[[str], bool]) -> t.Iterator[tuple[ProcessId, list[str]]]:
     """Processes of this user, and their command lines, with an option in them whose value is accepted. That is no proof of
     what they are."""
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        argv = (read_text(f"/proc/{entry}/cmdline") or "").split("\0")
-        if any(word == option and accept(value) for word, value in zip(argv, argv[1:])) and _is_of_this_user(entry):
+    for entry in filter(_is_ours, filter(str.isdigit, os.listdir("/proc"))):
+        argv = _text(entry, "cmdline").split("\0")
+        if any(word == option and accept(value) for word, value in zip(argv, argv[1:])):
             process = identify(int(entry))
             if process is not None:
                 yield process, argv
 
 
-def _is_of_this_user(pid: str) -> bool:
-    """By the user that it acts as: the owner of /proc/PID is root for what is not dumpable (proc(5))."""
-    lines = (read_text(f"/proc/{pid}/status") or "").splitlines()
-    users = next((line.split()[1:] for line in lines if line.startswith("Uid:")), [])
-    return users != [] and set(users) == {str(os.geteuid())}
+def _is_ours(pid: str) -> bool:
+    """Whether it acts as this user (the owner of /proc/PID is root for what is not dumpable, proc(5)) and is in no container, as far
+    as that has a pid namespace: such a process may have a command line without end, or one that is never read to its end."""
+    lines = {line.partition(":")[0]: line.split()[1:] for line in _text(pid, "status").splitlines()}
+    return set(lines.get("Uid", ())) == {str(os.geteuid())} and len(lines.get("NSpid", ())) <= 1
+
+
+def _text(pid: str, name: str) -> str:
+    """Empty for what cannot be read: with hidepid, other users' processes are only names (proc(5))."""
+    with contextlib.suppress(EngineError):
+        return read_text(f"/proc/{pid}/{name}") or ""
+    return ""
 
 
 def runs(pid: int, path: str) -> bool:

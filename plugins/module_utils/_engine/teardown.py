@@ -7,6 +7,7 @@ What is left may be of a container that is removed, a launch that failed, a run 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -79,8 +80,9 @@ def _group(leader: ProcessId) -> list[ProcessId]:
     """The process group with the number of its leader. Empty where that is another's by now."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        fields = (read_text(f"/proc/{pid}/stat") or "").rpartition(")")[2].split()
-        found += [identify(int(pid))] if fields and int(fields[2]) == leader.pid else []
+        # Not read: another user's process has another group, and with hidepid cannot be looked at.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            found += [identify(int(pid))] if os.getpgid(int(pid)) == leader.pid else []
     # A group ends with its last process. So all that was seen is of the leader if that lives on.
     return [process for process in found if process] if is_alive(leader) else []
 
