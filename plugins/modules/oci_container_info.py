@@ -70,6 +70,7 @@ containers:
       exec_sessions: []
 """
 
+import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -89,6 +90,10 @@ def look(module: AnsibleModule) -> dict[str, t.Any]:
 
 
 def _describe(store: Store, name: str) -> dict[str, t.Any]:
+    record = store.load(name)
+    if record is not None and record.definition.runtime_root is None:
+        # Looking does no harm to one that runs with another run_dir, and is told what is true there.
+        store = Store(state_dir=store.state_dir, run_dir=os.path.dirname(record.runtime_root))
     seen = observe(store, name)
     return {**describe(seen), "exec_sessions": sessions.describe_all(store.paths(name), seen.record)}
 

@@ -7,13 +7,17 @@ from __future__ import annotations
 import os
 import pathlib
 import pwd
+import types
+import typing as t
 
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._engine import container, owners, service
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import Conflict
 from ansible_collections.longshore.oci.plugins.module_utils._engine.files import make_directory
+from ansible_collections.longshore.oci.plugins.module_utils._engine.process import boot_id, identify
 from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Store
+from ansible_collections.longshore.oci.plugins.modules import oci_container_info
 from ansible_collections.longshore.oci.tests.unit import builders
 
 
@@ -89,3 +93,17 @@ def test_a_run_directory_of_another(tmp_path: pathlib.Path, mark: str) -> None:
     owners.check_run(others, "web", None)
     with pytest.raises(Conflict, match="is of the container web in another state directory"):
         owners.check_run(mine, "web", None)
+
+
+def test_looking_at_what_runs_with_another_run_directory(tmp_path: pathlib.Path, spawn: t.Any) -> None:
+    """It is only looked at, so one such container does not hide all others."""
+    store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+    for name, run in (("web", "run"), ("other", "elsewhere")):
+        init = identify(spawn().pid)
+        make_directory(store.paths(name).state)
+        store.save(builders.record(name=name, init=init, boot=boot_id(), runtime_root=f"{tmp_path}/{run}/runc"))
+    with pytest.raises(Conflict, match=f"runs with run_dir {tmp_path}/elsewhere"):
+        owners.check_run(store, "other", store.load("other"))
+    params = {"name": [], "state_dir": store.state_dir, "run_dir": store.run_dir}
+    found = oci_container_info.look(t.cast(t.Any, types.SimpleNamespace(params=params)))["containers"]
+    assert [(each["name"], each["status"]) for each in found] == [("other", "running"), ("web", "running")]
