@@ -205,7 +205,12 @@ class TestDirectories:
 
     def test_a_parent_that_is_gone_each_time(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
         made: list[object] = []
-        monkeypatch.setattr(os, "mkdir", lambda path, mode: made.append(path) or os.stat("/nowhere"))
+
+        def make(path: str, _mode: int) -> None:
+            made.append(path)
+            os.stat("/nowhere")
+
+        monkeypatch.setattr(os, "mkdir", make)
         with pytest.raises(EngineError, match=f"Cannot make the directory {tmp_path}/a: No such file"):
             files.make_directory(f"{tmp_path}/a")
         assert 1 < len(made) < 100
