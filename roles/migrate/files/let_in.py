@@ -101,12 +101,15 @@ def line_of(pipe: str, key: str, addresses: str, until: str) -> str:
 def let_in(path: str, line: str, now: float) -> None:
     """Add the line, and take away those of migrations that are over."""
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8", errors="surrogateescape") as stream:
+    # Lines as sshd has them. Whatever else Python takes for the end of one may stand in the comment of a key, with a key after it.
+    with open(
+        os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8", errors="surrogateescape", newline="\n"
+    ) as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)  # Two migrations may come at the same time.
         found = os.fstat(stream.fileno())
         if not stat.S_ISREG(found.st_mode) or found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
             sys.exit(f"{path} is not this user's alone")
-        lines = [each for each in stream.read().splitlines() if not is_over(each, now)]
+        lines = [each.rstrip("\n") for each in stream if not is_over(each, now)]
         stream.seek(0)
         stream.write("".join(f"{each}\n" for each in [*lines, line]))
         stream.truncate()

@@ -150,6 +150,17 @@ def test_what_was_left_is_swept_and_nothing_else(tmp_path: pathlib.Path) -> None
     assert path.read_text(encoding="utf-8").splitlines() == [*others, "new line"]
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\udcff"])
+def test_a_comment_does_not_become_a_key(tmp_path: pathlib.Path, end: str) -> None:
+    """sshd knows one end of a line."""
+    before = f"ssh-ed25519 AAAA me{end}ssh-ed25519 BBBB another\n# without an end".encode(errors="surrogateescape")
+    path = tmp_path / "authorized_keys"
+    path.write_bytes(before)
+    path.chmod(0o600)
+    let_in.let_in(str(path), "new line", NOW)
+    assert path.read_bytes() == before + b"\nnew line\n"
+
+
 def test_a_first_key(tmp_path: pathlib.Path) -> None:
     path = tmp_path / ".ssh" / "authorized_keys"
     let_in.let_in(str(path), "new line", NOW)
