@@ -50,6 +50,7 @@ BUNDLE_TAKES = {
     "config",
     "annotations",
     "trust",
+    "untrusted",
     "hooks",
     "selinux",
     "joined",

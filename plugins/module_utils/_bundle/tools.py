@@ -136,7 +136,11 @@ def take_over(path: str, group: int, mode: int) -> None:
             os.fchown(descriptor, os.geteuid(), group)
         if stat.S_IMODE(found.st_mode) != mode:
             os.fchmod(descriptor, mode)
-        was_open = found.st_uid != os.geteuid() or found.st_mode & 0o022
+        was_open = found.st_uid != os.geteuid() or found.st_mode & 0o002
+        if not was_open and found.st_mode & 0o020:
+            from .._engine import untrusted
+
+            was_open = not untrusted.is_private_group(found, path)
         if (was_open and os.listdir(descriptor)) or not os.path.samestat(os.lstat(path), os.fstat(descriptor)):
             raise Conflict(f"Another user is working in {path}, too.", hint="Choose another place for the bundle.")
     finally:

@@ -24,13 +24,19 @@ def is_private_group(found: os.stat_result, path: str) -> bool:
     if me == 0:
         return False
     try:
-        others = set(grp.getgrgid(found.st_gid).gr_mem) - {pwd.getpwuid(me).pw_name}
-        # With an ACL the bits of the group are its mask, and say nothing of who is in it.
-        if others or _ACL in os.listxattr(path):
+        mine, group = pwd.getpwuid(me), grp.getgrgid(found.st_gid)
+        if mine.pw_gid != found.st_gid or set(group.gr_mem) - {mine.pw_name} or has_acl(path):
             return False
     except (KeyError, OSError):
         return False
-    return {user.pw_uid for user in pwd.getpwall() if user.pw_gid == found.st_gid} == {me}
+    known = {user.pw_uid for user in pwd.getpwall() if user.pw_gid == found.st_gid}
+    # A directory service may list nobody (enumerate of sssd). Then only the name tells that the group is the user's.
+    return known == {me} or (not known and group.gr_name == mine.pw_name)
+
+
+def has_acl(path: str) -> bool:
+    """Whether the bits of the group are the mask of an ACL, which says nothing of who it is for."""
+    return _ACL in os.listxattr(path)
 
 
 def refuse(found: os.stat_result, path: str, what: str) -> t.NoReturn:

@@ -113,7 +113,9 @@ def conceal(module: AnsibleModule) -> dict[str, t.Any]:
 def hide_environments(value: t.Any, *, inside: bool = False) -> t.Any:
     """Hide the values of what is called ``env`` at any depth; of ``NAME=VALUE`` the name stays."""
     if isinstance(value, dict):
-        return {name: hide_environments(each, inside=inside or name == "env") for name, each in value.items()}
+        if inside:  # Not as it should be: the names are the keys then.
+            return dict.fromkeys(value, secrets.HIDDEN)
+        return {name: hide_environments(each, inside=name == "env") for name, each in value.items()}
     if isinstance(value, list):
         return [hide_environments(each, inside=inside) for each in value]
     name, equals, _value = str(value).partition("=")

@@ -10,11 +10,13 @@ import importlib.util
 import json
 import os
 import pathlib
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 import typing as t
 
@@ -720,6 +722,21 @@ class TestDirectory:
         (tmp_path / "planted").touch()
         with pytest.raises(Conflict, match="Another user is working in"):
             tools.take_over(str(tmp_path), -1, 0o700)
+
+    @pytest.mark.parametrize(("group", "fine"), [(1, True), (100, False)])
+    def test_a_private_group_is_nobody_else(self, group: int, fine: bool) -> None:
+        """A bundle of an earlier version, made with a umask of 002."""
+        path = tempfile.mkdtemp(prefix="longshore-take-over-")
+        try:
+            pathlib.Path(path, "config.json").touch()
+            os.chmod(path, 0o775)
+            os.chown(path, 1, group)  # daemon has a group of its own.
+            os.seteuid(1)
+            with contextlib.nullcontext() if fine else pytest.raises(Conflict, match="Another user is working in"):
+                tools.take_over(path, -1, 0o700)
+        finally:
+            os.seteuid(0)
+            shutil.rmtree(path)
 
 
 @pytest.mark.parametrize(

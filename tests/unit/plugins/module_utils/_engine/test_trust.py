@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import os
 import pathlib
 import shutil
@@ -204,6 +205,18 @@ class TestOtherUsers:
             trust.check(path, "The bundle")
         os.chown(top / "parent", DAEMON, 100)  # users
         with user(DAEMON), pytest.raises(InvalidInput, match="daemon:users, with the mode 0775"):
+            trust.check(path, "The bundle")
+
+    @pytest.mark.parametrize(("name", "fine"), [("daemon", True), ("domain users", False)])
+    def test_where_a_directory_service_lists_nobody(
+        self, top: pathlib.Path, monkeypatch: pytest.MonkeyPatch, name: str, fine: bool
+    ) -> None:
+        """As sssd does by default: only the name tells that it is the user's own group."""
+        path = _tree(top, DAEMON, DAEMON, 0o775)
+        group = grp.struct_group((name, "x", DAEMON, []))
+        monkeypatch.setattr("pwd.getpwall", list)
+        monkeypatch.setattr("grp.getgrgid", lambda _gid: group)
+        with user(DAEMON), contextlib.nullcontext() if fine else pytest.raises(InvalidInput, match="mode 0775"):
             trust.check(path, "The bundle")
 
     def test_with_an_acl_it_may_not(self, top: pathlib.Path) -> None:

@@ -130,6 +130,7 @@ def _module(**params: t.Any) -> t.Any:
         ({"process": {"env": ["A=1", "B=x=y"], "cwd": "/"}}, {"process": {"env": ["A={0}", "B={0}"], "cwd": "/"}}),
         ({"process": {"env": [1, "no equals sign", ["B=1"]]}}, {"process": {"env": ["{0}", "{0}", ["B={0}"]]}}),
         ({"process": {"env": {"A": 1}}}, {"process": {"env": {"A": "{0}"}}}),
+        ({"process": {"env": {"A": "x=y", "B": {"C": ["x=y"]}}}}, {"process": {"env": {"A": "{0}", "B": "{0}"}}}),
         ({"process": {"env": "A=1"}, "x": [1, {"env": ["A=1"]}]}, {"process": {"env": "A={0}"}, "x": [1, {"env": ["A={0}"]}]}),
         (None, None),
         ({"process": None, "hooks": {"prestart": [{"env": []}]}}, {"process": None, "hooks": {"prestart": [{"env": []}]}}),
