@@ -4,15 +4,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 import typing as t
 
 import pytest
 
 _PROGRAM = os.path.join(os.path.dirname(__file__), "../../../roles/demo_bundle/files/own_directory.py")
+_SPEC = importlib.util.spec_from_file_location("own_directory", _PROGRAM)
+assert _SPEC is not None
+assert _SPEC.loader is not None
+own_directory: t.Any = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(own_directory)
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes files of other users")
 NOBODY = 65534
 
@@ -112,3 +121,37 @@ def test_another_user_cannot_have_what_is_roots(place: pathlib.Path) -> None:
     code, said = _ask(place / "roots", "0700", user=NOBODY, group=NOBODY)
     assert (code, "belongs to root" in said) == (1, True)
     assert _ask(place / "mine", user=NOBODY, group=NOBODY) == (0, "there")
+
+
+def test_what_is_roots_can_be_changed_by_root_alone() -> None:
+    """Nothing is going to be written there, as to the directory that has an ansible.cfg."""
+    os.seteuid(1)
+    try:
+        own_directory.refuse("/etc", own=False)
+        with pytest.raises(own_directory.Refused, match="belongs to root"):
+            own_directory.refuse("/etc", own=True)
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize(
+    ("uid", "gid", "mode", "code"),
+    [(1, 1, 0o775, 0), (1, 1, 0o777, 1), (1, 100, 0o775, 1), (0, 1, 0o775, 0), (2, 1, 0o775, 1)],
+)
+def test_the_group_of_a_user_alone_may_write(uid: int, gid: int, mode: int, code: int) -> None:
+    """As a umask of 002 leaves it, on the way and at its end."""
+    place = pathlib.Path(tempfile.mkdtemp(prefix="longshore-own-"))
+    try:
+        place.chmod(0o755)
+        path = place / "home" / "cache"
+        path.mkdir(parents=True)
+        for each, owner in ((path.parent, uid), (path, 1)):
+            os.chown(each, owner, gid)
+            each.chmod(mode)
+        refused = contextlib.nullcontext() if code == 0 else pytest.raises(own_directory.Refused)
+        os.seteuid(1)  # In this process: not every user gets at its Python.
+        with refused:
+            own_directory.refuse(str(path), own=True)
+    finally:
+        os.seteuid(0)
+        shutil.rmtree(place)
