@@ -109,7 +109,7 @@ def make_directory(path: str, *, mode: int = 0o750, tries: int = 20) -> None:
     """
     try:
         if os.path.isdir(path):
-            if os.stat(path).st_uid not in (0, os.geteuid()) and os.stat(os.path.dirname(path)).st_mode & stat.S_ISVTX:
+            if os.lstat(path).st_uid not in (0, os.geteuid()) and os.stat(os.path.dirname(path)).st_mode & stat.S_ISVTX:
                 raise EngineError(
                     f"The directory {path} belongs to another user.", hint="Choose another place, or remove it."
                 )

@@ -20,6 +20,11 @@ def check(definition: Definition, hooks: t.Any) -> None:
     """Raises InvalidInput. ``hooks`` are those of the config, as the bundle has them."""
     if definition.runtime_root is not None:
         trust.check(definition.runtime_root, "runtime_root", missing=True)
+        if definition.service:
+            # The script makes it, at boot. Whatever is in a directory like /tmp may be another user's by then.
+            trust.check(
+                os.path.dirname(definition.runtime_root.rstrip("/")), "runtime_root: the directory", missing=True
+            )
     if definition.conmon_pidfile is not None:
         _check_file(definition.conmon_pidfile, "conmon_pidfile")
     if definition.log_path is not None:

@@ -17,7 +17,6 @@ import typing as t
 from .errors import InvalidInput, reason_of
 
 _MOST_LINKS = 40  # as the kernel
-_FIRST_OF_PEOPLE = 1000  # ids below are the system's
 
 Ids = t.Collection[range]
 
@@ -43,7 +42,7 @@ def check(
                 continue
             found = os.lstat(way)
             _judge(found, way, f"{what} {path}", sticky=True, log=log)
-            closed = closed or not _can_enter(found, ids)
+            closed = closed or not _can_enter(found, way, ids)
             name = os.path.join(way, part)
             found = os.lstat(name)
             if not stat.S_ISLNK(found.st_mode):
@@ -72,12 +71,15 @@ def _judge(
         return
     from . import untrusted
 
-    harmless = untrusted.is_private_group(found, path) or (log and found.st_gid < _FIRST_OF_PEOPLE)
-    if not (ours and harmless) or mode & 0o002:
+    if not (ours and untrusted.may_group_write(found, path, log=log)) or mode & 0o002:
         untrusted.refuse(found, path, what)
 
 
-def _can_enter(found: os.stat_result, ids: Ids) -> bool:
+def _can_enter(found: os.stat_result, path: str, ids: Ids) -> bool:
     """Whether other users than root, this one and the container's get into a directory."""
-    groups = found.st_mode & 0o010 and found.st_gid and not any(found.st_gid in some for some in ids)
-    return bool(found.st_mode & 0o001 or groups)
+    if found.st_mode & 0o010 and not found.st_mode & 0o001:
+        from . import untrusted
+
+        group = found.st_gid and not any(found.st_gid in some for some in ids)
+        return bool(group or untrusted.has_acl(path))
+    return bool(found.st_mode & 0o001)

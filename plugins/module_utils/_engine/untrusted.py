@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import pwd
@@ -12,7 +13,25 @@ import typing as t
 
 from .errors import InvalidInput
 
+_FIRST_OF_PEOPLE = 1000  # ids below are the system's
 _ACL = "system.posix_acl_access"
+
+
+def may_group_write(found: os.stat_result, path: str, *, log: bool) -> bool:
+    """Whether those in the group of a file of root's or this user's can do nothing by it that they cannot do anyway."""
+    if is_private_group(found, path):
+        return True
+    try:
+        group = grp.getgrgid(found.st_gid)
+        if found.st_uid != 0 or has_acl(path):
+            return False
+    except (KeyError, OSError):
+        return False
+    # Debian gives /usr/local to staff, with the programs that root finds first in PATH.
+    if group.gr_name == "staff" and f"{path}/".startswith("/usr/local/"):
+        return True
+    members = {user.pw_uid for user in pwd.getpwall() if user.pw_gid == group.gr_gid or user.pw_name in group.gr_mem}
+    return log and group.gr_gid < _FIRST_OF_PEOPLE and all(uid < _FIRST_OF_PEOPLE for uid in members)
 
 
 def is_private_group(found: os.stat_result, path: str) -> bool:
@@ -36,7 +55,12 @@ def is_private_group(found: os.stat_result, path: str) -> bool:
 
 def has_acl(path: str) -> bool:
     """Whether the bits of the group are the mask of an ACL, which says nothing of who it is for."""
-    return _ACL in os.listxattr(path)
+    try:
+        return _ACL in os.listxattr(path)
+    except OSError as exc:
+        if exc.errno != errno.ENOTSUP:
+            raise
+        return False
 
 
 def refuse(found: os.stat_result, path: str, what: str) -> t.NoReturn:

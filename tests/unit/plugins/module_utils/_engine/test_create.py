@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -11,7 +12,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import cgroup, create
+from ansible_collections.longshore.oci.plugins.module_utils._engine import cgroup, create, given_paths
 from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Desired, Record, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import (
     Conflict,
@@ -287,3 +288,13 @@ def test_a_file_of_conmon_is_not_made_where_others_could_make_it(place: Place, n
     (place.directory / "real").touch()
     with pytest.raises(InvalidInput, match="is not a regular file"):
         place.prepare(**{name: f"{place.directory}/link"})
+
+
+@pytest.mark.parametrize("service", [False, True])
+def test_a_runtime_root_that_is_made_at_boot(service: bool) -> None:
+    """Another user can have made it in /tmp by then."""
+    definition = builders.record().definition._replace(service=service, runtime_root="/tmp/longshore-nowhere/")
+    refused = pytest.raises(InvalidInput, match="runtime_root: the directory /tmp can be changed")
+    with refused if service else contextlib.nullcontext():
+        given_paths.check(definition, None)
+    given_paths.check(definition._replace(runtime_root="/run/longshore-nowhere"), None)

@@ -258,3 +258,30 @@ def test_a_directory_that_another_user_made_in_a_shared_place(tmp_path: pathlib.
     with pytest.raises(EngineError, match="belongs to another user"):
         files.make_directory(f"{tmp_path}/state/containers")
     assert os.listdir(tmp_path / "state") == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes files of other users")
+@pytest.mark.parametrize("link", [False, True])
+@pytest.mark.parametrize("late", [False, True])
+def test_a_directory_that_another_user_has_made_first(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, link: bool, late: bool
+) -> None:
+    """In a shared place, before it is looked for or right after that."""
+    tmp_path.chmod(0o1777)
+    path = str(tmp_path / "ours")
+    (tmp_path / "of root").mkdir()
+
+    def plant() -> None:
+        if link:
+            os.symlink(tmp_path / "of root", path)
+        else:
+            os.mkdir(path)
+        os.chown(path, 4242, 4242, follow_symlinks=False)
+
+    make = os.mkdir
+    if late:
+        monkeypatch.setattr("os.mkdir", lambda *given: (monkeypatch.setattr("os.mkdir", make), plant(), make(*given)))
+    else:
+        plant()
+    with pytest.raises(EngineError, match="belongs to another user"):
+        files.make_directory(path)

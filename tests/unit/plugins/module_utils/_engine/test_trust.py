@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import trust
+from ansible_collections.longshore.oci.plugins.module_utils._engine import trust, untrusted
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import InvalidInput
 
 OTHER = 4242  # A user without a name.
@@ -190,6 +190,49 @@ def test_logs_of_a_group_of_the_system(top: pathlib.Path, group: int, mode: int,
         trust.check(f"{top}/log", "The bundle", missing=True)
 
 
+def _acl(path: pathlib.Path) -> None:
+    """Let OTHER do everything there, by its name."""
+    # Version 2, then tag, permissions and id of owner, named user, group, mask and others.
+    entries = [(1, 7, -1), (2, 7, OTHER), (4, 5, -1), (0x10, 7, -1), (0x20, path.stat().st_mode & 7, -1)]
+    value = (2).to_bytes(4, "little") + b"".join(
+        tag.to_bytes(2, "little") + bits.to_bytes(2, "little") + (number & 0xFFFFFFFF).to_bytes(4, "little")
+        for tag, bits, number in entries
+    )
+    try:
+        os.setxattr(path, "system.posix_acl_access", value)
+    except OSError:
+        pytest.skip("no ACLs here")
+
+
+def test_what_an_acl_opens(top: pathlib.Path) -> None:
+    """The bits of the group are its mask, whatever the group is."""
+    (top / "bundle" / "rootfs").mkdir(parents=True)
+    (top / "bundle" / "rootfs").chmod(0o777)
+    (top / "bundle").chmod(0o750)
+    trust.check(f"{top}/bundle/rootfs", "The root", tree=True)
+    trust.check(f"{top}/log", "The log", missing=True, log=True)
+    _acl(top / "bundle")
+    (top / "bundle").chmod(0o710)
+    with pytest.raises(InvalidInput, match="can be changed by others"):
+        trust.check(f"{top}/bundle/rootfs", "The root", tree=True)
+    os.chown(top, 0, 4)
+    _acl(top)
+    with pytest.raises(InvalidInput, match="can be changed by others"):
+        trust.check(f"{top}/log", "The log", missing=True, log=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "fine"), [("/usr/local", True), ("/usr/local/bin", True), ("/usr/locals", False), ("/srv", False)]
+)
+def test_staff_has_usr_local(monkeypatch: pytest.MonkeyPatch, path: str, fine: bool) -> None:
+    """As on Debian, where it could replace what is first in the PATH of root."""
+    group = grp.struct_group(("staff", "x", 50, ["alice"]))
+    monkeypatch.setattr("grp.getgrgid", lambda _gid: group)
+    monkeypatch.setattr("os.listxattr", lambda _path: [])
+    found = os.stat_result((0o42775, 0, 0, 2, 0, 50, 0, 0, 0, 0))
+    assert untrusted.may_group_write(found, path, log=False) == fine
+
+
 class TestOtherUsers:
     def test_root_and_the_user_are_trusted(self, top: pathlib.Path) -> None:
         path = _tree(top, DAEMON, DAEMON, 0o755)
@@ -221,16 +264,7 @@ class TestOtherUsers:
 
     def test_with_an_acl_it_may_not(self, top: pathlib.Path) -> None:
         path = _tree(top, DAEMON, DAEMON, 0o755)
-        # A named user: version 2, then tag, permissions and id of owner, named user, group, mask and others.
-        entries = [(1, 7, -1), (2, 7, OTHER), (4, 5, -1), (0x10, 7, -1), (0x20, 5, -1)]
-        value = (2).to_bytes(4, "little") + b"".join(
-            tag.to_bytes(2, "little") + bits.to_bytes(2, "little") + (number & 0xFFFFFFFF).to_bytes(4, "little")
-            for tag, bits, number in entries
-        )
-        try:
-            os.setxattr(top / "parent", "system.posix_acl_access", value)
-        except OSError:
-            pytest.skip("no ACLs here")
+        _acl(top / "parent")
         assert (top / "parent").stat().st_mode & 0o777 == 0o775
         with user(DAEMON), pytest.raises(InvalidInput, match="with the mode 0775"):
             trust.check(path, "The bundle")
