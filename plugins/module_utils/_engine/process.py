@@ -166,8 +166,12 @@ def find_program(name: str, more: t.Sequence[str] = ()) -> str | None:
 
 
 def user_runtime_directory() -> str:
-    """XDG_RUNTIME_DIR, also where become has dropped it."""
-    return os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
+    """XDG_RUNTIME_DIR, also where become has dropped it, or has left that of the user before (su)."""
+    path = os.environ.get("XDG_RUNTIME_DIR")
+    with contextlib.suppress(OSError):
+        if path and os.stat(path).st_uid != os.geteuid():
+            path = None
+    return path or f"/run/user/{os.geteuid()}"
 
 
 def clean_environment(**more: str) -> dict[str, str]:

@@ -458,3 +458,14 @@ print(json.dumps({"fds": fds, "cwd": os.getcwd(), "env": dict(os.environ), "lead
         before = open_files()
         self._look(tmp_path, cgroup=birthplace)
         assert open_files() == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes files of other users")
+@pytest.mark.parametrize(("owner", "fine"), [(0, True), (4242, False)])
+def test_the_runtime_directory_of_another_user(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, owner: int, fine: bool
+) -> None:
+    """su keeps the variable."""
+    os.chown(tmp_path, owner, 0)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert process.user_runtime_directory() == (str(tmp_path) if fine else "/run/user/0")
