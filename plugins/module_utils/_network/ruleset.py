@@ -46,17 +46,16 @@ def ruleset(table: str, records: t.Iterable[Record]) -> str:
             source += [
                 f"{_leaving(interface['bridge'], address)} {comment}" for interface, address in forwarded(record)
             ]
-    borders = list(_borders(there))
-    if not borders:
-        return ""
-    chains = [
-        _chain("guard", "filter hook prerouting priority -300", [*_LOOPBACK_GUARD, *_senders(there)]),
-        _chain("forward", "filter hook forward priority 0", borders),
-        _chain("prerouting", "nat hook prerouting priority -100", incoming),
-        _chain("output", "nat hook output priority -100", outgoing),
-        _chain("postrouting", "nat hook postrouting priority 100", source),
-    ]
-    found = f"table inet {table} {{\n{''.join(chains)}}}\n"
+    found, borders = "", list(_borders(there))
+    if borders:
+        chains = [
+            _chain("guard", "filter hook prerouting priority -300", [*_LOOPBACK_GUARD, *_senders(there)]),
+            _chain("forward", "filter hook forward priority 0", borders),
+            _chain("prerouting", "nat hook prerouting priority -100", incoming),
+            _chain("output", "nat hook output priority -100", outgoing),
+            _chain("postrouting", "nat hook postrouting priority 100", source),
+        ]
+        found = f"table inet {table} {{\n{''.join(chains)}}}\n"
     if any(interface["foreign"] for record in there for interface in record["interfaces"]):
         # The host may listen to a router on a bridge of somebody else, and so may whatever else is on it. Our ports are called so.
         rules = [f'iifname "ls-*" {kind} drop' for kind in _ROUTERS]

@@ -239,7 +239,14 @@ def test_nobody_takes_a_route_from_a_container(host: Host, interface: Interface)
     assert _advertised(host, WEB, OTHER) == []
 
 
-def test_nobody_takes_a_route_from_a_container_on_somebody_elses_bridge(host: Host) -> None:
+@pytest.mark.parametrize(
+    ("interface", "publish"),
+    [(IPV4_ONLY, ("8080:80",)), (Interface(address=("10.78.1.9/24",), gateway=("10.78.1.254",)), ())],
+    ids=["by-this-host", "by-another-router"],
+)
+def test_nobody_takes_a_route_from_a_container_on_somebody_elses_bridge(
+    host: Host, interface: Interface, publish: tuple[str, ...]
+) -> None:  # fmt: skip
     """Where the host listens to a router: it goes on to hear that one."""
     for words in (
         "link add br0 type bridge", "address add 10.78.1.1/24 dev br0", "link set br0 up",
@@ -248,13 +255,13 @@ def test_nobody_takes_a_route_from_a_container_on_somebody_elses_bridge(host: Ho
         host.does("ip", *words.split())
     host.sysctl("net/ipv6/conf/br0/accept_ra", "2")
     before = host.is_like()
-    wanted = IPV4_ONLY._replace(bridge="br0")
-    host.converge(WEB, wanted, publish=("8080:80",))
-    assert host.converge(WEB, wanted, publish=("8080:80",)).plan.actions == ()
+    wanted = interface._replace(bridge="br0")
+    host.converge(WEB, wanted, publish=publish)
+    assert host.converge(WEB, wanted, publish=publish).plan.actions == ()
     _advertise(WEB)
     assert _advertised(host, WEB) == []
     host.does("sh", "-c", "nft delete table bridge $(nft list tables | sed -n 's/table bridge //p')")
-    assert host.converge(WEB, wanted, publish=("8080:80",)).plan.actions == ("rules",)
+    assert host.converge(WEB, wanted, publish=publish).plan.actions == ("rules",)
     _advertise(WEB)
     assert _advertised(host, WEB) == []
     host.converge(WEB, absent=True)
@@ -264,7 +271,7 @@ def test_nobody_takes_a_route_from_a_container_on_somebody_elses_bridge(host: Ho
     host.does("ip", "link", "set", "eth0", "netns", OTHER)
     host.does("ip", "link", "set", "port", "up")
     host.does("ip", "-n", OTHER, "link", "set", "eth0", "up")
-    host.converge(WEB, wanted, publish=("8080:80",))
+    host.converge(WEB, wanted, publish=publish)
     _advertise(OTHER)
     assert len(_advertised(host, WEB)) >= 2
 
