@@ -8,6 +8,7 @@ import os
 import typing as t
 
 from . import archive, archive_defaults, archive_documents, archive_rights, config, criu, rootfs_changes
+from .annotations import from_outside
 from .container import Checkpoint, Definition, Desired, Program, Record, Timeouts
 from .create import Launch, prepare
 from .errors import InvalidInput
@@ -25,7 +26,6 @@ _PODMAN_MOUNTS = {
 }  # fmt: skip
 # Of the definition of a container in an archive.
 _TAKEN_OVER = ("log_size_max", "sdnotify", "stdin")
-_IMAGE = "org.opencontainers."
 
 
 class Wanted(t.NamedTuple):
@@ -149,7 +149,7 @@ def _config(
         return _is_podmans(mount) and not source.manifest.get("definition")
 
     within = archive_defaults.within(source.spec, f"{definition.bundle}/rootfs", generated=generated)
-    kept = {key: value for key, value in source.spec.get("annotations", {}).items() if key.startswith(_IMAGE)}
+    kept = from_outside(source.spec.get("annotations"))
     mounts = [_mount(store, name, mount, from_podman=True) for mount in within["mounts"]]
     return {**within, "mounts": mounts, "annotations": kept}
 
@@ -187,7 +187,7 @@ def _localise(
     if not isinstance(spec.get("root"), dict) or not isinstance(spec.get("process"), dict):
         raise InvalidInput("The checkpoint has no valid config of a container in it (spec.dump).")
     if source.is_foreign:
-        spec["annotations"] = {k: v for k, v in (spec.get("annotations") or {}).items() if k.startswith(_IMAGE)}
+        spec["annotations"] = from_outside(spec.get("annotations"))
     elif source.manifest.get("annotated"):
         spec["annotations"] = {k: v for k, v in (spec.get("annotations") or {}).items() if k != MANAGER}
     if bundle_given:

@@ -17,6 +17,7 @@ import shutil
 import stat
 import typing as t
 
+from . import trust
 from .errors import EngineError, InvalidInput, reason_of
 from .process import Completed, find_program, run
 from .waiting import Deadline
@@ -153,15 +154,13 @@ def _signers(path: str) -> bytes:
 
 def _read(path: str, option: str, *, private: bool = False) -> bytes:
     """A key. Raises InvalidInput where somebody else could have written it, or could read a private one."""
+    trust.check(path, f"{option}:")
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
             status = os.fstat(stream.fileno())
-            others = 0o077 if private else 0o022
-            if not stat.S_ISREG(status.st_mode) or status.st_uid not in (0, os.geteuid()) or status.st_mode & others:
-                what = "read" if private else "changed"
-                raise InvalidInput(
-                    f"{option}: {path} must be a file that belongs to this user and cannot be {what} by others."
-                )
+            if not stat.S_ISREG(status.st_mode) or (private and status.st_mode & 0o077):
+                more = " that cannot be read by others" if private else ""
+                raise InvalidInput(f"{option}: {path} must be a file{more}.")
             return stream.read(_MOST_BYTES)
     except (OSError, ValueError) as exc:
         raise InvalidInput(f"{option}: {path} cannot be read: {reason_of(exc)}.") from exc
