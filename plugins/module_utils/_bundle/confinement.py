@@ -24,6 +24,7 @@ APPARMOR = "/sys/kernel/security/apparmor/profiles"
 SELINUX = "/etc/selinux"
 _PREFIX = "containers-default-"  # podman's profile, with the version of what wrote it
 _OURS = f"{_PREFIX}longshore"  # the same, which the role longshore.oci.runtime has loaded at boot
+_DOCKERS = "docker-default"
 _CATEGORIES = 1024
 UNCONFINED = "unconfined"  # apparmor_profile
 DISABLED = "disable"  # selinux_label
@@ -70,11 +71,12 @@ def default_profile(loaded: t.Mapping[str, str], previous: str | None) -> str | 
     """Of profiles that confine something: the one that the bundle has, else ours, else podman's newest, else docker's."""
     fit = [name for name, mode in loaded.items() if mode in ("enforce", "kill")]
     known = [name for name in fit if name.startswith(_PREFIX)]
+    dockers = _DOCKERS if _DOCKERS in fit else None
     for name in (previous, _OURS):
-        if name in known:
+        if name and name in (*known, dockers):
             return name
     newest = max(known, key=lambda name: ([int(number) for number in re.findall(r"\d+", name)], name), default=None)
-    return newest or ("docker-default" if "docker-default" in fit else None)
+    return newest or dockers
 
 
 def apparmor_profile(

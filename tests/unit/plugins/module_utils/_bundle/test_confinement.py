@@ -137,6 +137,7 @@ class TestAppArmor:
         assert self._choose("containers-default-0.1") == (NEWEST, False)
         assert self._choose("containers-default-0.63.0") == (NEWEST, False)
         assert self._choose("lsb_release") == (NEWEST, False)
+        assert self._choose("docker-default") == ("docker-default", False)
 
     @pytest.mark.parametrize(
         ("loaded", "expected"),
