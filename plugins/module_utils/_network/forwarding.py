@@ -104,22 +104,18 @@ def to_restore(
 
 def write(path: str, value: str) -> None:
     """Raises EngineError."""
-    _write(path, value)
-
-
-def write_all(values: t.Mapping[str, str]) -> None:
-    """Raises EngineError."""
-    for path, value in values.items():
-        _write(path, value)
-
-
-def _write(path: str, value: str) -> None:
     try:
         with open(os.path.join(TOP, path), "w", encoding="ascii") as stream:
             stream.write(value)
     except OSError as exc:
         hint = "Is /proc/sys writable, or is this host a container itself?"
         raise EngineError(f"Cannot set the sysctl {path} to {value}: {reason_of(exc)}.", hint=hint) from exc
+
+
+def write_all(values: t.Mapping[str, str]) -> None:
+    """Raises EngineError."""
+    for path, value in values.items():
+        write(path, value)
 
 
 def _read(path: str) -> str | None:
