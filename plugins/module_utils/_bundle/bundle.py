@@ -22,7 +22,7 @@ import typing as t
 
 from .._engine import config, trust
 from .._engine.errors import Conflict, EngineError, InvalidInput
-from .._engine.files import make_directory, read_json, read_text, remove_file, write_text
+from .._engine.files import make_directory, plain_path, read_json, read_text, remove_file, write_text
 from .._engine.store import Store
 from .._engine.waiting import Deadline
 from . import directory, spec
@@ -279,7 +279,7 @@ class Bundles:
         if holder is not None:
             raise Conflict(f"The bundle {path} is in use by the container {holder.name}.", hint="Remove that first.")
         for line in (read_text("/proc/self/mountinfo") or "").splitlines():
-            place = line.split()[4]
+            place = plain_path(line.split(" ")[4])
             if place.startswith(f"{path}/") and not place[len(path) :].startswith("/rootfs-"):
                 raise Conflict(f"{place} is mounted, so the bundle {path} is not removed.", hint="Unmount it first.")
 

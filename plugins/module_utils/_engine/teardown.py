@@ -16,7 +16,7 @@ from . import cgroup, container
 from .conmons import find_conmons
 from .container import Definition, Program, Record, StopReport, Timeouts
 from .errors import DeadlineExceeded, EngineError, InvalidInput, ProgramFailed
-from .files import read_json, read_tail, read_text, remove_file, remove_tree
+from .files import plain_path, read_json, read_tail, read_text, remove_file, remove_tree
 from .host import RUNTIMES, Host
 from .observe import EXIT_FILE_SECONDS, collect_exit
 from .process import Handle, ProcessId, find_program, identify, is_alive, kill_and_wait, run, signal_name, stuck_in
@@ -163,7 +163,7 @@ def _unmount(*places: str) -> None:
     container, which must not be removed with what it is mounted in. Raises ProgramFailed where it stays."""
     within = tuple(f"{os.path.realpath(place)}/" for place in places)
     for line in reversed((read_text("/proc/self/mountinfo") or "").splitlines()):
-        target = line.split(" ")[4].replace("\\040", " ")
+        target = plain_path(line.split(" ")[4])
         if target.startswith(within):
             result = run(["umount", "-l", target], Deadline(10), what=f"unmount {target}")
             if result.rc != 0:

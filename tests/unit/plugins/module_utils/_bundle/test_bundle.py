@@ -756,3 +756,17 @@ def test_no_link_of_an_image_leads_the_working_directory_away(
     image, options = ImageConfig(workdir=workdir), Options(chdir=chdir)
     with pytest.raises(InvalidInput, match="its working directory") if refused else contextlib.nullcontext():
         bundle._check_places(str(tmp_path), image, options)
+
+
+def test_a_directory_with_something_mounted_in_it_is_not_removed(tmp_path: pathlib.Path) -> None:
+    """Also where the table of mounts has its path with octal numbers. Said before anything is removed."""
+    path, bundles = tmp_path / "my bundle", Bundles(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+    (path / "volumes").mkdir(parents=True)
+    (path / "source").mkdir()
+    subprocess.run(["mount", "--bind", path / "source", path / "volumes"], check=True)
+    try:
+        with pytest.raises(Conflict, match="is mounted, so the bundle"):
+            bundles._check_unused(str(path))
+    finally:
+        subprocess.run(["umount", path / "volumes"], check=True)
+    bundles._check_unused(str(path))

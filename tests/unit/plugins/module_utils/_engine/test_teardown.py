@@ -310,7 +310,7 @@ class TestGroups:
 
 def test_what_is_mounted_in_a_directory_is_not_removed_with_it(tmp_path: pathlib.Path) -> None:
     """A restore that is killed leaves the root file system of the container mounted where its state is."""
-    root, state = tmp_path / "rootfs", tmp_path / "my state"
+    root, state = tmp_path / "rootfs", tmp_path / "my\t\\ state"
     (state / "criu-root").mkdir(parents=True)
     root.mkdir()
     (root / "precious").write_text("")
