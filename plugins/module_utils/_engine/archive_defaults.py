@@ -52,7 +52,19 @@ _SYSCTL = {
 # null zero full random urandom tty console ptmx, and the terminals of devpts.
 _DEVICES = {(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2), (136, None)}
 _REFUSALS = ("SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_KILL_PROCESS")
-_PROCESS = ("terminal", "args", "env", "cwd", "noNewPrivileges", "user", "rlimits", "apparmorProfile", "selinuxLabel")
+_PROCESS = ("terminal", "args", "env", "cwd", "noNewPrivileges", "user", "rlimits")
+# What podman, docker and oci_bundle confine containers with, and what counts where an archive says something else, such as spc_t.
+_CONFINED = {
+    "apparmorProfile": (
+        re.compile(r"(containers-default|docker-default|crio-default)[A-Za-z0-9._-]*"),
+        "containers-default",
+    ),
+    "selinuxLabel": (re.compile(r"system_u:system_r:container_t:s0(:c\d+,c\d+)?"), "system_u:system_r:container_t:s0"),
+    "mountLabel": (
+        re.compile(r"system_u:object_r:container_file_t:s0(:c\d+,c\d+)?"),
+        "system_u:object_r:container_file_t:s0",
+    ),
+}
 
 
 def within(spec: t.Mapping[str, t.Any], root: str, *, generated: t.Callable[[t.Mapping[str, t.Any]], bool]) -> Config:
@@ -63,6 +75,7 @@ def within(spec: t.Mapping[str, t.Any], root: str, *, generated: t.Callable[[t.M
         "root": {"path": root, "readonly": bool(spec["root"].get("readonly"))},
         "process": {
             **{name: process[name] for name in _PROCESS if name in process},
+            **_confined(process, "apparmorProfile", "selinuxLabel"),
             "capabilities": _capabilities(process.get("capabilities") or {}), "oomScoreAdj": max(0, process.get("oomScoreAdj", 0)),
         },
         "mounts": [mount for mount in spec.get("mounts") or [] if _is_plain(mount) or (is_bind(mount) and generated(mount))],
@@ -72,7 +85,7 @@ def within(spec: t.Mapping[str, t.Any], root: str, *, generated: t.Callable[[t.M
             "devices": [each for each in linux.get("devices") or [] if each.get("type") == "c" and _is_default(each)],
             "maskedPaths": sorted({*MASKED, *_absolute(linux, "maskedPaths")}),
             "readonlyPaths": sorted({*READ_ONLY, *_absolute(linux, "readonlyPaths")}),
-            **({"mountLabel": linux["mountLabel"]} if linux.get("mountLabel") else {}),
+            **_confined(linux, "mountLabel"),
         },
     }  # fmt: skip
     config.update({name: spec[name] for name in ("hostname", "domainname") if spec.get(name)})
@@ -86,6 +99,12 @@ def _absolute(linux: t.Mapping[str, t.Any], name: str) -> list[str]:
 def _capabilities(asked: t.Mapping[str, t.Sequence[str]]) -> dict[str, list[str]]:
     sets = ("bounding", "effective", "permitted")
     return {kind: [name for name in asked.get(kind) or [] if name in CAPABILITIES] for kind in sets}
+
+
+def _confined(values: t.Mapping[str, t.Any], *names: str) -> Config:
+    """Keep a confinement that is a default one; another is replaced, so that archive_rights names it. Without any there is none."""
+    found = {name: str(values[name]) for name in names if values.get(name)}
+    return {name: text if _CONFINED[name][0].fullmatch(text) else _CONFINED[name][1] for name, text in found.items()}
 
 
 def _is_plain(mount: t.Mapping[str, t.Any]) -> bool:

@@ -301,7 +301,7 @@ def test_a_source_that_is_no_file_is_refused(
     tmp_path: pathlib.Path, bundles: Bundles, make: t.Callable[[str], None]
 ) -> None:
     make(f"{tmp_path}/source")
-    with pytest.raises(InvalidInput, match="is neither a directory nor a tar|/dev/zero belongs to root:root, with the mode 0666"):
+    with pytest.raises(InvalidInput, match="is neither a directory nor a tar"):
         bundles.converge(request(tmp_path, None)._replace(rootfs=f"{tmp_path}/source"))
 
 

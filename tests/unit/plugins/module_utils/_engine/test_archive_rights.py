@@ -227,3 +227,23 @@ def test_the_defaults_are_those_of_oci_bundle() -> None:
     assert archive_defaults.CAPABILITIES == bundle_spec.CAPABILITIES
     assert set(archive_defaults.MASKED) <= set(bundle_spec.MASKED)
     assert set(archive_defaults.READ_ONLY) <= set(bundle_spec.READ_ONLY)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("apparmorProfile", "unconfined", "the AppArmor profile unconfined"),
+        ("apparmorProfile", "/usr/sbin/sshd", "the AppArmor profile /usr/sbin/sshd"),
+        ("apparmorProfile", "containers-default-0.62.2", ""),
+        ("apparmorProfile", "docker-default", ""),
+        ("selinuxLabel", "system_u:system_r:spc_t:s0", "the SELinux label system_u:system_r:spc_t:s0"),
+        ("selinuxLabel", "unconfined_u:unconfined_r:unconfined_t:s0", "the SELinux label unconfined_u"),
+        ("selinuxLabel", "system_u:system_r:container_t:s0:c1,c2", ""),
+    ],
+)
+def test_an_archive_does_not_choose_its_confinement(name: str, value: str, says: str) -> None:
+    """Where this host has a root file system alone for it. One that hosts of ours give to containers is kept."""
+    asked = changed("process", name, value=value)
+    found = within(asked)
+    assert says in " ".join(excess(asked, found))
+    assert found["process"][name] == value if not says else found["process"][name] != value
