@@ -283,7 +283,7 @@ def _start_seconds(record: Record, timeouts: Timeouts) -> float:
     return timeouts.create + (readiness.ready_seconds(timeouts) if record.definition.sdnotify == "container" else 0)
 
 
-def _script(record: Record, paths: Paths, joins: t.Mapping[str, str] = _ALONE, *, terminal: bool) -> str:
+def _script(record: Record, paths: Paths, joins: t.Mapping[str, str] | None = None, *, terminal: bool) -> str:
     definition = record.definition
     passthrough = record.log_path if definition.log_driver == "passthrough" else None
     settings = clean_environment(**definition.conmon_env)
@@ -305,7 +305,7 @@ def _script(record: Record, paths: Paths, joins: t.Mapping[str, str] = _ALONE, *
         notify=f"mkdir -m 755 {shlex.quote(paths.notify)}" if notifies else ":",
         main=f'NOTIFY_SOCKET=$manager systemd-notify "MAINPID=$(cat {pidfile})"; ' if notifies else "",
         resume=f"runtime resume {shlex.quote(record.runtime_id)} 2>/dev/null",
-        **_network(record, paths), **joins,
+        **_network(record, paths), **(joins or _ALONE),
     )  # fmt: skip
 
 
