@@ -18,8 +18,10 @@ def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
     tree = workspace.tree()
     results = os.path.join(workspace.directory, "pytest.xml")
     # importlib: test files of the same name may stand in several directories.
+    # A place of its own, with a short path for sockets: what is left of other runs in a shared one may be too deep for pytest.
+    temporary = os.path.join(workspace.directory, "p")
     command = [
-        sys.executable, "-m", "pytest",
+        sys.executable, "-m", "pytest", f"--basetemp={temporary}",
         "--quiet", "--color=no", "--import-mode=importlib", "-p", "no:cacheprovider", f"--junitxml={results}",
     ]  # fmt: skip
     # Arguments are options and their values, or the tests to run, like tests/unit/test_a.py::test_b.
