@@ -217,7 +217,7 @@ EXAMPLES = r"""
 - name: Make a network that other hosts reach by a route to it, and that containers on other bridges reach too
   longshore.oci.oci_network:
     name: lab
-    bridge: lab
+    bridge: testing
     subnet: [10.78.5.0/24]
     masquerade: false
     routed: true

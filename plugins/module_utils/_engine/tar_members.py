@@ -45,7 +45,7 @@ def _tar_class() -> t.Any:
             counted.in_a_row = counted.in_a_row + 1 if self.type in special else 0
             if counted.in_a_row > _MOST_IN_A_ROW:
                 raise tarfile.ReadError("a member has too many headers")
-            return super()._proc_member(tar)  # type: ignore[misc]
+            return t.cast("tarfile.TarInfo", super()._proc_member(tar))  # type: ignore[misc]
 
     class Tar(tarfile.TarFile):
         tarinfo = Member

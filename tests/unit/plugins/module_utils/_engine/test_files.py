@@ -9,6 +9,7 @@ import pathlib
 import subprocess
 import sys
 import threading
+import typing as t
 
 import pytest
 
@@ -189,7 +190,7 @@ class TestDirectories:
         done = threading.Event()
 
         def remove() -> None:
-            while not done.is_set():
+            while not done.wait(0.0002):
                 with contextlib.suppress(OSError):
                     os.rmdir(tmp_path / "exec")
 
@@ -279,8 +280,14 @@ def test_a_directory_that_another_user_has_made_first(
         os.chown(path, 4242, 4242, follow_symlinks=False)
 
     make = os.mkdir
+
+    def plant_and_make(*given: t.Any) -> None:
+        monkeypatch.setattr("os.mkdir", make)
+        plant()
+        make(*given)
+
     if late:
-        monkeypatch.setattr("os.mkdir", lambda *given: (monkeypatch.setattr("os.mkdir", make), plant(), make(*given)))
+        monkeypatch.setattr("os.mkdir", plant_and_make)
     else:
         plant()
     with pytest.raises(EngineError, match="belongs to another user"):
