@@ -85,9 +85,9 @@ def _joined(kind: str, wanted: str) -> str | None:
     be asked for."""
     how, _colon, what = wanted.partition(":")
     if how == "path" and what.startswith("/"):
+        check_path(kind, what, "For one of another container write container:NAME, for one of the host: host.")
         if not os.path.exists(what):
             raise InvalidInput(f"{kind}: there is no namespace at {what}.", hint="'ip netns add NAME' makes one.")
-        check_path(kind, what, "For one of another container write container:NAME, for one of the host: host.")
         return what
     if how == "container" and what:
         check_name(what)

@@ -212,11 +212,11 @@ def _checked(value: t.Any, kind: t.Any, name: str, where: str, path: str) -> t.A
 
 def _is_pair(kind: t.Any) -> bool:
     """Size and digest of a member, the one list whose items are not alike."""
-    return type(kind) is tuple and kind[1] is _WORD
+    return kind.__class__ is tuple and kind[1] is _WORD
 
 
 def _is_scalar(value: t.Any, kind: t.Any) -> bool:
-    if type(kind) is tuple:
+    if kind.__class__ is tuple:
         return any(_is_scalar(value, each) for each in kind)
     if kind is bool:
         return isinstance(value, bool)

@@ -35,7 +35,8 @@ def _tar_class() -> t.Any:
     class Member(tarfile.TarInfo):
         """A header that is refused before its data is read."""
 
-        def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        # There the argument has the name of the module.
+        def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:  # pylint: disable=arguments-renamed
             if self.size < 0 or (self.type in special and self.size > _MOST_HEADER):
                 raise tarfile.ReadError(f"a header has the size {self.size}")
             # tarfile keeps what such headers say for as long as the tar is open, and nothing that writes archives has them.

@@ -88,7 +88,7 @@ def _run(module: str, *many: t.Mapping[str, t.Any]) -> list[tuple[dict[str, t.An
         [sys.executable, "-c", _TASK, module], input=json.dumps(given), env=programs.python_environment(),
         capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
-    return [(result, log) for result, log in json.loads(done.stdout)]
+    return [tuple(each) for each in json.loads(done.stdout)]
 
 
 @pytest.mark.parametrize(("module", "options"), CASES)
