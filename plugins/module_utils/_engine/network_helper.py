@@ -22,11 +22,12 @@ import socket
 import subprocess
 import typing as t
 
+from . import network_loopback
 from .conmon import Pipe, private
 from .container import Definition, Record
 from .errors import DeadlineExceeded, InvalidInput, ProgramFailed, reason_of
 from .files import read_tail, remove_file
-from .process import ProcessId, clean_environment, find_program, identify, is_alive, run
+from .process import ProcessId, clean_environment, find_program, identify, is_alive
 from .store import Paths
 from .waiting import Deadline, wait_readable
 
@@ -116,6 +117,7 @@ def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, r
             hint="linux.namespaces in its config.json has none of the type network, or one with a path.",
         )
     _check_options(helper, definition.network_options)
+    network_loopback.check(helper)
     if helper == "slirp4netns":
         _check_slirp4netns(definition, config, published, paths)
     for number, ports in enumerate(published):
@@ -157,9 +159,6 @@ def _check_slirp4netns(
             f"slirp4netns lets a container with {raw[0]} reach the loopback of this host.",
             hint=f"Use network_helper: pasta, or take {' and '.join(raw)} away from the container.",
         )
-    missing = [name for name in ("nsenter", "ip") if find_program(name) is None]
-    if missing:
-        raise InvalidInput(f"slirp4netns needs {missing[0]}, which is not on this host.", hint="Use pasta.")
     if definition.service:
         raise InvalidInput("slirp4netns does not go with service.", hint="Use network_helper: pasta.")
     if any(":" in (ports.address or "") for ports in published):
@@ -280,8 +279,7 @@ class Helper:
         name = self._record.definition.network_helper
         try:
             self._spawn(pid, deadline)
-            if name == "slirp4netns":
-                _close_loopback(pid, self._record.definition.network_options, deadline)
+            network_loopback.close(name, pid, deadline)
             if name == "slirp4netns" and self._record.definition.publish:
                 _publish(self._paths.network_socket, self._record.definition.publish, deadline)
         except (ProgramFailed, DeadlineExceeded) as exc:
@@ -324,18 +322,6 @@ def _tie(leash: int, pid: int) -> None:
         raise ProgramFailed("conmon ended before the network was connected")
 
 
-def _close_loopback(pid: int, options: t.Sequence[str], deadline: Deadline) -> None:
-    """A program without any rights can bind a socket to the device, and so send there what is for loopback: slirp4netns would
-    pass that on to the loopback of the host. Raises ProgramFailed."""
-    six = any(word == "-6" or word.startswith("--enable-i") for word in options)
-    for family, loopback in (("-4", "127.0.0.0/8"), *([("-6", "::1/128")] if six else [])):
-        enter = [find_program("nsenter") or "nsenter", "--preserve-credentials", "--user", "--net", f"--target={pid}"]
-        words = [*enter, find_program("ip") or "ip", family, "rule", "add", "oif", "tap0", "to", loopback, "blackhole"]
-        done = run(words, deadline, what="close the loopback of the host")
-        if done.rc != 0:
-            raise ProgramFailed(f"Cannot close the loopback of the host for slirp4netns ({done.stderr.strip()[-500:]})")
-
-
 def _publish(path: str, published: t.Iterable[str], deadline: Deadline) -> None:
     """Tell slirp4netns, which takes one request in a connection. Nobody else shall, so the socket is removed then."""
     for text in published:
@@ -372,6 +358,7 @@ def _ask(path: str, request: t.Mapping[str, t.Any], deadline: Deadline) -> dict[
 _SCRIPT = """\
 network() {{
     {{ {argv} 2>>{log} </dev/null & }} | {{ read -r helper && echo "$helper" >{pidfile}; }} || {{ cat {log} >&2; return 1; }}
+    {{ {loopback}; }} 2>>{log} || {{ cat {log} >&2; return 1; }}
 }}
 """
 _ASKED = """\
@@ -388,6 +375,6 @@ def script(record: Record, paths: Paths) -> dict[str, str]:
     quoted = {name: shlex.quote(getattr(paths, f"network_{name}")) for name in ("log", "pidfile", "asks", "answer")}
     found = "pid=${report#*: } && pid=${pid%%[!0-9]*} && network || exit; "
     return {
-        "network": _SCRIPT.format(argv=words, **quoted), "before": "" if root else _ASKED.format(**quoted),
+        "network": _SCRIPT.format(argv=words, loopback=network_loopback.script(_LATER), **quoted), "before": "" if root else _ASKED.format(**quoted),
         "connect": found if root else "",
     }  # fmt: skip

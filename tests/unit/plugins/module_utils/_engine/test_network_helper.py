@@ -325,6 +325,7 @@ def test_what_it_does_in_the_script_of_a_service(
     """As another user: the hook, played here by another shell, gets its answer when the helper is ready, and not before."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     programs.script(search_path / "pasta", 'echo "$*" >&2; echo $$; exec sleep 60 >&2')
+    programs.script(search_path / "nsenter", 'echo "$*" >&2')
     record = builders.record(definition=builders.definition(network_helper="pasta", service=True))
     parts = network_helper.script(record, paths)
     assert parts["connect"] == ""
@@ -335,7 +336,10 @@ def test_what_it_does_in_the_script_of_a_service(
     assert process is not None
     assert kill_and_wait([process], Deadline(5)) == []
     with open(paths.network_log, encoding="utf-8") as stream:
-        assert "--userns /proc/4711/ns/user" in stream.read()
+        said = stream.read()
+    assert "--userns /proc/4711/ns/user" in said
+    assert "--user --net --target=4711" in said
+    assert "rule add to 127.0.0.0/8 blackhole" in said
 
 
 def test_one_that_fails_in_the_script_of_a_service(
