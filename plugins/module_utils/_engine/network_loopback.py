@@ -3,25 +3,34 @@
 """The loopback of the host, closed for a container with a network helper.
 
 A program without any rights can bind a socket to the device of the helper (SO_BINDTODEVICE), and so send there what is for
-loopback. slirp4netns, and pasta as in Debian 12, pass that on to the loopback of the host. A routing rule in the namespace of
-the container drops it. What is not bound finds the loopback of the container first, in the table ``local``.
+loopback. slirp4netns, and pasta as in Debian 12, pass that on to the loopback of the host. Here the container itself gets it.
+
+IPv4: a local route by the device. A rule that drops does not hold, for then the kernel takes the address of a bound socket to be
+on the link (ip_route_output_key_hash_rcu). IPv6: a rule, after the table ``local``, in which the container finds its own loopback.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 
 from .errors import InvalidInput, ProgramFailed
-from .process import find_program, run
+from .process import Completed, find_program, run
 from .waiting import Deadline
 
 _PROGRAMS = ("nsenter", "ip")
-_LOOPBACK = (("-4", "127.0.0.0/8"), ("-6", "::1/128"))
+_LIST = ("-o", "link", "show")
+_ROUTE = ("-4", "route", "append", "local", "127.0.0.0/8", "table", "local", "metric", "1", "dev")
+_RULE = ("-6", "rule", "add", "to", "::1/128", "blackhole")
+_SCRIPT = (
+    "{list} | sed -n 's/^[0-9]*: \\([^:@]*\\).*/\\1/p' | while read -r device; do"
+    ' test "$device" = lo || {route} "$device" || exit; done{rule}'
+)
 
 
 def check(helper: str) -> None:
-    """Raise InvalidInput where a program for the rules is missing."""
+    """Raise InvalidInput where a program for the routes is missing."""
     missing = [name for name in _PROGRAMS if find_program(name) is None]
     if missing:
         raise InvalidInput(
@@ -29,22 +38,35 @@ def check(helper: str) -> None:
         )
 
 
-def commands(pid: str) -> list[list[str]]:
-    """The commands for the namespaces of a process, by its number. Its user namespace is entered for another user than root."""
-    user = [] if os.geteuid() == 0 else ["--preserve-credentials", "--user"]
-    enter = [find_program("nsenter") or "nsenter", *user, "--net", f"--target={pid}", find_program("ip") or "ip"]
-    families = _LOOPBACK if os.path.exists("/proc/net/if_inet6") else _LOOPBACK[:1]
-    return [[*enter, family, "rule", "add", "to", loopback, "blackhole"] for family, loopback in families]
-
-
 def close(helper: str, pid: int, deadline: Deadline) -> None:
-    """Add the rules. Raise ProgramFailed where that cannot be."""
-    for words in commands(str(pid)):
-        done = run(words, deadline, what="close the loopback of the host")
+    """Close it for the namespaces of a process. Raise ProgramFailed where that cannot be."""
+
+    def ip(*words: str) -> Completed:
+        done = run([*_enter(str(pid)), *words], deadline, what="close the loopback of the host")
         if done.rc != 0:
             raise ProgramFailed(f"Cannot close the loopback of the host for {helper} ({done.stderr.strip()[-500:]})")
+        return done
+
+    for device in re.findall(r"(?m)^\d+: ([^:@\s]+)", ip(*_LIST).stdout):
+        if device != "lo":
+            ip(*_ROUTE, device)
+    if _has_ipv6():
+        ip(*_RULE)
 
 
 def script(later: str) -> str:
     """The same for the script of a service, where ``later`` stands for the variable with the number."""
-    return " && ".join(shlex.join(words).replace(later, '"$pid"') for words in commands(later))
+    enter = _enter(later)
+    rule = f" && {shlex.join([*enter, *_RULE])}" if _has_ipv6() else ""
+    text = _SCRIPT.format(list=shlex.join([*enter, *_LIST]), route=shlex.join([*enter, *_ROUTE]), rule=rule)
+    return text.replace(later, '"$pid"')
+
+
+def _enter(pid: str) -> list[str]:
+    """The program ip in the namespaces of a process. Another user than root enters its user namespace for that."""
+    user = [] if os.geteuid() == 0 else ["--preserve-credentials", "--user"]
+    return [find_program("nsenter") or "nsenter", *user, "--net", f"--target={pid}", find_program("ip") or "ip"]
+
+
+def _has_ipv6() -> bool:
+    return os.path.exists("/proc/net/if_inet6")

@@ -261,6 +261,8 @@ def script(search_path: pathlib.Path) -> t.Callable[[str], None]:
         programs.script(search_path / "pasta", text)
         # As any user: nothing is mounted.
         programs.script(search_path / "unshare", 'shift 6\nexec "$@"')
+        # Nor is anything changed in the network namespace of this process.
+        programs.script(search_path / "nsenter", "")
 
     return write
 
@@ -325,7 +327,7 @@ def test_what_it_does_in_the_script_of_a_service(
     """As another user: the hook, played here by another shell, gets its answer when the helper is ready, and not before."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     programs.script(search_path / "pasta", 'echo "$*" >&2; echo $$; exec sleep 60 >&2')
-    programs.script(search_path / "nsenter", 'echo "$*" >&2')
+    programs.script(search_path / "nsenter", 'echo "$*" >&2; echo "1: lo: <UP>"; echo "2: eth0@if3: <UP>"')
     record = builders.record(definition=builders.definition(network_helper="pasta", service=True))
     parts = network_helper.script(record, paths)
     assert parts["connect"] == ""
@@ -339,7 +341,8 @@ def test_what_it_does_in_the_script_of_a_service(
         said = stream.read()
     assert "--userns /proc/4711/ns/user" in said
     assert "--user --net --target=4711" in said
-    assert "rule add to 127.0.0.0/8 blackhole" in said
+    assert "table local metric 1 dev eth0\n" in said
+    assert "dev lo" not in said
 
 
 def test_one_that_fails_in_the_script_of_a_service(
