@@ -12,12 +12,10 @@ is where it writes its process id when it is ready.
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import re
 import shlex
-import signal
 import socket
 import subprocess
 import typing as t
@@ -27,7 +25,7 @@ from .conmon import Pipe, private
 from .container import Definition, Record
 from .errors import DeadlineExceeded, InvalidInput, ProgramFailed, reason_of
 from .files import read_tail, remove_file
-from .process import ProcessId, clean_environment, find_program, identify, is_alive
+from .process import ProcessId, clean_environment, find_program, identify, is_alive, tie
 from .store import Paths
 from .waiting import Deadline, wait_readable
 
@@ -304,22 +302,14 @@ class Helper:
             finally:
                 os.close(says)
             self.process = identify(self._child.pid)
-            _tie(self._open["leash"], self._child.pid)
+            tie(self._open["leash"], self._child.pid)
+            if wait_readable([self._open["leash"]], Deadline(0)):
+                raise ProgramFailed("conmon ended before the network was connected")
             self._place(self._child.pid)
             if not wait_readable([ready], deadline):
                 raise DeadlineExceeded(f"{definition.network_helper} did not connect the network in time")
             if not stream.read(100):
                 raise ProgramFailed(f"{definition.network_helper} could not connect the network")
-
-
-def _tie(leash: int, pid: int) -> None:
-    """Let the kernel kill the process when nobody can write to the leash any more. That is a matter of the open file, which
-    the process has as its standard input, and not of our descriptor. Raises ProgramFailed where it is so already."""
-    fcntl.fcntl(leash, fcntl.F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(leash, fcntl.F_SETOWN, pid)
-    fcntl.fcntl(leash, fcntl.F_SETFL, fcntl.fcntl(leash, fcntl.F_GETFL) | os.O_ASYNC)
-    if wait_readable([leash], Deadline(0)):
-        raise ProgramFailed("conmon ended before the network was connected")
 
 
 def _publish(path: str, published: t.Iterable[str], deadline: Deadline) -> None:

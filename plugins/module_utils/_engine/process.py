@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -213,26 +214,37 @@ def spawn(
     return child.pid, False
 
 
-def run(argv: t.Sequence[str], deadline: Deadline, *, what: str, env: t.Mapping[str, str] | None = None) -> Completed:
+def run(
+    argv: t.Sequence[str], deadline: Deadline, *, what: str, env: t.Mapping[str, str] | None = None,
+    keeps: t.Sequence[int] = (),
+) -> Completed:  # fmt: skip
     """Run a program to its end, or kill it and its group at the deadline.
+
+    When this task is killed, the program dies with it: the next task finds nobody at work. One that ``keeps`` descriptors
+    (of locks) lives on instead, and whoever wants the lock waits for it.
 
     Its output goes to anonymous memory rather than through pipes: a grandchild that keeps them open cannot make us
     wait, and nothing has to be pumped. ``what`` says for the error message what it was to do.
     """
-    with open(os.memfd_create("stdout"), "w+b") as out, open(os.memfd_create("stderr"), "w+b") as err:
+    with _memory("stdout") as out, _memory("stderr") as err, _leash() as leash:
         try:
             everything = clean_environment(**env or {})
             child = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=everything, start_new_session=True
-            )
+                argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=everything, start_new_session=True,
+                pass_fds=keeps or [leash],
+            )  # fmt: skip
         except (OSError, ValueError) as exc:  # ValueError: a NUL in an argument
             raise ProgramFailed(f"Cannot run {argv[0]} to {what}: {reason_of(exc)}.", argv=list(argv)) from exc
-        descriptor = os.pidfd_open(child.pid)
-        in_time = False
+        descriptor, in_time = -1, False
         try:
+            if not keeps:
+                tie(leash, -child.pid)
+            descriptor = os.pidfd_open(child.pid)
             in_time = bool(wait_readable([descriptor], deadline))
         finally:
-            os.close(descriptor)
+            fcntl.fcntl(leash, fcntl.F_SETOWN, 0)  # What it has left running on purpose is not ours to kill.
+            if descriptor >= 0:
+                os.close(descriptor)
             if not in_time:  # also when the wait was interrupted
                 os.killpg(child.pid, signal.SIGKILL)
             rc = child.wait()
@@ -244,3 +256,27 @@ def run(argv: t.Sequence[str], deadline: Deadline, *, what: str, env: t.Mapping[
             f"{argv[0]} did not {what} in time and was killed.", argv=list(argv), stderr=result.stderr[-2000:]
         )
     return result
+
+
+def _memory(name: str) -> t.BinaryIO:
+    return t.cast(t.BinaryIO, open(os.memfd_create(name), "w+b"))
+
+
+@contextlib.contextmanager
+def _leash() -> t.Iterator[int]:
+    """The read end of a pipe whose other end only this process has."""
+    leash, ours = os.pipe()
+    try:
+        yield leash
+    finally:
+        os.close(leash)
+        os.close(ours)
+
+
+def tie(leash: int, owner: int) -> None:
+    """Let the kernel kill a process, or a group where the number is negative, when the other end of a pipe is closed: so it goes
+    with who holds that, however that ends (fcntl(2), F_SETSIG). It needs no code in the child between fork and exec, which
+    would make every start some milliseconds slower (PR_SET_PDEATHSIG)."""
+    fcntl.fcntl(leash, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(leash, fcntl.F_SETOWN, owner)
+    fcntl.fcntl(leash, fcntl.F_SETFL, fcntl.fcntl(leash, fcntl.F_GETFL) | os.O_ASYNC)

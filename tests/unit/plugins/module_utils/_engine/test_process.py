@@ -6,13 +6,15 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
 import sys
+import textwrap
 import threading
 import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import cgroup, process
+from ansible_collections.longshore.oci.plugins.module_utils._engine import cgroup, process, waiting
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import (
     DeadlineExceeded,
     InvalidInput,
@@ -321,6 +323,45 @@ class TestRun:
         child = int((tmp_path / "child").read_text(encoding="ascii"))
         with Handle(process.identify(child)) as handle:
             assert handle.wait(Deadline(30))
+
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+    @pytest.mark.parametrize("keeps", [False, True])
+    def test_what_becomes_of_it_when_the_task_is_killed(self, tmp_path: pathlib.Path, number: int, keeps: bool) -> None:
+        """It goes with the task, and so does what it has started, unless it has something to keep."""
+        code = f"""
+            import os
+            from ansible_collections.longshore.oci.plugins.module_utils._engine.process import run
+            from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
+            held = [os.open("/dev/null", os.O_RDONLY)] if {keeps} else []
+            text = "sleep 60 & echo $$ $! >{tmp_path}/new; mv {tmp_path}/new {tmp_path}/pids; wait"
+            run(["sh", "-c", text], Deadline(60), what="wait", keeps=held)
+        """
+        task = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code)], env=programs.python_environment(), stderr=subprocess.DEVNULL
+        )
+        assert waiting.wait_until(
+            (tmp_path / "pids").exists, Deadline(30), path=str(tmp_path), mask=waiting.IN_MOVED_TO
+        )
+        ids = [process.identify(int(pid)) for pid in (tmp_path / "pids").read_text(encoding="ascii").split()]
+        task.send_signal(number)
+        task.wait()
+        stays = keeps and number != signal.SIGINT  # an interrupted task still cleans up
+        with Handle(ids[0]) as leader, Handle(ids[1]) as child:
+            assert [each.wait(Deadline(0.2 if stays else 30)) for each in (leader, child)] == [not stays] * 2
+        process.kill_and_wait([each for each in ids if each], Deadline(30))
+
+    def test_what_it_leaves_running_is_not_killed_with_the_task(self, tmp_path: pathlib.Path) -> None:
+        """A hook may start a daemon."""
+        code = f"""
+            from ansible_collections.longshore.oci.plugins.module_utils._engine.process import run
+            from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
+            run(["sh", "-c", "sleep 60 >/dev/null & echo $! >{tmp_path}/pid"], Deadline(60), what="go on")
+        """
+        subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=programs.python_environment(), check=True)
+        daemon = process.identify(int((tmp_path / "pid").read_text(encoding="ascii")))
+        assert daemon is not None
+        assert process.kill_and_wait([daemon], Deadline(0.1), 0) == [daemon]
+        process.kill_and_wait([daemon], Deadline(30))
 
     def test_a_grandchild_that_keeps_the_output_open_is_not_waited_for(self, tmp_path: pathlib.Path) -> None:
         deadline = Deadline(50)
