@@ -80,7 +80,7 @@ def test_what_a_task_compiles(tmp_path: pathlib.Path, scratch_cgroup: str) -> No
     # Where systemd runs, conmon's scope takes one file more.
     assert sum(lines.values()) + lines_of_code(f"{ENGINE}.systemd") <= MOST_CODE + 118
     assert unchanged < started
-    assert sum(lines[name] for name in unchanged) <= 1550, {name: lines[name] for name in unchanged}
+    assert sum(lines[name] for name in unchanged) <= 1650, {name: lines[name] for name in unchanged}
 
 
 def test_what_a_network_compiles(tmp_path: pathlib.Path) -> None:
@@ -95,4 +95,4 @@ def test_what_a_network_compiles(tmp_path: pathlib.Path) -> None:
         netns.remove(name)
         netns.remove(host)
     assert f"{NETWORK}.mend" in made - unchanged
-    assert sum(lines_of_code(each) for each in unchanged) <= 1700, unchanged
+    assert sum(lines_of_code(each) for each in unchanged) <= 1800, unchanged

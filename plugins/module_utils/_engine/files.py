@@ -128,6 +128,17 @@ def make_directory(path: str, *, mode: int = 0o750, tries: int = 20) -> None:
         make_directory(path, mode=mode, tries=tries - 1)
 
 
+def lock_file(run_dir: str, name: str) -> str:
+    """Return where the lock of a container is, or of what else has a name that no container can have."""
+    return f"{run_dir}/locks/{name}"
+
+
+def is_busy(run_dir: str, name: str) -> bool:
+    """Whether a task is at work on what is locked by a name, or was killed at that. A task with nothing to do asks only this, and
+    locks nothing."""
+    return os.path.lexists(lock_file(run_dir, name))
+
+
 def remove_file(path: str) -> None:
     """Remove a file or a symbolic link; one that is gone already is fine."""
     try:

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import itertools
 import json
 import os
 import pathlib
@@ -15,6 +18,7 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._engine import store
 from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Exit, Record
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import Conflict, EngineError, InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._engine.files import is_busy
 from ansible_collections.longshore.oci.plugins.module_utils._engine.process import ProcessId
 from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Lock, Store
 from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
@@ -139,6 +143,20 @@ sys.stdin.readline()
 """
 
 
+def _fill(directory: str, *, inodes: bool) -> None:
+    """Until there is no room for one more file, or for one more byte."""
+
+    def add(name: str) -> None:
+        with open(f"{directory}/{name}", "ab") as stream:
+            stream.write(b"" if inodes else b"x" * 4096)
+
+    with contextlib.suppress(OSError):
+        for number in itertools.count():
+            add(str(number) if inodes else "filling")
+    with pytest.raises(OSError, match="No space left"):
+        add("one more" if inodes else "filling")
+
+
 @pytest.fixture
 def holder(places: Store) -> t.Iterator[subprocess.Popen[str]]:
     command, env = [sys.executable, "-c", HOLDER, places.paths("web").lock], programs.python_environment()
@@ -171,14 +189,14 @@ class TestLock:
         self, places: Store, holder: subprocess.Popen[str], open_files: t.Any
     ) -> None:
         before = open_files()
-        with pytest.raises(Conflict, match=f"^process {holder.pid} is working on the container web"):
+        with pytest.raises(Conflict, match=rf"^process {holder.pid} \(\S+\) is working on the container web"):
             _lock(places).acquire(Deadline(0.05))
         assert open_files() == before
 
     def test_a_thread_waits_like_a_process(self, places: Store) -> None:
         first = _lock(places)
         first.acquire(Deadline(0))
-        with pytest.raises(Conflict, match=f"^process {os.getpid()} is working"):
+        with pytest.raises(Conflict, match=rf"^process {os.getpid()} \(\S+\) is working"):
             _lock(places).acquire(Deadline(0.05))
         first.release()
 
@@ -212,16 +230,97 @@ class TestLock:
         """Between opening the file and locking it, whoever had it may have removed it."""
         really, opened = store._flock, []
 
-        def flock(descriptor: int) -> bool:
-            opened.append(descriptor)
-            if len(opened) == 1:
-                os.unlink(places.paths("web").lock)
-            return really(descriptor)
+        def flock(descriptor: int, how: int) -> bool:
+            if how == fcntl.LOCK_EX:
+                opened.append(descriptor)
+                if len(opened) == 1:
+                    os.unlink(places.paths("web").lock)
+            return really(descriptor, how)
 
         monkeypatch.setattr(store, "_flock", flock)
         with places.locked("web", Deadline(0)):
             assert os.path.exists(places.paths("web").lock)
         assert len(opened) == 2
+
+    def test_a_killed_holder_is_told_of(self, places: Store, holder: subprocess.Popen[str]) -> None:
+        lock = _lock(places)
+        for abandoned in (True, False):
+            holder.kill()
+            holder.wait()
+            lock.acquire(Deadline(0))
+            assert lock.abandoned is abandoned
+            lock.release()
+            assert not is_busy(places.run_dir, "web")
+
+    def test_a_program_that_inherits_it_has_it(self, places: Store) -> None:
+        """It goes on when the task is gone, and is the one that is named."""
+        lock = _lock(places)
+        lock.acquire(Deadline(0))
+        child = subprocess.Popen(["sleep", "60"], pass_fds=lock.descriptors)
+        file, directory = lock.descriptors
+        os.close(file)
+        os.close(directory)
+        lock._held = ()
+        try:
+            with pytest.raises(Conflict, match=rf"^process {child.pid} \(sleep\) is working on the container web"):
+                _lock(places).acquire(Deadline(0.05))
+            thread = threading.Thread(target=lock.acquire, args=(Deadline(30),))
+            thread.start()
+        finally:
+            child.kill()
+            child.wait()
+        thread.join()
+        assert lock.abandoned
+        lock.release()
+
+    def test_it_is_released_once(self, places: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A signal may come in the middle of it, and the file of the next holder must not go with a second try."""
+        first, second, really = _lock(places), _lock(places), os.close
+        first.acquire(Deadline(0))
+
+        def interrupted(descriptor: int) -> None:
+            really(descriptor)
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(os, "close", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            first.release()
+        second.acquire(Deadline(0))
+        first.release()
+        assert is_busy(places.run_dir, "web")
+        with pytest.raises(Conflict):
+            first.acquire(Deadline(0))
+        second.release()
+
+    @pytest.mark.parametrize("full", ["no inodes", "no blocks", "read-only"])
+    def test_a_directory_in_which_no_file_can_be_made(
+        self, tmp_path: pathlib.Path, full: str, open_files: t.Any
+    ) -> None:
+        """Two exclude each other there too, and one that has a file from before is respected."""
+        places = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+        os.makedirs(f"{places.run_dir}/locks")
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,nr_inodes=8", "none", places.run_dir], check=True)
+        before, holder = open_files(), Lock(places.paths("db").lock, "db")
+        try:
+            holder.acquire(Deadline(0))
+            if full == "read-only":
+                holder.release()
+                subprocess.run(["mount", "-o", "remount,ro", places.run_dir], check=True)
+            else:
+                _fill(places.run_dir, inodes=full == "no inodes")
+            if full == "no inodes":
+                with pytest.raises(Conflict, match=rf"process {os.getpid()} "):
+                    _lock(places).acquire(Deadline(0.05))
+            holder.release()
+            if full == "no inodes":
+                open(f"{places.run_dir}/last", "w", encoding="ascii").close()
+            with places.locked("web", Deadline(5)), pytest.raises(Conflict, match=rf"process {os.getpid()} "):
+                _lock(places).acquire(Deadline(0.05))
+            assert open_files() == before
+        finally:
+            holder.release()
+            subprocess.run(["umount", places.run_dir], check=True)
 
     def test_never_two_at_once(self, places: Store) -> None:
         inside, worst, errors = [0], [0], []

@@ -1,0 +1,41 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a task was doing when it was killed, as far as it may go on: its programs.
+
+The kernel kills a program with its task (process.tie). There is an instant after the start of a program in which that is not
+arranged yet, and in which a task can be killed as in any other. So the next task looks once more.
+"""
+
+from __future__ import annotations
+
+from .conmons import runs, with_option
+from .container import Record
+from .errors import EngineError
+from .process import kill_and_wait, parent_of
+from .store import Store
+from .waiting import Deadline
+
+_SECONDS = 5.0
+
+
+def end_programs(store: Store, name: str, record: Record | None) -> None:
+    """End the runtime of a task that was killed while it had the lock. One that belongs to a conmon goes with that.
+
+    Reads all of /proc. Raises EngineError where one does not die.
+    """
+    if record is None:
+        return
+    log = store.paths(name).runtime_log
+    path = record.runtime.path
+    found = [
+        process
+        for process, argv in with_option("--log", log.__eq__)
+        # A runtime may be a script, which its interpreter runs.
+        if (path in argv or runs(process.pid, path)) and not runs(parent_of(process.pid), record.conmon.path)
+    ]
+    left = kill_and_wait(found, Deadline(_SECONDS))
+    if left:
+        raise EngineError(
+            f"Process {left[0].pid} ({record.runtime.name}), which a task that was killed has started, does not die of SIGKILL.",
+            hint="A process in state D waits for a device or file system; nothing but that can end it.",
+        )
