@@ -22,7 +22,7 @@ import typing as t
 
 from .._engine import config, trust
 from .._engine.errors import Conflict, EngineError, InvalidInput
-from .._engine.files import make_directory, plain_path, read_json, read_text, remove_file, write_text
+from .._engine.files import is_busy, make_directory, plain_path, read_json, read_text, remove_file, write_text
 from .._engine.store import Store
 from .._engine.waiting import Deadline
 from . import directory, spec
@@ -89,7 +89,7 @@ class Bundles:
         decided = self._decide(request, facts, source)
         if decided.plan.actions:
             warnings += _missing(request.options, facts)
-        if check or not decided.plan.actions:
+        if check or not (decided.plan.actions or self._is_busy(request.path)):
             return Outcome(decided.plan, decided.plan.actions, bool(before), before, warnings)
         with self._locked(request.path, deadline):
             if not source.cached:
@@ -97,14 +97,16 @@ class Bundles:
             if decided.user is None or Action.ROOTFS in decided.plan.actions:
                 _check_places(self._roots.unpack(source, self._images, deadline), source.config, request.options)
             now = self._decide(request, facts, source)
-            record = self._apply(request, facts, source, now, deadline)
+            record = self._apply(request, facts, source, now, deadline) if now.plan.actions else now.record
         pulled = (Action.PULL,) if Action.PULL in decided.plan.actions else ()
         actions = (*pulled, *(action for action in now.plan.actions if action is not Action.PULL))
         return Outcome(now.plan, actions, bool(before), record, warnings)
 
     def _locked(self, path: str, deadline: Deadline) -> t.ContextManager[object]:
-        key = hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:32]
-        return self._store.locked(f".bundle-{key}", deadline, f"the bundle {path}")  # No container has such a name.
+        return self._store.locked(_lock_name(path), deadline, f"the bundle {path}")
+
+    def _is_busy(self, path: str) -> bool:
+        return is_busy(self._store.run_dir, _lock_name(path))
 
     def _refuse(self, request: Request, facts: Facts) -> None:
         path = request.path
@@ -254,6 +256,9 @@ class Bundles:
         }  # fmt: skip
 
     def _remove(self, path: str, record: Record, check: bool) -> Outcome:
+        if not (check or os.path.lexists(path)) and self._is_busy(path):
+            with self._locked(path, Deadline(60)):
+                pass  # A task that is at work here is waited for, and the lock of one that was killed goes away.
         if not os.path.lexists(path):
             return Outcome(Plan(()), (), False, {})
         if not _is_ours(path):
@@ -319,6 +324,11 @@ def _check_places(root: str, image: ImageConfig, options: Options) -> None:
     to = leads_to(root, cwd)
     if to is None or (f"{to}/".startswith("/proc/") and not (options.chdir or "").startswith("/proc/")):
         raise InvalidInput(f"The image is not valid: its working directory {cwd} leads to {to or 'itself'}.")
+
+
+def _lock_name(path: str) -> str:
+    """No container has such a name."""
+    return f".bundle-{hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:32]}"
 
 
 def _load(path: str) -> Record:

@@ -23,7 +23,7 @@ from .container import Exit, Observed, Program, Record, Status, Timeouts
 from .create import Launch, create
 from .dump import add_rootfs, dump, recover, statistics
 from .errors import EngineError, InvalidInput
-from .files import remove_tree
+from .files import is_busy, remove_tree
 from .host import Host
 from .observe import observe, timestamp
 from .removal import remove
@@ -82,13 +82,14 @@ class Checkpoints:
         if request.goal is Goal.RESTORED and is_pipe(request.archive):
             return self._receive(request, check=check)
         found, decided = self.decide(request)
-        if check or not decided.actions:
+        names = sorted({request.name, request.target})
+        if check or not (decided.actions or any(is_busy(self.store.run_dir, name) for name in names)):
             whole = stored.newest(self.store, request.name)
             return Outcome(decided, found.target, found.target, _describe(request, whole) if whole else None, {})
         deadline = Deadline(request.timeout)
         with contextlib.ExitStack() as locks:
             # Always in the same order, or two tasks could wait for one another.
-            for name in sorted({request.name, request.target}):
+            for name in names:
                 locks.enter_context(self.store.locked(name, deadline))
             return _Task(self, request, deadline).run()
 

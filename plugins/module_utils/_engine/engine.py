@@ -18,8 +18,8 @@ import typing as t
 
 from . import config
 from .container import Action, Definition, Desired, Goal, Observed, Plan, Record, Recreate, Status, StopReport
-from .errors import Conflict, ProgramFailed
-from .files import remove_tree
+from .errors import Conflict, EngineError, ProgramFailed, reason_of
+from .files import is_busy, remove_tree
 from .observe import live_status, observe, timestamp
 from .plan import definition_changes, plan
 from .process import is_alive
@@ -60,14 +60,35 @@ class Engine:
         return Host(run_dir=self.store.run_dir, remember=self._remember)
 
     def converge(self, desired: Desired, *, check: bool = False) -> Outcome:
-        """Make it so. Where nothing is to be done, no process is started and no lock taken. Raises EngineError."""
+        """Make it so. Where nothing is to be done, and nobody is at work on the container, no process is started and no lock
+        taken. Raises EngineError."""
         check_name(desired.name)
+        try:
+            return self._converge(desired, check=check)
+        except OSError as exc:
+            place = f" ({exc.filename})" if exc.filename else ""
+            raise EngineError(f"Cannot work on the container {desired.name}: {reason_of(exc)}{place}.") from exc
+
+    def _converge(self, desired: Desired, *, check: bool) -> Outcome:
         before, decided = self._decide(desired)
         launch = self._prepare(desired, before, decided)  # What cannot work is refused before even a lock is taken.
-        if check or not decided.actions:
-            return Outcome(decided, before, before, decided.actions, warnings=decided.warnings)
+        if check or not (decided.actions or is_busy(self.store.run_dir, desired.name)):
+            return Outcome(decided, before, before, decided.actions, warnings=(*decided.warnings, *self._busy(desired)))
         with self.store.locked(desired.name, Deadline(desired.timeouts.create)) as lock:
+            if lock.abandoned:
+                from .abandoned import end_programs
+
+                end_programs(self.store, desired.name, before.record)
             return _Task(self, desired, lock).run((before, decided), launch)
+
+    def _busy(self, desired: Desired) -> tuple[str, ...]:
+        """In check mode nobody is waited for, so it is said."""
+        if not is_busy(self.store.run_dir, desired.name):
+            return ()
+        from .holders import holders
+
+        found = holders(self.store.paths(desired.name).lock)
+        return (f"{' and '.join(found)} is working on the container {desired.name} just now.",) if found else ()
 
     def observe(self, name: str) -> Observed:
         check_name(name)
@@ -230,9 +251,14 @@ class _Task:
         return record
 
     def _start(self, runtime: Runtime, record: Record, phase: str = "running") -> Record:
-        started = timestamp()  # Before it can have ended.
-        _unless_done(runtime, "start", record, Status.RUNNING)
-        return self._store.save(record.replace(phase=phase, started_at=started))
+        """The record comes first: a task that is killed leaves no container that runs, and waits to be ready, unknown to all."""
+        started = self._store.save(record.replace(phase=phase, started_at=timestamp()))
+        try:
+            _unless_done(runtime, "start", record, Status.RUNNING)
+        except EngineError:
+            self._store.save(record)
+            raise
+        return started
 
     def _tell_manager(self, record: Record) -> None:
         if record.definition.sdnotify != "ignore":

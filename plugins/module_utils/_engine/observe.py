@@ -163,7 +163,7 @@ def describe(observed: Observed) -> dict[str, t.Any]:
         "exit_reason": end.reason if end else None,
         "oom_killed": end.oom if end else False,
         "created_at": known.created_at if known else None,
-        "started_at": known.started_at if known else None,
+        "started_at": known.started_at if known and observed.status is not Status.CREATED else None,
         "finished_at": end.finished_at if end else None,
         "bundle": known.definition.bundle if known else None,
         "config_digest": known.config_digest if known else None,

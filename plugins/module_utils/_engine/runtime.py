@@ -10,7 +10,7 @@ import re
 import typing as t
 
 from .container import Record
-from .errors import DeadlineExceeded, ProgramFailed
+from .errors import DeadlineExceeded, EngineError, ProgramFailed
 from .files import make_directory, read_json, read_text, write_text
 from .process import Completed, run
 from .waiting import Deadline
@@ -110,9 +110,13 @@ class Runtime:
         return last_error(read_text(self._log) or "")
 
     def _run(self, words: list[str], seconds: float) -> Completed:
-        make_directory(os.path.dirname(self._log))
-        write_text(self._log, "")  # The runtime would let others read it.
-        argv = [self._record.runtime.path, *global_arguments(self._record, self._log), *words]
+        try:
+            make_directory(os.path.dirname(self._log))
+            write_text(self._log, "")  # The runtime would let others read it.
+            log = self._log
+        except EngineError:
+            log = os.devnull  # The file system is full or read-only: a container can be deleted nonetheless.
+        argv = [self._record.runtime.path, *global_arguments(self._record, log), *words]
         return run(argv, Deadline(seconds), what=words[0])
 
     def _said(self, result: Completed) -> str:

@@ -17,6 +17,7 @@ import os
 import typing as t
 
 from .._engine.errors import Conflict, EngineError, InvalidInput, reason_of
+from .._engine.files import is_busy
 from .._engine.waiting import Deadline
 from . import firewall, forwarding, names, netns, observe
 from .parse import Request, check_name, resolve
@@ -28,6 +29,7 @@ from .ruleset import ruleset
 if t.TYPE_CHECKING:
     from .._engine.store import Store
 
+_LOCK = ".networks"  # No container has such a name.
 _SECONDS = 60  # for all of a task: the kernel takes far less, so this is for others who work on networks
 
 
@@ -90,15 +92,16 @@ class Networks:
         check_name(request.name)
         with told_of(request.name):
             decided = self._look(request)
-            if check or (decided and not decided.plan.actions):
+            # What seems to be done may be half done by a task that is at work: that one is waited for.
+            if check or (decided and not decided.plan.actions and not is_busy(self._run_dir, _LOCK)):
                 decided = decided or self._decide(request)
                 return self._outcome(decided, self._warnings(decided))
             deadline = Deadline(_SECONDS)
-            # No container has such a name.
-            with self._store.locked(".networks", deadline, "the networks of this host"):
+            with self._store.locked(_LOCK, deadline, "the networks of this host"):
                 decided = self._decide(request)
                 warnings = list(self._warnings(decided))
-                self._apply(request.name, decided, deadline)
+                if decided.plan.actions:
+                    self._apply(request.name, decided, deadline)
             return self._outcome(decided, warnings)
 
     def _look(self, request: Request) -> _Decision | None:
@@ -190,8 +193,7 @@ class Networks:
 
         record, former, seen, actions = decided.record, decided.former, decided.seen, decided.plan.actions
         if record is None:
-            if actions:
-                self._remove(name, decided, deadline)
+            self._remove(name, decided, deadline)
             return
         if Action.RECORD in actions:
             self._records.save(record, former)
