@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import os
+import traceback
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from .._engine import trust
-from .._engine.errors import EngineError, InvalidInput
+from .._engine.errors import EngineError, InvalidInput, reason_of
 from .._engine.files import check_text
 from .._engine.process import user_runtime_directory
 
@@ -45,3 +46,8 @@ def run(module: AnsibleModule, body: t.Callable[[AnsibleModule], dict[str, t.Any
         module.exit_json(**body(module))
     except EngineError as exc:
         module.fail_json(msg=str(exc), **exc.details)
+    except OSError as exc:  # a disk that is full, read-only or broken; or a fault of ours, so the place is told too
+        where = f" ({exc.filename})" if exc.filename else ""
+        module.fail_json(
+            msg=f"The host does not let the task go on: {reason_of(exc)}{where}.", exception=traceback.format_exc()
+        )

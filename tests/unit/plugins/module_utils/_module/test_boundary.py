@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import errno
 import os
 import pathlib
 import typing as t
@@ -120,6 +121,15 @@ class TestRun:
             raise InvalidInput("No.")
 
         assert _run(body) == {"failed": True, "msg": "No."}
+
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+    def test_a_disk_that_is_full_or_broken(self, number: int) -> None:
+        def body(_module: t.Any) -> dict[str, t.Any]:
+            raise OSError(number, os.strerror(number), "/run/here")
+
+        found = _run(body)
+        assert found["msg"] == f"The host does not let the task go on: {os.strerror(number)} (/run/here)."
+        assert "in body" in found["exception"]
 
     def test_a_bug_keeps_its_traceback(self) -> None:
         def body(_module: t.Any) -> dict[str, t.Any]:
