@@ -52,11 +52,16 @@ EXAMPLES = r"""
 RETURN = r"""
 containers:
   description:
-    - A dictionary for each container, as RV(longshore.oci.oci_container#module:container), and one key more.
+    - A dictionary for each container, as RV(longshore.oci.oci_container#module:container), and two keys more.
   returned: success
   type: list
   elements: dict
   contains:
+    busy:
+      description:
+        - Whether a task is at work on it just now, or a dump goes on whose task was killed. What is told of the container may
+          be different in a moment.
+      type: bool
     exec_sessions:
       description:
         - The commands that run in it, and the detached ones that have ended and are not forgotten, the oldest first. Each
@@ -67,6 +72,7 @@ containers:
     - name: web
       status: running
       pid: 4711
+      busy: false
       exec_sessions: []
 """
 
@@ -76,6 +82,8 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.longshore.oci.plugins.module_utils._engine import sessions
+from ansible_collections.longshore.oci.plugins.module_utils._engine.files import is_busy
+from ansible_collections.longshore.oci.plugins.module_utils._engine.holders import holders
 from ansible_collections.longshore.oci.plugins.module_utils._engine.observe import describe, observe
 from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Store, check_name
 from ansible_collections.longshore.oci.plugins.module_utils._module import boundary
@@ -95,7 +103,17 @@ def _describe(store: Store, name: str) -> dict[str, t.Any]:
         # Looking does no harm to one that runs with another run_dir, and is told what is true there.
         store = Store(state_dir=store.state_dir, run_dir=os.path.dirname(record.runtime_root))
     seen = observe(store, name)
-    return {**describe(seen), "exec_sessions": sessions.describe_all(store.paths(name), seen.record)}
+    found = describe(seen)
+    return {
+        **found,
+        "busy": _is_busy(store, name),
+        "exec_sessions": sessions.describe_all(store.paths(name), seen.record),
+    }
+
+
+def _is_busy(store: Store, name: str) -> bool:
+    """Not by the file of the lock alone, which a killed task leaves."""
+    return is_busy(store.run_dir, name) and bool(holders(store.paths(name).lock))
 
 
 def main() -> None:
