@@ -8,6 +8,7 @@ import ast
 import functools
 import glob
 import os
+import re
 import subprocess
 import sys
 import tokenize
@@ -316,6 +317,32 @@ def test_a_library_changes_nothing_of_the_process_and_never_sleeps(name: str) ->
         elif isinstance(node, ast.keyword) and node.arg == "preexec_fn":
             found.append(("subprocess", "preexec_fn"))
     assert set(found) & (NEVER_CALLED | {("subprocess", "preexec_fn")}) == set()
+
+
+# What removes a directory with all that is in it, without a look at what is mounted there. files.remove_tree does look.
+_REMOVERS = {("shutil", "rmtree"), ("tempfile", "TemporaryDirectory"), ("os", "removedirs"), ("shutil", "move")}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_nothing_removes_a_tree_but_remove_tree(name: str) -> None:
+    attributes = [n for n in ast.walk(_tree(name)) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)]
+    found = {(n.value.id, n.attr) for n in attributes if isinstance(n.value, ast.Name)}
+    for node in ast.walk(_tree(name)):
+        if isinstance(node, ast.ImportFrom):
+            found |= {(node.module or "", alias.name) for alias in node.names}
+    assert found & _REMOVERS == set()
+
+
+def test_no_shell_removes_a_tree() -> None:
+    """But for the script of a service, which has the shell alone, and looks at the table of mounts just before."""
+    found = {}
+    for top in ("plugins", "roles"):
+        for path in glob.glob(f"{COLLECTION}/{top}/**", recursive=True):
+            if os.path.isfile(path):
+                with open(path, encoding="utf-8") as stream:
+                    lines = re.findall(r"^.*\brm +-[a-z]*[rR].*$", stream.read(), re.MULTILINE)
+                found.update({os.path.relpath(path, COLLECTION): lines} if lines else {})
+    assert found == {"plugins/module_utils/_engine/service.py": ["    rm -rf {run} {persist}"]}
 
 
 @pytest.mark.parametrize("name", LIBRARIES)

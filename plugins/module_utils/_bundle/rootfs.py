@@ -15,7 +15,7 @@ import struct
 import typing as t
 
 from .._engine.errors import EngineError, InvalidInput, reason_of
-from .._engine.trees import Entry, walk
+from .._engine.trees import Entry, mounted, refuse_mounts, unmount, walk
 from .._engine.waiting import Deadline
 from . import parse, tools
 from .image import Images
@@ -144,10 +144,15 @@ def mount(lower: str, root: str, deadline: Deadline, label: str = "") -> None:
 
 
 def remove(root: str) -> None:
-    """Remove a root file system of a bundle, mounted or not. One that is gone is fine."""
-    if os.path.ismount(root):
-        tools.call(["umount", "--lazy", root], Deadline(30), what=f"unmount {root}")
-    for path in (root, f"{root}.upper", f"{root}.work"):
+    """Remove a root file system of a bundle, mounted or not. One that is gone is fine.
+
+    An overlay is ours to unmount. Anything else that is mounted in there is refused, before a file is removed.
+    """
+    if os.path.realpath(root) in mounted(root):
+        unmount(root)
+    paths = root, f"{root}.upper", f"{root}.work"
+    refuse_mounts(*paths)
+    for path in paths:
         tools.discard(path)
 
 

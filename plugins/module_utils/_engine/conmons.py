@@ -37,6 +37,12 @@ def find_conmons(conmon: Program, accept: t.Callable[[str], bool]) -> list[Proce
     return found
 
 
+def find_runtimes(runtime: Program, pidfile: str) -> list[ProcessId]:
+    """The runtimes of this user that create or restore a container, known by ``--pid-file``. Reads all of /proc, as above."""
+    found = with_option(RUNTIME_PIDFILE, pidfile.__eq__)
+    return [process for process, _argv in found if runs(process.pid, runtime.path)]
+
+
 def with_option(option: str, accept: t.Callable[[str], bool]) -> t.Iterator[tuple[ProcessId, list[str]]]:
     """Processes of this user, and their command lines, with an option in them whose value is accepted. That is no proof of
     what they are."""

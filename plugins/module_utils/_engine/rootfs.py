@@ -17,6 +17,7 @@ import stat
 import typing as t
 
 from .errors import DeadlineExceeded, EngineError, InvalidInput
+from .trees import mount_of
 from .waiting import Deadline
 
 _MOST_LINKS = 40  # as the kernel has it, path_resolution(7)
@@ -180,13 +181,13 @@ class Rootfs:
     def _check(self, descriptor: int, path: str) -> None:
         """Refuse a file system that may never answer. Asked of the table of mounts: even fstat(2) would wait for it."""
         kind = self._kind(descriptor)
-        if kind not in _MEMORY | _DISKS | _KERNEL and self._mounts[_mount_id(descriptor)][1] not in _devices():
+        if kind not in _MEMORY | _DISKS | _KERNEL and self._mounts[mount_of(descriptor)][1] not in _devices():
             raise EngineError(
                 f"{path} in the container is on a file system of its own ({kind or 'unknown'}), and is not looked at."
             )
 
     def _kind(self, descriptor: int) -> str:
-        number = _mount_id(descriptor)
+        number = mount_of(descriptor)
         if number not in self._mounts:
             own = f"{os.path.dirname(self._top)}/mountinfo"
             self._mounts = dict(_mounts(own if os.path.exists(own) else "/proc/self/mountinfo"))
@@ -196,7 +197,7 @@ class Rootfs:
 
 def _mounts(table: str) -> t.Iterator[tuple[str, tuple[str, str]]]:
     """Id, type and device of each mount, from a table as in proc(5)."""
-    with open(table, encoding="utf-8", errors="replace") as stream:
+    with open(table, encoding="utf-8", errors="replace", newline="\n") as stream:
         for line in stream:
             before, _dash, after = line.partition(" - ")
             fields = before.split(" ")
@@ -205,14 +206,6 @@ def _mounts(table: str) -> t.Iterator[tuple[str, tuple[str, str]]]:
 
 def _devices() -> set[str]:
     return {device for _number, (_kind, device) in _mounts("/proc/self/mountinfo")}
-
-
-def _mount_id(descriptor: int) -> str:
-    about = os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(about, 4096).partition(b"mnt_id:")[2].split()[0].decode()
-    finally:
-        os.close(about)
 
 
 def _close(stack: list[int], *, keep: int) -> None:

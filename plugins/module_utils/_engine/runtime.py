@@ -90,12 +90,16 @@ class Runtime:
         """Delete a container that has ended. None when it is gone, else what the runtime said.
 
         ``--force`` is the second try, for state that is only half there. A runtime that hangs (crun on a process in
-        uninterruptible sleep tries for ever) is cut short.
+        uninterruptible sleep tries for ever) is cut short. Raises EngineError, before the runtime is run, where something is
+        mounted below what it would remove: runc removes state without a status file through a mount.
         """
+        from .trees import refuse_mounts
+
         said = None
         for force in ([], ["--force"]):
             if not os.path.isdir(self.directory):
                 return None
+            refuse_mounts(self.directory, os.path.dirname(self._log))
             try:
                 result = self._run(["delete", *force, self._record.runtime_id], DELETE_SECONDS)
             except (DeadlineExceeded, ProgramFailed) as exc:

@@ -74,7 +74,16 @@ manager=${{NOTIFY_SOCKET-}}
 unset NOTIFY_SOCKET WATCHDOG_PID WATCHDOG_USEC
 {environment}
 runtime() {{ {runtime} "$@"; }}
-{functions}{network}clean() {{ test ! -d {runtime_state} || runtime delete --force {id}; }}
+{functions}{network}mounted() {{
+    while read -r id parent device root place rest; do
+        case $place/ in {mounts}) printf '%s\\n' "$place" ;; esac
+    done </proc/self/mountinfo
+}}
+clean() {{
+    mounted | sed 's/\\\\/\\\\0/g' | while read -r place; do umount -l "$(printf %b "$place")" 2>/dev/null; done
+    left=$(mounted) && test -z "$left" || {{ echo "Nothing is removed: something is mounted at $left" >&2; exit 1; }}
+    test ! -d {runtime_state} || runtime delete --force {id}
+}}
 case $1 in
 start)
     clean
@@ -297,7 +306,9 @@ def _script(record: Record, paths: Paths, joins: t.Mapping[str, str] | None = No
         "alive": f"{paths.run}/alive", "output": passthrough or paths.conmon_log,
         "signal": str(record.stop_signal if grace > 0 else 9), "grace": f"{grace:g}",
     }  # fmt: skip
+    places = (paths.run, paths.persist, words["runtime_state"])
     return _SCRIPT.format(
+        mounts=_mounts(*places),
         **{name: shlex.quote(word) for name, word in words.items()},
         environment="\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items()),
         runtime=shlex.join(runtime), conmon=_conmon(record, paths, terminal=terminal),
@@ -307,6 +318,15 @@ def _script(record: Record, paths: Paths, joins: t.Mapping[str, str] | None = No
         resume=f"runtime resume {shlex.quote(record.runtime_id)} 2>/dev/null",
         **_network(record, paths), **(joins or _ALONE),
     )  # fmt: skip
+
+
+def _mounts(*places: str) -> str:
+    """Return a pattern of the shell, for the places of mounts (with a slash) that are these directories or below them.
+
+    Nothing is removed through a mount: a restore that was killed leaves the root file system of the container in there.
+    """
+    texts = [re.sub(r"[ \\]", lambda found: f"\\{ord(found[0]):03o}", os.path.realpath(place)) for place in places]
+    return " | ".join(f"{shlex.quote(text + '/')}*" for text in texts)
 
 
 def _namespaces(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> tuple[t.Mapping[str, str], str]:

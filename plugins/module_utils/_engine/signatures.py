@@ -13,12 +13,12 @@ import binascii
 import contextlib
 import os
 import re
-import shutil
 import stat
 import typing as t
 
 from . import trust
 from .errors import EngineError, InvalidInput, reason_of
+from .files import remove_tree
 from .process import Completed, find_program, run
 from .waiting import Deadline
 
@@ -178,7 +178,7 @@ def _workspace() -> t.Iterator[str]:
     try:
         yield directory
     finally:
-        shutil.rmtree(directory, ignore_errors=True)  # The agent of GnuPG may be removing its sockets.
+        remove_tree(directory)  # The agent of GnuPG may be removing its sockets, which is fine.
 
 
 def _write(directory: str, name: str, text: bytes) -> str:

@@ -13,13 +13,13 @@ import signal
 import time
 
 from . import cgroup, container
-from .conmons import find_conmons
+from .conmons import find_conmons, find_runtimes
 from .container import Definition, Program, Record, StopReport, Timeouts
-from .errors import DeadlineExceeded, EngineError, InvalidInput, ProgramFailed
-from .files import plain_path, read_json, read_tail, read_text, remove_file, remove_tree
+from .errors import DeadlineExceeded, EngineError, InvalidInput
+from .files import read_json, read_tail, remove_file, remove_tree
 from .host import RUNTIMES, Host
 from .observe import EXIT_FILE_SECONDS, collect_exit
-from .process import Handle, ProcessId, find_program, identify, is_alive, kill_and_wait, run, signal_name, stuck_in
+from .process import Handle, ProcessId, find_program, identify, is_alive, kill_and_wait, signal_name, stuck_in
 from .runtime import Runtime
 from .store import Lock, Paths, Store
 from .waiting import Deadline
@@ -105,23 +105,25 @@ def remove(store: Store, record: Record, timeouts: Timeouts) -> None:
 
     The record and the log stay; they are the caller's to forget. Raises EngineError that names what would not go.
     """
-    paths = store.paths(record.name)
     with Handle(record.init) as init:
         kill_all(record, init, Deadline(timeouts.kill))
-    said = Runtime(record, paths.runtime_log).delete()
     with Handle(record.monitor) as monitor:
         # What conmon still does is its exit command; a delay of that (exit_delay) does not hold up a removal.
         if not monitor.wait(Deadline(timeouts.kill)) and record.monitor is not None:
             kill_and_wait([record.monitor], Deadline(timeouts.kill))
-    sweep(store, record, timeouts, said=said)
+    sweep(store, record, timeouts)
 
 
-def sweep(store: Store, record: Record, timeouts: Timeouts, *, said: str | None = None) -> None:
+def sweep(store: Store, record: Record, timeouts: Timeouts) -> None:
     """Clear away whatever is there, known to the runtime or not. Safe to run on anything, any number of times.
 
+    First ends who is still at work, then unmounts, then lets the runtime delete its state, and removes the rest: a restore
+    that was killed leaves the root file system of the container mounted there, and may be about to mount it.
     An interrupted launch may have left a conmon that is not in the record yet; it is known by the path of this very
     container (conmons.py). Killing conmon kills the runtime that it runs (PDEATHSIG).
     """
+    from .trees import unmount
+
     paths = store.paths(record.name)
     launched, sessions = record.phase == "creating" or record.monitor is None, f"{paths.exec}/"
     strays = []
@@ -131,19 +133,24 @@ def sweep(store: Store, record: Record, timeouts: Timeouts, *, said: str | None 
         )
     strays += [record.helper] if record.helper else []
     stuck = kill_and_wait(strays, Deadline(timeouts.kill))
+    if launched:
+        # They die with conmon, and are waited for here also where they could not be given a cgroup of their own.
+        stuck += kill_and_wait(find_runtimes(record.runtime, paths.pidfile), Deadline(timeouts.kill))
     if record.cgroup_manager != "systemd":
         # Also what a killed runtime has started below conmon and nobody has a name for.
         for path in (container.conmon_cgroup(record), container.container_cgroup(record)):
             stuck += cgroup.kill(path, Deadline(timeouts.kill))
     left = [f"process {process.pid}" for process in stuck]
     runtime = Runtime(record, paths.runtime_log)
-    if record.phase == "restoring":
-        left += _remove_cgroups(record)  # CRIU may outlive its runtime, and is at work in there.
-        _unmount(runtime.directory, paths.run)
-    said = runtime.delete() or said
+    launching = record.init is None
+    # A runtime, or CRIU that has outlived it, is at work in there.
+    left += _remove_cgroups(record) if launching else []
+    for place in (runtime.directory, paths.run):
+        unmount(place)
+    said = runtime.delete()
     # State without a status file (a create or restore that was killed) is nothing that a runtime would delete.
     remove_tree(runtime.directory)
-    left += _remove_cgroups(record)
+    left += [] if launching else _remove_cgroups(record)
     if record.definition.conmon_pidfile:
         remove_file(record.definition.conmon_pidfile)
     if record.definition.listen:
@@ -156,18 +163,6 @@ def sweep(store: Store, record: Record, timeouts: Timeouts, *, said: str | None 
             f"The container {record.name} is gone, but these are left: {', '.join(left)}.",
             hint=f"{record.runtime.name} said: {said}" if said else "",
         )
-
-
-def _unmount(*places: str) -> None:
-    """What CRIU or a runtime that was killed in a restore has left mounted: cgroups, and the very root file system of the
-    container, which must not be removed with what it is mounted in. Raises ProgramFailed where it stays."""
-    within = tuple(f"{os.path.realpath(place)}/" for place in places)
-    for line in reversed((read_text("/proc/self/mountinfo") or "").splitlines()):
-        target = plain_path(line.split(" ")[4])
-        if target.startswith(within):
-            result = run(["umount", "-l", target], Deadline(10), what=f"unmount {target}")
-            if result.rc != 0:
-                raise ProgramFailed(f"{target} is mounted and cannot be unmounted: {result.stderr.strip()}")
 
 
 def _remove_cgroups(record: Record) -> list[str]:

@@ -22,6 +22,7 @@ _HOLDING = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_NAMES = 10000  # of directories in one directory, remembered at once
 _MOST_REPEATS = 100
 _SHOWN = 200  # characters of a path in a message
+_DETACH_NOFOLLOW = 2 | 8  # MNT_DETACH, UMOUNT_NOFOLLOW of umount2(2)
 
 
 class Entry(t.NamedTuple):
@@ -106,7 +107,7 @@ def _listed(directory: int) -> list[str]:
 
 def remove(path: str) -> None:
     """Remove a directory with all that is in it. One that is gone is fine; a mount in it is a refusal, before anything is removed."""
-    _refuse_mounts(path)
+    refuse_mounts(path)
     parent, name = os.path.split(path)
     try:
         above = os.open(parent or ".", _HOLDING & ~os.O_NOFOLLOW)
@@ -128,7 +129,7 @@ def remove_at(parent: int, name: str) -> None:
     """Remove what has a name in an open directory, a directory with all that is in it. Raises EngineError and OSError."""
     repeats = _MOST_REPEATS
     with _Way(parent) as way:
-        mount = _mount_of(way.here)
+        mount = mount_of(way.here)
         way.levels.append(_Level(way.here, [name]))
         while way.levels[0].below:
             below = way.levels[-1].below
@@ -139,7 +140,7 @@ def remove_at(parent: int, name: str) -> None:
                     continue
                 way.down(inner)
                 way.levels.append(_Level(inner, []))
-                if _mount_of(inner) != mount:
+                if mount_of(inner) != mount:
                     raise EngineError(f"something is mounted at {way.path()[-_SHOWN:]}.", hint="Unmount it first.")
                 way.levels[-1].below, way.levels[-1].more = _empty(inner)
                 continue
@@ -203,8 +204,8 @@ def _permit(parent: int, name: str) -> None:
         os.close(holding)
 
 
-def _mount_of(descriptor: int) -> str:
-    """The id of the mount that a descriptor is on. Its device would not tell: a bind mount has the one of its source."""
+def mount_of(descriptor: int) -> str:
+    """Return the id of the mount that a descriptor is on. Its device would not tell: a bind mount has the one of its source."""
     about = os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(about, 4096).partition(b"mnt_id:")[2].split()[0].decode()
@@ -212,11 +213,37 @@ def _mount_of(descriptor: int) -> str:
         os.close(about)
 
 
-def _refuse_mounts(path: str) -> None:
-    """By the table of mounts, so that nothing has been removed yet."""
+def mounted(path: str) -> list[str]:
+    """Return the places at a path and below it where something is mounted, in the order of the table of mounts."""
     real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
-        for line in stream:
-            place = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), line.split(" ")[4])
-            if f"{place}/".startswith(f"{real}/"):
-                raise EngineError(f"Cannot remove {path}: something is mounted at {place}.", hint="Unmount it first.")
+    # Blanks, tabs, line feeds and backslashes are octal there (proc(5)); what else ends a line for Python is not.
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n") as stream:
+        fields = [line.split(" ")[4] for line in stream]
+    places = [re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), field) for field in fields]
+    return [place for place in places if f"{place}/".startswith(f"{real}/")]
+
+
+def refuse_mounts(*paths: str) -> None:
+    """Refuse directories with a mount in them, before anything is removed. Every remover asks this first, runtimes included:
+    what is removed through a mount is lost somewhere else."""
+    for path in paths:
+        for place in mounted(path):
+            raise EngineError(f"Cannot remove {path}: something is mounted at {place}.", hint="Unmount it first.")
+
+
+def unmount(path: str) -> None:
+    """Unmount whatever is mounted at a path and below it, also what is in use. Raises EngineError where the table of mounts
+    still has some of it afterwards."""
+    places = mounted(path)
+    if not places:
+        return
+    import ctypes
+
+    reasons = {}
+    for place in reversed(places):
+        # By the kernel's own call: umount(8) asks other files first, and another program may have its place.
+        if ctypes.CDLL(None, use_errno=True).umount2(os.fsencode(place), _DETACH_NOFOLLOW) != 0:
+            reasons[place] = os.strerror(ctypes.get_errno())
+    for place in mounted(path):
+        reason = reasons.get(place, "something is mounted there again")
+        raise EngineError(f"Cannot unmount {place}: {reason}.", hint=f"Unmount it first: then {path} can be removed.")

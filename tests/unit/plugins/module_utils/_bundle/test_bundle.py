@@ -770,3 +770,33 @@ def test_a_directory_with_something_mounted_in_it_is_not_removed(tmp_path: pathl
     finally:
         subprocess.run(["umount", path / "volumes"], check=True)
     bundles._check_unused(str(path))
+
+
+@pytest.mark.parametrize("below", ["", ".upper", ".work"])
+def test_no_root_file_system_is_removed_through_a_mount(tmp_path: pathlib.Path, below: str) -> None:
+    """The overlay is unmounted, whatever is mounted over it; what else is mounted somewhere is a refusal."""
+    root, precious = tmp_path / "rootfs-1", tmp_path / "precious"
+    for path in (precious, root, tmp_path / "rootfs-1.upper/data", tmp_path / "rootfs-1.work", tmp_path / "lower"):
+        path.mkdir(parents=True)
+    (precious / "file").write_text("")
+    rootfs.mount(str(tmp_path / "lower"), str(root), Deadline(30))
+    try:
+        (root / "of the overlay").write_text("")
+        subprocess.run(["mount", "--bind", precious, root], check=True)
+        rootfs.remove(str(root))
+        assert sorted(os.listdir(tmp_path)) == ["lower", "precious"]
+    finally:
+        for _each in range(2):
+            subprocess.run(["umount", "-q", "-l", root], check=False)
+    place = tmp_path / f"rootfs-1{below}" / "deep/er"
+    for path in (place, root):
+        path.mkdir(parents=True, exist_ok=True)
+    (root / "file").write_text("")
+    subprocess.run(["mount", "--bind", precious, place], check=True)
+    try:
+        with pytest.raises(EngineError, match=f"something is mounted at {place}"):
+            rootfs.remove(str(root))
+        assert (root / "file").exists()
+    finally:
+        subprocess.run(["umount", place], check=True)
+    assert os.listdir(precious) == ["file"]

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import subprocess
 import typing as t
 
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._engine import runtime
 from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Program
-from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import DeadlineExceeded, ProgramFailed
+from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import (
+    DeadlineExceeded,
+    EngineError,
+    ProgramFailed,
+)
 from ansible_collections.longshore.oci.tests.unit import builders, programs
 
 RECORDED = [("runc", "1.1.5"), ("runc", "1.1.15"), ("crun", "1.8.1"), ("crun", "1.21"), ("crun", "1.28")]
@@ -156,6 +161,20 @@ class TestDelete:
         (tmp_path / "root" / "web").mkdir()
         assert scripted(f'shift 6; echo "$@" >>{tmp_path}/said; rmdir $DIRECTORY').delete() is None
         assert (tmp_path / "said").read_text(encoding="utf-8") == "delete web\n"
+
+    @pytest.mark.parametrize("place", ["root/web", "root/web/criu-root", "run/bundle/criu-root"])
+    def test_nothing_is_run_where_something_is_mounted(
+        self, scripted: t.Any, tmp_path: pathlib.Path, place: str
+    ) -> None:
+        (tmp_path / "root" / "web").mkdir()
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "none", tmp_path / place], check=True)
+        try:
+            with pytest.raises(EngineError, match=f"something is mounted at {tmp_path}/{place}"):
+                scripted(f"touch {tmp_path}/ran").delete()
+        finally:
+            subprocess.run(["umount", tmp_path / place], check=True)
+        assert not (tmp_path / "ran").exists()
 
     def test_force_is_the_second_try(self, scripted: t.Any, tmp_path: pathlib.Path) -> None:
         (tmp_path / "root" / "web").mkdir()

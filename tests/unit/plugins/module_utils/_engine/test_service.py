@@ -40,7 +40,9 @@ class Scripted:
         self.calls = directory / "calls"
         self._directory = directory
 
-    def run(self, verb: str, conmon: str, **more: t.Any) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, verb: str, conmon: str, *, before: t.Sequence[str] = (), **more: t.Any
+    ) -> subprocess.CompletedProcess[str]:
         tell = TELL.format(calls=str(self.calls))
         runtime = Program("runc", programs.conmon(self._directory / "the runtime", tell), "1.1")
         monitor = Program("conmon", programs.conmon(self._directory / "conmon", tell + conmon), "2.1.12")
@@ -56,7 +58,7 @@ class Scripted:
         )  # fmt: skip
         text = service._script(record, self.paths, terminal=False)
         return subprocess.run(
-            ["/bin/sh", "-c", text, "sh", verb], capture_output=True, text=True, timeout=30, check=False
+            [*before, "/bin/sh", "-c", text, "sh", verb], capture_output=True, text=True, timeout=30, check=False
         )
 
     def called(self) -> list[str]:
@@ -158,6 +160,50 @@ def test_what_an_earlier_run_left_is_deleted_first(scripted: Scripted, tmp_path:
     os.makedirs(tmp_path / "the root" / "web")
     scripted.run("start", """report('{"data": 12}\\n')""")
     assert scripted.called()[0].endswith("delete --force web")
+
+
+@pytest.mark.parametrize("verb", ["start", "clean"])
+@pytest.mark.parametrize(
+    "place", ["run dir/containers/web/ns\t\\00405 %s", "the root/web/criu-root", "state dir/containers/web/persist"]
+)
+def test_nothing_is_removed_through_a_mount(scripted: Scripted, tmp_path: pathlib.Path, verb: str, place: str) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/precious").write_text("")
+    (tmp_path / place).mkdir(parents=True)
+    (tmp_path / "the root/web").mkdir(parents=True, exist_ok=True)
+    # What has a name like it is not touched.
+    others = [tmp_path / "the root/web2", tmp_path / "the root/we"]
+    mounts = [tmp_path / place, *others]
+    for path in mounts:
+        path.mkdir(exist_ok=True)
+        subprocess.run(["mount", "--bind", tmp_path / "source", path], check=True)
+    try:
+        scripted.run(verb, """report('{"data": 12}\\n')""")
+        assert os.listdir(tmp_path / "source") == ["precious"]
+        assert not (tmp_path / place / "precious").exists()
+        assert [os.listdir(path) for path in others] == [["precious"]] * 2
+        assert "delete --force web" in scripted.called()[0]
+    finally:
+        for path in mounts:
+            subprocess.run(["umount", "-q", "-l", path], check=False)
+
+
+@pytest.mark.parametrize("verb", ["start", "clean"])
+def test_what_cannot_be_unmounted_is_a_refusal(
+    scripted: Scripted, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    place = tmp_path / "the root/web/criu-root"
+    place.mkdir(parents=True)
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/precious").write_text("")
+    subprocess.run(["mount", "--bind", tmp_path / "source", place], check=True)
+    try:
+        done = scripted.run(verb, "", before=["setpriv", "--bounding-set=-sys_admin"])
+        assert (done.returncode, scripted.called()) == (1, [])
+        assert done.stderr.startswith("Nothing is removed: something is mounted at ")
+        assert os.listdir(tmp_path / "source") == ["precious"]
+    finally:
+        subprocess.run(["umount", place], check=True)
 
 
 @pytest.mark.parametrize(("grace", "signals"), [(0.2, ["12", "KILL"]), (0, ["9", "KILL"])])

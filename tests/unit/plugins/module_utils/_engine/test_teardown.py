@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import typing as t
 
 import pytest
@@ -19,6 +20,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine.files import
 from ansible_collections.longshore.oci.plugins.module_utils._engine.process import (
     ProcessId,
     boot_id,
+    find_program,
     identify,
     is_alive,
 )
@@ -308,16 +310,112 @@ class TestGroups:
         assert teardown._group(leader._replace(start=leader.start - 1)) == []
 
 
-def test_what_is_mounted_in_a_directory_is_not_removed_with_it(tmp_path: pathlib.Path) -> None:
-    """A restore that is killed leaves the root file system of the container mounted where its state is."""
-    root, state = tmp_path / "rootfs", tmp_path / "my\t\\ state"
-    (state / "criu-root").mkdir(parents=True)
-    root.mkdir()
-    (root / "precious").write_text("")
-    subprocess.run(["mount", "--bind", root, state / "criu-root"], check=True)
-    try:
-        teardown._unmount(str(tmp_path / "nothing"), str(state))
-    finally:
-        subprocess.run(["umount", "-q", state / "criu-root"], check=False)
-    assert os.listdir(state / "criu-root") == []
-    assert os.listdir(root) == ["precious"]
+class Mounts:
+    """What a killed restore leaves: files that are also seen below a directory of the container, by a bind mount."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        self.source = directory / "rootfs"
+        self.source.mkdir()
+        (self.source / "precious").write_text("")
+        self._made: list[pathlib.Path] = []
+
+    def at(self, place: object) -> None:
+        path = pathlib.Path(str(place))
+        path.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["mount", "--bind", self.source, path], check=True)
+        self._made.append(path)
+
+    def left(self) -> list[str]:
+        with open("/proc/self/mountinfo", encoding="utf-8") as stream:
+            return [line for line in stream if str(self.source.parent.name) in line]
+
+    def end(self) -> None:
+        for path in self._made:
+            subprocess.run(["umount", "-q", "-l", path], check=False)
+
+
+@pytest.fixture
+def mounts(tmp_path: pathlib.Path) -> t.Iterator[Mounts]:
+    made = Mounts(tmp_path)
+    yield made
+    made.end()
+
+
+class TestMounts:
+    """Nothing is removed through a mount, whoever removes and whatever the record says."""
+
+    def _record(self, tmp_path: pathlib.Path, cgroup_parent: str, runtime: str, **changes: t.Any) -> Record:
+        return builders.record(
+            definition=builders.definition(cgroup_parent=cgroup_parent), runtime_root=f"{tmp_path}/run/runc",
+            runtime=Program("runc", runtime, "1.1.5"), **changes,
+        )  # fmt: skip
+
+    @pytest.mark.parametrize("phase", ["creating", "restoring", "created", "running", "stopped", "checkpointed"])
+    @pytest.mark.parametrize("place", ["run/runc/web/criu-root", "run/containers/web/bundle/criu-root"])
+    def test_the_files_behind_a_mount_stay(
+        self, store: Store, tmp_path: pathlib.Path, scratch_cgroup: str, mounts: Mounts, phase: str, place: str
+    ) -> None:
+        """With the real runc, which removes a state directory without a status file with all that is in it."""
+        runc = find_program("runc")
+        if runc is None:
+            pytest.skip("runc is not on this host")
+        (tmp_path / "run/runc/web").mkdir(parents=True)
+        mounts.at(tmp_path / place)
+        mounts.at(tmp_path / place)  # one over the other
+        record = self._record(tmp_path, scratch_cgroup, runc, phase=phase)
+        (teardown.sweep if phase == "creating" else teardown.remove)(store, record, Timeouts())
+        assert os.listdir(mounts.source) == ["precious"]
+        assert mounts.left() == []
+        assert os.listdir(tmp_path / "run/runc") == os.listdir(tmp_path / "run/containers") == []
+
+    @pytest.mark.parametrize(
+        "name", ["with blank", "tab\there", "back\\slash", "line\nfeed", "return\rhere", "\u2028", "*"]
+    )
+    def test_at_any_path(self, tmp_path: pathlib.Path, scratch_cgroup: str, mounts: Mounts, name: str) -> None:
+        store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/{name}")
+        mounts.at(f"{store.paths('web').bundle}/{name}/criu-root")
+        record = self._record(tmp_path, scratch_cgroup, "/bin/false")
+        teardown.sweep(store, record, Timeouts())
+        assert os.listdir(mounts.source) == ["precious"]
+        assert os.listdir(f"{tmp_path}/{name}/containers") == []
+
+    def test_one_that_is_in_use(
+        self, store: Store, tmp_path: pathlib.Path, scratch_cgroup: str, mounts: Mounts, spawn: t.Any
+    ) -> None:
+        mounts.at(tmp_path / "run/runc/web/criu-root")
+        spawn("sh", "-c", f"cd {tmp_path}/run/runc/web/criu-root && exec sleep 60")
+        teardown.sweep(store, self._record(tmp_path, scratch_cgroup, "/bin/false"), Timeouts())
+        assert os.listdir(mounts.source) == ["precious"]
+        assert os.listdir(tmp_path / "run/runc") == []
+
+    def test_one_that_cannot_be_unmounted(self, store: Store, tmp_path: pathlib.Path, mounts: Mounts) -> None:
+        """Then nothing is removed, and the runtime is not even asked."""
+        mounts.at(tmp_path / "run/runc/web/criu-root")
+        runtime = programs.script(tmp_path / "runc", f"echo >{tmp_path}/asked; rm -rf {tmp_path}/run/runc/web")
+        code = """
+import sys
+from ansible_collections.longshore.oci.plugins.module_utils._engine import teardown
+from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Program, Timeouts
+from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Store
+from ansible_collections.longshore.oci.tests.unit import builders
+top, runtime = sys.argv[1:]
+record = builders.record(runtime_root=f"{top}/run/runc", runtime=Program("runc", runtime, "1.1.5"))
+teardown.sweep(Store(state_dir=f"{top}/state", run_dir=f"{top}/run"), record, Timeouts())
+"""
+        argv = ["setpriv", "--bounding-set=-sys_admin", sys.executable, "-c", code, str(tmp_path), runtime]
+        done = subprocess.run(
+            argv, env=programs.python_environment(), capture_output=True, text=True, timeout=60, check=False
+        )
+        place = f"{tmp_path}/run/runc/web/criu-root"
+        assert f"EngineError: Cannot unmount {place}: Operation not permitted." in done.stderr
+        assert os.listdir(place) == os.listdir(mounts.source) == ["precious"]
+        assert not (tmp_path / "asked").exists()
+
+    def test_a_runtime_that_is_about_to_mount_is_ended_first(
+        self, store: Store, tmp_path: pathlib.Path, scratch_cgroup: str, mounts: Mounts, spawn: t.Any
+    ) -> None:
+        """Also one in no cgroup of ours, whose conmon is gone already."""
+        shell = shutil.copy(os.path.realpath("/bin/sh"), f"{tmp_path}/runc")
+        child = spawn(shell, "-c", "kill -STOP $$", "runc", "restore", "--pid-file", store.paths("web").pidfile)
+        teardown.sweep(store, self._record(tmp_path, scratch_cgroup, shell, phase="restoring"), Timeouts())
+        assert child.wait(10) == -9

@@ -94,6 +94,26 @@ class TestRemove:
             subprocess.run(["umount", str(place)], check=True)
         assert os.listdir(top.parent / "source") == ["precious"]
 
+    def test_a_file_that_something_is_mounted_on(self, top: pathlib.Path) -> None:
+        (top / "a").write_text("")
+        (top / "file").write_text("")
+        (top.parent / "precious").write_text("precious")
+        subprocess.run(["mount", "--bind", top.parent / "precious", top / "file"], check=True)
+        try:
+            with pytest.raises(EngineError, match=f"something is mounted at {top}/file"):
+                files.remove_tree(str(top))
+            assert (top / "a").exists()
+            # One that the table of mounts did not have yet.
+            here = os.open(top.parent, os.O_RDONLY)
+            try:
+                with pytest.raises(OSError, match="busy"):
+                    trees.remove_at(here, "top")
+            finally:
+                os.close(here)
+        finally:
+            subprocess.run(["umount", str(top / "file")], check=True)
+        assert (top.parent / "precious").read_text() == "precious"
+
     def test_what_is_still_written_to(self, top: pathlib.Path) -> None:
         """A conmon that is ending makes a few files more."""
         (top / "exits").mkdir()
