@@ -74,7 +74,7 @@ options:
       - Other users must not be able to write to its directory, and it must not be a symbolic link.
     type: path
   log_size_max:
-    description: Size, such as V(10M), at which conmon starts a V(k8s-file) log anew. Default is no limit.
+    description: Size, such as V(10M), at which conmon starts a V(k8s-file) log anew. Default, and V(0), is no limit. At most 2^63 - 1 bytes.
     type: str
   log_tag:
     description: Tag for each line with O(log_driver=journald).
@@ -89,7 +89,9 @@ options:
     description: Do not make a new session keyring for the container. Default is V(false).
     type: bool
   conmon_pidfile:
-    description: Write the pid of conmon to this file, for a service manager. Removed with the container.
+    description:
+      - Write the pid of conmon to this file, for a service manager. Removed with the container.
+      - A file that is there already must be a pid file, with a number and nothing else. It is as it was when the container cannot be made.
     type: path
   exit_command:
     description:
@@ -99,7 +101,7 @@ options:
     type: list
     elements: str
   exit_delay:
-    description: Seconds that conmon waits before it runs O(exit_command).
+    description: Seconds that conmon waits before it runs O(exit_command), at most 2147483647.
     type: int
   sdnotify:
     description:

@@ -173,6 +173,8 @@ class Record(t.NamedTuple):
     checkpoint: Checkpoint | None = None  # what it goes on from, or is being written
     helper: ProcessId | None = None  # of the network
     realm: str = ""  # what its names have of the state directory; nothing for the default one
+    # What conmon_pidfile said before conmon wrote there, for a launch that fails. None: there was none, or conmon has it.
+    pidfile_before: str | None = None
     overlay: t.Sequence[str] | None = None  # of a service on an overlay: where it is mounted, and the options for that
 
     @property

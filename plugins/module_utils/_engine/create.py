@@ -25,7 +25,9 @@ if t.TYPE_CHECKING:
 
 # The option of ours that asks for an option of conmon's.
 _ASKED_BY = {"log_tag": "--log-tag", "exit_delay": "--exit-delay"}
-_GIVEN_PATHS = ("runtime_root", "log_path", "conmon_pidfile", "exit_command")
+# Options that few tasks give, and what is there where they are not given.
+_SELDOM = ("runtime_root", "log_path", "conmon_pidfile", "exit_command", "log_tag", "log_size_max", "exit_delay")
+_NOT_GIVEN = (None, ())
 # What sdnotify and listen are for.
 _NOT_IN_ENVIRONMENT = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 
@@ -69,10 +71,12 @@ def prepare(
         raise InvalidInput(f"The root file system {source['root']['path']} does not exist any more.")
     config.check_root(source)
     _check(definition, paths, terminal=bool(source["process"].get("terminal")))
-    if source.get("hooks") or any(getattr(definition, name) for name in _GIVEN_PATHS):
+    before = None
+    if source.get("hooks") or any(getattr(definition, name) not in _NOT_GIVEN for name in _SELDOM):
         from . import given_paths
 
         given_paths.check(definition, source.get("hooks"))
+        before = given_paths.former_pidfile(definition.conmon_pidfile or "", recorded)
     manager = host.cgroup_manager(definition.cgroup_manager)
     _check_parent(definition.cgroup_parent, manager)
     _check_service(definition, manager)
@@ -87,7 +91,7 @@ def prepare(
         name=desired.name, phase="creating", definition=definition, config_digest="", runtime=runtime,
         runtime_root=definition.runtime_root or f"{store.run_dir}/{runtime.name}", conmon=monitor, cgroup_manager=manager,
         boot=boot_id(), log_path=log_path(definition, paths), stop_signal=signal_number, stop_timeout=stop_timeout,
-        realm=store.realm,
+        realm=store.realm, pidfile_before=before,
     )  # fmt: skip
     _check_free(store, record, paths)
     launch = Launch(record, config.effective(source, record, paths))
@@ -120,12 +124,6 @@ def _check(definition: Definition, paths: Paths, *, terminal: bool) -> None:
         if name == "DBUS_SESSION_BUS_ADDRESS" and os.geteuid() == 0:
             # crun (1.8) would put the container into the session of whoever logged in as root.
             raise InvalidInput(f"conmon_env cannot have {name} as root: the container would belong to that session.")
-    if definition.log_tag is not None and definition.log_driver != "journald":
-        raise InvalidInput("log_tag needs the log driver journald; conmon refuses it with any other.")
-    if definition.log_size_max is not None and definition.log_driver != "k8s-file":
-        raise InvalidInput("log_size_max needs the log driver k8s-file.")
-    if definition.exit_delay is not None and not definition.exit_command:
-        raise InvalidInput("exit_delay delays the exit_command, and there is none.")
     if definition.sdnotify == "container" and len(os.fsencode(paths.ready_socket)) > 107:
         raise InvalidInput(f"{paths.ready_socket} is too long for a socket (107 bytes).", hint="Shorten the name.")
     if terminal and definition.log_driver == "passthrough":
@@ -265,7 +263,7 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
         restored_limits.check(record.name, pid, launch.config)
         restored_limits.release(monitor, launch.config)
     record = record.replace(
-        phase="running" if record.checkpoint else "created", checkpoint=None, init=identify(pid),
+        phase="running" if record.checkpoint else "created", checkpoint=None, pidfile_before=None, init=identify(pid),
         monitor=identify(monitor), cgroup_path=_own_cgroup(record, pid, where),
         conmon_cgroup_path=cgroup.path_of(monitor, where), created_at=timestamp(),
         helper=helper.process if helper else None,

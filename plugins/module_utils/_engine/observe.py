@@ -77,7 +77,7 @@ def as_systemd_has_it(record: Record, paths: Paths) -> Record:
     helper = in_pid_file(paths.network_pidfile)
     return record.replace(
         phase="stopping" if record.phase == "stopping" else "running", boot=init.boot, init=init, monitor=monitor,
-        cgroup_path=path, conmon_cgroup_path=conmon_path, started_at=timestamp(os.stat(paths.pidfile).st_mtime),
+        pidfile_before=None, cgroup_path=path, conmon_cgroup_path=conmon_path, started_at=timestamp(os.stat(paths.pidfile).st_mtime),
         last_exit=None, helper=helper if helper and cgroup.path_of(helper.pid) == conmon_path else None,
     )  # fmt: skip
 

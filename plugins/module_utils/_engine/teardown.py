@@ -16,7 +16,7 @@ from . import cgroup, container
 from .conmons import find_conmons, find_runtimes
 from .container import Definition, Program, Record, StopReport, Timeouts
 from .errors import DeadlineExceeded, EngineError, InvalidInput
-from .files import read_json, read_tail, remove_file, remove_tree
+from .files import read_json, read_tail, remove_tree
 from .host import RUNTIMES, Host
 from .observe import EXIT_FILE_SECONDS, collect_exit
 from .process import Handle, ProcessId, find_program, identify, is_alive, kill_and_wait, signal_name, stuck_in
@@ -152,7 +152,9 @@ def sweep(store: Store, record: Record, timeouts: Timeouts) -> None:
     remove_tree(runtime.directory)
     left += [] if launching else _remove_cgroups(record)
     if record.definition.conmon_pidfile:
-        remove_file(record.definition.conmon_pidfile)
+        from .given_paths import put_back
+
+        put_back(record.definition.conmon_pidfile, record.pidfile_before)
     if record.definition.listen:
         from .ports import remove_sockets
 

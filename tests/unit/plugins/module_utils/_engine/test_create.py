@@ -88,6 +88,17 @@ REFUSED: list[tuple[dict[str, t.Any], str]] = [
     ({"log_tag": "x"}, "log_tag needs the log driver journald"),
     ({"log_size_max": 1, "log_driver": "none"}, "log_size_max needs the log driver k8s-file"),
     ({"exit_delay": 1}, "exit_delay delays the exit_command, and there is none"),
+    ({"log_size_max": 2**63}, "log_size_max must be a number of bytes from 0 to 9223372036854775807"),
+    ({"log_size_max": -1}, "log_size_max must be a number of bytes"),
+    (
+        {"exit_delay": 2**31, "exit_command": ("/bin/true",)},
+        "exit_delay must be a number of seconds from 0 to 2147483647",
+    ),
+    ({"exit_delay": -1, "exit_command": ("/bin/true",)}, "exit_delay must be a number of seconds"),
+    ({"exit_command": ("/bin/true", "a\udcff")}, "exit_command cannot have an argument that is not UTF-8"),
+    ({"exit_command": ("/bin/true", "a\0")}, "exit_command cannot have an argument"),
+    ({"conmon_pidfile": "/nowhere/pid"}, "The directory of the conmon_pidfile /nowhere/pid does not exist"),
+    ({"conmon_pidfile": "{directory}/bundle/x", "log_path": "{directory}/bundle/x"}, "are the same file"),
     ({"runtime": "/nowhere/runc"}, "The runtime /nowhere/runc is not on this host"),
     ({"conmon": "/nowhere/conmon"}, "conmon is not on this host"),
     ({"bundle": "/nowhere"}, "There is no bundle at /nowhere"),
@@ -276,6 +287,17 @@ def test_what_another_user_can_change_is_refused(place: Place, name: str) -> Non
     with pytest.raises(InvalidInput, match="can be changed by others than root"):
         place.prepare(**wanted)
     assert place.tree() == before
+
+
+@pytest.mark.parametrize("text", ["", "hello\n", "12 13", "-1", "1" * 65, "\0", "12\nx", " "])
+def test_a_file_that_is_not_a_pid_file_is_not_written_over(place: Place, text: str) -> None:
+    path = place.directory / "file"
+    path.write_text(text)
+    before = place.tree()
+    with pytest.raises(InvalidInput, match="exists, and is not a pid file"):
+        place.prepare(conmon_pidfile=str(path))
+    assert place.tree() == before
+    assert path.read_text() == text
 
 
 @pytest.mark.parametrize("name", ["log_path", "conmon_pidfile"])
