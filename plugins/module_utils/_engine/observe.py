@@ -51,9 +51,12 @@ def observe(store: Store, name: str) -> Observed:
         return Observed(name, Status.CHECKPOINTED, record, leftovers=record.phase == "restoring")
     if is_alive(record.init):
         disconnected = record.definition.network_helper != "none" and not is_alive(record.helper)
-        return Observed(
-            name, live_status(record), record, monitored=is_alive(record.monitor), disconnected=disconnected
-        )
+        seen = Observed(name, live_status(record), record, is_alive(record.monitor), disconnected=disconnected)
+        if seen.status is Status.PAUSED:
+            from .frozen import look
+
+            return look(seen)
+        return seen
     if record.phase == "checkpointing" and record.checkpoint and has_dumped(record.checkpoint.path):
         return Observed(name, Status.CHECKPOINTED, record, leftovers=True)
     return Observed(name, Status.STOPPED, record, exit=collect_exit(record, paths, Deadline(EXIT_FILE_SECONDS)))

@@ -23,7 +23,8 @@ def plan(desired: Desired, observed: Observed, *, changes: Differences, updates:
         return _plan_absent(observed)
     status = observed.status
     phase = observed.record.phase if observed.record and status in _HAS_RUN else ""
-    stopping = phase == "stopping"
+    # One that was killed while it is frozen has not even ended yet.
+    stopping = phase == "stopping" or (status is Status.STOPPED and observed.leftovers)
     recorded = observed.record.definition if observed.record else None
     replace = desired.recreate is Recreate.ALWAYS or (desired.recreate is Recreate.CHANGED and bool(changes))
     # One in "starting" has not said that it is ready, and nobody has listened since.

@@ -4,18 +4,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
+import signal
 import subprocess
 import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import cgroup
+from ansible_collections.longshore.oci.plugins.module_utils._engine import cgroup, exec
 from ansible_collections.longshore.oci.plugins.module_utils._engine.container import (
     Action,
     Definition,
     Desired,
+    Exit,
     Goal,
     Record,
     Status,
@@ -69,6 +72,61 @@ class TestLife:
         path = bundle.make(tmp_path / "bundle", "sleep", "60")
         yield Definition(bundle=path, runtime="runc", cgroup_manager="cgroupfs", cgroup_parent=scratch_cgroup)
         cgroup.remove(scratch_cgroup)
+
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+    @pytest.mark.parametrize(
+        ("goal", "actions", "status"),
+        [
+            (Goal.STARTED, (Action.REMOVE, Action.CREATE, Action.START), Status.RUNNING),
+            (Goal.PAUSED, (Action.REMOVE, Action.CREATE, Action.START, Action.PAUSE), Status.PAUSED),
+            (Goal.RESTARTED, (Action.REMOVE, Action.CREATE, Action.START), Status.RUNNING),
+            (Goal.STOPPED, (Action.STOP,), Status.STOPPED),
+            (Goal.ABSENT, (Action.REMOVE,), Status.ABSENT),
+        ],
+    )
+    def test_one_that_was_killed_while_it_is_paused(
+        self, engine: Engine, name: str, definition: Definition, goal: Goal, actions: t.Any, status: Status, number: int
+    ) -> None:
+        """A v1 freezer holds the signal back: it is dead as soon as it goes on. With v2 it is dead at once."""
+        if not os.path.isdir("/sys/fs/cgroup/freezer"):
+            pytest.skip("there is no freezer of v1 on this host")
+        document = json.loads(pathlib.Path(definition.bundle, "config.json").read_text())
+        document["linux"]["namespaces"] = [
+            {"type": "mount"}
+        ]  # SIGTERM means nothing to the first process of a pid namespace
+        pathlib.Path(definition.bundle, "config.json").write_text(json.dumps(document))
+        paused = engine.converge(Desired(name, Goal.PAUSED, definition)).after
+        try:
+            init = t.cast(ProcessId, t.cast(Record, paused.record).init)
+            os.kill(init.pid, number)
+            seen = engine.observe(name)
+            code = 128 + number
+            assert (seen.status, seen.exit) == (Status.STOPPED, Exit(code, "killed", None, False))
+            with pytest.raises(InvalidInput, match=f"it has ended with exit code {code}, so no command can run"):
+                exec.running(engine.store, name)
+            assert cgroup.is_frozen(t.cast(Record, seen.record).cgroup_path)
+            wanted = Desired(name, goal, timeouts=Timeouts(stop=20))
+            assert engine.converge(wanted, check=True).actions == actions
+            outcome = engine.converge(wanted)
+            assert (outcome.actions, outcome.after.status) == (actions, status)
+            assert not is_alive(init)
+            assert engine.converge(wanted).actions == () or goal is Goal.RESTARTED
+            if goal is Goal.STOPPED:
+                assert outcome.after.exit is not None
+                assert (outcome.after.exit.code, outcome.after.exit.reason) == (code, "killed")
+        finally:
+            engine.converge(Desired(name, Goal.ABSENT, timeouts=Timeouts(stop=0)))
+
+    def test_one_that_is_only_paused_is_no_such(self, engine: Engine, name: str, definition: Definition) -> None:
+        """A signal that it handles, or that means nothing to it, waits too."""
+        paused = engine.converge(Desired(name, Goal.PAUSED, definition)).after
+        try:
+            os.kill(t.cast(ProcessId, t.cast(Record, paused.record).init).pid, signal.SIGTERM)
+            assert engine.observe(name).status is Status.PAUSED
+            outcome = engine.converge(Desired(name, Goal.STARTED))
+            assert (outcome.actions, outcome.after.status) == ((Action.RESUME,), Status.RUNNING)
+        finally:
+            engine.converge(Desired(name, Goal.ABSENT, timeouts=Timeouts(stop=0)))
 
     def test_the_same_name_in_another_state_directory(
         self, engine: Engine, name: str, definition: Definition, tmp_path: pathlib.Path
