@@ -25,7 +25,7 @@ ENGINE, BUNDLE, NETWORK, MODULE = (
 )
 # From the bottom up. Inside a layer imports must have no cycle.
 LAYERS = (
-    "errors trees files waiting birth process untrusted trust",
+    "errors trees files waiting birth process untrusted trust leftovers",
     "cgroup systemd config container runtime conmon host store network_helper network_loopback process_spec rootfs criu archive_pipe archive"
     " archive_layout archive_documents archive_rights archive_defaults tar_members signatures sparse output joined hooks"
     " rootfs_changes stored ports descriptors userns selinux annotations restored_limits conmons holders abandoned",
@@ -39,11 +39,13 @@ BUNDLE_LAYERS = (
     "facts",
     "image",
     "rootfs",
+    "upkeep",
     "directory bundle",
 )
 BUNDLE_TAKES = {
     "errors",
     "files",
+    "leftovers",
     "trees",
     "waiting",
     "process",
@@ -61,13 +63,13 @@ NETWORK_LAYERS = (
     "names netns netlink publishing addresses conntrack", "links nftables", "sysctls",
     "parse ruleset forwarding firewall other_rules plan", "records observe mend in_use", "network", "survey",
 )  # fmt: skip
-NETWORK_TAKES = {"errors", "files", "waiting", "process", "store", "ports"}
+NETWORK_TAKES = {"errors", "files", "leftovers", "waiting", "process", "store", "ports"}
 STACK = ((ENGINE, LAYERS), (BUNDLE, BUNDLE_LAYERS), (NETWORK, NETWORK_LAYERS))
 # What a task imports is compiled from source each time, about 43 ms for 1,000 lines: test_budget.py holds what that is. All
 # that some task could import is shipped, and costs what it takes to be copied.
 MOST_FILES, MOST_CODE, MOST_LINES, MOST_IN_FUNCTION = 20, 2300, 400, 60
 # Shipped, and not compiled by a task that has nothing to do (test_bundle.py sees to that).
-ONLY_FOR_ACTIONS = {f"{BUNDLE}.tools", f"{BUNDLE}.rootfs"}
+ONLY_FOR_ACTIONS = {f"{BUNDLE}.tools", f"{BUNDLE}.rootfs", f"{BUNDLE}.upkeep", f"{ENGINE}.leftovers"}
 # oci_container also ends exec sessions, restores, and has services, ports and network helpers; oci_exec needs the launch of
 # conmon with all that a session is. oci_network asks who has a port, and which container keeps it. A dump takes far longer than
 # that, and nobody makes one of a hundred containers in a loop.

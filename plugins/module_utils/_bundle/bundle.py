@@ -8,6 +8,9 @@
     PATH/etc/              hostname and hosts
     PATH/longshore.json    what it was made of; a bundle without a complete one is made anew
 
+The record is there before anything else, and goes last. It says ``unfinished`` from before something is changed until all of that
+is done, and ``removing`` from before the first file goes; so the next task knows that a killed one has left something.
+
 Where nothing is to be done no program is started (unless a registry shall be asked), and nothing is written. What only
 an action needs is imported when there is one, as in the engine.
 """
@@ -22,7 +25,7 @@ import typing as t
 
 from .._engine import config, trust
 from .._engine.errors import Conflict, EngineError, InvalidInput
-from .._engine.files import is_busy, make_directory, plain_path, read_json, read_text, remove_file, write_text
+from .._engine.files import is_busy, make_directory, plain_path, read_json, read_text, write_text
 from .._engine.store import Store
 from .._engine.waiting import Deadline
 from . import directory, spec
@@ -30,7 +33,7 @@ from .confinement import level_of
 from .facts import gather, inside, leads_to, look_up
 from .image import Images, other_platform
 from .image_document import ImageConfig, is_digest
-from .options import RECORD, RECORD_FORMAT, Action, Facts, Options, Plan, Request, Source, User
+from .options import FIRST_RECORD, RECORD, RECORD_FORMAT, Action, Facts, Options, Plan, Request, Source, User
 from .plan import plan
 
 if t.TYPE_CHECKING:
@@ -89,15 +92,20 @@ class Bundles:
         decided = self._decide(request, facts, source)
         if decided.plan.actions:
             warnings += _missing(request.options, facts)
-        if check or not (decided.plan.actions or self._is_busy(request.path)):
+        if check or not (decided.plan.actions or self._is_left(request.path, before)):
             return Outcome(decided.plan, decided.plan.actions, bool(before), before, warnings)
         with self._locked(request.path, deadline):
+            self._tidy(request.path)
             if not source.cached:
                 source = self._images.fetch(request, source, deadline)
             if decided.user is None or Action.ROOTFS in decided.plan.actions:
                 _check_places(self._roots.unpack(source, self._images, deadline), source.config, request.options)
             now = self._decide(request, facts, source)
-            record = self._apply(request, facts, source, now, deadline) if now.plan.actions else now.record
+            record = now.record
+            if now.plan.actions:
+                record = self._apply(request, facts, source, now, deadline)
+            elif record.get("unfinished"):
+                self._complete(request.path, record)
         pulled = (Action.PULL,) if Action.PULL in decided.plan.actions else ()
         actions = (*pulled, *(action for action in now.plan.actions if action is not Action.PULL))
         return Outcome(now.plan, actions, bool(before), record, warnings)
@@ -105,15 +113,25 @@ class Bundles:
     def _locked(self, path: str, deadline: Deadline) -> t.ContextManager[object]:
         return self._store.locked(_lock_name(path), deadline, f"the bundle {path}")
 
-    def _is_busy(self, path: str) -> bool:
-        return is_busy(self._store.run_dir, _lock_name(path))
+    def _is_left(self, path: str, record: Record) -> bool:
+        """Whether a task was killed in its work on the bundle, or is at work now."""
+        return bool(record.get("unfinished")) or is_busy(self._store.run_dir, _lock_name(path))
+
+    def _tidy(self, path: str) -> None:
+        """Clear away what killed tasks have left, and complete a removal. A container that came in between has all of its files:
+        config.json goes first."""
+        from . import upkeep
+
+        upkeep.tidy(path, self._store.state_dir)
+        if upkeep.is_being_removed(path) and self._store.bundle_holder(path) is None:
+            upkeep.remove(path)
 
     def _refuse(self, request: Request, facts: Facts) -> None:
         path = request.path
         for what in ("authfile", "ca_cert_dir"):
             if getattr(request, what):
                 trust.check(os.path.abspath(getattr(request, what)), what)
-        if not _is_ours(path) and os.path.lexists(path) and (not os.path.isdir(path) or os.listdir(path)):
+        if not _is_ours(path) and os.path.lexists(path) and not directory.is_blank(os.path.realpath(path)):
             raise InvalidInput(f"{path} is there already, and not a bundle of oci_bundle.", hint="Remove it first.")
         if request.rootfs_mode == "overlay" and spec.id_maps(request.options, facts):
             raise InvalidInput("rootfs_mode: overlay needs root, and does not go with userns.")
@@ -191,8 +209,9 @@ class Bundles:
         make_directory(path, mode=0o700)
         tools.take_over(path, *directory.owner_and_mode(maps))
         if not _is_ours(path):
-            _save(path, {})  # From here on the directory is known as ours, complete or not.
-        tools.sweep(path)
+            write_text(f"{path}/{RECORD}", FIRST_RECORD)  # From here on the directory is known as ours.
+        elif decided.record and not decided.record.get("unfinished"):
+            _save(path, {**decided.record, "unfinished": True}, durable=False)
         root, used = f"{path}/{decided.plan.root}", self._used_root(path)
         # One of this name that no record tells of may have been written to, unless a container of just this config has it.
         if Action.ROOTFS in decided.plan.actions and not (root == used and os.path.isdir(root)):
@@ -207,12 +226,21 @@ class Bundles:
             directory.label(path, [] if request.rootfs_mode == "overlay" else [root], facts.labels[1])
         record = self._record(request, facts, source, decided)
         write_text(f"{path}/config.json", json.dumps(decided.config, indent=1) + "\n")
-        _save(path, record)
-        for name in os.listdir(path):
-            other = f"{path}/{name.partition('.')[0]}"
-            if name.startswith("rootfs-") and other not in (root, used):
-                rootfs.remove(other)
+        self._complete(path, record)
         return record
+
+    def _complete(self, path: str, record: Record) -> None:
+        """Remove the root file systems that belong to no record, once this record is on the disk, and say that all is done."""
+        from . import rootfs, tools, upkeep
+
+        record.pop("unfinished", None)
+        others = upkeep.other_roots(path, (f"{path}/{record['root']}", self._used_root(path)))
+        if others:
+            _save(path, {**record, "unfinished": True})
+            tools.flush_directory(path)
+        for root in others:
+            rootfs.remove(root)
+        _save(path, record, durable=not others)
 
     def _make_files(self, request: Request, source: Source, maps: Maps, deadline: Deadline) -> None:
         """What config.json mounts from the bundle itself. A volume starts with what the image has there, and stays."""
@@ -243,7 +271,8 @@ class Bundles:
         """The root file system that a container has, running or not, until it is made anew."""
         holder = self._store.bundle_holder(path)
         saved = self._store.load_config(holder.name) if holder else None
-        return str(saved["root"]["path"]) if saved else None
+        # Whatever way to the bundle the container was given.
+        return f"{path}/{os.path.basename(saved['root']['path'])}" if saved else None
 
     def _record(self, request: Request, facts: Facts, source: Source, decided: _Decision) -> Record:
         user = decided.user or User()
@@ -256,36 +285,33 @@ class Bundles:
         }  # fmt: skip
 
     def _remove(self, path: str, record: Record, check: bool) -> Outcome:
-        if not (check or os.path.lexists(path)) and self._is_busy(path):
+        decided = self._plan_removal(path)
+        if not check and (decided.actions or self._is_left(path, record)):
             with self._locked(path, Deadline(60)):
-                pass  # A task that is at work here is waited for, and the lock of one that was killed goes away.
-        if not os.path.lexists(path):
-            return Outcome(Plan(()), (), False, {})
-        if not _is_ours(path):
-            raise InvalidInput(f"{path} is not a bundle of oci_bundle, and is not removed.")
-        from . import rootfs, tools
+                decided, record = self._plan_removal(path), {}
+                from . import upkeep
 
-        decided = Plan((Action.REMOVE,))
+                upkeep.tidy(path, self._store.state_dir)
+                if decided.actions:
+                    upkeep.remove(path)
+        return Outcome(decided, decided.actions, bool(decided.actions), record)
+
+    def _plan_removal(self, path: str) -> Plan:
+        if not os.path.lexists(path):
+            return Plan(())
+        if os.path.islink(path) or not (_is_ours(path) or directory.is_blank(path)):
+            raise InvalidInput(f"{path} is not a bundle of oci_bundle, and is not removed.")
         self._check_unused(path)
-        if check:
-            return Outcome(decided, decided.actions, True, record)
-        with self._locked(path, Deadline(60)):
-            self._check_unused(path)
-            if os.path.isdir(path):
-                remove_file(f"{path}/config.json")
-                for name in os.listdir(path):
-                    if name.startswith("rootfs-"):
-                        rootfs.remove(f"{path}/{name.partition('.')[0]}")
-                tools.discard(path)
-        return Outcome(decided, decided.actions, True, {})
+        return Plan((Action.REMOVE,))
 
     def _check_unused(self, path: str) -> None:
         holder = self._store.bundle_holder(path)
         if holder is not None:
             raise Conflict(f"The bundle {path} is in use by the container {holder.name}.", hint="Remove that first.")
+        real = os.path.realpath(path)
         for line in (read_text("/proc/self/mountinfo") or "").splitlines():
             place = plain_path(line.split(" ")[4])
-            if place.startswith(f"{path}/") and not place[len(path) :].startswith("/rootfs-"):
+            if f"{place}/".startswith(f"{real}/") and not place[len(real) :].startswith("/rootfs-"):
                 raise Conflict(f"{place} is mounted, so the bundle {path} is not removed.", hint="Unmount it first.")
 
 
@@ -326,21 +352,21 @@ def _check_places(root: str, image: ImageConfig, options: Options) -> None:
         raise InvalidInput(f"The image is not valid: its working directory {cwd} leads to {to or 'itself'}.")
 
 
-def _lock_name(path: str) -> str:
-    """No container has such a name."""
-    return f".bundle-{hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:32]}"
-
-
 def _load(path: str) -> Record:
-    """Empty where there is no bundle of ours, or one that was never completed."""
+    """Empty where there is no bundle of ours, or one that was never completed or is being removed."""
     found = read_json(f"{path}/{RECORD}") or {}
     if found.get("format", RECORD_FORMAT) != RECORD_FORMAT:
         raise InvalidInput(f"The bundle {path} was made by a newer release of longshore.oci.", hint="Use that.")
-    return found
+    return {} if found.get("removing") else found
 
 
-def _save(path: str, record: Record) -> None:
-    write_text(f"{path}/{RECORD}", json.dumps(record) + "\n")
+def _save(path: str, record: Record, *, durable: bool = True) -> None:
+    write_text(f"{path}/{RECORD}", json.dumps(record) + "\n", durable=durable)
+
+
+def _lock_name(path: str) -> str:
+    """Return a name that no container has."""
+    return f".bundle-{hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:32]}"
 
 
 def _is_ours(path: str) -> bool:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import typing as t
 
@@ -12,7 +13,7 @@ from .._engine import trust
 from .._engine.errors import EngineError, InvalidInput
 from .._engine.files import read_text, remove_file, without_waiting
 from . import parse
-from .options import RECORD, Request
+from .options import FIRST_RECORD, RECORD, Request
 
 if t.TYPE_CHECKING:
     from .rootfs import Maps
@@ -35,6 +36,23 @@ def put(path: str, text: str) -> None:
     with open(path, "wb", opener=lambda name, _flags: without_waiting(name, flags)) as stream:
         os.fchmod(stream.fileno(), 0o644)
         stream.write(text.encode())
+
+
+def is_blank(path: str) -> bool:
+    """Whether a directory is empty, but for the first record that a task was about to write when it was killed."""
+    if os.path.islink(path) or not os.path.isdir(path):
+        return False
+    names = os.listdir(path)
+    if not names:
+        return True
+    from .._engine import leftovers
+
+    ours = leftovers.find(path, re.escape(RECORD))
+    return len(names) == len(ours) and all(_starts(f"{path}/{name}", FIRST_RECORD) for name in ours)
+
+
+def _starts(path: str, text: str) -> bool:
+    return any(holds(path, text[:length]) for length in range(len(text) + 1))
 
 
 def check(request: Request) -> None:

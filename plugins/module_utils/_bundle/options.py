@@ -11,6 +11,7 @@ from .image_document import ImageConfig
 
 RECORD_FORMAT = 1  # Raised when an older release could misread what is written.
 RECORD = "longshore.json"  # in the bundle, beside config.json
+FIRST_RECORD = "{}\n"
 
 
 class Action(str, enum.Enum):

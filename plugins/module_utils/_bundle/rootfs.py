@@ -73,7 +73,8 @@ class Roots:
 def copy(files: str, to: str, maps: Maps, deadline: Deadline) -> None:
     """With the owners, times, links and extended attributes, sharing blocks where the file system can."""
     argv = ["cp", "--archive", "--reflink=auto", "--no-target-directory", files, to]
-    tools.call(argv, deadline, what=f"copy the root file system {files}", place=os.path.dirname(to))
+    space = os.path.dirname(to)
+    tools.call(argv, deadline, what=f"copy the root file system {files}", place=space, temporary=space)
     tame(to)
     if maps and os.geteuid() == 0:
         shift(to, maps)
@@ -132,7 +133,7 @@ def mount(lower: str, root: str, deadline: Deadline, label: str = "") -> None:
     for directory in (f"{root}.upper", f"{root}.work", root):
         if not os.path.isdir(directory):
             os.mkdir(directory, 0o755)
-            os.chmod(directory, 0o755)
+        os.chmod(directory, 0o755)
     # The root directory of the container is the one of the image, whoever that belongs to.
     found = os.stat(lower)
     os.chown(f"{root}.upper", found.st_uid, found.st_gid)

@@ -14,7 +14,7 @@ import typing as t
 
 from .._engine.errors import Conflict, EngineError, InvalidInput, ProgramFailed
 from .._engine.files import make_directory, remove_tree
-from .._engine.process import Completed, ProcessId, boot_id, find_program, identify, is_alive, run
+from .._engine.process import Completed, ProcessId, boot_id, find_program, identify, is_alive, kill_and_wait, run
 from .._engine.waiting import Deadline
 
 # What a program that talks to a registry may need of the environment that the task was given.
@@ -27,7 +27,8 @@ _INHERITED = (
     "ssl_cert_dir",
     "registry_auth_file",
 )
-_TEMPORARY = ".tmp-"
+_TEMPORARY = re.compile(r"\.tmp-(\d+)-(\d+)-[0-9a-f]{6}")  # pid and start
+_ENDING = 10  # seconds for programs that were killed, and may have much to give back
 _TAR_GIVES_UP = ("tar: Error is not recoverable", "tar: Child returned status", "tar: Exiting with failure")
 # What skopeo (1.9 to 1.20), umoci, tar and cp say, and what it means; the first that is found counts.
 _MEANINGS = (
@@ -102,7 +103,7 @@ def workspace(parent: str) -> t.Iterator[str]:
     make_directory(parent, mode=0o700)
     sweep(parent)
     me = t.cast(ProcessId, identify(os.getpid()))
-    path = f"{parent}/{_TEMPORARY}{me.pid}-{me.start}-{os.urandom(3).hex()}"
+    path = f"{parent}/.tmp-{me.pid}-{me.start}-{os.urandom(3).hex()}"
     try:
         os.mkdir(path, 0o700)
         yield path
@@ -113,11 +114,22 @@ def workspace(parent: str) -> t.Iterator[str]:
 
 
 def sweep(parent: str) -> None:
+    """Remove the workspaces of ended tasks, whose programs are ended first."""
     for name in os.listdir(parent):
-        if name.startswith(_TEMPORARY):
-            words = name[len(_TEMPORARY) :].split("-")
-            if not (words[0].isdigit() and is_alive(ProcessId(int(words[0]), int(words[1]), boot_id()))):
-                discard(f"{parent}/{name}")
+        owner = _TEMPORARY.fullmatch(name)
+        if owner and not is_alive(ProcessId(int(owner[1]), int(owner[2]), boot_id())):
+            _end_workers(name)
+            discard(f"{parent}/{name}")
+
+
+def _end_workers(name: str) -> None:
+    """Kill the programs that work in a workspace, which is their TMPDIR, and wait until they are gone."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as stream:
+            if re.search(rb"(?:^|\0)TMPDIR=[^\0]*/" + re.escape(name).encode() + rb"(?:\0|$)", stream.read(1 << 20)):
+                found.append(identify(int(pid)))
+    kill_and_wait([process for process in found if process], Deadline(_ENDING))
 
 
 def discard(path: str) -> None:
@@ -147,6 +159,15 @@ def take_over(path: str, group: int, mode: int) -> None:
         os.close(descriptor)
 
 
+def flush_directory(path: str) -> None:
+    """See to it that what was renamed in a directory outlives a power cut. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def keep(made: str, path: str) -> None:
     """Rename what is complete to where it belongs; it is on the disk by then, so not even a power cut leaves half of it.
 
@@ -155,11 +176,13 @@ def keep(made: str, path: str) -> None:
     descriptor = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         # syncfs(2): all of it, without waiting for the other file systems of a busy host.
-        ctypes.CDLL(None).syncfs(descriptor)
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
     finally:
         os.close(descriptor)
     try:
         os.rename(made, path)
+        flush_directory(os.path.dirname(path))
     except OSError:
         if not os.path.isdir(path):
             raise

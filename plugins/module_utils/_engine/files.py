@@ -85,7 +85,8 @@ def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False
     """Replace a file in one step: a reader, or the next run after a kill, sees the old content or the new, never half.
 
     ``durable`` is for what shall be as whole after a power cut. Most of what is written here describes processes, and those do
-    not survive it, so there is no fsync otherwise. A damaged file reads as missing.
+    not survive it, so there is no fsync otherwise. A damaged file reads as missing. A kill may leave the temporary file:
+    leftovers.py clears those that are in no directory that goes as a whole.
     """
     temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
@@ -97,9 +98,11 @@ def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False
                 stream.flush()
                 os.fsync(stream.fileno())
         os.rename(temporary, path)
-    except OSError as exc:
+    except BaseException as exc:  # also one by a signal
         remove_file(temporary)
-        raise EngineError(f"Cannot write {path}: {exc.strerror}.") from exc
+        if isinstance(exc, OSError):
+            raise EngineError(f"Cannot write {path}: {exc.strerror}.") from exc
+        raise
 
 
 def make_directory(path: str, *, mode: int = 0o750, tries: int = 20) -> None:

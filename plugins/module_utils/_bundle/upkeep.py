@@ -1,0 +1,75 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bundles are removed, and what killed tasks have left of them and of the cache. All of it under the lock of the bundle."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import stat
+import typing as t
+
+from .._engine import leftovers
+from .._engine.errors import EngineError
+from .._engine.files import read_json, remove_file, write_text
+from . import rootfs, tools
+from .options import RECORD
+
+
+def tidy(path: str, state_dir: str) -> None:
+    """Remove the workspaces and temporary files of ended tasks, in a bundle and in the cache."""
+    for place in (path, f"{path}/volumes", f"{state_dir}/roots", f"{state_dir}/images/layouts"):
+        if os.path.isdir(place):
+            tools.sweep(place)
+    leftovers.clear(path, r"(config|longshore)\.json")
+    leftovers.clear(f"{state_dir}/images/references", r"[0-9a-f]{32}\.json")
+
+
+def other_roots(path: str, kept: t.Container[str | None]) -> list[str]:
+    """Return the root file systems of a bundle that are not among these paths."""
+    names = {name.partition(".")[0] for name in os.listdir(path) if name.startswith("rootfs-")}
+    return [root for root in (f"{path}/{name}" for name in sorted(names)) if root not in kept]
+
+
+def is_being_removed(path: str) -> bool:
+    return bool((read_json(f"{path}/{RECORD}") or {}).get("removing"))
+
+
+def remove(path: str) -> None:
+    """Remove a bundle. The record says so before the first file goes, and goes last: so the next task completes it."""
+    record = f"{path}/{RECORD}"
+    if os.path.lexists(record):
+        _mark(record)
+        remove_file(f"{path}/config.json")  # No container is made of it any more.
+        for root in other_roots(path, ()):
+            rootfs.remove(root)
+        for name in os.listdir(path):
+            if name != RECORD:
+                _remove_entry(f"{path}/{name}")
+        remove_file(record)
+        tools.discard(path)
+    else:
+        os.rmdir(path)
+
+
+def _mark(record: str) -> None:
+    try:
+        write_text(record, json.dumps({"removing": True}) + "\n", durable=True)
+        tools.flush_directory(os.path.dirname(record))
+    except EngineError as exc:
+        # A removal makes room, so it must not need any. An empty record is that of an incomplete bundle.
+        if getattr(exc.__cause__, "errno", 0) not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        descriptor = os.open(record, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with contextlib.closing(os.fdopen(descriptor, "wb")):
+            os.fsync(descriptor)
+
+
+def _remove_entry(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            tools.discard(path)
+        else:
+            remove_file(path)
