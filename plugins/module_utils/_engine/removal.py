@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import os
+import re
 
-from . import container, owners, teardown
+from . import container, leftovers, owners, teardown
 from .container import Observed, Record, Status, Timeouts
 from .host import Host
 from .observe import collect_exit
@@ -28,6 +29,9 @@ def remove(store: Store, host: Host, before: Observed, record: Record | None, ti
             service.check_unit(teardown.orphans(store, host, name)[0], store.paths(name))
         if record is None or owners.has_unit(record, store.paths(name)):
             service.remove(name, realm)
+        directory, unit = os.path.split(container.service_path(name, realm))
+        leftovers.clear(directory, re.escape(unit))
+    leftovers.clear(store.run_dir, r"programs\.json")
     if record is None:
         for orphan in teardown.orphans(store, host, name):
             teardown.sweep(store, orphan, timeouts)

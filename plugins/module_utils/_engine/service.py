@@ -15,7 +15,7 @@ import shlex
 import time
 import typing as t
 
-from . import container, readiness, systemd, teardown
+from . import container, leftovers, readiness, systemd, teardown
 from .container import Record, StopReport, Timeouts
 from .create import Launch, create_argv, write_config
 from .errors import Conflict, DeadlineExceeded, ProgramFailed
@@ -162,6 +162,7 @@ def write(store: Store, record: Record, timeouts: Timeouts) -> None:
         return
     write_text(paths.service_script, texts[0])  # First: the unit needs it. The environment of conmon is in it.
     make_directory(os.path.dirname(path), mode=0o755)
+    leftovers.clear(os.path.dirname(path), re.escape(os.path.basename(path)))
     write_text(path, texts[1], mode=0o644)
     with _bus(_PROMPT) as bus:
         bus.reload()

@@ -98,6 +98,7 @@ class Networks:
                 return self._outcome(decided, self._warnings(decided))
             deadline = Deadline(_SECONDS)
             with self._store.locked(_LOCK, deadline, "the networks of this host"):
+                self._records.sweep()
                 decided = self._decide(request)
                 warnings = list(self._warnings(decided))
                 if decided.plan.actions:

@@ -79,6 +79,16 @@ class Records:
                     remove_file(f"{self._directory}/{entry}")
             os.rmdir(self._directory)
 
+    def sweep(self) -> None:
+        """Remove what killed tasks were about to put in place. Under the lock of all networks."""
+        from .._engine import leftovers
+
+        leftovers.clear(self._directory, r".+\.json")
+        leftovers.clear(os.path.dirname(self._changed), r"network\.(json|nft)")
+        remove_file(self.rules_file)
+        with contextlib.suppress(OSError):  # not empty, or there never was any
+            os.rmdir(self._directory)
+
     def changed(self) -> Changed:
         found = read_json(self._changed) or {}
         if found.get("boot") != boot_id():
