@@ -29,6 +29,8 @@ SINCE = {
     "--full-attach": (2, 0, 23),
 }  # fmt: skip
 
+_PROMPT = 1.5  # seconds for a launch that nothing holds up; it takes a tenth of that
+
 
 def has(version: str, option: str) -> bool:
     return numbers(version) >= SINCE.get(option, (0,))
@@ -76,6 +78,7 @@ class Pipe:
         # SEQPACKET as podman has it: one read is one message, and a peer that dies is an end of file at once.
         self.socket, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._buffer, self._ended = b"", False
+        self.pidfile = ""
 
     def go_on(self) -> None:
         """conmon waits for this before it forks, and in an exec with a client once more before it runs the runtime."""
@@ -91,6 +94,17 @@ class Pipe:
         self._buffer += data
         self._ended = not data
 
+    def wait(self, deadline: Deadline, *others: int) -> set[int]:
+        """Wait for conmon, or for one of the other descriptors; empty when the deadline passed first. With ``pidfile``, which
+        is that of what is launched, raises ProgramFailed when the runtime is gone and conmon does not notice."""
+        descriptors = [self.socket.fileno(), *others]
+        ready = wait_readable(descriptors, deadline.at_most(_PROMPT) if self.pidfile else deadline)
+        if not ready and self.pidfile:
+            from . import lost_runtime
+
+            ready = lost_runtime.wait(descriptors, self.pidfile, deadline)
+        return ready
+
     def complete(self) -> bool:
         """Whether there is a report, or will be none."""
         return self._ended or b"\n" in self._buffer
@@ -99,7 +113,7 @@ class Pipe:
         """The next number of conmon's, with a message perhaps. -1 where it ended without, as up to 2.1.13 for a runtime
         that failed silently, and in 2.2.0 and 2.2.1 for any failed exec. Raises ProgramFailed, DeadlineExceeded."""
         while not self.complete():
-            if not wait_readable([self.socket.fileno()], deadline):
+            if not self.wait(deadline):
                 raise DeadlineExceeded("conmon and the runtime did not report in time")
             self.receive()
         text, _newline, self._buffer = self._buffer.partition(b"\n")
@@ -134,6 +148,7 @@ def launch(
         for pipe in pipes.values():
             stack.enter_context(pipe.socket)
             stack.enter_context(pipe.theirs)
+        pipes["SYNC"].pidfile = dict(zip(argv, argv[1:])).get("--container-pidfile", "")
         named = {f"_OCI_{name}PIPE": str(pipe.theirs.fileno()) for name, pipe in pipes.items()}
         try:
             with open(output, "ab", opener=private) as stream:

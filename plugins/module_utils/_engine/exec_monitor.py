@@ -183,4 +183,4 @@ def explain(exc: EngineError, record: Record, paths: SessionPaths, command: Comm
                 return ProgramFailed(
                     f"Cannot run {what}: it cannot be {words} ({reason}).", rc=code, stdout="", stderr="", **details
                 )
-    return type(exc)(f"Cannot run {what}: {reason}.", **details)
+    return type(exc)(f"Cannot run {what}: {reason}.", hint=exc.hint, **details)

@@ -261,7 +261,7 @@ class Helper:
         self._close("held")  # conmon has it now.
         asks = self._open.get("asks")
         while asks is not None and self._child is None and not sync.complete():
-            ready = wait_readable([asks, sync.socket.fileno()], deadline)
+            ready = sync.wait(deadline, asks)
             if asks in ready:
                 self.connect(int(os.read(asks, 100)), deadline)
                 os.write(self._open["answer"], b"\n")
