@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import typing as t
@@ -30,7 +31,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._network.network imp
 from ansible_collections.longshore.oci.plugins.module_utils._network.parse import Interface, Request
 from ansible_collections.longshore.oci.plugins.module_utils._network.records import Records
 from ansible_collections.longshore.oci.plugins.module_utils._network.survey import Known, Survey
-from ansible_collections.longshore.oci.tests.unit import programs
+from ansible_collections.longshore.oci.tests.unit import killing, programs
 
 POOL = Interface(subnet=("10.78.1.0/24", "fd00:78:1::/64"))
 PREFIX = f"lsu{os.getpid()}"
@@ -770,6 +771,60 @@ def test_a_killed_change_is_completed_by_the_next(
         if not killed:
             break
         host.converge(WEB, other)
+
+
+@pytest.fixture
+def exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What changes something beside files is a step of killing.py as well: a call of the kernel's, and one of netlink."""
+    monkeypatch.setattr(killing, "_EVENTS", {*killing._EVENTS, "longshore.step"})
+
+    def step(name: str, original: t.Callable[..., object]) -> t.Callable[..., object]:
+        def audited(*arguments: t.Any, **more: t.Any) -> object:
+            sys.audit("longshore.step", name, arguments[:1])
+            return original(*arguments, **more)
+
+        return audited
+
+    for owner, names in ((links.Links, ("make_bridge", "make_cable", "remove")), (netns, ("_mount", "_checked"))):
+        for name in names:
+            monkeypatch.setattr(owner, name, step(name, getattr(owner, name)))
+
+
+def test_a_task_that_gets_a_signal_is_completed_by_the_next(host: Host, exactly: None) -> None:
+    """As above, with SIGKILL, so that nothing is cleared away by the task itself."""
+
+    def is_like() -> dict[str, t.Any]:
+        # Of what a task wrote as it was killed only the whole file counts here; files.write_text has its own tests.
+        found = host.is_like()
+        return {**found, "files": [path for path in found["files"] if not re.search(r"\.\d+\.[0-9a-f]{8}$", path)]}
+
+    def make() -> Outcome:
+        return host.converge(WEB, POOL, publish=("8080:80",))
+
+    def remove() -> Outcome:
+        return host.converge(WEB, absent=True)
+
+    before = host.is_like()
+    make()
+    remove()  # Directories are left.
+    steps = killing.steps(make)
+    made = host.of(WEB), is_like()
+    gone = killing.steps(remove)
+    assert is_like() == before
+    for task, names in ((make, steps), (remove, gone)):
+        # Each step is one of the tests above. These make a difference when the task has no chance to clear away.
+        some = [
+            number for number, name in enumerate(names) if name.startswith(("os.re", "subprocess", "longshore.step"))
+        ]
+        for count, number in enumerate(killing.spread(len(some), 16)):
+            if task is remove:
+                make()
+            assert killing.kill(task, at=some[number]).was_killed
+            if count % 3 == 2:
+                make()
+                assert (host.of(WEB), is_like()) == made, names[some[number]]
+            remove()
+            assert is_like() == before, names[some[number]]
 
 
 def test_only_root_makes_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
