@@ -176,6 +176,7 @@ class Record(t.NamedTuple):
     # What conmon_pidfile said before conmon wrote there, for a launch that fails. None: there was none, or conmon has it.
     pidfile_before: str | None = None
     overlay: t.Sequence[str] | None = None  # of a service on an overlay: where it is mounted, and the options for that
+    unit_pending: bool = False  # of a service: unit and script may not say yet what this says
 
     @property
     def runtime_id(self) -> str:

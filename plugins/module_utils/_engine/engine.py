@@ -98,7 +98,12 @@ class Engine:
         before = observe(self.store, desired.name)
         wanted = _wanted(desired, before.record)
         changes, updates = self._compare(desired, wanted, before.record)
-        return before, plan(desired._replace(definition=wanted), before, changes=changes, updates=updates)
+        decided = plan(desired._replace(definition=wanted), before, changes=changes, updates=updates)
+        if before.record and before.record.definition.service:
+            from .service_plan import completed
+
+            decided = completed(desired, before, decided)
+        return before, decided
 
     def _compare(
         self, desired: Desired, wanted: Definition | None, record: Record | None
@@ -226,11 +231,13 @@ class _Task:
         if action is Action.UPDATE:
             source = self._store.load_config(self._name) or {}
             number, seconds = config.stop_settings(self._desired, source, record)
-            record = self._store.save(record.replace(stop_signal=number, stop_timeout=seconds))
+            pending = record.definition.service
+            record = record.replace(stop_signal=number, stop_timeout=seconds, unit_pending=pending)
+            record = self._store.save(record)
             if record.definition.service:
                 from . import service
 
-                service.write(self._store, record, self._desired.timeouts)
+                record = service.update(self._store, record, self._desired.timeouts)
         elif action in (Action.PAUSE, Action.RESUME):
             _unless_done(runtime, action.value, record, Status.PAUSED if action is Action.PAUSE else Status.RUNNING)
         elif record.definition.service:

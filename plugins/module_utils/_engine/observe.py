@@ -45,7 +45,7 @@ def observe(store: Store, name: str) -> Observed:
         return Observed(name, Status.STOPPED, record, exit=record.last_exit)
     if record.definition.service:
         record = as_systemd_has_it(record, paths)
-        if record.phase == "created" and not is_alive(record.init) and not exit_file(record, paths):
+        if record.phase in ("created", "starting") and not is_alive(record.init) and not exit_file(record, paths):
             return Observed(name, Status.CREATED, record)
     if record.phase in ("checkpointed", "restoring"):
         return Observed(name, Status.CHECKPOINTED, record, leftovers=record.phase == "restoring")
@@ -79,7 +79,7 @@ def as_systemd_has_it(record: Record, paths: Paths) -> Record:
     conmon_path = cgroup.path_of(monitor.pid) if monitor else None
     helper = in_pid_file(paths.network_pidfile)
     return record.replace(
-        phase="stopping" if record.phase == "stopping" else "running", boot=init.boot, init=init, monitor=monitor,
+        phase=record.phase if record.phase in ("starting", "stopping") else "running", boot=init.boot, init=init, monitor=monitor,
         pidfile_before=None, cgroup_path=path, conmon_cgroup_path=conmon_path, started_at=timestamp(os.stat(paths.pidfile).st_mtime),
         last_exit=None, helper=helper if helper and cgroup.path_of(helper.pid) == conmon_path else None,
     )  # fmt: skip

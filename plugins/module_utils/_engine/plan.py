@@ -27,8 +27,8 @@ def plan(desired: Desired, observed: Observed, *, changes: Differences, updates:
     stopping = phase == "stopping" or (status is Status.STOPPED and observed.leftovers)
     recorded = observed.record.definition if observed.record else None
     replace = desired.recreate is Recreate.ALWAYS or (desired.recreate is Recreate.CHANGED and bool(changes))
-    # One in "starting" has not said that it is ready, and nobody has listened since.
-    in_between = stopping or phase == "starting"
+    # One in "starting" has not said that it is ready, and nobody has listened since. To a service systemd listens.
+    in_between = stopping or (phase == "starting" and not (recorded and recorded.service))
     anew = status is not Status.ABSENT and (replace or _must_be_made_anew(desired, status, in_between=in_between))
     make = anew or status is Status.ABSENT
     kept = desired.recreate is Recreate.NEVER and bool(changes) and status is not Status.ABSENT

@@ -18,8 +18,8 @@ import typing as t
 from . import container, leftovers, readiness, systemd, teardown
 from .container import Record, StopReport, Timeouts
 from .create import Launch, create_argv, write_config
-from .errors import Conflict, DeadlineExceeded, ProgramFailed
-from .files import make_directory, plain_path, read_text, remove_file, write_text
+from .errors import Conflict, DeadlineExceeded, EngineError, ProgramFailed
+from .files import make_directory, plain_path, read_text, remove_file, remove_tree, write_text
 from .observe import EXIT_FILE_SECONDS, as_systemd_has_it, collect_exit, timestamp
 from .owners import check_names, has_unit
 from .process import Handle, boot_id, clean_environment, signal_name
@@ -117,23 +117,29 @@ esac
 
 
 def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: Timeouts) -> tuple[Record, list[str]]:
-    """Write the unit, and all that it needs; nothing is started. On failure the record is the previous one again."""
+    """Write the unit, and all that it needs; nothing is started. On failure record, config and claim are the previous ones again."""
     record, paths = launch.record, store.paths(launch.record.name)
     check_names(record, previous)
     check_unit(record, paths)
+    previous_config = read_text(paths.config)
     make_directory(paths.state)
     store.save(record)
     try:
         store.claim_bundle(record.definition.bundle, record.name)
+        remove_tree(paths.persist)  # The exit of the run before would be believed.
         digest, overlay = write_config(launch, paths), _overlay_at(launch.config["root"]["path"])
         record = record.replace(phase="created", config_digest=digest, created_at=timestamp(), overlay=overlay)
         write(store, record, timeouts)
     except BaseException:
-        remove(record.name, record.realm)
-        if previous is None:
+        # The first failure counts; a unit without a record is for absent to remove.
+        with contextlib.suppress(EngineError):
+            remove(record.name, record.realm)
+        if previous is None or previous.definition.bundle != record.definition.bundle:
             store.release_bundle(record.definition.bundle, record.name)
+        if previous is None:
             store.forget(record.name)
         else:
+            write_text(paths.config, previous_config or "")
             store.save(previous)
         raise
     if previous is not None and previous.definition.bundle != record.definition.bundle:
@@ -158,7 +164,7 @@ def write(store: Store, record: Record, timeouts: Timeouts) -> None:
     terminal = bool(saved.get("process", {}).get("terminal"))
     joins, bound = _namespaces(store, record, saved)
     texts = (_script(record, paths, joins, terminal=terminal), _unit(record, paths, timeouts, bound))
-    if (read_text(paths.service_script), read_text(path)) == texts:
+    if (read_text(paths.service_script), read_text(path)) == texts and not record.unit_pending:
         return
     write_text(paths.service_script, texts[0])  # First: the unit needs it. The environment of conmon is in it.
     make_directory(os.path.dirname(path), mode=0o755)
@@ -168,10 +174,19 @@ def write(store: Store, record: Record, timeouts: Timeouts) -> None:
         bus.reload()
 
 
+def update(store: Store, record: Record, timeouts: Timeouts) -> Record:
+    """Let unit and script be what a record says that is saved with ``unit_pending``, so that the next task goes on if this one is
+    killed."""
+    write(store, record, timeouts)
+    return store.save(record.replace(unit_pending=False))
+
+
 def start(store: Store, record: Record, timeouts: Timeouts) -> Record:
-    """Start it, now and at boot. Raises ProgramFailed with what runtime and conmon said; then it is stopped, and stays so."""
+    """Start it, now and at boot, or wait for a start that systemd is at. Raises ProgramFailed with what runtime and conmon said;
+    then it is stopped, and stays so."""
     unit, paths = container.service_unit(record.name, record.realm), store.paths(record.name)
     with _bus(_start_seconds(record, timeouts) + record.stop_timeout + 2 * _MARGIN) as bus:
+        record = store.save(record.replace(phase="starting"))  # Before systemd is told.
         bus.enable(unit)
         result = bus.wait_for_job(bus.begin_job("StartUnit", unit))
         if result != "done":
@@ -187,6 +202,7 @@ def start(store: Store, record: Record, timeouts: Timeouts) -> Record:
             bus.disable(unit)
             bus.wait_for_job(bus.begin_job("StopUnit", unit))
             bus.reset_failed(unit)
+            store.save(record.replace(phase="created"))
             raise ProgramFailed(
                 f"Cannot start the container {record.name}: {said or f'the job of systemd ended as {result}'}.",
                 hint=f"Look at: journalctl --unit {unit}", **words,
@@ -202,18 +218,19 @@ def stop(
     """The contract of ``teardown.stop``, carried out by systemd. It does not start at boot any more."""
     began, unit, paths = time.monotonic(), container.service_unit(record.name, record.realm), store.paths(record.name)
     grace = record.stop_timeout if timeouts.stop is None else timeouts.stop
-    if (number, grace) != (record.stop_signal, record.stop_timeout):
-        write(store, record.replace(stop_signal=number, stop_timeout=grace), timeouts)
-    record = store.save(record.replace(phase="stopping"))
+    record = store.save(record.replace(phase="stopping"))  # Before the script is another, and systemd is told.
+    write(store, record.replace(stop_signal=number, stop_timeout=grace), timeouts)
     lock.release()
     try:
         with Handle(record.init) as init, _bus(grace + timeouts.kill + _PROMPT) as bus:
             bus.disable(unit)
             teardown.end_sessions(paths, grace, timeouts.kill)
             job = bus.begin_job("StopUnit", unit)
-            ended = init.wait(Deadline(grace)) if grace > 0 else False
+            ended = init.wait(Deadline(grace)) if grace > 0 else init.fd is None
             bus.wait_for_job(job)
             bus.reset_failed(unit)
+            if record.init is None:  # Stopped in the middle of a start: whatever has come of it.
+                bus.stop_unit(container.container_unit(record.name, record.realm))
             teardown.kill_all(record, init, Deadline(timeouts.kill))
     finally:
         lock.acquire(Deadline(timeouts.create))
@@ -222,7 +239,7 @@ def stop(
         now = None
     if now is not None:
         collect_exit(record, paths, Deadline(EXIT_FILE_SECONDS))
-        now = store.save(record.replace(phase="stopped"))
+        now = store.save(now.replace(phase="stopped"))
     used = signal_name(number) if ended or grace > 0 else "KILL"
     return StopReport(signal=used, killed=not ended, waited=round(time.monotonic() - began, 3)), now
 

@@ -115,7 +115,13 @@ class Store:
         return read_json(self.paths(name).config)
 
     def forget(self, name: str) -> None:
-        """Remove all that is kept durably. The record goes first: without it nothing else counts."""
+        """Remove all that is kept durably. Claims go first, also that of a former bundle which a killed task has left; then the
+        record: without it nothing else counts."""
+        claims = f"{self.state_dir}/bundles"
+        with contextlib.suppress(FileNotFoundError):
+            for path in [f"{claims}/{key}" for key in os.listdir(claims)]:
+                if link(path) == name:
+                    remove_file(path)
         remove_file(self.paths(name).record)
         remove_tree(self.paths(name).state)
 

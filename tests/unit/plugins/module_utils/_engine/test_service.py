@@ -15,11 +15,14 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import service
+from ansible_collections.longshore.oci.plugins.module_utils._engine import container, service
 from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Definition, Program, Timeouts
+from ansible_collections.longshore.oci.plugins.module_utils._engine.create import Launch
+from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import EngineError, ProgramFailed
 from ansible_collections.longshore.oci.plugins.module_utils._engine.observe import as_systemd_has_it
 from ansible_collections.longshore.oci.plugins.module_utils._engine.process import identify
 from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Store
+from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
 from ansible_collections.longshore.oci.tests.unit import builders, programs
 
 # A program that tells how it was called: the runtime by its arguments, conmon by what it was given besides.
@@ -277,6 +280,114 @@ def test_systemd_reads_every_unit(tmp_path: pathlib.Path) -> None:
             check=False,
         )
         assert f"longshore-{number}.service:" not in done.stderr, done.stderr
+
+
+@pytest.fixture
+def without_systemd(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Units are in a directory of the test, and the bus of systemd cannot be reached. Returns the path of the unit."""
+    monkeypatch.setattr(container, "service_path", lambda name, _realm: f"{tmp_path}/{name}.service")
+
+    def unreachable(_seconds: float) -> t.NoReturn:
+        raise EngineError("Cannot reach the bus of systemd.")
+
+    monkeypatch.setattr(service, "_bus", unreachable)
+    return f"{tmp_path}/web.service"
+
+
+@pytest.mark.parametrize("existed", [False, True])
+def test_a_service_that_cannot_be_made_leaves_what_was_there(
+    tmp_path: pathlib.Path, without_systemd: str, existed: bool
+) -> None:
+    store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+    paths = store.paths("web")
+    former = builders.record(name="web", phase="removed", definition=Definition("/srv/former"), realm=store.realm)
+    if existed:
+        os.makedirs(paths.state)
+        store.save(former)
+        store.claim_bundle("/srv/former", "web")
+        pathlib.Path(paths.config).write_text("the former one")
+    record = former.replace(definition=Definition("/srv/new", service=True), cgroup_manager="systemd", phase="creating")
+    config = {"root": {"path": f"{tmp_path}"}, "linux": {}, "process": {}}
+    with pytest.raises(EngineError, match="Cannot reach the bus"):
+        service.create(store, Launch(record, config), previous=former if existed else None, timeouts=Timeouts())
+    claims = [os.readlink(entry) for entry in os.scandir(f"{store.state_dir}/bundles")]
+    if existed:
+        assert store.load("web") == former
+        assert pathlib.Path(paths.config).read_text() == "the former one"
+        assert (claims, store.bundle_holder("/srv/former")) == (["web"], former)
+    else:
+        assert (claims, os.path.exists(paths.state)) == ([], False)
+
+
+def test_what_another_task_saves_while_a_service_stops_is_kept(
+    tmp_path: pathlib.Path, without_systemd: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is free meanwhile. The record says what systemd is told before it is told, and before the script is changed."""
+    store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+    record = builders.record(name="web", definition=Definition("/srv/web", service=True), created_at="then")
+    os.makedirs(store.paths("web").state)
+    store.save(record)
+    told: list[str] = []
+
+    class Systemd:
+        def __init__(self, _seconds: float) -> None: ...
+
+        def __enter__(self) -> Systemd:
+            return self
+
+        def __exit__(self, *_exc: object) -> None: ...
+
+        def __getattr__(self, name: str) -> t.Callable[..., t.Any]:
+            def tell(*_arguments: object) -> None:
+                now = store.load("web")
+                assert now is not None
+                told.append(f"{name} {now.phase}")
+                if name == "wait_for_job":
+                    store.save(now.replace(stop_timeout=77))
+
+            return tell
+
+    monkeypatch.setattr(service, "_bus", Systemd)
+    with store.locked("web", Deadline(5)) as lock:
+        report, now = service.stop(store, lock, record, number=10, timeouts=Timeouts(stop=0.1))
+    assert {each.split()[1] for each in told} == {"stopping"}
+    assert now is not None
+    assert now == store.load("web")
+    assert (now.phase, now.stop_timeout) == ("stopped", 77)
+    assert not report.killed
+    assert "10" in pathlib.Path(store.paths("web").service_script).read_text()
+
+
+def test_a_start_is_known_before_systemd_is_told(
+    tmp_path: pathlib.Path, without_systemd: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+    record = builders.record(name="web", phase="created", definition=Definition("/srv/web", service=True))
+    os.makedirs(store.paths("web").state)
+    phases: list[str] = []
+
+    class Systemd:
+        def __init__(self, _seconds: float) -> None: ...
+
+        def __enter__(self) -> Systemd:
+            return self
+
+        def __exit__(self, *_exc: object) -> None: ...
+
+        def __getattr__(self, _name: str) -> t.Callable[..., str]:
+            def tell(*_arguments: object) -> str:
+                now = store.load("web")
+                phases.append(now.phase if now else "")
+                return "failed"
+
+            return tell
+
+    monkeypatch.setattr(service, "_bus", Systemd)
+    with pytest.raises(ProgramFailed):
+        service.start(store, record, Timeouts())
+    assert set(phases) == {"starting"}
+    # It has failed, and systemd has been told not to go on.
+    assert store.load("web") == record
 
 
 def test_a_pid_file_is_believed_only_of_a_process_in_the_scope(tmp_path: pathlib.Path) -> None:

@@ -384,6 +384,17 @@ class TestBundles:
         _save(places, definition=builders.definition(bundle="/srv/other"))
         places.check_bundle("/srv/web", "db")
 
+    def test_forgetting_gives_back_what_a_killed_task_has_claimed(self, places: Store) -> None:
+        """A recreate from another bundle claims that, and the record tells of that alone."""
+        _save(places, name="db", definition=builders.definition(bundle="/srv/db"))
+        places.claim_bundle("/srv/db", "db")
+        for path in ("/srv/web", "/srv/other"):
+            _save(places, definition=builders.definition(bundle=path))
+            places.claim_bundle(path, "web")
+        assert len(os.listdir(f"{places.state_dir}/bundles")) == 3
+        places.forget("web")
+        assert [os.readlink(entry) for entry in os.scandir(f"{places.state_dir}/bundles")] == ["db"]
+
     def test_only_one_of_many_gets_it(self, places: Store) -> None:
         names = [f"c{number}" for number in range(8)]
         for name in names:
