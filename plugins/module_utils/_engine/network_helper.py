@@ -11,6 +11,7 @@ is where it writes its process id when it is ready.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -216,6 +217,10 @@ def argv(definition: Definition, paths: Paths, pid: str, *, ready: str, root: bo
     return [*before, *words, "--runas", "0", "--netns", paths.network_log]
 
 
+# It becomes the helper when it is tied to conmon. A task that is killed before that leaves none.
+_GATE = ("/bin/sh", "-c", 'gate=$1; shift; read -r _ <"$gate" || exit; exec "$@"', "sh")
+
+
 class Helper:
     """The helper of a container that is about to be launched, as a context manager.
 
@@ -289,23 +294,27 @@ class Helper:
     def _spawn(self, pid: int, deadline: Deadline) -> None:
         definition, pasta = self._record.definition, self._record.definition.network_helper == "pasta"
         ready, says = os.pipe()
-        with open(ready, "rb", buffering=0) as stream:
+        gate, opener = os.pipe()
+        with open(ready, "rb", buffering=0) as stream, open(opener, "wb", buffering=0) as go_on:
             words = argv(definition, self._paths, str(pid), ready="1" if pasta else str(says), root=os.geteuid() == 0)
             try:
                 with open(self._paths.network_log, "ab", opener=private) as log:
                     self._child = subprocess.Popen(
-                        words, cwd="/", env=clean_environment(), stdin=self._open["leash"], stdout=says if pasta else log,
-                        stderr=log, pass_fds=() if pasta else (says,), start_new_session=True,
+                        [*_GATE, f"/proc/self/fd/{gate}", *words], cwd="/", env=clean_environment(), stdin=self._open["leash"],
+                        stdout=says if pasta else log, stderr=log, pass_fds=(gate,) if pasta else (gate, says), start_new_session=True,
                     )  # fmt: skip
             except (OSError, ValueError) as exc:  # ValueError: a NUL in an option
                 raise ProgramFailed(f"{words[0]} cannot be run ({reason_of(exc)})") from exc
             finally:
                 os.close(says)
+                os.close(gate)
             self.process = identify(self._child.pid)
             tie(self._open["leash"], self._child.pid)
             if wait_readable([self._open["leash"]], Deadline(0)):
                 raise ProgramFailed("conmon ended before the network was connected")
             self._place(self._child.pid)
+            with contextlib.suppress(OSError):  # It has ended, and says nothing below.
+                go_on.write(b"\n")
             if not wait_readable([ready], deadline):
                 raise DeadlineExceeded(f"{definition.network_helper} did not connect the network in time")
             if not stream.read(100):

@@ -7,8 +7,10 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import signal
 import socket
 import subprocess
+import time
 import typing as t
 
 import pytest
@@ -281,6 +283,35 @@ def test_it_is_ready_and_dies_with_whoever_holds_its_leash(
         # Signal 0 only waits.
         assert kill_and_wait([process], Deadline(5), 0) == []
     assert open_files() == before
+
+
+@pytest.mark.parametrize("moment", ["tie", "wait_readable"])
+def test_a_task_that_is_killed_as_it_starts_one(
+    paths: Paths, script: t.Callable[[str], None], monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Before the kernel knows that it goes with conmon, and right after."""
+    script(f"echo > {paths.run}/began; exec sh -c 'sleep 60; :' sh {paths.run}")
+    scripted = Scripted(paths)
+
+    def be_killed(*_arguments: object) -> t.NoReturn:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    monkeypatch.setattr(network_helper, moment, be_killed)
+    with scripted.helper as helper:
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(BaseException):
+                helper._close("held")
+                helper.connect(os.getppid(), Deadline(10))
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    # Nobody holds the leash any more.
+    deadline = Deadline(5)
+    while programs.with_word(paths.run) and deadline.remaining():
+        time.sleep(0.01)
+    assert programs.with_word(paths.run) == []
+    assert not os.path.exists(f"{paths.run}/began")
 
 
 @pytest.mark.parametrize(
