@@ -283,7 +283,7 @@ container:
 actions:
   description:
     - What was done, in order. One or more of V(update), V(stop), V(remove), V(create), V(start), V(pause), V(resume),
-      V(restore).
+      V(restore), and V(recover) before them, for what a task that was killed in a checkpoint or restore has left.
   returned: success
   type: list
   elements: str

@@ -28,8 +28,9 @@ LAYERS = (
     "errors trees files waiting birth process untrusted trust leftovers",
     "cgroup systemd config container runtime conmon host store network_helper network_loopback process_spec rootfs criu archive_pipe archive"
     " archive_layout archive_documents archive_rights archive_defaults tar_members signatures sparse output joined hooks"
-    " rootfs_changes stored ports descriptors userns selinux annotations restored_limits conmons holders abandoned lost_runtime",
-    "observe plan teardown create_failed create surroundings readiness service removal service_plan engine sessions exec_monitor exec"
+    " archive_target unfinished interrupted rootfs_changes stored ports descriptors userns selinux annotations restored_limits conmons holders"
+    " abandoned lost_runtime",
+    "observe recovery plan teardown create_failed create surroundings readiness service removal service_plan engine sessions exec_monitor exec"
     " owners given_paths namespaces features checkpoint_plan dump restore checkpoint",
 )
 # What makes bundles is a library of its own. It takes a few things of the engine, and the engine knows nothing of it.

@@ -22,11 +22,10 @@ import subprocess
 import typing as t
 import zlib
 
-from . import archive_documents, tar_members, trust
+from . import archive_documents, archive_target, tar_members, trust
 from .archive_documents import damaged
 from .archive_layout import DOCUMENTS, FILES, IMAGES, LOG, MANIFEST, PARENT, SIGNATURE, known
 from .errors import EngineError, InvalidInput, ProgramFailed, reason_of
-from .files import remove_file
 from .process import SEARCH_PATH, clean_environment
 
 if t.TYPE_CHECKING:
@@ -123,16 +122,12 @@ def pack(
             raise EngineError(f"Cannot write the archive into the pipe {path}: {reason_of(exc)}.") from exc
         return
     trust.check(path, "The archive", missing=True)
-    temporary = f"{path}.{os.urandom(4).hex()}"
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb") as stream, _compressor(stream, compression) as packed:
+        notes = os.path.dirname(directory)
+        with archive_target.replacing(path, notes) as stream, _compressor(stream, compression) as packed:
             _write(directory, packed, log, manifest, sign)
-        os.rename(temporary, path)
     except OSError as exc:
         raise EngineError(f"Cannot write the archive {path}: {reason_of(exc)}.") from exc
-    finally:
-        remove_file(temporary)
 
 
 def _write(

@@ -15,22 +15,24 @@ import functools
 import os
 import typing as t
 
-from . import archive, criu, stored, tar_members, teardown, trust
+from . import archive, criu, stored, tar_members, trust
 from .archive_layout import MANIFEST
 from .archive_pipe import check_pipe, is_pipe, reader, writer
 from .checkpoint_plan import Action, Found, Goal, Plan, plan
-from .container import Exit, Observed, Program, Record, Status, Timeouts
+from .container import Checkpoint, Exit, Observed, Program, Record, Status, Timeouts
 from .create import Launch, create
-from .dump import add_rootfs, dump, recover, statistics
+from .dump import add_rootfs, dump, fill_in, statistics
 from .errors import EngineError, InvalidInput
-from .files import is_busy, remove_tree
+from .files import is_busy, remove_file, remove_tree
 from .host import Host
-from .observe import observe, timestamp
+from .observe import observe
+from .recovery import recover, used_up
 from .removal import remove
 from .restore import Wanted, lay_out, left_out, prepare_restore
 from .runtime import numbers
-from .store import Store, check_name
+from .store import Lock, Store, check_name
 from .stored import Stored
+from .unfinished import check_whole, discard
 from .waiting import Deadline
 
 # The first CRIU that dumps what is frozen already (criu pull request 2514).
@@ -81,7 +83,10 @@ class Checkpoints:
         check_name(request.target)
         if request.goal is Goal.RESTORED and is_pipe(request.archive):
             return self._receive(request, check=check)
-        found, decided = self.decide(request)
+        return self._converge(request, check=check)
+
+    def _converge(self, request: Request, *, check: bool = False, received: Stored | None = None) -> Outcome:
+        found, decided = self.decide(request, received)
         names = sorted({request.name, request.target})
         if check or not (decided.actions or any(is_busy(self.store.run_dir, name) for name in names)):
             whole = stored.newest(self.store, request.name)
@@ -89,9 +94,8 @@ class Checkpoints:
         deadline = Deadline(request.timeout)
         with contextlib.ExitStack() as locks:
             # Always in the same order, or two tasks could wait for one another.
-            for name in names:
-                locks.enter_context(self.store.locked(name, deadline))
-            return _Task(self, request, deadline).run()
+            held = [locks.enter_context(self.store.locked(name, deadline)) for name in names]
+            return _Task(self, request, deadline, held, received).run()
 
     def _receive(self, request: Request, *, check: bool) -> Outcome:
         """Restore what comes through a pipe. It can be read only once, so it is stored first, and restored from there."""
@@ -102,33 +106,38 @@ class Checkpoints:
         if check:
             return Outcome(Plan((Action.IMPORT, Action.RESTORE), Status.RUNNING), target, target, None, {})
         deadline = Deadline(request.timeout)
-        path, done = stored.new_directory(self.store, request.name, timestamp()), None
+        path = stored.work_directory(self.store, request.name)
         try:
             with reader(str(request.archive), deadline) as pipe:
                 members = archive.unpack(str(request.archive), path, pipe=pipe, verify=_verifier(request))
-            stored.write_manifest(path, _manifest(request, members))
-            done = self.converge(request._replace(archive=None, verify=(), timeout=deadline.remaining()))
+            whole = stored.write_manifest(path, _manifest(request, members))
+            later = request._replace(archive=None, verify=(), timeout=deadline.remaining())
+            done = self._converge(later, received=whole)
         finally:
-            if done is None or not request.keep:  # the sender still has it
-                remove_tree(path)
-                if self.store.load(request.name) is None and stored.newest(self.store, request.name) is None:
-                    self.store.forget(request.name)
+            remove_tree(path)  # Unless it was kept, and has another name by now. The sender still has it.
+            if self.store.load(request.name) is None:
+                stored.leave(self.store, request.name)
         return done._replace(plan=done.plan._replace(actions=(Action.IMPORT, *done.plan.actions)))
 
-    def decide(self, request: Request) -> tuple[Found, Plan]:
+    def decide(self, request: Request, received: Stored | None = None) -> tuple[Found, Plan]:
         """What there is and what is to be done. What cannot work is refused here; programs are asked only if need be."""
         source = observe(self.store, request.name)
         target = source if request.target == request.name else observe(self.store, request.target)
         exists = None if request.archive is None else os.path.exists(request.archive) and not is_pipe(request.archive)
-        found = Found(source, target, stored.newest(self.store, request.name) is not None, exists)
+        whole = received or stored.newest(self.store, request.name)
+        if request.goal is Goal.CHECKPOINTED and whole and request.archive == whole.manifest.get("export"):
+            exists = exists and False  # It is of an earlier checkpoint: the task that was to write this one was killed.
+        found = Found(source, target, whole is not None, exists)
         leave = bool(request.options.leave_running)
         decided = plan(request.goal, found, leave_running=leave, keep=request.keep)
+        if Action.RECOVER in decided.actions:
+            return found, decided  # Then all is looked at once more.
         if Action.CHECKPOINT in decided.actions:
             self._check_dump(request, source)
         if Action.EXPORT in decided.actions:
             _check_export(request)
         if Action.RESTORE in decided.actions:
-            self.prepare(request, found, self._peek(request))
+            self.prepare(request, found, self._peek(request, received))
         return found, decided
 
     def _check_dump(self, request: Request, source: Observed) -> Program:
@@ -161,10 +170,12 @@ class Checkpoints:
             raise InvalidInput(f"A container that is paused needs criu 4.1 or newer; this host has {program.version}.")
         return program
 
-    def _peek(self, request: Request) -> Stored:
+    def _peek(self, request: Request, received: Stored | None = None) -> Stored:
         """What is to be restored; of an archive only what has to be known first."""
         if request.archive is None:
-            return t.cast(Stored, stored.newest(self.store, request.name))
+            source = received or t.cast(Stored, stored.newest(self.store, request.name))
+            check_whole(request.name, Checkpoint(source.path))
+            return source
         room = tar_members.room_in(self.store.state_dir)
         members = archive.peek(request.archive, room=room, verify=_verifier(request))
         return Stored("", _manifest(request, members), members["spec.dump"])
@@ -236,22 +247,29 @@ def _describe(request: Request, whole: Stored, *, of_archive: bool = False) -> d
 class _Task:
     """The actions of one task, under the locks."""
 
-    def __init__(self, checkpoints: Checkpoints, request: Request, deadline: Deadline) -> None:
+    def __init__(
+        self, checkpoints: Checkpoints, request: Request, deadline: Deadline, locks: t.Sequence[Lock],
+        received: Stored | None,
+    ) -> None:  # fmt: skip
         self._checkpoints, self._request, self._deadline = checkpoints, request, deadline
+        self._locks, self._received = locks, received
         self._store = checkpoints.store
         self._timeouts = Timeouts(create=request.timeout)
         # Decided again, now that nobody else can interfere.
-        self._found, self._plan = checkpoints.decide(request)
-        self._whole = stored.newest(self._store, request.name)
+        self._found, self._plan = checkpoints.decide(request, received)
+        self._before = self._found.target
+        if Action.RECOVER in self._plan.actions:
+            self._recover()
+        self._whole = received or stored.newest(self._store, request.name)
         self._imported: str | None = None
         self._pipe: t.BinaryIO | None = None
         self._statistics: dict[str, int] = {}
         self._warnings: list[str] = []
 
     def run(self) -> Outcome:
-        before, described = self._found.target, None
+        described = None
         steps = {
-            Action.RECOVER: self._recover, Action.CHECKPOINT: self._dump, Action.EXPORT: self._export,
+            Action.RECOVER: lambda: None, Action.CHECKPOINT: self._dump, Action.EXPORT: self._export,
             Action.REMOVE: self._remove, Action.IMPORT: self._import, Action.RESTORE: self._restore,
             Action.DELETE: self._delete,
         }  # fmt: skip
@@ -276,20 +294,23 @@ class _Task:
             described = _describe(self._request, self._whole, of_archive=self._request.archive is not None)
         elif self._whole and described is None:
             described = _describe(self._request, self._whole)
-        return Outcome(self._plan, before, after, described, self._statistics, tuple(self._warnings))
+        return Outcome(self._plan, self._before, after, described, self._statistics, tuple(self._warnings))
 
     def _recover(self) -> None:
-        recover(self._store, self._found.source, self._timeouts)
-        source = observe(self._store, self._request.name)
-        self._found = self._found._replace(source=source)
-        self._whole = stored.newest(self._store, self._request.name)
+        """End what a task that was killed had begun, and decide once more."""
+        for name in sorted({self._request.name, self._request.target}):
+            recover(self._store, name, self._timeouts)
+            fill_in(stored.newest(self._store, name))
+        self._found, again = self._checkpoints.decide(self._request, self._received)
+        self._plan = again._replace(actions=(Action.RECOVER, *again.actions))
 
     def _dump(self) -> None:
         request, source = self._request, self._found.source
         program = criu.find()
         _record, self._whole = dump(
             self._store, source, request.options, t.cast(Program, program), with_rootfs=request.include_rootfs,
-            measure=request.archive is None, deadline=self._deadline, timeouts=self._timeouts,
+            measure=request.archive is None, deadline=self._deadline, timeouts=self._timeouts, export=request.archive,
+            keeps=[descriptor for lock in self._locks for descriptor in lock.descriptors],
         )  # fmt: skip
         self._statistics = self._whole.manifest.get("statistics") or {}
 
@@ -298,8 +319,11 @@ class _Task:
         request, whole = self._request, t.cast(Stored, self._whole)
         record = t.cast(Record, self._found.source.record)
         manifest = dict(whole.manifest)
-        if request.include_rootfs and manifest.get("rootfs") is None:
-            manifest["rootfs"] = add_rootfs(whole.path, whole.spec)
+        due = manifest.pop("export", None)
+        if manifest.get("rootfs") is None:
+            remove_file(f"{whole.path}/rootfs-diff.tar")  # of a task that was killed
+            remove_file(f"{whole.path}/deleted.files")
+            manifest["rootfs"] = add_rootfs(whole.path, whole.spec) if request.include_rootfs else None
 
         def finish(members: archive.Members) -> dict[str, t.Any]:
             manifest.update(stored.measured(members))
@@ -315,20 +339,20 @@ class _Task:
         archive.pack(
             whole.path, str(request.archive), compression=compression, log=log, manifest=finish, pipe=self._pipe, sign=sign
         )  # fmt: skip
-        self._whole = stored.write_manifest(whole.path, manifest)
+        kept = {} if due in (None, request.archive) else {"export": due}
+        self._whole = stored.write_manifest(whole.path, {**manifest, **kept})
 
     def _remove(self) -> None:
         """What is left of the container that was there before; its record and log stay, as those of any that has ended."""
         before = self._found.target
         record = remove(self._store, self._checkpoints.host, before, before.record, self._timeouts)
-        if record is None and stored.newest(self._store, before.name) is None:
+        if record is None and not os.path.isdir(f"{self._store.paths(before.name).state}/checkpoints"):
             self._store.forget(before.name)
         self._found = self._found._replace(target=before._replace(record=record))
 
     def _import(self) -> None:
         request, peeked = self._request, self._checkpoints._peek(self._request)
-        moment = str(peeked.manifest.get("created_at") or "unknown")
-        path = self._imported = stored.new_directory(self._store, request.target, moment)
+        path = self._imported = stored.work_directory(self._store, request.target)
         manifest = peeked.manifest
         if request.archive is not None:
             # Read once more: who can write the archive may have written another one since.
@@ -339,8 +363,14 @@ class _Task:
         self._whole = stored.write_manifest(path, manifest)
 
     def _restore(self) -> None:
+        """The checkpoint stays until the container runs and the record says so; then the record says too that it has to go."""
         request, source = self._request, t.cast(Stored, self._whole)
+        if request.keep:
+            self._whole = source = stored.keep(self._store, request.target, source)
+            self._imported = self._imported and source.path
         launch = self._checkpoints.prepare(request, self._found, source)
+        checkpoint = t.cast(Checkpoint, launch.record.checkpoint)._replace(once=not request.keep)
+        launch = launch._replace(record=launch.record.replace(checkpoint=checkpoint))
         record = self._found.target.record
         if record is None and source.is_foreign:
             self._warnings += left_out(source, request.wanted)
@@ -352,13 +382,15 @@ class _Task:
             raise
         self._warnings += warnings
         self._statistics = statistics(f"{self._store.paths(made.name).bundle}/stats-restore")
+        used_up(self._store, made)
 
     def _delete(self) -> None:
-        stored.prune(self._store, self._request.name, keep=None)
+        """The record first: it must not name a checkpoint that is gone."""
         record = self._store.load(self._request.name)
-        if record is not None and record.phase in ("checkpointed", "checkpointing", "restoring"):
-            if record.phase != "checkpointed":
-                teardown.remove(self._store, record, self._timeouts)
+        if record is not None and record.phase == "checkpointed":
             ended = Exit(None, "checkpoint-deleted", None, False)
             self._store.save(record.replace(phase="removed", checkpoint=None, last_exit=ended))
+            if record.checkpoint is not None:
+                discard(record.checkpoint.path)  # It may be what a killed task had unpacked to restore it.
+        stored.prune(self._store, self._request.name, keep=None)
         self._whole = None

@@ -49,7 +49,18 @@ _LIVE = (Status.RUNNING, Status.PAUSED)
 
 
 def plan(goal: Goal, found: Found, *, leave_running: bool, keep: bool) -> Plan:
-    """Raises InvalidInput where there is nothing to make a checkpoint of, or to restore."""
+    """Raises InvalidInput where there is nothing to make a checkpoint of, or to restore.
+
+    After a recovery, all is decided once more.
+    """
+    if found.source.unfinished or found.target.unfinished:
+        clear = found._replace(
+            source=found.source._replace(unfinished=False), target=found.target._replace(unfinished=False)
+        )
+        # Whether what is there is a checkpoint is not known yet.
+        whole = found.stored or found.source.status is Status.CHECKPOINTED
+        then = plan(goal, clear._replace(stored=whole), leave_running=leave_running, keep=keep)
+        return then._replace(actions=(Action.RECOVER, *then.actions))
     if goal is Goal.CHECKPOINTED:
         return _checkpoint(found, leave_running=leave_running)
     if goal is Goal.RESTORED:
@@ -62,9 +73,13 @@ def plan(goal: Goal, found: Found, *, leave_running: bool, keep: bool) -> Plan:
 def _checkpoint(found: Found, *, leave_running: bool) -> Plan:
     status, record = found.source.status, found.source.record
     export = [] if found.archive is None else [Action.EXPORT]
-    recover = [Action.RECOVER] if record and record.phase in ("checkpointing", "restoring") else []
+    if status is Status.CHECKPOINTED and not found.stored:
+        raise InvalidInput(
+            f"The checkpoint of the container {found.source.name} is not there any more.",
+            hint="With state: absent it is a stopped container, which can be started afresh.",
+        )
     if status is Status.CHECKPOINTED:
-        return Plan((*recover, *([] if found.archive else export)), status)
+        return Plan((*([] if found.archive else export),), status)
     if status not in _LIVE:
         what = {Status.ABSENT: "does not exist", Status.CREATED: "has not been started"}.get(status, "does not run")
         raise InvalidInput(
@@ -76,7 +91,7 @@ def _checkpoint(found: Found, *, leave_running: bool) -> Plan:
             f"The container {found.source.name} is a service of systemd, which would not know that it is only checkpointed.",
             hint="Use leave_running, and restore it under another name.",
         )
-    return Plan((*recover, Action.CHECKPOINT, *export), status if leave_running else Status.CHECKPOINTED)
+    return Plan((Action.CHECKPOINT, *export), status if leave_running else Status.CHECKPOINTED)
 
 
 def _restore(found: Found, *, keep: bool) -> Plan:

@@ -49,6 +49,7 @@ class Action(str, enum.Enum):
     PAUSE = "pause"
     RESUME = "resume"
     RESTORE = "restore"  # from its checkpoint
+    RECOVER = "recover"  # what a task that was killed in a checkpoint or restore has left
 
 
 class Recreate(str, enum.Enum):
@@ -140,10 +141,12 @@ class Exit(t.NamedTuple):
 
 
 class Checkpoint(t.NamedTuple):
-    """A checkpoint on disk: its directory, with CRIU's images in ``checkpoint``, and the runtime's options for a restore."""
+    """A checkpoint on disk: its directory, with CRIU's images in ``checkpoint``, and the runtime's options for a restore. ``once``: it
+    goes when the container runs that is restored from it."""
 
     path: str
     options: t.Sequence[str] = ()
+    once: bool = False
 
 
 class Record(t.NamedTuple):
@@ -170,7 +173,8 @@ class Record(t.NamedTuple):
     created_at: str | None = None
     started_at: str | None = None
     last_exit: Exit | None = None  # of the previous run, kept while the container waits to be made anew
-    checkpoint: Checkpoint | None = None  # what it goes on from, or is being written
+    # What it goes on from, or is being written. Of one that runs: what it was restored from, and is still to be removed.
+    checkpoint: Checkpoint | None = None
     helper: ProcessId | None = None  # of the network
     realm: str = ""  # what its names have of the state directory; nothing for the default one
     # What conmon_pidfile said before conmon wrote there, for a launch that fails. None: there was none, or conmon has it.
@@ -211,6 +215,7 @@ class Observed(t.NamedTuple):
     exit: Exit | None = None  # when stopped
     leftovers: bool = False  # something of an interrupted run, of an earlier boot or without a record is in the way
     disconnected: bool = False  # it runs, and its network helper does not
+    unfinished: bool = False  # a checkpoint or restore is under way, or a task was killed in one
 
 
 class Plan(t.NamedTuple):

@@ -263,7 +263,8 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
         restored_limits.check(record.name, pid, launch.config)
         restored_limits.release(monitor, launch.config)
     record = record.replace(
-        phase="running" if record.checkpoint else "created", checkpoint=None, pidfile_before=None, init=identify(pid),
+        phase="running" if record.checkpoint else "created", pidfile_before=None, init=identify(pid),
+        checkpoint=record.checkpoint if record.checkpoint and record.checkpoint.once else None,
         monitor=identify(monitor), cgroup_path=_own_cgroup(record, pid, where),
         conmon_cgroup_path=cgroup.path_of(monitor, where), created_at=timestamp(),
         helper=helper.process if helper else None,

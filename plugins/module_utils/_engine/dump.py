@@ -9,17 +9,18 @@ import json
 import os
 import typing as t
 
-from . import archive, criu, joined, rootfs_changes, stored, teardown
-from .cgroup import directories, members, thaw
-from .conmons import runs
+from . import archive, criu, joined, rootfs_changes, stored
+from .cgroup import directories, thaw
 from .container import Checkpoint, Observed, Program, Record, Status, Timeouts
 from .errors import EngineError, ProgramFailed
 from .files import has_labels, make_directory, read_tail, read_text, remove_file, remove_tree, write_text
-from .observe import has_dumped, live_status, timestamp
-from .process import ProcessId, identify, is_alive, kill_and_wait, run
+from .observe import live_status, timestamp
+from .process import is_alive, run
+from .recovery import release, settle
 from .runtime import Runtime, criu_error, global_arguments, last_error
 from .store import Store
 from .stored import Stored
+from .unfinished import has_dumped
 from .waiting import Deadline
 
 _WORTH_IT = 0.8  # of what the round before has written
@@ -28,12 +29,14 @@ _LOG_LINES, _LOG_BYTES = 400, 1 << 17
 
 def dump(
     store: Store, before: Observed, options: criu.Options, program: Program, *, with_rootfs: bool, measure: bool,
-    deadline: Deadline, timeouts: Timeouts,
+    deadline: Deadline, timeouts: Timeouts, export: str | None = None, keeps: t.Sequence[int] = (),
 ) -> tuple[Record, Stored]:  # fmt: skip
     """Returns the record as it is then, and the checkpoint. Raises EngineError with CRIU's reason; then the container runs.
 
-    ``measure``: make the digest now. Until the runtime has done its part, the record says ``checkpointing`` and where: so the next task can tell whether a
-    dump came to its end whose task was killed.
+    ``measure``: make the digest now. ``export``: the archive that is to be written next. Until the runtime has done its part, the
+    record says ``checkpointing`` and where: so the next task can tell whether a dump came to its end whose task was killed
+    (recovery.py). The runtime is not killed with the task: half way through it could leave a container that is neither here nor
+    there. ``keeps`` are the descriptors of the lock, which it has until its end.
     """
     record = t.cast(Record, before.record)
     moment = timestamp()
@@ -44,7 +47,10 @@ def dump(
     words = tuple(criu.words("restore", options.at_restore(criu.Options())))
     asked = {name: value for name, value in options._asdict().items() if value is not None}
     stored.describe_before(
-        path, record, spec, {"created_at": moment, "criu": program._asdict(), "options": asked}
+        path, record, spec, {
+            "created_at": moment, "criu": program._asdict(), "options": asked, "export": export,
+            "paused": before.status is Status.PAUSED,
+        }
     )  # fmt: skip
     store.save(record.replace(phase="checkpointing", checkpoint=Checkpoint(path, words)))
     # Nothing may change between the memory and the files of one that goes on.
@@ -53,9 +59,9 @@ def dump(
         if held:
             Runtime(record, store.paths(record.name).runtime_log).call("pause")
         with _labelled(path, spec):
-            before_it = _rounds(record, path, options, deadline) if options.pre_dump else None
+            before_it = _rounds(record, path, options, deadline, keeps) if options.pre_dump else None
             more = ["--parent-path", f"../{before_it}"] if before_it else []
-            _call(record, path, [*more, *criu.words("checkpoint", options)], "checkpoint", deadline)
+            _call(record, path, [*more, *criu.words("checkpoint", options)], "checkpoint", deadline, keeps)
         kind = add_rootfs(path, spec) if options.leave_running and with_rootfs else None
     except BaseException as exc:  # an interrupt too must not leave it frozen
         if is_alive(record.init) or not has_dumped(path):
@@ -88,36 +94,15 @@ def _memory(record: Record) -> int:
 def complete(path: str, *, measure: bool, **more: t.Any) -> Stored:
     """Say what was written, and so make it count."""
     known = {**stored.pending(path), **more, "statistics": statistics(f"{path}/stats-dump")}
+    known.pop("paused", None)
     return stored.write_manifest(path, {**known, **(stored.measured(archive.measure(path)) if measure else {})})
 
 
-def settle(store: Store, record: Record, timeouts: Timeouts) -> Record:
-    """What comes after a dump that has ended the container: clear away what is left of it, but for record and log.
-
-    The 137 that conmon has written is no exit of the container: it goes with the rest.
-    """
-    teardown.remove(store, record, timeouts)
-    remove_tree(store.paths(record.name).persist)
-    none: dict[str, t.Any] = {"init": None, "monitor": None, "cgroup_path": None, "conmon_cgroup_path": None}
-    return store.save(record.replace(phase="checkpointed", last_exit=None, **none))
-
-
-def recover(store: Store, before: Observed, timeouts: Timeouts) -> None:
-    """Finish, or clear away, what a task that was killed had begun."""
-    record = t.cast(Record, before.record)
-    path = t.cast(Checkpoint, record.checkpoint).path
-    if record.phase == "restoring":
-        teardown.remove(store, record, timeouts)
-        store.save(record.replace(phase="checkpointed"))
-    elif before.status is Status.CHECKPOINTED:
-        if stored.pending(path):
-            complete(path, measure=True)
-        settle(store, record, timeouts)
-        stored.prune(store, record.name, keep=path)
-    else:
-        _release(record, path, Status.RUNNING, timeouts)
-        remove_tree(path)
-        store.save(record.replace(phase="running", checkpoint=None))
+def fill_in(whole: Stored | None) -> None:
+    """Say of a checkpoint whose task was killed what that would have said (recovery.py knows none of it)."""
+    if whole is not None and "statistics" not in whole.manifest and not whole.is_foreign:
+        known = {"statistics": statistics(f"{whole.path}/stats-dump"), **stored.measured(archive.measure(whole.path))}
+        stored.write_manifest(whole.path, {**whole.manifest, **known})
 
 
 def add_rootfs(path: str, spec: t.Mapping[str, t.Any]) -> str:
@@ -148,7 +133,9 @@ def _labelled(path: str, spec: t.Mapping[str, t.Any]) -> t.Iterator[None]:
         yield
 
 
-def _rounds(record: Record, path: str, options: criu.Options, deadline: Deadline) -> str:
+def _rounds(
+    record: Record, path: str, options: criu.Options, deadline: Deadline, keeps: t.Sequence[int] = ()
+) -> str:  # fmt: skip
     """Write the memory while the container runs, then what has changed since, and so on; returns the name of the last images.
 
     A round that writes hardly less than the one before says that the container changes its memory as fast as it is written:
@@ -159,7 +146,7 @@ def _rounds(record: Record, path: str, options: criu.Options, deadline: Deadline
     for number in range(1, (options.pre_dump_rounds or 1) + 1):
         more = ["--parent-path", f"../{images}"] if images else []
         images = "pre-checkpoint" if number == 1 else f"pre-checkpoint-{number}"
-        _call(record, path, ["--pre-dump", *more, *criu.words("checkpoint", _before(options))], images, deadline)
+        _call(record, path, ["--pre-dump", *more, *criu.words("checkpoint", _before(options))], images, deadline, keeps)
         last, written = written, statistics(f"{path}/stats-dump").get("pages_written")
         if written is None or (last is not None and written > _WORTH_IT * last):
             break
@@ -171,7 +158,9 @@ def _before(options: criu.Options) -> criu.Options:
     return options._replace(leave_running=None, tcp_skip_in_flight=None)
 
 
-def _call(record: Record, path: str, words: list[str], images: str, deadline: Deadline) -> None:
+def _call(
+    record: Record, path: str, words: list[str], images: str, deadline: Deadline, keeps: t.Sequence[int] = ()
+) -> None:  # fmt: skip
     """The runtime's checkpoint. Raises ProgramFailed or DeadlineExceeded."""
     # Others may go through: in a restore, CRIU looks for images as the root of the container. The directory above is closed.
     make_directory(f"{path}/{images}", mode=0o711)
@@ -179,7 +168,7 @@ def _call(record: Record, path: str, words: list[str], images: str, deadline: De
     write_text(log, "")  # The runtime would let others read it.
     where = ["--image-path", f"{path}/{images}", "--work-path", path]
     argv = [record.runtime.path, *global_arguments(record, log), "checkpoint", *where, *words, record.runtime_id]
-    result = run(argv, deadline, what="write the container to disk", env=_environment(record))
+    result = run(argv, deadline, what="write the container to disk", env=_environment(record), keeps=keeps)
     whole = images != "checkpoint" or os.path.exists(f"{path}/{images}/inventory.img")
     if result.rc != 0 or not whole:
         said = last_error("\n".join(read_tail(log))) or result.stderr.strip()[-2000:]
@@ -200,7 +189,7 @@ def _undo(store: Store, before: Observed, path: str, exc: BaseException, timeout
     kept = f"{store.paths(record.name).state}/dump.log"
     left = ""
     try:
-        _release(record, path, before.status, timeouts)
+        release(record, path, before.status, timeouts)
         if os.path.exists(f"{path}/dump.log"):
             os.replace(f"{path}/dump.log", kept)
         remove_tree(path)
@@ -215,29 +204,6 @@ def _undo(store: Store, before: Observed, path: str, exc: BaseException, timeout
     hint = " ".join(text for text in (criu.hint(log) or exc.hint, f"CRIU's log is {kept}." if log else "") if text)
     message = f"Cannot checkpoint the container {record.name}: {reason.rstrip('.')}.{goes_on}{left}"
     return type(exc)(message, hint=hint, dump_log=log[-40:], **exc.details)
-
-
-def _release(record: Record, path: str, status: Status, timeouts: Timeouts) -> None:
-    """End what is still at work on a dump, and thaw what it has frozen. A tracer that dies lets go of whom it holds."""
-    # CRIU gives its log to the very processes that it looks at, while it is in them.
-    own = {record.init, *members(record.cgroup_path)}
-    kill_and_wait([process for process in _at_work(record, path) if process not in own], Deadline(timeouts.kill))
-    if status is Status.RUNNING:
-        thaw(record.cgroup_path)
-
-
-def _at_work(record: Record, path: str) -> list[ProcessId]:
-    """Runtime and CRIU, which has nothing in its command line, with something open in the directory of a dump. Others may
-    read its log."""
-    found, program = [], criu.find()
-    programs = [record.runtime.path, *([program.path] if program else [])]
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):  # It has ended just now.
-            opened = [os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")]
-            inside = any(f"{name}/".startswith(f"{path}/") for name in opened)
-            if inside and any(runs(int(pid), each) for each in programs):
-                found.append(identify(int(pid)))
-    return [process for process in found if process is not None]
 
 
 def _check_alive(record: Record, status: Status) -> None:

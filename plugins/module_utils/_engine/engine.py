@@ -19,7 +19,7 @@ import typing as t
 from . import config
 from .container import Action, Definition, Desired, Goal, Observed, Plan, Record, Recreate, Status, StopReport
 from .errors import Conflict, EngineError, ProgramFailed, reason_of
-from .files import is_busy, remove_tree
+from .files import is_busy
 from .observe import live_status, observe, timestamp
 from .plan import definition_changes, plan
 from .process import is_alive
@@ -131,7 +131,12 @@ class Engine:
 
         launch = prepare(self.store, self.host, desired, decided.definition, before.record)
         held = before.record if Action.RESTORE in decided.actions else None
-        return launch.restoring(held.checkpoint, held.started_at) if held else launch
+        if held is None or held.checkpoint is None:
+            return launch
+        from .unfinished import check_whole
+
+        check_whole(desired.name, held.checkpoint)
+        return launch.restoring(held.checkpoint._replace(once=True), held.started_at)
 
 
 def _wanted(desired: Desired, record: Record | None) -> Definition | None:
@@ -176,13 +181,15 @@ class _Task:
                 after = observe(self._store, self._name)
                 warnings = (*decided.warnings, *self._warnings)
                 return Outcome(first[1], first[0], after, tuple(self._done), self._stopped, warnings)
+            if decided.actions[0] is Action.RECOVER:
+                continue
             eased = Recreate.CHANGED if self._desired.recreate is Recreate.ALWAYS else self._desired.recreate
             goal = Goal.STARTED if self._desired.goal is Goal.RESTARTED else self._desired.goal
             self._desired = self._desired._replace(recreate=eased, goal=goal)
         raise Conflict(f"Other tasks make the container {self._name} anew again and again while this one stops it.")
 
     def _perform(self, before: Observed, decided: Plan, launch: Launch | None) -> bool:
-        """False when somebody else took over while the lock was free."""
+        """False when it has to be decided again: somebody else took over while the lock was free, or it was not clear yet what there is."""
         record = before.record
         for action in decided.actions:
             if action is Action.STOP:
@@ -198,7 +205,15 @@ class _Task:
                 record, warnings = create(self._store, launch, previous=record, timeouts=self._desired.timeouts)
                 self._warnings += warnings
                 if launch.record.checkpoint:
-                    remove_tree(launch.record.checkpoint.path)
+                    from .recovery import used_up
+
+                    record = used_up(self._store, record)
+            elif action is Action.RECOVER:
+                from .recovery import recover
+
+                recover(self._store, self._name, self._desired.timeouts)
+                self._done.append(action)
+                return False
             elif action is Action.REMOVE:
                 from .removal import remove
 

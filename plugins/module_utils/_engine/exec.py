@@ -75,6 +75,7 @@ def running(store: Store, name: str) -> tuple[Record, ProcessId]:
         Status.CREATED: ("has been created and not started", "Start it: oci_container with state=started."),
         Status.PAUSED: ("is paused", "Let it go on: oci_container with state=started."),
         Status.STOPPED: ("does not run, it has ended", "Start it: oci_container with state=started."),
+        Status.CHECKPOINTED: ("is checkpointed", "Restore it: oci_container with state=started."),
     }
     if status in says:
         words, hint = says[status]
@@ -206,6 +207,12 @@ class _Live(t.NamedTuple):
     sync: conmon.Pipe | None
 
 
+def _is_dumped_now(store: Store, name: str) -> bool:
+    """Whether a checkpoint is being written, which freezes the container. What it is afterwards is seen under the lock."""
+    record = store.load(name)
+    return record is not None and record.phase == "checkpointing"
+
+
 @contextlib.contextmanager
 def _launched(plan: _Launch, streams: Streams | None) -> t.Iterator[_Live]:
     """The lock is held until the command runs: nobody can stop or remove the container meanwhile, or use the id."""
@@ -213,7 +220,8 @@ def _launched(plan: _Launch, streams: Streams | None) -> t.Iterator[_Live]:
     identifier = plan.session or os.urandom(8).hex()
     sessions.check_id(identifier)
     store, container, limits = plan.store, plan.store.paths(plan.name), plan.limits
-    running(store, plan.name)  # What cannot work is refused before even a lock is taken.
+    if not _is_dumped_now(store, plan.name):
+        running(store, plan.name)  # What cannot work is refused before even a lock is taken.
     _clear_abandoned(store, plan.name, limits)
     with contextlib.ExitStack() as stack:
         with store.locked(plan.name, Deadline(limits.create)):

@@ -14,7 +14,7 @@ import typing as t
 
 from . import cgroup, container
 from .container import Exit, Observed, Record, Status
-from .files import read_tail, read_text
+from .files import read_text
 from .process import Handle, boot_id, in_pid_file, is_alive, parent_of
 from .store import Paths, Store, link
 from .waiting import IN_MOVED_TO, Deadline, wait_until
@@ -37,6 +37,16 @@ def observe(store: Store, name: str) -> Observed:
         from .owners import check_run
 
         check_run(store, name, record)
+    seen = _observe(store, name, record)
+    if (record is not None and record.checkpoint) or os.path.isdir(f"{paths.state}/checkpoints"):
+        from .unfinished import is_unfinished
+
+        seen = seen._replace(unfinished=is_unfinished(paths, record))
+    return seen
+
+
+def _observe(store: Store, name: str, record: Record | None) -> Observed:
+    paths = store.paths(name)
     if record is None:
         return Observed(name, Status.ABSENT, leftovers=bool(leftovers(store, name)))
     if record.phase == "creating":
@@ -47,19 +57,25 @@ def observe(store: Store, name: str) -> Observed:
         record = as_systemd_has_it(record, paths)
         if record.phase in ("created", "starting") and not is_alive(record.init) and not exit_file(record, paths):
             return Observed(name, Status.CREATED, record)
-    if record.phase in ("checkpointed", "restoring"):
-        return Observed(name, Status.CHECKPOINTED, record, leftovers=record.phase == "restoring")
+    if record.phase == "checkpointed":
+        return Observed(name, Status.CHECKPOINTED, record)
     if is_alive(record.init):
         disconnected = record.definition.network_helper != "none" and not is_alive(record.helper)
         seen = Observed(name, live_status(record), record, is_alive(record.monitor), disconnected=disconnected)
         if seen.status is Status.PAUSED:
-            from .frozen import look
+            from .frozen import look as look_at_frozen
 
-            return look(seen)
+            return look_at_frozen(seen)
         return seen
-    if record.phase == "checkpointing" and record.checkpoint and has_dumped(record.checkpoint.path):
-        return Observed(name, Status.CHECKPOINTED, record, leftovers=True)
-    return Observed(name, Status.STOPPED, record, exit=collect_exit(record, paths, Deadline(EXIT_FILE_SECONDS)))
+
+    def ended() -> Exit:
+        return collect_exit(record, paths, Deadline(EXIT_FILE_SECONDS))
+
+    if record.phase in ("checkpointing", "restoring"):
+        from .interrupted import look
+
+        return look(record, paths, ended, live_status)
+    return Observed(name, Status.STOPPED, record, exit=ended())
 
 
 def as_systemd_has_it(record: Record, paths: Paths) -> Record:
@@ -83,12 +99,6 @@ def as_systemd_has_it(record: Record, paths: Paths) -> Record:
         pidfile_before=None, cgroup_path=path, conmon_cgroup_path=conmon_path, started_at=timestamp(os.stat(paths.pidfile).st_mtime),
         last_exit=None, helper=helper if helper and cgroup.path_of(helper.pid) == conmon_path else None,
     )  # fmt: skip
-
-
-def has_dumped(checkpoint: str) -> bool:
-    """Whether the dump into this directory has succeeded, also if nobody was there to see: CRIU says so in the end."""
-    log = "".join(read_tail(f"{checkpoint}/dump.log"))
-    return "Dumping finished successfully" in log and os.path.exists(f"{checkpoint}/checkpoint/inventory.img")
 
 
 def live_status(record: Record) -> Status:

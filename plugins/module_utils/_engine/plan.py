@@ -19,6 +19,10 @@ def plan(desired: Desired, observed: Observed, *, changes: Differences, updates:
 
     Raises InvalidInput where a container would have to be made and nothing says from which bundle.
     """
+    if observed.unfinished:
+        # What is then to be done is decided once more, when that is clear.
+        then = plan(desired, observed._replace(unfinished=False), changes=changes, updates=updates)
+        return then._replace(actions=(Action.RECOVER, *then.actions))
     if desired.goal is Goal.ABSENT:
         return _plan_absent(observed)
     status = observed.status

@@ -242,7 +242,10 @@ def lay_out(store: Store, name: str, launch: Launch, source: Stored, *, with_log
                 os.chmod(path, 0o1777)
     root = launch.config["root"]["path"]
     deleted = _deleted(source)
-    if os.path.exists(f"{source.path}/rootfs-diff.tar"):
+    # Without a word in the manifest it is what a killed task has packed of one.
+    packed = source.manifest.get("rootfs") and os.path.exists(f"{source.path}/rootfs-diff.tar")
+    deleted = deleted if source.manifest.get("rootfs") else []
+    if packed:
         rootfs_changes.apply(
             root, f"{source.path}/rootfs-diff.tar", None if source.manifest.get("rootfs") == "complete" else deleted
         )

@@ -20,11 +20,13 @@ from . import trust
 from .errors import EngineError, InvalidInput, reason_of
 from .files import remove_tree
 from .process import Completed, find_program, run
+from .unfinished import is_abandoned, own_name
 from .waiting import Deadline
 
 NAMESPACE = "longshore-checkpoint"
 _MOST_BYTES = 1 << 20  # of a key, a list of signers, or a signature
 _SECONDS = 60.0
+_PREFIX = "longshore-sign-"
 _PUBLIC = re.compile(rb"(sk-)?(ssh|ecdsa)-\S+ AAAA")
 _SSH_PRIVATE = re.compile(rb"-----BEGIN (OPENSSH |RSA |EC |ENCRYPTED )?PRIVATE KEY-----")
 _SSH, _PGP = b"-----BEGIN SSH SIGNATURE-----", b"-----BEGIN PGP SIGNATURE-----"
@@ -168,17 +170,29 @@ def _read(path: str, option: str, *, private: bool = False) -> bytes:
 
 @contextlib.contextmanager
 def _workspace() -> t.Iterator[str]:
-    """A directory for this user alone. The sockets of GnuPG need a short path."""
+    """A directory for this user alone, whose name says of which task it is. The sockets of GnuPG need a short path."""
     import tempfile
 
     try:
-        directory = tempfile.mkdtemp(prefix="longshore-sign-")
+        parent = tempfile.gettempdir()
+        _sweep(parent)
+        directory = f"{parent}/{own_name(_PREFIX)}"
+        os.mkdir(directory, 0o700)
     except OSError as exc:
         raise EngineError(f"Cannot make a temporary directory: {reason_of(exc)}.") from exc
     try:
         yield directory
     finally:
         remove_tree(directory)  # The agent of GnuPG may be removing its sockets, which is fine.
+
+
+def _sweep(parent: str) -> None:
+    """Remove what dead tasks have left: GnuPG puts a copy of the key there."""
+    for name in os.listdir(parent):
+        if name.startswith(_PREFIX) and is_abandoned(name[len("longshore-") :]):
+            with contextlib.suppress(OSError, EngineError):
+                if os.lstat(f"{parent}/{name}").st_uid == os.geteuid():
+                    remove_tree(f"{parent}/{name}")
 
 
 def _write(directory: str, name: str, text: bytes) -> str:

@@ -8,6 +8,7 @@ rename when all else is there, so a checkpoint is either whole or is none.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -19,13 +20,13 @@ import typing as t
 from . import archive, archive_documents, config
 from .archive_layout import MANIFEST
 from .container import Record
-from .files import make_directory, read_json, remove_file, remove_tree, write_text
+from .files import make_directory, read_json, remove_file, write_text
 from .store import Store
+from .unfinished import PENDING, WORK, discard, own_name
 
 FORMAT = 1
 MANAGER = "io.container.manager"
 _PODMAN = "io.podman.annotations.checkpoint."
-_PENDING = "pending.json"
 
 
 class Stored(t.NamedTuple):
@@ -53,38 +54,71 @@ def _top(store: Store, name: str) -> str:
 
 
 def newest(store: Store, name: str) -> Stored | None:
-    top = _top(store, name)
+    """The checkpoint of a container: the one that it was ended with, else the newest that is whole. Never one that it was restored
+    from, and that is still to be removed."""
+    top, record = _top(store, name), store.load(name)
+    own = record.checkpoint.path if record and record.checkpoint else ""
+    if record and own and record.phase in ("checkpointed", "restoring"):
+        manifest = read_json(f"{own}/{MANIFEST}")
+        return None if manifest is None else _stored(own, manifest)
+    used = own if record and record.phase != "checkpointing" else ""
     names = sorted(os.listdir(top), reverse=True) if os.path.isdir(top) else []
     for entry in names:
         manifest = read_json(f"{top}/{entry}/{MANIFEST}")
-        if manifest is not None:
+        if manifest is not None and not entry.startswith(".") and f"{top}/{entry}" != used:
             return _stored(f"{top}/{entry}", manifest)
     return None
+
+
+def work_directory(store: Store, name: str) -> str:
+    """Make a directory to unpack or copy into; it counts as no checkpoint. What a killed task leaves of it is removed by the next."""
+    make_directory(_top(store, name), mode=0o700)
+    path = f"{_top(store, name)}/{own_name(WORK)}"
+    make_directory(path, mode=0o700)
+    return path
+
+
+def keep(store: Store, name: str, source: Stored) -> Stored:
+    """Let what was made in a work directory count as a checkpoint."""
+    if not os.path.basename(source.path).startswith(WORK):
+        return source
+    path = _named(store, name, str(source.manifest.get("created_at") or "unknown"))
+    os.rename(source.path, path)
+    return source._replace(path=path)
+
+
+def leave(store: Store, name: str) -> None:
+    """Remove the directories of the checkpoints of a container without a record, if nothing is in them any more."""
+    with contextlib.suppress(OSError):
+        os.rmdir(_top(store, name))
+        os.rmdir(store.paths(name).state)
 
 
 def new_directory(store: Store, name: str, moment: str) -> str:
     """An empty one, for root alone: memory is full of secrets. The names sort by time (``moment`` is RFC 3339)."""
     make_directory(_top(store, name), mode=0o700)
-    # No colons: crun takes what is before one in the path of a log for the kind of the log.
-    path = f"{_top(store, name)}/{re.sub('[^0-9A-Za-z.]', '', moment)}-{os.urandom(4).hex()}"
+    path = _named(store, name, moment)
     make_directory(path, mode=0o700)
     return path
 
 
+def _named(store: Store, name: str, moment: str) -> str:
+    # No colons: crun takes what is before one in the path of a log for the kind of the log. No dot in front: that is no checkpoint.
+    return f"{_top(store, name)}/{re.sub('[^0-9A-Za-z.]', '', moment).lstrip('.')}-{os.urandom(4).hex()}"
+
+
 def prune(store: Store, name: str, *, keep: str | None) -> None:
-    """Remove all checkpoints of a container but one, whole ones and others."""
+    """Remove all checkpoints of a container but one, whole ones and others. What tasks are at work on is theirs (unfinished.py)."""
     top = _top(store, name)
     for entry in os.listdir(top) if os.path.isdir(top) else []:
-        if f"{top}/{entry}" != keep:
-            # The manifest first: what is half removed must not look whole.
-            remove_file(f"{top}/{entry}/{MANIFEST}")
-            remove_tree(f"{top}/{entry}")
-    if keep is None:
-        remove_tree(top)
+        if f"{top}/{entry}" != keep and not entry.startswith("."):
+            discard(f"{top}/{entry}")
+    with contextlib.suppress(OSError):
+        os.rmdir(top)
 
 
 def describe_before(path: str, record: Record, spec: t.Mapping[str, t.Any], known: t.Mapping[str, t.Any]) -> None:
-    """Write what is known before the dump. ``known`` has created_at, criu and options."""
+    """Write what is known before the dump. ``known`` has created_at, criu and options, and what a killed dump has to be ended with."""
     moment = str(known["created_at"])
     launched = {k: v for k, v in record.definition._asdict().items() if k != "conmon_env"}  # Secrets stay at home.
     manifest = {
@@ -107,17 +141,17 @@ def describe_before(path: str, record: Record, spec: t.Mapping[str, t.Any], know
     write_text(f"{path}/spec.dump", json.dumps({**spec, "annotations": annotations}))
     write_text(f"{path}/config.dump", json.dumps(container))
     write_text(f"{path}/network.status", "{}")
-    write_text(f"{path}/{_PENDING}", json.dumps(manifest))
+    write_text(f"{path}/{PENDING}", json.dumps(manifest))
 
 
 def pending(path: str) -> dict[str, t.Any]:
-    return read_json(f"{path}/{_PENDING}") or {}
+    return read_json(f"{path}/{PENDING}") or {}
 
 
 def write_manifest(path: str, manifest: dict[str, t.Any]) -> Stored:
     """Make a whole checkpoint of a directory in which all else is done."""
     write_text(f"{path}/{MANIFEST}", json.dumps(manifest))
-    remove_file(f"{path}/{_PENDING}")
+    remove_file(f"{path}/{PENDING}")
     return _stored(path, manifest)
 
 

@@ -12,8 +12,11 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine.errors impor
 from ansible_collections.longshore.oci.tests.unit import builders
 
 
-def found(status: Status, *, stored: bool = False, archive: bool | None = None, **changes: t.Any) -> Found:
-    one = builders.observed(status, **changes)
+def found(
+    status: Status, *, phase: str = "running", stored: bool = False, archive: bool | None = None, **changes: t.Any
+) -> Found:
+    unfinished = phase in ("checkpointing", "restoring")
+    one = builders.observed(status, phase=phase, unfinished=unfinished, **changes)
     return Found(one, one, stored, archive)
 
 
@@ -58,7 +61,7 @@ def test_only_what_runs_can_be_checkpointed(status: Status, why: str) -> None:
         (Status.RUNNING, "running", False, False, None, ""),
         (Status.PAUSED, "running", False, True, True, ""),
         (Status.CHECKPOINTED, "checkpointed", False, True, None, "restore delete"),
-        (Status.CHECKPOINTED, "restoring", True, True, None, "remove restore delete"),
+        (Status.CHECKPOINTED, "restoring", True, True, None, "recover remove restore delete"),
         (Status.CHECKPOINTED, "checkpointed", False, True, True, "import restore"),
         (Status.STOPPED, "stopped", False, True, None, "remove restore delete"),
         (Status.STOPPED, "removed", False, True, None, "restore delete"),
@@ -73,6 +76,19 @@ def test_restored(
     what = found(status, stored=stored, archive=archive, phase=phase, leftovers=leftovers)
     assert actions(Goal.RESTORED, what) == expected
     assert actions(Goal.RESTORED, what, keep=True) == expected.replace(" delete", "")
+
+
+def test_a_checkpoint_that_is_gone_is_said_to_be() -> None:
+    with pytest.raises(InvalidInput, match="is not there any more") as caught:
+        actions(Goal.CHECKPOINTED, found(Status.CHECKPOINTED, phase="checkpointed"))
+    assert "state: absent" in caught.value.hint
+    assert actions(Goal.RESTORED, found(Status.CHECKPOINTED, phase="checkpointed", archive=True)) == "import restore"
+
+
+def test_what_was_killed_at_the_source_or_the_target_is_ended_first() -> None:
+    source = builders.observed(Status.CHECKPOINTED, phase="checkpointed")
+    target = builders.observed(Status.ABSENT, name="other", unfinished=True)
+    assert actions(Goal.RESTORED, Found(source, target, True, None)) == "recover import restore"
 
 
 def test_a_checkpoint_of_another_container_is_not_deleted() -> None:

@@ -310,11 +310,11 @@ class TestCheckpoint:
         return host.record(phase=phase, init=init, checkpoint=Checkpoint(path, ["--tcp-established"]))
 
     @pytest.mark.parametrize(
-        ("phase", "leftovers"), [("checkpointed", False), ("restoring", True), ("checkpointing", True)]
+        ("phase", "unfinished"), [("checkpointed", False), ("restoring", True), ("checkpointing", True)]
     )
-    def test_it_is_on_disk(self, host: Host, phase: str, leftovers: bool) -> None:
+    def test_it_is_on_disk(self, host: Host, phase: str, unfinished: bool) -> None:
         record = self._host(host, phase=phase)
-        assert host.look() == Observed("web", Status.CHECKPOINTED, record, leftovers=leftovers)
+        assert host.look() == Observed("web", Status.CHECKPOINTED, record, leftovers=unfinished, unfinished=unfinished)
 
     @pytest.mark.parametrize("broken", [{"log": "dump-connected"}, {"image": False}])
     def test_a_dump_that_failed_is_none(self, host: Host, broken: dict[str, t.Any]) -> None:

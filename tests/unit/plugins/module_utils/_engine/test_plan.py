@@ -254,6 +254,7 @@ def test_actions_have_the_names_that_are_documented() -> None:
         "pause",
         "resume",
         "restore",
+        "recover",
     ]
 
 
@@ -304,6 +305,15 @@ class TestCheckpointed:
         assert decided.actions == (Action.RESTORE,)
         assert decided.result is Status.RUNNING
         assert decided.definition == builders.definition(runtime="/usr/sbin/runc")
+
+    @pytest.mark.parametrize("goal", list(Goal))
+    @pytest.mark.parametrize("status", [Status.RUNNING, Status.PAUSED, Status.CHECKPOINTED, Status.STOPPED])
+    def test_what_a_killed_task_was_at_is_ended_before_anything_else(self, goal: Goal, status: Status) -> None:
+        found = builders.observed(status, phase="checkpointing", unfinished=True)
+        desired = Desired("web", goal, NEW)
+        decided = plan(desired, found, changes={}, updates={})
+        clear = plan(desired, found._replace(unfinished=False), changes={}, updates={})
+        assert decided == clear._replace(actions=(Action.RECOVER, *clear.actions))
 
     def test_what_a_killed_restore_has_left_goes_first(self) -> None:
         assert self._plan(Goal.STARTED, leftovers=True).actions == (Action.REMOVE, Action.RESTORE)
