@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # The runtime named in the file "real"; but where the file "fault" says so, it kills one of those who take part in a
-# checkpoint or restore, once CRIU is at work, or hangs. Both files are in the directory above that of this program.
+# checkpoint or restore, once CRIU is at work, or makes the file "hangs" and waits until that is gone: "before" it fails, "late" before it
+# does its part, or "after" it has. All of them are in the directory above that of this program.
 base=$(dirname "$(dirname "$0")")
 read -r real <"$base/real"
 verb='' previous='' work='' when='' victim=''
@@ -20,16 +21,27 @@ if test -z "$verb" || test "$verb" != "$when"; then
 fi
 rm "$base/fault"
 rm -f "$base/killed"
-if test "$victim" = before; then
+hang() {
   touch "$base/hangs"
-  exec sleep 86400
-fi
+  while test -e "$base/hangs"; do sleep 0.05; done
+}
+case $victim in
+  before)
+    hang
+    exit 1
+    ;;
+  late)
+    hang
+    sleep 1
+    exec "$real" "$@"
+    ;;
+esac
 "$real" "$@" &
 child=$!
 if test "$victim" = after; then
   wait "$child"
-  touch "$base/hangs"
-  exec sleep 86400
+  hang
+  exit 0
 fi
 # The log is there when CRIU is at work, and then there is little time.
 if test "$verb" = checkpoint; then log=$work/dump.log; else log=$work/restore.log; fi
