@@ -26,10 +26,10 @@ ENGINE, BUNDLE, NETWORK, MODULE = (
 # From the bottom up. Inside a layer imports must have no cycle.
 LAYERS = (
     "errors trees files waiting birth process untrusted trust leftovers",
-    "cgroup systemd config container runtime conmon host store network_helper network_loopback process_spec rootfs criu archive_pipe archive"
+    "cgroup systemd config container runtime conmon host lock store network_helper network_loopback process_spec rootfs criu archive_pipe archive"
     " archive_layout archive_documents archive_rights archive_defaults tar_members signatures sparse output joined hooks"
     " archive_target unfinished interrupted rootfs_changes stored ports descriptors userns selinux annotations restored_limits conmons holders"
-    " abandoned lost_runtime",
+    " frozen abandoned lost_runtime",
     "observe recovery plan teardown create_failed create surroundings readiness service removal service_plan engine sessions exec_monitor exec"
     " owners given_paths namespaces features checkpoint_plan dump restore checkpoint",
 )
@@ -68,15 +68,15 @@ NETWORK_TAKES = {"errors", "files", "leftovers", "waiting", "process", "store", 
 STACK = ((ENGINE, LAYERS), (BUNDLE, BUNDLE_LAYERS), (NETWORK, NETWORK_LAYERS))
 # What a task imports is compiled from source each time, about 43 ms for 1,000 lines: test_budget.py holds what that is. All
 # that some task could import is shipped, and costs what it takes to be copied.
-MOST_FILES, MOST_CODE, MOST_LINES, MOST_IN_FUNCTION = 20, 2300, 400, 60
+MOST_FILES, MOST_CODE, MOST_LINES, MOST_IN_FUNCTION = 21, 2300, 400, 60
 # Shipped, and not compiled by a task that has nothing to do (test_bundle.py sees to that).
 ONLY_FOR_ACTIONS = {f"{BUNDLE}.tools", f"{BUNDLE}.rootfs", f"{BUNDLE}.upkeep", f"{ENGINE}.leftovers"}
 # oci_container also ends exec sessions, restores, and has services, ports and network helpers; oci_exec needs the launch of
 # conmon with all that a session is. oci_network asks who has a port, and which container keeps it. A dump takes far longer than
 # that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
-    "plugins.modules.oci_container": (50, 4900), "plugins.modules.oci_exec": (34, 3500),
-    "plugins.modules.oci_checkpoint": (70, 7800), "plugins.modules.oci_bundle": (38, 3700),
+    "plugins.modules.oci_container": (54, 4900), "plugins.modules.oci_exec": (34, 3500),
+    "plugins.modules.oci_checkpoint": (74, 7800), "plugins.modules.oci_bundle": (38, 3700),
     "plugins.modules.oci_network": (42, 3700), "plugins.modules.oci_network_info": (43, 3700),
 }  # fmt: skip
 # What has a use for more than the standard library: who has a port, telling a service manager, and netlink.

@@ -8,7 +8,7 @@ arranged yet, and in which a task can be killed as in any other. So the next tas
 
 from __future__ import annotations
 
-from .conmons import of_this_user, runs, with_option
+from .conmons import runs, with_option
 from .container import Record
 from .errors import EngineError
 from .process import ProcessId, kill_and_wait, parent_of
@@ -34,13 +34,6 @@ def end_programs(store: Store, name: str, record: Record | None) -> None:
         if (path in argv or runs(process.pid, path)) and not runs(parent_of(process.pid), record.conmon.path)
     ]
     _end(found)
-
-
-def end_programs_in(directory: str) -> None:
-    """End the programs of a killed task that were to make something in a directory of its own, which has a name that nothing
-    else has. Reads all of /proc. Raises EngineError where one does not die."""
-    inside = f"{directory}/"
-    _end([process for process, _argv in of_this_user(lambda argv: any(inside in word for word in argv))])
 
 
 def _end(processes: list[ProcessId]) -> None:

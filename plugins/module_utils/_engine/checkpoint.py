@@ -30,10 +30,13 @@ from .recovery import recover, used_up
 from .removal import remove
 from .restore import Wanted, lay_out, left_out, prepare_restore
 from .runtime import numbers
-from .store import Lock, Store, check_name
+from .store import Store, check_name
 from .stored import Stored
 from .unfinished import check_whole, discard
 from .waiting import Deadline
+
+if t.TYPE_CHECKING:
+    from .lock import Lock
 
 # The first CRIU that dumps what is frozen already (criu pull request 2514).
 _DUMPS_FROZEN = (4, 1)

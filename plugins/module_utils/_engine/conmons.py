@@ -46,16 +46,9 @@ def find_runtimes(runtime: Program, pidfile: str) -> list[ProcessId]:
 def with_option(option: str, accept: t.Callable[[str], bool]) -> t.Iterator[tuple[ProcessId, list[str]]]:
     """Processes of this user, and their command lines, with an option in them whose value is accepted. That is no proof of
     what they are."""
-    return of_this_user(
-        lambda argv: any(word == option and accept(value) for word, value in zip(argv, argv[1:]))
-    )  # fmt: skip
-
-
-def of_this_user(accept: t.Callable[[list[str]], bool]) -> t.Iterator[tuple[ProcessId, list[str]]]:
-    """Processes of this user, in no container, whose command lines are accepted."""
     for entry in filter(_is_ours, filter(str.isdigit, os.listdir("/proc"))):
         argv = _text(entry, "cmdline").split("\0")
-        if accept(argv):
+        if any(word == option and accept(value) for word, value in zip(argv, argv[1:])):
             process = identify(int(entry))
             if process is not None:
                 yield process, argv

@@ -23,12 +23,13 @@ from .files import is_busy
 from .observe import live_status, observe, timestamp
 from .plan import definition_changes, plan
 from .process import is_alive
-from .store import Lock, Store, check_name
+from .store import Store, check_name
 from .waiting import Deadline
 
 if t.TYPE_CHECKING:
     from .create import Launch
     from .host import Host
+    from .lock import Lock
     from .runtime import Runtime
 
 Differences = dict[str, tuple[t.Any, t.Any]]

@@ -24,8 +24,11 @@ from .observe import EXIT_FILE_SECONDS, as_systemd_has_it, collect_exit, timesta
 from .owners import check_names, has_unit
 from .process import Handle, boot_id, clean_environment, signal_name
 from .runtime import Runtime, global_arguments
-from .store import Lock, Paths, Store
+from .store import Paths, Store
 from .waiting import Deadline
+
+if t.TYPE_CHECKING:
+    from .lock import Lock
 
 _PROMPT = 30.0  # seconds for systemd to read units, or to forget one
 _OVERLAY = ("lowerdir", "upperdir", "workdir", "redirect_dir", "metacopy", "context")

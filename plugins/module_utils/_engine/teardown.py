@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import time
+import typing as t
 
 from . import cgroup, container
 from .conmons import find_conmons, find_runtimes
@@ -21,8 +22,11 @@ from .host import RUNTIMES, Host
 from .observe import EXIT_FILE_SECONDS, collect_exit
 from .process import Handle, ProcessId, find_program, identify, is_alive, kill_and_wait, signal_name, stuck_in
 from .runtime import Runtime
-from .store import Lock, Paths, Store
+from .store import Paths, Store
 from .waiting import Deadline
+
+if t.TYPE_CHECKING:
+    from .lock import Lock
 
 
 def stop(

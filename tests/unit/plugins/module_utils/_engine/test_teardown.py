@@ -17,6 +17,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine import cgrou
 from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Program, Record, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import Conflict, EngineError
 from ansible_collections.longshore.oci.plugins.module_utils._engine.files import make_directory
+from ansible_collections.longshore.oci.plugins.module_utils._engine.lock import Lock
 from ansible_collections.longshore.oci.plugins.module_utils._engine.process import (
     ProcessId,
     boot_id,
@@ -24,7 +25,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine.process impo
     identify,
     is_alive,
 )
-from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Lock, Store
+from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Store
 from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
 from ansible_collections.longshore.oci.tests.unit import builders, programs
 
