@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import container, files, leftovers, removal
+from ansible_collections.longshore.oci.plugins.module_utils._engine import container, files, leftovers, owners, removal
 from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Definition, Status, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Store
 from ansible_collections.longshore.oci.plugins.module_utils._network.records import Records
@@ -95,7 +95,7 @@ def test_the_unit_of_a_service_and_the_versions(tmp_path: pathlib.Path, monkeypa
         killed(tmp_path / directory, name, 0o644)
     monkeypatch.setattr(container, "service_path", lambda _name, _realm: f"{tmp_path}/units/longshore-c.service")
     record = builders.record(name="c", phase="removed", realm=store.realm, definition=Definition("/b", service=True))
-    monkeypatch.setattr(removal.owners, "has_unit", lambda _record, _paths: False)
+    monkeypatch.setattr(owners, "has_unit", lambda _record, _paths: False)
     seen = builders.observed(Status.STOPPED, phase="removed")._replace(name="c")
     removal.remove(store, t.cast(t.Any, None), seen, record, Timeouts())
     assert os.listdir(tmp_path / "units") == []
