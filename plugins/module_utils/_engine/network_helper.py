@@ -122,9 +122,9 @@ def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, r
     for number, ports in enumerate(published):
         if any(ports.overlaps(other) for other in published[:number]):
             raise InvalidInput(f"publish has a port of the host twice: {definition.publish[number]}.")
-    ours = (
-        [parse_ports(text) for text in recorded.definition.publish] if recorded and is_alive(recorded.monitor) else []
-    )
+    # The helper of a launch that was killed ends with its conmon, which no record tells of yet.
+    has = recorded and (recorded.phase in ("creating", "restoring") or is_alive(recorded.monitor))
+    ours = [parse_ports(text) for text in recorded.definition.publish] if recorded and has else []
     for ports in published:
         for number in range(ports.host, ports.host + ports.size):
             if not any(ports._replace(host=number, size=1).overlaps(other) for other in ours):

@@ -121,6 +121,13 @@ def held(record: Record | None) -> Definition | None:
     return without_forwarded(record.definition) if record and is_alive(record.monitor) else None
 
 
+def kept(recorded: Record | None) -> Definition | None:
+    """What says which ports are free as soon as a container is replaced: those of a launch that was killed too, whose conmon no
+    record tells of yet."""
+    launching = recorded is not None and recorded.phase in ("creating", "restoring")
+    return without_forwarded(recorded.definition) if recorded and launching else held(recorded)
+
+
 def without_forwarded(definition: Definition) -> Definition:
     """A network helper binds the ports of the host itself: nobody else gets them, and neither could the helper."""
     return definition if definition.network_helper == "none" else definition._replace(reserve_ports=())

@@ -35,7 +35,7 @@ def check(store: Store, record: Record, config: Config, recorded: Record | None)
     if definition.listen:
         _check_listen(config)
     ports.wanted(definition)
-    ports.check_free(ports.without_forwarded(definition), ports.held(recorded), _others(store, record.name))
+    ports.check_free(ports.without_forwarded(definition), ports.kept(recorded), _others(store, record.name))
 
 
 def _check_listen(config: Config) -> None:

@@ -235,6 +235,19 @@ def test_a_port_that_somebody_has_of_ipv6(
             network_helper.check(definition, CONFIG, paths, None)
 
 
+def test_the_port_of_a_launch_that_was_killed_is_free_for_the_next(paths: Paths, search_path: pathlib.Path) -> None:
+    """Its helper lives on with its conmon, until that is swept."""
+    programs.script(search_path / "pasta", "")
+    with socket.socket() as holder:
+        holder.bind(("0.0.0.0", 0))
+        holder.listen(1)
+        definition = builders.definition(network_helper="pasta", publish=(f"{holder.getsockname()[1]}:80",))
+        for phase in ("creating", "restoring"):
+            network_helper.check(definition, CONFIG, paths, builders.record(phase=phase, definition=definition))
+        with pytest.raises(InvalidInput, match="cannot be published"):
+            network_helper.check(definition, CONFIG, paths, builders.record(phase="stopped", definition=definition))
+
+
 class Scripted:
     """A helper that is a script, started for this very process, with what conmon would hold in ``held``."""
 

@@ -348,3 +348,11 @@ class TestListen:
             ports.check_free(builders.definition(listen=(f"unix:{path}",)), None, nobody)
         ports.remove_sockets(builders.definition(listen=(f"unix:{path}",)))
         assert path != "/etc/passwd" or os.path.exists(path)
+
+
+def test_what_a_launch_that_was_killed_may_keep_is_free_for_the_next() -> None:
+    """The conmon of that is in no record yet."""
+    definition = builders.definition(reserve_ports=("8080",))
+    for phase, wanted in (("creating", definition), ("restoring", definition), ("stopped", None)):
+        assert ports.kept(builders.record(phase=phase, definition=definition)) == wanted
+    assert ports.kept(None) is None
