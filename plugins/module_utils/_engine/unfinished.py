@@ -27,14 +27,10 @@ def own_name(prefix: str) -> str:
 
 
 def is_abandoned(name: str) -> bool:
-    """Whether the task is gone that has made something of such a name."""
+    """Whether the task is gone that has made something of such a name. False for a name that no task gives."""
     words = name.split("-")
-    numbers = words[1:3] if len(words) == 4 else []
-    return not (len(numbers) == 2 and all(map(str.isdecimal, numbers)) and _lives(int(numbers[0]), int(numbers[1])))
-
-
-def _lives(pid: int, start: int) -> bool:
-    return is_alive(ProcessId(pid, start, boot_id()))
+    numbers = [int(word) for word in words[1:3] if word.isdecimal()]
+    return len(words) == 4 and len(numbers) == 2 and not is_alive(ProcessId(numbers[0], numbers[1], boot_id()))
 
 
 def is_unfinished(paths: Paths, record: Record | None) -> bool:

@@ -8,12 +8,14 @@ import os
 import pathlib
 import shutil
 import subprocess
+import tempfile
 import typing as t
 
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._engine import process, signatures
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import InvalidInput
+from ansible_collections.longshore.oci.tests.unit import killing
 
 TEXT = b'{"format": 1}'
 
@@ -182,3 +184,27 @@ def test_a_missing_program_is_named(tmp_path: pathlib.Path, monkeypatch: pytest.
     monkeypatch.setattr(signatures, "find_program", lambda name: None)
     with pytest.raises(InvalidInput, match="The program ssh-keygen is missing"):
         signatures.sign(TEXT, key)
+
+
+def test_what_a_killed_task_has_left_is_removed_by_the_next(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GnuPG puts a copy of the key there."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    mine = tmp_path / "longshore-sign-of-somebody-else-altogether"
+    mine.mkdir()
+
+    def task() -> None:
+        with signatures._workspace() as directory:
+            pathlib.Path(directory, "key").write_text("secret")
+            os.truncate(f"{directory}/key", 6)
+
+    steps = killing.steps(task)
+    assert os.listdir(tmp_path) == [mine.name]
+    left = 0
+    for number in range(len(steps)):
+        assert killing.kill(task, at=number).was_killed
+        left += len(os.listdir(tmp_path)) - 1
+        with signatures._workspace() as directory:
+            assert sorted(os.listdir(tmp_path)) == sorted([mine.name, os.path.basename(directory)])
+    assert left > 0
