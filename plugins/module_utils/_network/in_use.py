@@ -60,17 +60,17 @@ def _reserved(store: Store) -> dict[tuple[str, int], list[Address]]:
     return found
 
 
-def users(name: str, store: Store) -> list[User]:
-    pids = netns.users(name)
+def users(name: str, store: Store, descriptor: int | None = None) -> list[User]:
+    pids = netns.users(netns.path_of(name) if descriptor is None else descriptor)
     if not pids:
         return []
     containers = {record.init.pid: record.name for record in map(store.load, store.names()) if record and record.init}
     return [User(pid, (read_text(f"/proc/{pid}/comm") or "").strip(), containers.get(pid)) for pid in pids]
 
 
-def check_unused(name: str, store: Store) -> None:
-    """Raises Conflict where processes are in the namespace: they would lose their network."""
-    found = users(name, store)
+def check_unused(name: str, store: Store, descriptor: int | None = None) -> None:
+    """Raises Conflict where processes are in the namespace: they would lose their network. ``descriptor`` of one that is hidden."""
+    found = users(name, store, descriptor)
     if not found:
         return
     named = [

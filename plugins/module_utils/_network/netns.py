@@ -89,6 +89,23 @@ def remove(name: str) -> None:
         remove_file(path)
 
 
+@contextlib.contextmanager
+def hidden(name: str) -> t.Iterator[int]:
+    """Take a namespace out of its directory, so that it cannot be entered by its name any more; yields a descriptor of it. An
+    exception in the block puts it back."""
+    descriptor = os.open(path_of(name), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        remove(name)
+        try:
+            yield descriptor
+        except BaseException:
+            os.close(os.open(path_of(name), os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+            _mount(f"/proc/self/fd/{descriptor}", path_of(name), _MS_BIND)
+            raise
+    finally:
+        os.close(descriptor)
+
+
 def inside(name: str, work: t.Callable[[], _Result]) -> _Result:
     """The result of ``work``, done in the namespace."""
     descriptor = os.open(path_of(name), os.O_RDONLY | os.O_CLOEXEC)
@@ -103,9 +120,9 @@ def inside(name: str, work: t.Callable[[], _Result]) -> _Result:
         os.close(descriptor)
 
 
-def users(name: str) -> list[int]:
-    """The processes in a namespace. Reads all of /proc."""
-    wanted, found = os.stat(path_of(name)), []
+def users(where: str | int) -> list[int]:
+    """The processes in a namespace, by its path or a descriptor. Reads all of /proc."""
+    wanted, found = os.stat(where), []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             with contextlib.suppress(OSError):

@@ -260,6 +260,12 @@ class Networks:
         from . import mend
 
         former = decided.former
+        if decided.seen.namespace:
+            from . import in_use
+
+            # A launch takes no lock of networks: one may have come since the look.
+            with netns.hidden(name) as descriptor:
+                in_use.check_unused(name, self._store, descriptor)
         if former:
             # From here on it is in no table; and what is left of it is removed by the next task that is told to.
             self._records.save({**former[0], "removing": True}, former[1:])

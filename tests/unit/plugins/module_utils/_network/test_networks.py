@@ -22,6 +22,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine.errors impor
 from ansible_collections.longshore.oci.plugins.module_utils._network import (
     firewall,
     forwarding,
+    in_use,
     links,
     netlink,
     netns,
@@ -771,6 +772,35 @@ def test_a_killed_change_is_completed_by_the_next(
         if not killed:
             break
         host.converge(WEB, other)
+
+
+def test_a_process_that_comes_in_after_the_look_keeps_its_network(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.converge(WEB, POOL, publish=("8080:80",))
+    made = host.of(WEB), host.is_like()
+    looked = in_use.check_unused
+    children: list[subprocess.Popen[bytes]] = []
+
+    def look(*arguments: t.Any) -> None:
+        looked(*arguments)
+        if not children:
+            children.append(subprocess.Popen(["ip", "netns", "exec", WEB, "sleep", "60"]))
+            while not netns.users(netns.path_of(WEB)):
+                os.sched_yield()
+
+    # Before the last look that there was.
+    monkeypatch.setattr(Networks, "_look", lambda _networks, _request: None)
+    monkeypatch.setattr(in_use, "check_unused", look)
+    try:
+        with pytest.raises(Conflict, match=f"The network {WEB} is in use by sleep"):
+            host.converge(WEB, absent=True)
+        assert (host.of(WEB), host.is_like()) == made
+        assert host.converge(WEB, POOL, publish=("8080:80",)).plan.actions == ()
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+    host.converge(WEB, absent=True)
+    assert not netns.exists(WEB)
 
 
 @pytest.fixture
