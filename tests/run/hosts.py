@@ -5,7 +5,7 @@
 
 The very same roles as ansible-test runs on this machine, from the inventory that bin/hosts writes: ansible-test has no option
 for a host that it has not made itself, and cannot say which user and runtime to take. Then the scenarios of
-tests/hosts/scenarios, for what a play alone cannot do: end a session, cut the power.
+tests/hosts/scenarios, for what a play alone cannot do: end a session, cut the power. At the end a short campaign of kills.
 """
 
 from __future__ import annotations
@@ -76,8 +76,10 @@ SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 # Playbooks for all hosts of a kind at once.
 _TOGETHER = ("migrate", "publish")
+# Random kills, with a seed of its own in each run.
+_CAMPAIGN = "campaign"
 # On other kinds of hosts no container can be checkpointed.
-_ONLY_ON: Mapping[str, tuple[str, ...]] = {"migrate": ("trixie",)}
+_ONLY_ON: Mapping[str, tuple[str, ...]] = {"migrate": ("trixie",), _CAMPAIGN: ("trixie",)}
 
 
 class Host:
@@ -163,6 +165,8 @@ def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
             attempt = functools.partial(_one_host, report=report, versions=versions, chosen=chosen)
             rows += itertools.chain(*processes.side_by_side(attempt, hosts))
             rows += _together(hosts[0], report, versions, chosen)
+            if kind in _ONLY_ON[_CAMPAIGN] and (not chosen or _CAMPAIGN in chosen):
+                rows.append(_told(report, hosts[0], versions, "both", _CAMPAIGN, _campaign(hosts[0])))
             bin_hosts(tree, env, "down")
     finally:
         ended = bin_hosts(tree, env, "down", clearing=True)
@@ -193,6 +197,14 @@ def _together(host: Host, report: Part, versions: dict[str, str], chosen: list[s
         if host.kind in _ONLY_ON.get(name, (host.kind,)) and (not chosen or name in chosen)
         for runtime in runtimes
     ]
+
+
+def _campaign(host: Host) -> processes.Outcome:
+    """About a minute of it. Its output has the seed, and the command that repeats a trial that failed."""
+    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from tests.campaign.cli import main; sys.exit(main())"
+    state = host.env["LONGSHORE_HOSTS_STATE_DIR"]
+    words = ["kill", "--count", "60", "--minutes", "1", "--host", host.name, "--hosts-state-dir", state]
+    return processes.run([sys.executable, "-IBc", code, host.tree, *words], cwd=host.tree, env=host.env)
 
 
 def _told(
