@@ -94,7 +94,12 @@ class Containers(Scenario):
         return found
 
     def _verbs(self, goal: str) -> tuple[str, ...]:
-        return _VERBS.get(goal, ("delete",))
+        known = {
+            ("paused", "started"): ("resume",),
+            ("running", "paused"): ("pause",),
+            ("created", "started"): ("start",),
+        }
+        return known.get((self.start_state, goal)) or _VERBS.get(goal, ("delete",))
 
     def _way_to(self, state: str) -> list[Task]:
         return [self.task(goal) for goal in {
