@@ -25,7 +25,7 @@ import typing as t
 
 from .._engine import config, trust
 from .._engine.errors import Conflict, EngineError, InvalidInput
-from .._engine.files import is_busy, make_directory, plain_path, read_json, read_text, write_text
+from .._engine.files import is_busy, make_directory, read_json, write_text
 from .._engine.store import Store
 from .._engine.waiting import Deadline
 from . import directory, spec
@@ -308,10 +308,10 @@ class Bundles:
         holder = self._store.bundle_holder(path)
         if holder is not None:
             raise Conflict(f"The bundle {path} is in use by the container {holder.name}.", hint="Remove that first.")
-        real = os.path.realpath(path)
-        for line in (read_text("/proc/self/mountinfo") or "").splitlines():
-            place = plain_path(line.split(" ")[4])
-            if f"{place}/".startswith(f"{real}/") and not place[len(real) :].startswith("/rootfs-"):
+        from .._engine.trees import mounted
+
+        for place in mounted(os.path.realpath(path)):
+            if not place[len(os.path.realpath(path)) :].startswith("/rootfs-"):
                 raise Conflict(f"{place} is mounted, so the bundle {path} is not removed.", hint="Unmount it first.")
 
 

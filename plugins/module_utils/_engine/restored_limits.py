@@ -102,7 +102,7 @@ def check(name: str, pid: int, config: Config) -> None:
 
 def mounts(mountinfo: str) -> dict[str, list[str]]:
     """Flags by mount point, from the text of /proc/PID/mountinfo; the uppermost where several are at one place."""
-    lines = (line.split(" ") for line in mountinfo.splitlines())
+    lines = (line.split(" ") for line in filter(None, mountinfo.split("\n")))
     return {plain_path(fields[4]): fields[5].split(",") for fields in lines if len(fields) > 6}
 
 

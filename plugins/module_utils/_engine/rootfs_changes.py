@@ -43,7 +43,7 @@ class Overlay(t.NamedTuple):
 def overlay_at(root: str, mountinfo: str) -> Overlay | None:
     """From the text of /proc/self/mountinfo: the overlay that is mounted at a root file system."""
     found = None
-    for line in mountinfo.splitlines():
+    for line in mountinfo.split("\n"):
         left, _dash, right = line.partition(" - ")
         fields, more = left.split(" "), right.split(" ")
         if len(fields) < 5 or len(more) < 3 or plain_path(fields[4]) != root:
@@ -97,7 +97,7 @@ def measure(root: str) -> int:
 
 
 def _overlay(root: str) -> Overlay | None:
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n") as stream:
         return overlay_at(os.path.realpath(root), stream.read())
 
 

@@ -366,7 +366,8 @@ def _namespaces(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> 
 def _overlay_at(root: str) -> tuple[str, str] | None:
     """A root file system that is an overlay now, and the options to mount it with; after a reboot nobody else would."""
     found = None
-    for line in (read_text("/proc/self/mountinfo") or "").splitlines():
+    # A carriage return or the like in the path of a mount ends no line (proc(5)).
+    for line in filter(None, (read_text("/proc/self/mountinfo") or "").split("\n")):
         before, _dash, after = line.partition(" - ")
         place, (kind, _source, options) = before.split(" ")[4], after.split(" ", 2)
         if plain_path(place) == os.path.realpath(root):

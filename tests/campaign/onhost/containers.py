@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ import typing as t
 
 from . import fixtures, look
 from .scenario import Scenario
-from .tasks import Ran, Task
+from .tasks import Fault, Ran, Task
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -46,6 +47,8 @@ class Containers(Scenario):
     goals = _words("present started started stopped stopped restarted paused paused absent recreate change rebundle")
     next_goals = _words("present started started stopped restarted paused absent recreate exec")
     slowness = ""
+    # Of the trials: how many have a runtime that is slow at something.
+    slow_share = 0.45
 
     # Bringing the state about
 
@@ -58,16 +61,24 @@ class Containers(Scenario):
         self.volume = f"{self.place.base}/volumes/{self.token}"
         self.slow = f"{self.place.base}/slow/{self.token}"
         fixtures.make_volume(self.volume)
+        # The program writes nothing there. But then conmon, and what mounts for it, are in a mount namespace of their own.
+        read_only = rng.random() < 0.3
         for bundle in self.bundles:
             fixtures.make_bundle(
-                bundle, self.volume, f"{self.place.base}/busybox", environment=os.path.basename(bundle)
+                bundle,
+                self.volume,
+                f"{self.place.base}/busybox",
+                environment=os.path.basename(bundle),
+                read_only=read_only,
             )
         self.launch = {}
         self._draw()
         goal, following = (self.goal_of(task) for task in (self.victim, self.following))
         self.launch = self._launch(self._verbs(goal))
         # Now that it is known what they are launched with.
-        self.victim, self.following = self.task(goal), self.task(following)
+        victim = self.task(goal)
+        self.victim = dataclasses.replace(victim, key=f"{victim.key}@{self.start_state}")
+        self.following = self.task(following)
         self.manifests = {path: look.manifest(path) for path in self.bundles}
         self.kept = look.manifest(self.volume, leave_out=("lives",))
         self.set_up(*self._way_to(self.start_state))
@@ -83,7 +94,7 @@ class Containers(Scenario):
     def _launch(self, verbs: t.Sequence[str]) -> dict[str, t.Any]:
         rng = self.rng
         found: dict[str, t.Any] = {"runtime": self.runtime, "cgroup_manager": self.manager}
-        if rng.random() < 0.45:
+        if rng.random() < self.slow_share:
             verb, seconds = rng.choice(verbs), rng.choice((0.2, 0.4, 0.8))
             self.slowness = f"{verb} takes {seconds} s longer"
             found["runtime"] = fixtures.make_slow(self.slow, self.runtime, verb, seconds)
@@ -348,6 +359,7 @@ class Checkpoints(Containers):
     """To disk and back."""
 
     name = "checkpoint"
+    slow_share = 0.7
     states = _words("running running checkpointed checkpointed checkpointed archive archive running-with-checkpoint")
     next_goals = _words(
         "started started stopped paused restarted absent dump restored restored ck-absent export present recreate exec"
@@ -378,6 +390,11 @@ class Checkpoints(Containers):
             following = self.goal_of(self.victim)
         self.following = self.task(following)
 
+    def of_this_kind(self, fault: Fault) -> Fault:
+        """A restore mounts the root file system for CRIU, and takes it away again."""
+        restores = self.start_state in ("checkpointed", "archive") and self.rng.random() < 0.5
+        return dataclasses.replace(fault, mount=True, program=0, change=0) if restores else fault
+
     def prepare(self) -> None:
         self.other = f"{self.token}o"
         super().prepare()
@@ -386,7 +403,7 @@ class Checkpoints(Containers):
     def _verbs(self, goal: str) -> tuple[str, ...]:
         """To disk or from there, the runtime or CRIU."""
         verb = "restore" if self.start_state in ("checkpointed", "archive") else "checkpoint"
-        return (*super()._verbs(goal), verb, "criu", "criu")
+        return (*super()._verbs(goal), verb, "criu", "criu", "criu", "criu")
 
     def _checkpoint(self, goal: str) -> dict[str, t.Any]:
         export = {"archive": self.archive, **self.archive_options}

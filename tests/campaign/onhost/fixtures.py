@@ -37,7 +37,7 @@ def _mounts(volume: str) -> list[dict[str, t.Any]]:
     ]
 
 
-def config(volume: str, *, environment: str = "") -> dict[str, t.Any]:
+def config(volume: str, *, environment: str = "", read_only: bool = False) -> dict[str, t.Any]:
     """A config.json, without root's rights on a host that is itself a container."""
     kinds = ["pid", "network", "ipc", "uts", "mount"]
     linux: dict[str, t.Any] = {}
@@ -57,7 +57,7 @@ def config(volume: str, *, environment: str = "") -> dict[str, t.Any]:
             "capabilities": sets,
             "noNewPrivileges": True,
         },
-        "root": {"path": "rootfs", "readonly": True},
+        "root": {"path": "rootfs", "readonly": read_only},
         "hostname": "campaign",
         "mounts": _mounts(volume),
         "linux": {**linux, "namespaces": [{"type": kind} for kind in kinds]},
@@ -79,11 +79,11 @@ def make_rootfs(path: str, busybox: str, *, files: int = 24) -> None:
             stream.write(f"content {number}\n" * (number + 1))
 
 
-def make_bundle(path: str, volume: str, busybox: str, *, environment: str = "") -> None:
+def make_bundle(path: str, volume: str, busybox: str, *, environment: str = "", read_only: bool = False) -> None:
     os.makedirs(path, mode=0o755)
     make_rootfs(f"{path}/rootfs", busybox)
     with open(f"{path}/config.json", "w", encoding="utf-8") as stream:
-        json.dump(config(volume, environment=environment), stream)
+        json.dump(config(volume, environment=environment, read_only=read_only), stream)
 
 
 def make_volume(path: str) -> None:

@@ -104,6 +104,10 @@ class Scenario:
         """Bring the state about, and choose victim and following."""
         raise NotImplementedError
 
+    def of_this_kind(self, fault: Fault) -> Fault:
+        """Change the fault to one at a moment that only such tasks have, now and then."""
+        return fault
+
     def watched(self) -> list[str]:
         """The directories whose changes are counted for the moment of the kill."""
         return [f"{self.place.base}/{name}" for name in ("state", "given", "archives")] + [self.place.run]

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import random
+import select
 import signal
 import time
 import typing as t
@@ -32,7 +33,7 @@ SCOPES = ("task",) * 5 + ("tree",) + ("all",) * 3 + ("program",) * 2
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A module with its arguments. ``key`` says in short what it does, and is what times are kept by."""
+    """A module with its arguments. ``key`` says in short what it does, and in what state; it is what times are kept by."""
 
     key: str
     module: str
@@ -44,7 +45,8 @@ class Fault:
     """When and how a task is killed.
 
     ``fraction``: of its usual time, without the start of Python. Where ``program`` or ``change`` is given, the moment is so many
-    milliseconds after it started its n-th program, or changed the n-th file.
+    milliseconds after it started its n-th program, or changed the n-th file; with ``mount``, after something was mounted in the
+    directories of the trial.
     """
 
     fraction: float
@@ -54,6 +56,7 @@ class Fault:
     signal: int
     scope: str
     wait: bool
+    mount: bool = False
 
     @classmethod
     def draw(cls, rng: random.Random) -> Fault:
@@ -75,6 +78,8 @@ class Fault:
             when = f"{self.milliseconds:.1f} ms after its program {self.program} started"
         if self.change:
             when = f"{self.milliseconds:.1f} ms after its change {self.change} of a file"
+        if self.mount:
+            when = f"{self.milliseconds:.1f} ms after a mount"
         return f"{signal.Signals(self.signal).name} to {self.scope} {when}" + ("" if self.wait else ", not waited for")
 
 
@@ -120,7 +125,8 @@ class Runner:
         self.least = _FIRST_GUESS
 
     def usual(self, task: Task) -> float:
-        return self.times.get(task.key, _FIRST_GUESS)
+        """As long as it took in this state, or else in any."""
+        return self.times.get(task.key) or self.times.get(task.key.partition("@")[0], _FIRST_GUESS)
 
     def patience(self, task: Task) -> float:
         return HANG_SECONDS + 3 * max(self.usual(task), 0.7)
@@ -191,6 +197,9 @@ class Runner:
             self._reached("changes", task, wanted, count, program, fault)
         elif fault.program:
             self._await_program(task, program, fault)
+        elif fault.mount:
+            _await_mount(self._directory, program, 2 * self.usual(task) + 0.5)
+            program.status(fault.milliseconds / 1000)
         else:
             least = min(self.least, self.usual(task))
             program.status(0.9 * least + fault.fraction * (self.usual(task) - 0.9 * least))
@@ -202,7 +211,7 @@ class Runner:
         length = time.monotonic() - program.started
         if not killed and program.status(0) == 0:
             self.times[task.key] = max(0.05, program.ended_after)
-        elif killed and not fault.program and not fault.change and length > self.usual(task):
+        elif killed and not fault.program and not fault.change and not fault.mount and length > self.usual(task):
             self.times[task.key] = length
         if fault.wait or fault.scope == "program":
             return self.finish(task, program, killed), killed
@@ -231,6 +240,23 @@ class Runner:
             program.status(fault.milliseconds / 1000)
         elif count:
             self.steps[kind, task.key] = count
+
+
+def _await_mount(directory: str, program: processes.Program, seconds: float) -> None:
+    """Wait until something more is mounted in the directories of a worker, or the task has ended, or should have."""
+    places = (f"{os.path.dirname(directory)}/", f"/{os.path.basename(os.path.dirname(directory))}/")
+
+    def mounted() -> int:
+        lines = processes.read("/proc/self/mountinfo").split("\n")
+        return sum(any(place in line for place in places) for line in lines)
+
+    before, limit = mounted(), time.monotonic() + seconds
+    with open("/proc/self/mountinfo", encoding="utf-8") as table:
+        changed = select.poll()
+        changed.register(table, select.POLLPRI | select.POLLERR)
+        while time.monotonic() < limit and program.status(0) is None:
+            if changed.poll(20) and mounted() > before:
+                return
 
 
 def _strike_program(program: processes.Program, fault: Fault, seen: t.Container[int], seconds: float) -> str:

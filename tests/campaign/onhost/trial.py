@@ -148,7 +148,7 @@ class Worker:
         return scenario
 
     def _kill(self, scenario: Scenario, rng: random.Random, *, killing: bool) -> None:
-        scenario.fault = Fault.draw(rng)
+        scenario.fault = scenario.of_this_kind(Fault.draw(rng))
         seen = {each.pid for each in processes.descendants(os.getpid())}
         if killing:
             victim, scenario.killed = self.runner.kill(scenario.victim, scenario.fault, seen, scenario.watched())
