@@ -76,14 +76,14 @@ def test_what_is_half_made_is_made_again(name: str) -> None:
 
 def test_who_is_in_it(name: str) -> None:
     netns.create(name)
-    assert netns.users(name) == []
+    assert netns.users(netns.path_of(name)) == []
     child = subprocess.Popen(
         ["ip", "netns", "exec", name, "sh", "-c", "echo in; exec sleep 60"], stdout=subprocess.PIPE
     )
     try:
         assert child.stdout is not None
         assert child.stdout.readline() == b"in\n"
-        assert netns.users(name) == [child.pid]
+        assert netns.users(netns.path_of(name)) == [child.pid]
     finally:
         child.kill()
         child.communicate()
