@@ -190,6 +190,7 @@ def start(store: Store, record: Record, timeouts: Timeouts) -> Record:
     unit, paths = container.service_unit(record.name, record.realm), store.paths(record.name)
     with _bus(_start_seconds(record, timeouts) + record.stop_timeout + 2 * _MARGIN) as bus:
         record = store.save(record.replace(phase="starting"))  # Before systemd is told.
+        write(store, record, timeouts)  # A removal that was killed may have taken the unit away already.
         bus.enable(unit)
         result = bus.wait_for_job(bus.begin_job("StartUnit", unit))
         if result != "done":
