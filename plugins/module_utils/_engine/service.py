@@ -230,7 +230,9 @@ def stop(
             bus.disable(unit)
             teardown.end_sessions(paths, grace, timeouts.kill)
             job = bus.begin_job("StopUnit", unit)
-            if record.init is None:  # In the middle of a start: nothing there has begun its work, or would hear a signal.
+            if (
+                record.init is None
+            ):  # In the middle of a start: nothing there has begun its work, or would hear a signal.
                 with systemd.nothing_if_unknown():
                     bus.call("KillUnit", "ssi", unit, "all", 9)
             ended = init.wait(Deadline(grace)) if grace > 0 else init.fd is None

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pathlib
 import resource
@@ -206,3 +207,23 @@ class TestWalk:
         assert seen == depth + 1
         assert entry.path == "/".join([*[name] * depth, "file"])
         files.remove_tree(str(top))
+
+
+@pytest.mark.parametrize("how", ["statx", "fdinfo"])
+def test_the_mount_of_a_descriptor(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """The same number either way, that of the table of mounts."""
+    if how == "fdinfo":
+        monkeypatch.setattr(ctypes, "CDLL", lambda _name: object())
+    mount = tmp_path / "mount"
+    mount.mkdir()
+    subprocess.run(["mount", "--bind", str(tmp_path), str(mount)], check=True)
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8") as table:
+            numbers = {line.split(" ")[4]: line.split(" ")[0] for line in table}
+        descriptors = [os.open(path, os.O_PATH) for path in (tmp_path, mount)]
+        found = [trees.mount_of(descriptor) for descriptor in descriptors]
+        for descriptor in descriptors:
+            os.close(descriptor)
+        assert found[1] == numbers[str(mount)] != found[0]
+    finally:
+        subprocess.run(["umount", str(mount)], check=True)
