@@ -169,7 +169,7 @@ WAYS = [
     ("first", "absent", "absent"), ("first", "absent", "first"), ("other", "absent", "first"),
 ]  # fmt: skip
 AT_ALL = {("", "first", "first"), ("first", "other", "other"), ("first", "absent", "first")}
-MOST = 8
+MOST = 6
 
 
 def trial(place: Place, way: tuple[str, str, str], **how: t.Any) -> str:
