@@ -9,7 +9,7 @@ from .container import Record, Timeouts
 from .errors import DeadlineExceeded, EngineError, ProgramFailed
 from .files import write_text
 from .runtime import Runtime, criu_error
-from .store import Store
+from .store import CHECKPOINTS, Store
 
 
 def undo(
@@ -28,7 +28,7 @@ def undo(
     if previous is None or previous.definition.bundle != record.definition.bundle:
         store.release_bundle(record.definition.bundle, record.name)
     if previous is None:
-        store.forget(record.name)
+        store.forget(record.name, but=(CHECKPOINTS,))
     else:
         write_text(paths.config, previous_config or "")
         store.save(previous)

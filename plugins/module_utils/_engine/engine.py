@@ -23,7 +23,7 @@ from .files import is_busy
 from .observe import live_status, observe, timestamp
 from .plan import definition_changes, plan
 from .process import is_alive
-from .store import Store, check_name
+from .store import CHECKPOINTS, LOG, Store, check_name
 from .waiting import Deadline
 
 if t.TYPE_CHECKING:
@@ -222,7 +222,8 @@ class _Task:
                 if record is None or launch is None:
                     if record is not None:
                         self._store.release_bundle(record.definition.bundle, self._name)
-                    self._store.forget(self._name)
+                    # Of a container that is made anew the log and kept checkpoints stay, also where that was begun and killed.
+                    self._store.forget(self._name, but=(CHECKPOINTS, LOG) if launch else ())
                     record = None
             else:
                 record = self._act(action, t.cast(Record, record))

@@ -24,7 +24,7 @@ from .observe import EXIT_FILE_SECONDS, as_systemd_has_it, collect_exit, timesta
 from .owners import check_names, has_unit
 from .process import Handle, boot_id, clean_environment, signal_name
 from .runtime import Runtime, global_arguments
-from .store import Paths, Store
+from .store import CHECKPOINTS, Paths, Store
 from .waiting import Deadline
 
 if t.TYPE_CHECKING:
@@ -140,7 +140,7 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
         if previous is None or previous.definition.bundle != record.definition.bundle:
             store.release_bundle(record.definition.bundle, record.name)
         if previous is None:
-            store.forget(record.name)
+            store.forget(record.name, but=(CHECKPOINTS,))
         else:
             write_text(paths.config, previous_config or "")
             store.save(previous)

@@ -21,6 +21,9 @@ from .errors import Conflict, EngineError, InvalidInput
 from .files import lock_file, make_directory, read_json, remove_file, remove_tree, write_text
 from .waiting import Deadline
 
+# In the state directory of a container, what the next container of this name takes over.
+CHECKPOINTS, LOG = "checkpoints", "container.log"
+
 if t.TYPE_CHECKING:
     from .lock import Lock
 
@@ -47,7 +50,7 @@ class Paths:
         self.lock = lock_file(run_dir, name)
         self.record = f"{self.state}/record.json"
         self.config = f"{self.state}/config.json"
-        self.log = f"{self.state}/container.log"
+        self.log = f"{self.state}/{LOG}"
         self.persist = f"{self.state}/persist"
         self.service_script = f"{self.state}/service.sh"
         self.bundle = f"{self.run}/bundle"
@@ -111,16 +114,21 @@ class Store:
     def load_config(self, name: str) -> dict[str, t.Any] | None:
         return read_json(self.paths(name).config)
 
-    def forget(self, name: str) -> None:
-        """Remove all that is kept durably. Claims go first, also that of a former bundle which a killed task has left; then the
-        record: without it nothing else counts."""
+    def forget(self, name: str, *, but: t.Sequence[str] = ()) -> None:
+        """Remove all that is kept durably, but for some names. Claims go first, also that of a former bundle which a killed task has
+        left; then the record: without it nothing else counts."""
         claims = f"{self.state_dir}/bundles"
         with contextlib.suppress(FileNotFoundError):
             for path in [f"{claims}/{key}" for key in os.listdir(claims)]:
                 if link(path) == name:
                     remove_file(path)
         remove_file(self.paths(name).record)
-        remove_tree(self.paths(name).state)
+        top = self.paths(name).state
+        names = os.listdir(top) if any(os.path.lexists(f"{top}/{each}") for each in but) else []
+        for path in [f"{top}/{each}" for each in names if each not in but]:
+            remove_tree(path) if os.path.isdir(path) and not os.path.islink(path) else remove_file(path)
+        if not names:
+            remove_tree(top)
 
     @contextlib.contextmanager
     def locked(self, name: str, deadline: Deadline, what: str = "") -> t.Iterator[Lock]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import glob
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import cgroup, store
+from ansible_collections.longshore.oci.plugins.module_utils._engine import cgroup, create, store
 from ansible_collections.longshore.oci.plugins.module_utils._engine.container import (
     Definition,
     Desired,
@@ -27,9 +28,10 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine.container im
     Timeouts,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._engine.engine import Engine
+from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import EngineError
 from ansible_collections.longshore.oci.plugins.module_utils._engine.process import identify, kill_and_wait
 from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
-from ansible_collections.longshore.oci.tests.unit import bundle, programs
+from ansible_collections.longshore.oci.tests.unit import bundle, killing, programs
 
 MOMENTS = 5
 _QUICK = Timeouts(stop=0.02)
@@ -116,3 +118,34 @@ def test_killed_at_any_moment(place: Place, goal: Goal, existed: bool) -> None:
         assert place.converge(end) in ends[end], (goal, existed, moment)
         assert place.converge(Goal.ABSENT) is Status.ABSENT
         assert place.leaks() == [], (goal, existed, moment)
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_what_was_kept_outlives_a_killed_change(place: Place, failing: bool) -> None:
+    """A change that is not killed leaves the log and the kept checkpoints of the container as well."""
+    place.converge(Goal.STARTED)
+    state = f"{place.state}/containers/{place.name}"
+    os.makedirs(f"{state}/checkpoints/1")
+    kept = [f"{state}/checkpoints/1/longshore.json", f"{state}/container.log"]
+    for path in kept:
+        with open(path, "a", encoding="utf-8") as stream:
+            stream.write("{}\n")
+
+    def change() -> None:
+        create.__dict__["_lay_out"] = lambda *_arguments: os.kill(os.getpid(), signal.SIGKILL)
+        desired = Desired(place.name, Goal.STARTED, Definition(place.bundle), recreate=Recreate.ALWAYS, timeouts=_QUICK)
+        Engine(state_dir=place.state, run_dir=place.run).converge(desired)
+
+    assert killing.kill(change, at=sys.maxsize).was_killed
+    record = store.Store(state_dir=place.state, run_dir=place.run).load(place.name)
+    assert record is not None
+    assert record.phase == "creating"
+    if failing:
+        os.rename(f"{place.bundle}/rootfs", f"{place.bundle}/gone")
+        with pytest.raises(EngineError):
+            place.converge(Goal.STARTED)
+        os.rename(f"{place.bundle}/gone", f"{place.bundle}/rootfs")
+    assert place.converge(Goal.STARTED) is Status.RUNNING
+    assert os.path.exists(kept[0])
+    with open(kept[1], encoding="utf-8") as stream:
+        assert failing or stream.readline() == "{}\n"
