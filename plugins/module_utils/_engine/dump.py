@@ -20,7 +20,7 @@ from .recovery import release, settle
 from .runtime import Runtime, criu_error, global_arguments, last_error
 from .store import Store
 from .stored import Stored
-from .unfinished import has_dumped
+from .unfinished import has_ended
 from .waiting import Deadline
 
 _WORTH_IT = 0.8  # of what the round before has written
@@ -63,14 +63,14 @@ def dump(
             more = ["--parent-path", f"../{before_it}"] if before_it else []
             _call(record, path, [*more, *criu.words("checkpoint", options)], "checkpoint", deadline, keeps)
         kind = add_rootfs(path, spec) if options.leave_running and with_rootfs else None
+        if held:
+            thaw(record.cgroup_path)
+        if options.leave_running:
+            _check_alive(record, before.status)
     except BaseException as exc:  # an interrupt too must not leave it frozen
-        if is_alive(record.init) or not has_dumped(path):
+        if is_alive(record.init) or not has_ended(path):
             raise _undo(store, before, path, exc, timeouts) from exc
         kind = None
-    if held:
-        thaw(record.cgroup_path)
-    if options.leave_running:
-        _check_alive(record, before.status)
     whole = complete(path, measure=measure, rootfs=kind)
     if options.leave_running:
         store.save(record)

@@ -11,7 +11,7 @@ from . import cgroup, container
 from .container import Exit, Observed, Record, Status
 from .process import in_pid_file
 from .store import Paths
-from .unfinished import has_dumped
+from .unfinished import has_ended
 
 
 def look(record: Record, paths: Paths, ended: t.Callable[[], Exit], live: t.Callable[[Record], Status]) -> Observed:
@@ -21,8 +21,8 @@ def look(record: Record, paths: Paths, ended: t.Callable[[], Exit], live: t.Call
     if record.phase == "checkpointing":
         # CRIU ends the container, and says afterwards that all went well.
         path = record.checkpoint.path if record.checkpoint else ""
-        end = None if has_dumped(path) else ended()
-        if end is None or has_dumped(path):
+        end = None if has_ended(path) else ended()
+        if end is None or has_ended(path):
             return on_disk
         return Observed(record.name, Status.STOPPED, record, exit=end)
     # conmon goes on with a restore whose task is killed, and then the container runs, whatever the record says.

@@ -100,7 +100,7 @@ def _dumped(store: Store, record: Record, checkpoint: Checkpoint, timeouts: Time
     if is_alive(record.init):
         was_paused = (read_json(f"{path}/{unfinished.PENDING}") or {}).get("paused")
         release(record, path, Status.PAUSED if was_paused else Status.RUNNING, timeouts)
-    if not is_alive(record.init) and unfinished.has_dumped(path):
+    if not is_alive(record.init) and unfinished.has_ended(path):
         complete(path)
         return settle(store, record, timeouts)
     # With a manifest it is a whole checkpoint of a container that was to go on. The one before it is replaced.

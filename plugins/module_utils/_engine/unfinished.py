@@ -12,7 +12,7 @@ import typing as t
 
 from .container import Checkpoint, Record
 from .errors import InvalidInput
-from .files import read_tail, remove_file, remove_tree
+from .files import read_json, read_tail, remove_file, remove_tree
 from .process import ProcessId, boot_id, identify, is_alive
 from .store import Paths
 
@@ -74,6 +74,12 @@ def has_dumped(checkpoint: str) -> bool:
     """Whether the dump into this directory has succeeded, also if nobody was there to see: CRIU says so in the end."""
     log = "".join(read_tail(f"{checkpoint}/dump.log"))
     return "Dumping finished successfully" in log and _is(checkpoint, "checkpoint/inventory.img")
+
+
+def has_ended(checkpoint: str) -> bool:
+    """Whether the dump into this directory has ended its container. One that was to go on has ended by itself, if it has."""
+    known = read_json(f"{checkpoint}/{MANIFEST}") or read_json(f"{checkpoint}/{PENDING}") or {}
+    return has_dumped(checkpoint) and not (known.get("options") or {}).get("leave_running")
 
 
 def discard(path: str) -> None:

@@ -127,6 +127,19 @@ class TestDump:
         assert observe(place.store, "web").status is Status.STOPPED
         assert place.checkpoints() == []
 
+    @pytest.mark.parametrize("manifest", [False, True])
+    def test_one_that_was_to_let_the_container_go_on_which_has_ended_since(self, place: Place, manifest: bool) -> None:
+        """It has changed its files meanwhile, so it must not go on from that memory."""
+        path = place.checkpoint("1", manifest=manifest, options={"leave_running": True})
+        place.record("checkpointing", init=ProcessId(1 << 30, 1, "x"), checkpoint=Checkpoint(path))
+        os.makedirs(place.paths.exits)
+        pathlib.Path(place.paths.exits, "web").write_text("3", encoding="utf-8")
+        for _each in range(2):
+            seen = observe(place.store, "web")
+            assert (seen.status, seen.exit and seen.exit.code) == (Status.STOPPED, 3)
+            place.recover()
+        assert place.whole() == ("1" if manifest else None)
+
     @pytest.mark.parametrize("paused", [False, True])
     def test_what_it_has_frozen_goes_on_and_what_was_paused_stays(
         self, place: Place, scratch_cgroup: str, paused: bool
