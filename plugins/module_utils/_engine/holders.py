@@ -17,7 +17,7 @@ def holders(path: str) -> list[str]:
     The kernel lists a lock with each descriptor of the open file that it was taken by (fdinfo, proc(5)), so a program that
     has inherited it is found too, where /proc/locks names the task that is gone.
     """
-    found = []
+    found, path = [], os.path.realpath(path)  # as the kernel calls it: /var/run is a link
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError, EngineError):
             if any(_holds(pid, number, path) for number in os.listdir(f"/proc/{pid}/fd")):

@@ -17,6 +17,7 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._engine import lock as lock_module
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import Conflict
 from ansible_collections.longshore.oci.plugins.module_utils._engine.files import is_busy
+from ansible_collections.longshore.oci.plugins.module_utils._engine.holders import holders
 from ansible_collections.longshore.oci.plugins.module_utils._engine.lock import Lock
 from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Store
 from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
@@ -176,6 +177,12 @@ class TestLock:
         thread.join()
         assert lock.abandoned
         lock.release()
+
+    def test_who_has_it_is_found_through_a_link(self, places: Store, tmp_path: pathlib.Path) -> None:
+        """As /var/run is one."""
+        os.symlink(places.run_dir, tmp_path / "link")
+        with places.locked("web", Deadline(0)):
+            assert len(holders(f"{tmp_path}/link/locks/web")) == 1
 
     def test_it_is_released_once(self, places: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         """A signal may come in the middle of it, and the file of the next holder must not go with a second try."""
