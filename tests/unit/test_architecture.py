@@ -75,10 +75,10 @@ ONLY_FOR_ACTIONS = {f"{BUNDLE}.tools", f"{BUNDLE}.rootfs", f"{BUNDLE}.upkeep", f
 # conmon with all that a session is. oci_network asks who has a port, and which container keeps it. A dump takes far longer than
 # that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
-    "plugins.modules.oci_container": (54, 4960), "plugins.modules.oci_exec": (34, 3270),
-    "plugins.modules.oci_checkpoint": (73, 7630), "plugins.modules.oci_bundle": (37, 3280),
-    "plugins.modules.oci_network": (41, 3400), "plugins.modules.oci_network_info": (42, 3440),
-    "plugins.modules.oci_container_info": (22, 1850),
+    "plugins.modules.oci_container": (54, 4980), "plugins.modules.oci_exec": (34, 3320),
+    "plugins.modules.oci_checkpoint": (73, 7700), "plugins.modules.oci_bundle": (38, 3360),
+    "plugins.modules.oci_network": (42, 3490), "plugins.modules.oci_network_info": (43, 3530),
+    "plugins.modules.oci_container_info": (23, 1890),
 }  # fmt: skip
 # What has a use for more than the standard library: who has a port, telling a service manager, and netlink.
 MORE = {

@@ -12,20 +12,19 @@ from .conmons import runs, with_option
 from .container import Record
 from .errors import EngineError
 from .process import ProcessId, kill_and_wait, parent_of
-from .store import Store
 from .waiting import Deadline
 
 _SECONDS = 5.0
 
 
-def end_programs(store: Store, name: str, record: Record | None) -> None:
-    """End the runtime of a task that was killed while it had the lock. One that belongs to a conmon goes with that.
+def end_programs(record: Record | None, log: str) -> None:
+    """End the runtime of a task that was killed while it had the lock of a container. One that belongs to a conmon goes with that.
+    ``log`` is the runtime's, which is no other container's.
 
     Reads all of /proc. Raises EngineError where one does not die.
     """
     if record is None:
         return
-    log = store.paths(name).runtime_log
     path = record.runtime.path
     found = [
         process

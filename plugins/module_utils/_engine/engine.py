@@ -76,10 +76,6 @@ class Engine:
         if check or not (decided.actions or is_busy(self.store.run_dir, desired.name)):
             return Outcome(decided, before, before, decided.actions, warnings=(*decided.warnings, *self._busy(desired)))
         with self.store.locked(desired.name, Deadline(desired.timeouts.create)) as lock:
-            if lock.abandoned:
-                from .abandoned import end_programs
-
-                end_programs(self.store, desired.name, before.record)
             return _Task(self, desired, lock).run((before, decided), launch)
 
     def _busy(self, desired: Desired) -> tuple[str, ...]:
@@ -89,7 +85,7 @@ class Engine:
         from .holders import holders
 
         found = holders(self.store.paths(desired.name).lock)
-        return (f"{' and '.join(found)} is working on the container {desired.name} just now.",) if found else ()
+        return (f"At work on the container {desired.name} just now: {', '.join(found)}.",) if found else ()
 
     def observe(self, name: str) -> Observed:
         check_name(name)

@@ -13,6 +13,7 @@ from .errors import Conflict, EngineError
 from .files import make_directory, remove_file
 from .waiting import IN_CLOSE, Deadline, wait_until
 
+_AGAIN_SECONDS = 1.0
 # A lock needs a file, and there is no way to make one.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -67,15 +68,22 @@ class Lock:
         return _same_file(self._path, opened[1])
 
     def _take(self, descriptor: int, deadline: Deadline, how: int) -> None:
-        """One descriptor for all attempts: each close is an event for everybody who waits, us included."""
+        """One descriptor for all attempts: each close is an event for everybody who waits, us included.
+
+        When a holder is killed, the kernel tells of the close an instant before it gives the lock back (__fput). So the lock is asked
+        for again after a second, should that have been the last event.
+        """
         path = f"/proc/self/fd/{descriptor}"
-        if not _flock(descriptor, how) and not wait_until(
-            lambda: _flock(descriptor, how), deadline, path=path, mask=IN_CLOSE
-        ):
+        taken = _flock(descriptor, how)
+        while not taken and deadline.remaining():
+            taken = wait_until(
+                lambda: _flock(descriptor, how), deadline.at_most(_AGAIN_SECONDS), path=path, mask=IN_CLOSE
+            )
+        if not taken:
             from .holders import holders
 
-            who = " and ".join(holders(os.readlink(path))) or "Another process"
-            raise Conflict(f"{who} is working on {self._what} and did not finish in time.")
+            who = ", ".join(holders(os.readlink(path))) or "another process"
+            raise Conflict(f"Waited in vain for {self._what}. At work on it: {who}.")
 
     def release(self) -> None:
         """Also removes the file: while the lock is held nobody else can have it. Once, also where it is interrupted."""

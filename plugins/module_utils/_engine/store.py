@@ -137,6 +137,10 @@ class Store:
         lock = Lock(self.paths(name).lock, name, what)
         lock.acquire(deadline)
         try:
+            if lock.abandoned:
+                from .abandoned import end_programs
+
+                end_programs(self.load(name), self.paths(name).runtime_log)
             yield lock
         finally:
             lock.release()

@@ -121,7 +121,7 @@ def test_one_that_is_at_work_is_waited_for(place: Place) -> None:
         thread.start()
         thread.join(0.2)
         assert found == []
-        with pytest.raises(Conflict, match=rf"process {os.getpid()} .* is working on the container {place.name}"):
+        with pytest.raises(Conflict, match=rf"the container {place.name}.*: process {os.getpid()} "):
             place.converge(Goal.STARTED, seconds=0.05)
         record = t.cast(Record, place.engine.observe(place.name).record)
         subprocess.run(["runc", "--root", record.runtime_root, "pause", place.name], check=True)
@@ -135,7 +135,7 @@ def test_check_mode_waits_for_nobody_and_says_so(place: Place) -> None:
     with place.engine.store.locked(place.name, Deadline(0)):
         (warning,) = place.converge(Goal.STARTED, check=True).warnings
     assert f"process {os.getpid()} " in warning
-    assert f"is working on the container {place.name}" in warning
+    assert f"At work on the container {place.name} just now" in warning
 
 
 def test_the_lock_of_a_killed_task_is_cleared_away(place: Place) -> None:

@@ -94,14 +94,14 @@ class TestLock:
         self, places: Store, holder: subprocess.Popen[str], open_files: t.Any
     ) -> None:
         before = open_files()
-        with pytest.raises(Conflict, match=rf"^process {holder.pid} \(\S+\) is working on the container web"):
+        with pytest.raises(Conflict, match=rf"the container web.*: process {holder.pid} \(\S+\)\.$"):
             _lock(places).acquire(Deadline(0.05))
         assert open_files() == before
 
     def test_a_thread_waits_like_a_process(self, places: Store) -> None:
         first = _lock(places)
         first.acquire(Deadline(0))
-        with pytest.raises(Conflict, match=rf"^process {os.getpid()} \(\S+\) is working"):
+        with pytest.raises(Conflict, match=rf": process {os.getpid()} \(\S+\)\.$"):
             _lock(places).acquire(Deadline(0.05))
         first.release()
 
@@ -167,7 +167,7 @@ class TestLock:
         os.close(directory)
         lock._held = ()
         try:
-            with pytest.raises(Conflict, match=rf"^process {child.pid} \(sleep\) is working on the container web"):
+            with pytest.raises(Conflict, match=rf"the container web.*: process {child.pid} \(sleep\)\.$"):
                 _lock(places).acquire(Deadline(0.05))
             thread = threading.Thread(target=lock.acquire, args=(Deadline(30),))
             thread.start()
