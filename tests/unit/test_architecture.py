@@ -30,7 +30,7 @@ LAYERS = (
     " archive_layout archive_documents archive_rights archive_defaults tar_members signatures sparse output joined hooks"
     " archive_target unfinished interrupted rootfs_changes stored ports descriptors userns selinux annotations restored_limits conmons holders"
     " frozen abandoned lost_runtime",
-    "observe recovery plan teardown create_failed create surroundings readiness service removal service_plan engine sessions exec_monitor exec"
+    "observe recovery plan teardown create_failed create surroundings readiness starting service removal service_plan engine sessions exec_monitor exec"
     " owners given_paths namespaces features checkpoint_plan dump restore checkpoint",
 )
 # What makes bundles is a library of its own. It takes a few things of the engine, and the engine knows nothing of it.
@@ -75,7 +75,7 @@ ONLY_FOR_ACTIONS = {f"{BUNDLE}.tools", f"{BUNDLE}.rootfs", f"{BUNDLE}.upkeep", f
 # conmon with all that a session is. oci_network asks who has a port, and which container keeps it. A dump takes far longer than
 # that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
-    "plugins.modules.oci_container": (54, 4980), "plugins.modules.oci_exec": (34, 3320),
+    "plugins.modules.oci_container": (55, 5020), "plugins.modules.oci_exec": (34, 3320),
     "plugins.modules.oci_checkpoint": (73, 7700), "plugins.modules.oci_bundle": (38, 3360),
     "plugins.modules.oci_network": (42, 3490), "plugins.modules.oci_network_info": (43, 3530),
     "plugins.modules.oci_container_info": (23, 1890),

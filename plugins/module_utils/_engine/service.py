@@ -15,7 +15,7 @@ import shlex
 import time
 import typing as t
 
-from . import container, leftovers, readiness, systemd, teardown
+from . import container, leftovers, readiness, starting, systemd, teardown
 from .container import Record, StopReport, Timeouts
 from .create import Launch, create_argv, write_config
 from .errors import Conflict, DeadlineExceeded, EngineError, ProgramFailed
@@ -230,12 +230,10 @@ def stop(
             bus.disable(unit)
             teardown.end_sessions(paths, grace, timeouts.kill)
             job = bus.begin_job("StopUnit", unit)
-            if (
-                record.init is None
-            ):  # In the middle of a start: nothing there has begun its work, or would hear a signal.
-                with systemd.nothing_if_unknown():
-                    bus.call("KillUnit", "ssi", unit, "all", 9)
-            ended = init.wait(Deadline(grace)) if grace > 0 else init.fd is None
+            if record.init is None:  # In the middle of a start: nothing there has begun its work.
+                bus.kill(unit)
+            with starting.told(bus, unit, record, init, number if grace > 0 else 9):
+                ended = init.wait(Deadline(grace)) if grace > 0 else init.fd is None
             bus.wait_for_job(job)
             bus.reset_failed(unit)
             if record.init is None:  # Stopped in the middle of a start: whatever has come of it.
@@ -259,14 +257,16 @@ def remove(name: str, realm: str) -> None:
     with _bus(_PROMPT) as bus:
         # Not asked to end, for it has: this ends what restarts it, or what only systemd knows of.
         with contextlib.suppress(DeadlineExceeded):
-            bus.wait_for_job(bus.begin_job("StopUnit", unit))
+            job = bus.begin_job("StopUnit", unit)
+            bus.end_start(unit)
+            bus.wait_for_job(job)
         bus.disable(unit)
         remove_file(path)
         bus.reload()
         bus.reset_failed(unit)
 
 
-class _Bus(systemd.Bus):
+class _Bus(starting.Bus):
     """With what only services need of systemd."""
 
     def enable(self, unit: str) -> None:

@@ -16,7 +16,7 @@ from .errors import DeadlineExceeded, EngineError
 from .process import user_runtime_directory
 from .waiting import Deadline
 
-_SYSTEMD = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
+SYSTEMD = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 _UNKNOWN = ("org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.DBus.Error.FileNotFound")
 _BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 
@@ -102,7 +102,7 @@ class Bus:
             raise
 
     def call(
-        self, method: str, types: str, *values: str | int, to: tuple[str, ...] = _SYSTEMD, reply: bool = False
+        self, method: str, types: str, *values: str | int, to: tuple[str, ...] = SYSTEMD, reply: bool = False
     ) -> str:
         """One method call; with ``reply`` the object path that it answers, else an empty string."""
         error, answer = _BusError(), ctypes.c_void_p()

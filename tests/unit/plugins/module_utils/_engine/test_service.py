@@ -400,3 +400,57 @@ def test_a_pid_file_is_believed_only_of_a_process_in_the_scope(tmp_path: pathlib
     assert as_systemd_has_it(record, paths) == record
     known = record.replace(init=identify(os.getpid()))
     assert as_systemd_has_it(known, paths) == known
+
+
+class StartingUnit:
+    """systemd, for which a start is under way: it runs no ExecStop for a stop, and waits."""
+
+    def __init__(self, told: list[str]) -> None:
+        self._told = told
+
+    def __enter__(self) -> StartingUnit:
+        return self
+
+    def __exit__(self, *_exc: object) -> None: ...
+
+    def __getattr__(self, name: str) -> t.Callable[..., bool]:
+        return lambda *_arguments: bool(self._told.append(name)) or name == "runs_no_stop"
+
+
+@pytest.mark.parametrize(("program", "killed"), [("trap 'exit 5' TERM", False), ("trap '' TERM", True)])
+def test_one_that_is_not_ready_is_told_to_end_by_the_task(
+    tmp_path: pathlib.Path, without_systemd: str, monkeypatch: pytest.MonkeyPatch, program: str, killed: bool
+) -> None:
+    store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+    monkeypatch.setattr(service, "_bus", lambda _seconds: StartingUnit([]))
+    monkeypatch.setattr(service.teardown, "kill_all", lambda *_arguments: None)
+    monkeypatch.setattr(service, "collect_exit", lambda *_arguments: None)
+    with subprocess.Popen(
+        ["/bin/sh", "-c", f"{program}; echo; while :; do read -t 0.05 x </dev/zero || sleep 0.05; done"],
+        stdout=subprocess.PIPE,
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        record = builders.record(
+            name="web", definition=Definition("/srv/web", service=True), phase="starting", init=identify(child.pid)
+        )
+        os.makedirs(store.paths("web").state)
+        store.save(record)
+        try:
+            with store.locked("web", Deadline(5)) as lock:
+                report, _now = service.stop(
+                    store, lock, record, number=15, timeouts=Timeouts(stop=0.5 if killed else 5)
+                )
+            assert child.wait(5) == (-9 if killed else 5)
+        finally:
+            child.kill()
+    assert report.killed == killed
+
+
+def test_a_start_that_does_not_go_on_does_not_hold_up_a_removal(
+    without_systemd: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(service, "_bus", lambda _seconds: StartingUnit(told))
+    service.remove("web", "")
+    assert told.index("begin_job") < told.index("end_start") < told.index("wait_for_job")
