@@ -50,6 +50,8 @@ options:
     description:
       - V(present) makes the bundle, or changes it to what is asked for.
       - V(absent) removes it, with the volumes in it. Refused while a container has it.
+      - V(absent) also removes an empty directory, which a task that was killed may have left. It refuses a symbolic link, and
+        a directory at or in which something is mounted.
     type: str
     choices: [present, absent]
     default: present
