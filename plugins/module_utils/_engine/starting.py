@@ -26,9 +26,10 @@ class Bus(systemd.Bus):
 
     def runs_no_stop(self, unit: str) -> bool:
         """Whether a stop that has begun does nothing but wait for the unit."""
+        substate = ""
         with systemd.nothing_if_unknown():
-            return self._substate(self.call("GetUnit", "s", unit, reply=True)) in _WITHOUT_STOP
-        return False
+            substate = self._substate(self.call("GetUnit", "s", unit, reply=True))
+        return substate in _WITHOUT_STOP
 
     def kill(self, unit: str) -> None:
         with systemd.nothing_if_unknown():

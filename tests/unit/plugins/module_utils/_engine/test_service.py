@@ -15,7 +15,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import container, service
+from ansible_collections.longshore.oci.plugins.module_utils._engine import container, service, teardown
 from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Definition, Program, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._engine.create import Launch
 from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import EngineError, ProgramFailed
@@ -414,7 +414,11 @@ class StartingUnit:
     def __exit__(self, *_exc: object) -> None: ...
 
     def __getattr__(self, name: str) -> t.Callable[..., bool]:
-        return lambda *_arguments: bool(self._told.append(name)) or name == "runs_no_stop"
+        def call(*_arguments: object) -> bool:
+            self._told.append(name)
+            return name == "runs_no_stop"
+
+        return call
 
 
 @pytest.mark.parametrize(("program", "killed"), [("trap 'exit 5' TERM", False), ("trap '' TERM", True)])
@@ -423,7 +427,7 @@ def test_one_that_is_not_ready_is_told_to_end_by_the_task(
 ) -> None:
     store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
     monkeypatch.setattr(service, "_bus", lambda _seconds: StartingUnit([]))
-    monkeypatch.setattr(service.teardown, "kill_all", lambda *_arguments: None)
+    monkeypatch.setattr(teardown, "kill_all", lambda *_arguments: None)
     monkeypatch.setattr(service, "collect_exit", lambda *_arguments: None)
     with subprocess.Popen(
         ["/bin/sh", "-c", f"{program}; echo; while :; do read -t 0.05 x </dev/zero || sleep 0.05; done"],
