@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Kill tasks at some of their steps, with the real runtime and CRIU, and see that the next task does what it says.

@@ -189,10 +189,10 @@ def trial(place: Place, way: tuple[str, str, str], **how: t.Any) -> str:
         place.check(after, without={"volumes"} if stays and after != "absent" else set())
         found = [path.read_text() for path in pathlib.Path(place.path, "volumes").glob("data-*/note")]
         assert found == (notes if stays and after != "absent" else [])
+    except AssertionError as exc:
+        return str(exc)[:600] or "another volume"
     except Exception as exc:
         return f"{type(exc).__name__} {exc}"
-    except AssertionError as exc:
-        return str(exc)[:600]
     return ""
 
 

@@ -332,7 +332,7 @@ def test_what_another_task_saves_while_a_service_stops_is_kept(
     class Systemd:
         def __init__(self, _seconds: float) -> None: ...
 
-        def __enter__(self) -> Systemd:
+        def __enter__(self) -> t.Any:
             return self
 
         def __exit__(self, *_exc: object) -> None: ...
@@ -369,7 +369,7 @@ def test_a_start_is_known_before_systemd_is_told(
     class Systemd:
         def __init__(self, _seconds: float) -> None: ...
 
-        def __enter__(self) -> Systemd:
+        def __enter__(self) -> t.Any:
             return self
 
         def __exit__(self, *_exc: object) -> None: ...
