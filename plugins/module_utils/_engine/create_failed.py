@@ -25,14 +25,19 @@ def undo(
         teardown.sweep(store, record, timeouts)
     except EngineError as problem:
         left = f"Cleaning up failed too: {problem}"
-    if previous is None or previous.definition.bundle != record.definition.bundle:
-        store.release_bundle(record.definition.bundle, record.name)
-    if previous is None:
-        store.forget(record.name, but=(CHECKPOINTS,))
-    else:
-        write_text(paths.config, previous_config or "")
-        store.save(previous)
+    take_back(store, record, previous, previous_config)
     return _explain(exc, record, said, words, left) if isinstance(exc, (ProgramFailed, DeadlineExceeded)) else exc
+
+
+def take_back(store: Store, record: Record, previous: Record | None, previous_config: str | None) -> None:
+    """Let record, config and claim be what they were before a launch that failed."""
+    if previous is None:
+        store.forget(record.name, but=(CHECKPOINTS,))  # and so the claim
+        return
+    if previous.definition.bundle != record.definition.bundle:
+        store.release_bundle(record.definition.bundle, record.name)
+    write_text(store.paths(record.name).config, previous_config or "")
+    store.save(previous)
 
 
 def _explain(exc: EngineError, record: Record, said: str | None, words: dict[str, list[str]], left: str) -> EngineError:

@@ -216,8 +216,6 @@ class _Task:
 
                 record = remove(self._store, self._engine.host, before, record, self._desired.timeouts)
                 if record is None or launch is None:
-                    if record is not None:
-                        self._store.release_bundle(record.definition.bundle, self._name)
                     # Of a container that is made anew the log and kept checkpoints stay, also where that was begun and killed.
                     self._store.forget(self._name, but=(CHECKPOINTS, LOG) if launch else ())
                     record = None

@@ -24,7 +24,7 @@ from .observe import EXIT_FILE_SECONDS, as_systemd_has_it, collect_exit, timesta
 from .owners import check_names, has_unit
 from .process import Handle, boot_id, clean_environment, signal_name
 from .runtime import Runtime, global_arguments
-from .store import CHECKPOINTS, Paths, Store
+from .store import Paths, Store
 from .waiting import Deadline
 
 if t.TYPE_CHECKING:
@@ -137,13 +137,9 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
         # The first failure counts; a unit without a record is for absent to remove.
         with contextlib.suppress(EngineError):
             remove(record.name, record.realm)
-        if previous is None or previous.definition.bundle != record.definition.bundle:
-            store.release_bundle(record.definition.bundle, record.name)
-        if previous is None:
-            store.forget(record.name, but=(CHECKPOINTS,))
-        else:
-            write_text(paths.config, previous_config or "")
-            store.save(previous)
+        from .create_failed import take_back
+
+        take_back(store, record, previous, previous_config)
         raise
     if previous is not None and previous.definition.bundle != record.definition.bundle:
         store.release_bundle(previous.definition.bundle, record.name)
