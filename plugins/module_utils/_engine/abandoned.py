@@ -8,10 +8,10 @@ arranged yet, and in which a task can be killed as in any other. So the next tas
 
 from __future__ import annotations
 
-from .conmons import runs, with_option
+from .conmons import find_runtimes, runs
 from .container import Record
 from .errors import EngineError
-from .process import ProcessId, kill_and_wait, parent_of
+from .process import kill_and_wait, parent_of
 from .waiting import Deadline
 
 _SECONDS = 5.0
@@ -25,18 +25,11 @@ def end_programs(record: Record | None, log: str) -> None:
     """
     if record is None:
         return
-    path = record.runtime.path
     found = [
-        process
-        for process, argv in with_option("--log", log.__eq__)
-        # A runtime may be a script, which its interpreter runs.
-        if (path in argv or runs(process.pid, path)) and not runs(parent_of(process.pid), record.conmon.path)
-    ]
-    _end(found)
-
-
-def _end(processes: list[ProcessId]) -> None:
-    left = kill_and_wait(processes, Deadline(_SECONDS))
+        process for process in find_runtimes(record.runtime, "--log", log)
+        if not runs(parent_of(process.pid), record.conmon.path)
+    ]  # fmt: skip
+    left = kill_and_wait(found, Deadline(_SECONDS))
     if left:
         raise EngineError(
             f"Process {left[0].pid}, which a task that was killed has started, does not die of SIGKILL.",

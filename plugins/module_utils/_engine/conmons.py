@@ -37,10 +37,11 @@ def find_conmons(conmon: Program, accept: t.Callable[[str], bool]) -> list[Proce
     return found
 
 
-def find_runtimes(runtime: Program, pidfile: str) -> list[ProcessId]:
-    """The runtimes of this user that create or restore a container, known by ``--pid-file``. Reads all of /proc, as above."""
-    found = with_option(RUNTIME_PIDFILE, pidfile.__eq__)
-    return [process for process, _argv in found if runs(process.pid, runtime.path)]
+def find_runtimes(runtime: Program, option: str, value: str) -> list[ProcessId]:
+    """The runtimes of this user that are known by the value of an option. A runtime may be a script, which its interpreter
+    runs. Reads all of /proc, as above."""
+    found = with_option(option, value.__eq__)
+    return [process for process, argv in found if runtime.path in argv or runs(process.pid, runtime.path)]
 
 
 def with_option(option: str, accept: t.Callable[[str], bool]) -> t.Iterator[tuple[ProcessId, list[str]]]:

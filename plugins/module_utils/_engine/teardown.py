@@ -14,7 +14,7 @@ import time
 import typing as t
 
 from . import cgroup, container
-from .conmons import find_conmons, find_runtimes
+from .conmons import RUNTIME_PIDFILE, find_conmons, find_runtimes
 from .container import Definition, Program, Record, StopReport, Timeouts
 from .errors import DeadlineExceeded, EngineError, InvalidInput
 from .files import read_json, read_tail, remove_tree
@@ -139,7 +139,7 @@ def sweep(store: Store, record: Record, timeouts: Timeouts) -> None:
     stuck = kill_and_wait(strays, Deadline(timeouts.kill))
     if launched:
         # They die with conmon, and are waited for here also where they could not be given a cgroup of their own.
-        stuck += kill_and_wait(find_runtimes(record.runtime, paths.pidfile), Deadline(timeouts.kill))
+        stuck += kill_and_wait(find_runtimes(record.runtime, RUNTIME_PIDFILE, paths.pidfile), Deadline(timeouts.kill))
     if record.cgroup_manager != "systemd":
         # Also what a killed runtime has started below conmon and nobody has a name for.
         for path in (container.conmon_cgroup(record), container.container_cgroup(record)):
