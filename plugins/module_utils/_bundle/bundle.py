@@ -310,8 +310,9 @@ class Bundles:
             raise Conflict(f"The bundle {path} is in use by the container {holder.name}.", hint="Remove that first.")
         from .._engine.trees import mounted
 
-        for place in mounted(os.path.realpath(path)):
-            if not place[len(os.path.realpath(path)) :].startswith("/rootfs-"):
+        real = os.path.realpath(path)
+        for place in mounted(real):
+            if not place[len(real) :].startswith("/rootfs-"):
                 raise Conflict(f"{place} is mounted, so the bundle {path} is not removed.", hint="Unmount it first.")
 
 

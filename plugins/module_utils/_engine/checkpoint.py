@@ -128,8 +128,9 @@ class Checkpoints:
         target = source if request.target == request.name else observe(self.store, request.target)
         exists = None if request.archive is None else os.path.exists(request.archive) and not is_pipe(request.archive)
         whole = received or stored.newest(self.store, request.name)
-        if request.goal is Goal.CHECKPOINTED and whole and request.archive == whole.manifest.get("export"):
-            exists = exists and False  # It is of an earlier checkpoint: the task that was to write this one was killed.
+        due = whole.manifest.get("export") if whole else None
+        if request.goal is Goal.CHECKPOINTED and due and request.archive == due:
+            exists = False  # It is of an earlier checkpoint: the task that was to write this one was killed.
         found = Found(source, target, whole is not None, exists)
         leave = bool(request.options.leave_running)
         decided = plan(request.goal, found, leave_running=leave, keep=request.keep)

@@ -20,7 +20,7 @@ from .recovery import release, settle
 from .runtime import Runtime, criu_error, global_arguments, last_error
 from .store import Store
 from .stored import Stored
-from .unfinished import has_ended
+from .unfinished import has_ended, pending
 from .waiting import Deadline
 
 _WORTH_IT = 0.8  # of what the round before has written
@@ -93,7 +93,7 @@ def _memory(record: Record) -> int:
 
 def complete(path: str, *, measure: bool, **more: t.Any) -> Stored:
     """Say what was written, and so make it count."""
-    known = {**stored.pending(path), **more, "statistics": statistics(f"{path}/stats-dump")}
+    known = {**pending(path), **more, "statistics": statistics(f"{path}/stats-dump")}
     known.pop("paused", None)
     return stored.write_manifest(path, {**known, **(stored.measured(archive.measure(path)) if measure else {})})
 

@@ -77,7 +77,7 @@ def forget_note(path: str) -> None:
 
 def complete(path: str) -> None:
     """Make a checkpoint of a dump that came to its end."""
-    pending = read_json(f"{path}/{unfinished.PENDING}") or {}
+    pending = unfinished.pending(path)
     pending.pop("paused", None)
     if pending and not os.path.exists(f"{path}/{unfinished.MANIFEST}"):
         write_text(f"{path}/{unfinished.MANIFEST}", json.dumps(pending))
@@ -98,7 +98,7 @@ def settle(store: Store, record: Record, timeouts: Timeouts) -> Record:
 def _dumped(store: Store, record: Record, checkpoint: Checkpoint, timeouts: Timeouts) -> Record:
     path = checkpoint.path
     if is_alive(record.init):
-        was_paused = (read_json(f"{path}/{unfinished.PENDING}") or {}).get("paused")
+        was_paused = unfinished.pending(path).get("paused")
         release(record, path, Status.PAUSED if was_paused else Status.RUNNING, timeouts)
     if not is_alive(record.init) and unfinished.has_ended(path):
         complete(path)

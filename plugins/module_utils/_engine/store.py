@@ -21,11 +21,11 @@ from .errors import Conflict, EngineError, InvalidInput
 from .files import lock_file, make_directory, read_json, remove_file, remove_tree, write_text
 from .waiting import Deadline
 
-# In the state directory of a container, what the next container of this name takes over.
-CHECKPOINTS, LOG = "checkpoints", "container.log"
-
 if t.TYPE_CHECKING:
     from .lock import Lock
+
+# In the state directory of a container, what the next container of this name takes over.
+CHECKPOINTS, LOG = "checkpoints", "container.log"
 
 # What runc and crun both take as an id, apart from a "-" in front: for both that is an option on the command line.
 _NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+.-]*")

@@ -144,10 +144,6 @@ def describe_before(path: str, record: Record, spec: t.Mapping[str, t.Any], know
     write_text(f"{path}/{PENDING}", json.dumps(manifest))
 
 
-def pending(path: str) -> dict[str, t.Any]:
-    return read_json(f"{path}/{PENDING}") or {}
-
-
 def write_manifest(path: str, manifest: dict[str, t.Any]) -> Stored:
     """Make a whole checkpoint of a directory in which all else is done."""
     write_text(f"{path}/{MANIFEST}", json.dumps(manifest))

@@ -66,6 +66,11 @@ def left(paths: Paths, record: Record | None) -> list[str]:
     return found
 
 
+def pending(path: str) -> dict[str, t.Any]:
+    """Return what was known before a dump; empty where that has become a checkpoint, or none."""
+    return read_json(f"{path}/{PENDING}") or {}
+
+
 def _is(directory: str, name: str) -> bool:
     return os.path.exists(f"{directory}/{name}")
 
@@ -78,7 +83,7 @@ def has_dumped(checkpoint: str) -> bool:
 
 def has_ended(checkpoint: str) -> bool:
     """Whether the dump into this directory has ended its container. One that was to go on has ended by itself, if it has."""
-    known = read_json(f"{checkpoint}/{MANIFEST}") or read_json(f"{checkpoint}/{PENDING}") or {}
+    known = read_json(f"{checkpoint}/{MANIFEST}") or pending(checkpoint)
     return has_dumped(checkpoint) and not (known.get("options") or {}).get("leave_running")
 
 

@@ -17,7 +17,7 @@ import os
 import typing as t
 
 from .._engine.errors import Conflict, EngineError, InvalidInput, reason_of
-from .._engine.files import is_busy, remove_file
+from .._engine.files import is_busy
 from .._engine.waiting import Deadline
 from . import firewall, forwarding, names, netns, observe
 from .parse import Request, check_name, resolve
@@ -241,7 +241,6 @@ class Networks:
             changed = changed._replace(rules=(_digest(rules), firewall.digest(self._table)))
             self._records.save_changed(changed)
             self._redirect([*decided.former, *decided.own])
-        remove_file(self._records.rules_file)  # of a task that was killed as it loaded them
         others = bool(sysctls) and other_rules.forward(self._table)
         for path, value in forwarding.to_restore(sysctls, wanted, others).items():
             forwarding.write(path, value)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import typing as t
 
 from .._engine.errors import EngineError
@@ -73,10 +72,6 @@ class Records:
     def forget(self, name: str) -> None:
         remove_file(f"{self._directory}/{name}.json")
         with contextlib.suppress(OSError):  # not the last one, or there never was any
-            for entry in os.listdir(self._directory):
-                # Of a task that was killed as it wrote.
-                if re.fullmatch(re.escape(name) + r"\.json\.\d+\.[0-9a-f]{8}", entry):
-                    remove_file(f"{self._directory}/{entry}")
             os.rmdir(self._directory)
 
     def sweep(self) -> None:
