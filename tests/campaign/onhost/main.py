@@ -119,15 +119,7 @@ class Queue:
     """
 
     def __init__(self, spec: dict[str, t.Any]) -> None:
-        host = Host(
-            user=spec["user"],
-            busybox=spec["busybox"],
-            runtimes=spec["runtimes"],
-            managers=tuple(spec["managers"]),
-            systemd=spec["systemd"],
-            criu=spec["criu"],
-            modules=frozenset(spec["modules"]),
-        )
+        host = Host.of(spec)
         alone: list[int] = []
         others: list[int] = []
         for number in spec["trials"]:

@@ -37,6 +37,19 @@ class Host:
     criu: bool
     modules: frozenset[str]
 
+    @classmethod
+    def of(cls, spec: t.Mapping[str, t.Any]) -> Host:
+        """The host as the specification of a run has it."""
+        return cls(
+            user=spec["user"],
+            busybox=spec["busybox"],
+            runtimes=spec["runtimes"],
+            managers=tuple(spec["managers"]),
+            systemd=spec["systemd"],
+            criu=spec["criu"],
+            modules=frozenset(spec["modules"]),
+        )
+
 
 class Setup(Exception):
     """The state that a trial begins with could not be brought about."""

@@ -65,15 +65,7 @@ class Worker:
 
     def __init__(self, spec: dict[str, t.Any], number: int) -> None:
         self.spec, self.number = spec, number
-        self.host = Host(
-            user=spec["user"],
-            busybox=spec["busybox"],
-            runtimes=spec["runtimes"],
-            managers=tuple(spec["managers"]),
-            systemd=spec["systemd"],
-            criu=spec["criu"],
-            modules=frozenset(spec["modules"]),
-        )
+        self.host = Host.of(spec)
         self._generation = 0
         self._make()
 

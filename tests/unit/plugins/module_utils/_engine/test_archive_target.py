@@ -45,30 +45,31 @@ def _no_unnamed_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive_target, "_without_name", lambda _directory: -1)
 
 
-@pytest.mark.parametrize("named", [False, True])
-@pytest.mark.parametrize("before", [None, "old"])
-def test_it_is_there_when_it_is_whole(
-    place: Place, monkeypatch: pytest.MonkeyPatch, named: bool, before: str | None
-) -> None:
-    if named:
+@pytest.fixture(params=[False, True], ids=["without a name", "named"])
+def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file system makes files without a name, and where it does not."""
+    if request.param:
         _no_unnamed_files(monkeypatch)
-    if before:
-        place.path.write_text(before)
+
+
+@pytest.fixture(params=[None, "old"])
+def before(request: pytest.FixtureRequest, place: Place) -> str | None:
+    """What the archive was before, if there was one."""
+    if request.param:
+        place.path.write_text(request.param)
+    return t.cast("str | None", request.param)
+
+
+@pytest.mark.usefixtures("either")
+def test_it_is_there_when_it_is_whole(place: Place, before: str | None) -> None:
     place.write()
     assert place.path.read_text() == "new"
     assert stat.S_IMODE(place.path.stat().st_mode) == 0o600
     assert (place.left(), os.listdir(place.notes)) == (["web.tar"], [])
 
 
-@pytest.mark.parametrize("named", [False, True])
-@pytest.mark.parametrize("before", [None, "old"])
-def test_a_failure_leaves_what_was_there(
-    place: Place, monkeypatch: pytest.MonkeyPatch, named: bool, before: str | None
-) -> None:
-    if named:
-        _no_unnamed_files(monkeypatch)
-    if before:
-        place.path.write_text(before)
+@pytest.mark.usefixtures("either")
+def test_a_failure_leaves_what_was_there(place: Place, before: str | None) -> None:
     with pytest.raises(OSError, match="full"):
         place.write(OSError("full"))
     assert place.left() == (["web.tar"] if before else [])
