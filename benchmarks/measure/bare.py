@@ -10,7 +10,7 @@ import select
 import signal
 import subprocess
 
-from _engine import cgroup
+from module_utils._host import cgroup
 
 from .clock import Lap
 from .workspace import Workspace

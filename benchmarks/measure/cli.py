@@ -12,10 +12,10 @@ import time
 import typing as t
 
 # The engine imports nothing of Ansible, so it can be used from where it lies.
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../plugins/module_utils"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../plugins"))
 
-from _engine.container import Program
-from _engine.host import Host
+from module_utils._host.detect import Host
+from module_utils._state.model import Program
 
 from . import bare, machine, ours, podman, rounds, table, tasks
 from .clock import Lap

@@ -11,13 +11,13 @@ import subprocess
 import sys
 
 # The engine imports nothing of Ansible, so it can be used from where it lies.
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../plugins/module_utils"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../plugins"))
 
-from _engine import exec as engine_exec
-from _engine.container import Definition, Desired, Goal, Timeouts
-from _engine.engine import Engine
-from _engine.host import Host
-from _engine.process_spec import Command
+from module_utils._exec import run as engine_exec
+from module_utils._exec.process_spec import Command
+from module_utils._host.detect import Host
+from module_utils._lifecycle.containers import Engine
+from module_utils._state.model import Definition, Desired, Goal, Timeouts
 
 from . import machine, podman, rounds, table, tasks
 from .clock import Lap

@@ -9,8 +9,8 @@ import os
 import platform
 import subprocess
 
-from _engine import cgroup
-from _engine.container import Program
+from module_utils._host import cgroup
+from module_utils._state.model import Program
 
 
 def facts(programs: list[Program], podman: bool) -> list[tuple[str, str]]:

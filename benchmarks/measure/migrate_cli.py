@@ -16,7 +16,7 @@ import time
 import typing as t
 
 # What the measurements share needs the engine, which imports nothing of Ansible.
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../plugins/module_utils"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../plugins"))
 
 from . import rounds, table
 from .clock import Lap

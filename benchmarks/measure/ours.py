@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from _engine.container import Action, Definition, Desired, Goal, Timeouts
-from _engine.engine import Engine
+from module_utils._lifecycle.containers import Engine
+from module_utils._state.model import Action, Definition, Desired, Goal, Timeouts
 
 from .clock import Lap
 from .workspace import Workspace

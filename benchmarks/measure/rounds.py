@@ -11,7 +11,7 @@ import subprocess
 import sys
 import typing as t
 
-from _engine.errors import EngineError
+from module_utils._base.errors import EngineError
 
 from .clock import Lap
 

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 
-from _engine import cgroup
+from module_utils._host import cgroup
 
 COMMAND = ["/bin/sleep", "1000000"]
 

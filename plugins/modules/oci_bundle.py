@@ -244,7 +244,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.longshore.oci.plugins.module_utils._bundle.bundle import Bundles
+from ansible_collections.longshore.oci.plugins.module_utils._bundle.bundles import Bundles
 from ansible_collections.longshore.oci.plugins.module_utils._module import boundary, bundle
 
 

@@ -333,10 +333,10 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine.checkpoint import Checkpoints
-from ansible_collections.longshore.oci.plugins.module_utils._engine.host import Host
-from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Store
+from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.checkpoints import Checkpoints
+from ansible_collections.longshore.oci.plugins.module_utils._host.detect import Host
 from ansible_collections.longshore.oci.plugins.module_utils._module import boundary, checkpoint, container
+from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 
 
 def main() -> None:

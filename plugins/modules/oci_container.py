@@ -313,7 +313,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine.engine import Engine
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
 from ansible_collections.longshore.oci.plugins.module_utils._module import boundary, container
 
 

@@ -81,12 +81,12 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import sessions
-from ansible_collections.longshore.oci.plugins.module_utils._engine.files import is_busy
-from ansible_collections.longshore.oci.plugins.module_utils._engine.holders import holders
-from ansible_collections.longshore.oci.plugins.module_utils._engine.observe import describe, observe
-from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Store, check_name
+from ansible_collections.longshore.oci.plugins.module_utils._base.files import is_busy
+from ansible_collections.longshore.oci.plugins.module_utils._base.lock_holders import holders
+from ansible_collections.longshore.oci.plugins.module_utils._container.observe import describe, observe
+from ansible_collections.longshore.oci.plugins.module_utils._exec import sessions
 from ansible_collections.longshore.oci.plugins.module_utils._module import boundary
+from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store, check_name
 
 
 def look(module: AnsibleModule) -> dict[str, t.Any]:

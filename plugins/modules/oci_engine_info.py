@@ -105,8 +105,8 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine.features import survey
-from ansible_collections.longshore.oci.plugins.module_utils._engine.host import Host
+from ansible_collections.longshore.oci.plugins.module_utils._host.detect import Host
+from ansible_collections.longshore.oci.plugins.module_utils._host.host_info import survey
 from ansible_collections.longshore.oci.plugins.module_utils._module import boundary
 
 

@@ -370,9 +370,9 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Store
 from ansible_collections.longshore.oci.plugins.module_utils._module import boundary
 from ansible_collections.longshore.oci.plugins.module_utils._module import exec as oci_exec
+from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 
 
 def main() -> None:

@@ -327,7 +327,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.longshore.oci.plugins.module_utils._module import boundary, network
-from ansible_collections.longshore.oci.plugins.module_utils._network.network import Networks, check_root
+from ansible_collections.longshore.oci.plugins.module_utils._network.networks import Networks, check_root
 
 
 def converge(module: AnsibleModule) -> dict[str, t.Any]:

@@ -109,7 +109,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.longshore.oci.plugins.module_utils._module import boundary, network
-from ansible_collections.longshore.oci.plugins.module_utils._network.network import check_root
+from ansible_collections.longshore.oci.plugins.module_utils._network.networks import check_root
 from ansible_collections.longshore.oci.plugins.module_utils._network.survey import Survey
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine.container import (
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Definition,
     Observed,
     Program,

@@ -13,8 +13,8 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import cgroup
-from ansible_collections.longshore.oci.plugins.module_utils._engine.waiting import Deadline
+from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
 
 
 @pytest.fixture

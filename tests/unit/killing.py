@@ -21,7 +21,7 @@ import time
 import traceback
 import typing as t
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import process
+from ansible_collections.longshore.oci.plugins.module_utils._base import process
 
 # What changes something. Of "open" only that for writing counts.
 _EVENTS = {

@@ -9,7 +9,7 @@ import os
 import sys
 import textwrap
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import errors
+from ansible_collections.longshore.oci.plugins.module_utils._base import errors
 
 
 def python_environment() -> dict[str, str]:

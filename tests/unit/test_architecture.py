@@ -20,70 +20,41 @@ from ansible_collections.longshore.oci.tests.unit import programs
 
 COLLECTION = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PREFIX = "ansible_collections.longshore.oci."
-ENGINE, BUNDLE, NETWORK, MODULE = (
-    f"plugins.module_utils.{package}" for package in ("_engine", "_bundle", "_network", "_module")
-)
-# From the bottom up. Inside a layer imports must have no cycle.
-LAYERS = (
-    "errors trees files waiting birth process untrusted trust leftovers",
-    "cgroup systemd config container runtime conmon host lock store network_helper network_loopback process_spec rootfs criu archive_pipe archive"
-    " archive_layout archive_documents archive_rights archive_defaults tar_members signatures sparse output joined hooks"
-    " archive_target unfinished interrupted rootfs_changes stored ports descriptors userns selinux annotations restored_limits conmons holders"
-    " frozen abandoned lost_runtime",
-    "observe recovery plan teardown create_failed create surroundings readiness starting service removal service_plan engine sessions exec_monitor exec"
-    " owners given_paths namespaces features checkpoint_plan dump restore checkpoint",
-)
-# What makes bundles is a library of its own. It takes a few things of the engine, and the engine knows nothing of it.
-BUNDLE_LAYERS = (
-    "image_document options parse seccomp",
-    "confinement spec tools plan",
-    "facts",
-    "image",
-    "rootfs",
-    "upkeep",
-    "directory bundle",
-)
-BUNDLE_TAKES = {
-    "errors",
-    "files",
-    "leftovers",
-    "trees",
-    "waiting",
-    "process",
-    "store",
-    "config",
-    "annotations",
-    "trust",
-    "untrusted",
-    "hooks",
-    "selinux",
-    "joined",
-}
-# So is what makes networks, and neither of the two knows the other.
-NETWORK_LAYERS = (
-    "names netns netlink publishing addresses conntrack", "links nftables", "sysctls",
-    "parse ruleset forwarding firewall other_rules plan", "records observe mend in_use", "network", "survey",
+UTILS = "plugins.module_utils"
+# From the bottom up: a folder may import those that stand before it, and imports inside a folder have no cycle.
+FOLDERS = (
+    "_base", "_trust", "_state", "_host", "_ports", "_container", "_service", "_lifecycle", "_exec", "_archive",
+    "_checkpoint", "_bundle_spec", "_bundle", "_netlink", "_network_spec", "_network", "_module",
 )  # fmt: skip
-NETWORK_TAKES = {"errors", "files", "leftovers", "waiting", "process", "store", "ports"}
-STACK = ((ENGINE, LAYERS), (BUNDLE, BUNDLE_LAYERS), (NETWORK, NETWORK_LAYERS))
+# Bundles and networks are libraries of their own. They take what is no container's, and do not know each other.
+BESIDE = {
+    "_bundle_spec": {"_base", "_trust", "_state"},
+    "_bundle": {"_base", "_trust", "_state", "_host", "_bundle_spec"},
+    "_netlink": {"_base"},
+    "_network_spec": {"_base", "_netlink"},
+    "_network": {"_base", "_state", "_ports", "_netlink", "_network_spec"},
+}
+MOST_IN_FOLDER, MOST_OF_LINES = 14, 0.15
 # What a task imports is compiled from source each time, about 43 ms for 1,000 lines: test_budget.py holds what that is. All
 # that some task could import is shipped, and costs what it takes to be copied.
-MOST_FILES, MOST_CODE, MOST_LINES, MOST_IN_FUNCTION = 21, 2300, 400, 60
+MOST_FILES, MOST_CODE, MOST_LINES, MOST_IN_FUNCTION = 26, 2300, 400, 60
 # Shipped, and not compiled by a task that has nothing to do (test_bundle.py sees to that).
-ONLY_FOR_ACTIONS = {f"{BUNDLE}.tools", f"{BUNDLE}.rootfs", f"{BUNDLE}.upkeep", f"{ENGINE}.leftovers"}
+ONLY_FOR_ACTIONS = {
+    f"{UTILS}.{file}" for file in ("_bundle.tools", "_bundle.rootfs", "_bundle.upkeep", "_base.leftovers")
+}
 # oci_container also ends exec sessions, restores, and has services, ports and network helpers; oci_exec needs the launch of
 # conmon with all that a session is. oci_network asks who has a port, and which container keeps it. A dump takes far longer than
 # that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
-    "plugins.modules.oci_container": (55, 5020), "plugins.modules.oci_exec": (34, 3320),
-    "plugins.modules.oci_checkpoint": (73, 7700), "plugins.modules.oci_bundle": (38, 3360),
-    "plugins.modules.oci_network": (42, 3490), "plugins.modules.oci_network_info": (43, 3530),
-    "plugins.modules.oci_container_info": (23, 1890),
+    "plugins.modules.oci_container": (64, 5020), "plugins.modules.oci_exec": (42, 3320),
+    "plugins.modules.oci_checkpoint": (90, 7700), "plugins.modules.oci_bundle": (46, 3360),
+    "plugins.modules.oci_network": (50, 3490), "plugins.modules.oci_network_info": (52, 3530),
+    "plugins.modules.oci_container_info": (28, 1890),
 }  # fmt: skip
 # What has a use for more than the standard library: who has a port, telling a service manager, and netlink.
 MORE = {
-    f"{ENGINE}.ports": {"psutil"}, f"{ENGINE}.readiness": {"systemd"},
-    f"{NETWORK}.links": {"pyroute2"}, f"{NETWORK}.nftables": {"pyroute2"}, f"{NETWORK}.conntrack": {"pyroute2"}, f"{NETWORK}.netlink": {"pyroute2"},
+    f"{UTILS}._ports.host_ports": {"psutil"}, f"{UTILS}._container.sd_notify": {"systemd"},
+    **{f"{UTILS}._netlink.{file}": {"pyroute2"} for file in ("links", "nftables", "conntrack", "netlink")},
 }  # fmt: skip
 # Slow to import, or not there on every host.
 NOT_AT_IMPORT = ("psutil", "pyroute2", "systemd", "tarfile", "asyncio", "yaml")
@@ -98,10 +69,7 @@ def _files(*patterns: str) -> dict[str, str]:
 
 SOURCES = _files("modules/*.py", "module_utils/**/*.py", "doc_fragments/*.py")
 MODULES = [name for name in SOURCES if name.startswith("plugins.modules.")]
-ENGINE_FILES = [name for name in SOURCES if name.startswith(ENGINE)]
-BUNDLE_FILES = [name for name in SOURCES if name.startswith(BUNDLE)]
-NETWORK_FILES = [name for name in SOURCES if name.startswith(NETWORK)]
-LIBRARIES = ENGINE_FILES + BUNDLE_FILES + NETWORK_FILES
+LIBRARIES = [name for name in SOURCES if name.startswith(UTILS) and not name.startswith(f"{UTILS}._module.")]
 
 
 @functools.cache
@@ -140,32 +108,35 @@ def _closure(name: str) -> set[str]:
     return found
 
 
-def _layer(name: str) -> int:
-    package, _dot, file = name.rpartition(".")
-    below = 0
-    for library, layers in STACK:
-        if package == library:
-            return below + next(number for number, layer in enumerate(layers) if file in layer.split())
-        below += len(layers)
-    return below + {MODULE: 0, "plugins.modules": 1, "plugins.doc_fragments": 2}[package]
+def _folder(name: str) -> str:
+    return name.split(".")[-2]
 
 
-def test_every_file_has_a_layer() -> None:
-    for package, layers in STACK:
-        files = [name for name in LIBRARIES if name.startswith(package)]
-        assert sorted(f"{package}.{file}" for layer in layers for file in layer.split()) == files
-    assert {_layer(name) for name in SOURCES} == set(range(sum(len(layers) for _package, layers in STACK) + 3))
+def _level(name: str) -> int:
+    return (*FOLDERS, "modules", "doc_fragments").index(_folder(name))
 
 
-@pytest.mark.parametrize(("files", "takes"), [(BUNDLE_FILES, BUNDLE_TAKES), (NETWORK_FILES, NETWORK_TAKES)])
-def test_a_library_beside_takes_little_of_the_engine(files: list[str], takes: set[str]) -> None:
-    taken = {imported for name in files for imported in _ours(name)} - set(files)
-    assert taken == {f"{ENGINE}.{file}" for file in takes}
+def test_every_folder_has_a_level() -> None:
+    assert {_folder(name) for name in SOURCES} == {*FOLDERS, "modules", "doc_fragments"}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_is_small(folder: str) -> None:
+    lines = {name: _physical_lines(name) for name in SOURCES if name.startswith(UTILS)}
+    here = [name for name in lines if _folder(name) == folder]
+    assert len(here) <= MOST_IN_FOLDER, here
+    assert sum(lines[name] for name in here) <= MOST_OF_LINES * sum(lines.values())
+
+
+@pytest.mark.parametrize("folder", BESIDE)
+def test_a_library_beside_takes_what_is_no_containers(folder: str) -> None:
+    taken = {_folder(imported) for name in SOURCES if _folder(name) == folder for imported in _ours(name)}
+    assert taken - {folder} == BESIDE[folder]
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_imports_point_down(name: str) -> None:
-    assert {imported for imported in _ours(name) if _layer(imported) > _layer(name)} == set()
+    assert {imported for imported in _ours(name) if _level(imported) > _level(name)} == set()
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -184,7 +155,7 @@ def test_a_library_knows_nothing_of_ansible(name: str) -> None:
     assert [
         imported
         for imported in foreign
-        if not imported.startswith(tuple(PREFIX + library for library, _layers in STACK))
+        if not imported.startswith(f"{PREFIX}{UTILS}._") or imported.startswith(f"{PREFIX}{UTILS}._module")
     ] == []
 
 
@@ -198,39 +169,35 @@ def test_a_library_needs_the_standard_library_alone(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "ours", "others"),
     [
-        (f"{ENGINE}.plan", {f"{ENGINE}.container", f"{ENGINE}.errors"}, set()),
-        (f"{BUNDLE}.plan", {f"{BUNDLE}.options"}, set()),
+        ("_lifecycle.plan", {"_state.model", "_base.errors"}, set()),
+        ("_bundle_spec.plan", {"_bundle_spec.options"}, set()),
+        ("_bundle_spec.image_document", {"_trust.annotations", "_base.errors"}, {"hashlib", "json", "posixpath", "re"}),
         (
-            f"{BUNDLE}.image_document",
-            {f"{ENGINE}.annotations", f"{ENGINE}.errors"},
-            {"hashlib", "json", "posixpath", "re"},
-        ),
-        (
-            f"{NETWORK}.parse",
-            {f"{ENGINE}.errors", f"{NETWORK}.names", f"{NETWORK}.addresses", f"{NETWORK}.publishing"},
+            "_network_spec.parse",
+            {"_base.errors", *(f"_network_spec.{file}" for file in ("names", "addresses", "publishing"))},
             {"ipaddress", "re"},
         ),
-        (f"{NETWORK}.addresses", {f"{ENGINE}.errors"}, {"ipaddress", "re"}),
-        (f"{NETWORK}.publishing", {f"{ENGINE}.errors"}, {"ipaddress", "re"}),
-        (f"{NETWORK}.ruleset", {f"{NETWORK}.publishing"}, {"ipaddress"}),
+        ("_network_spec.addresses", {"_base.errors"}, {"ipaddress", "re"}),
+        ("_network_spec.publishing", {"_base.errors"}, {"ipaddress", "re"}),
+        ("_network_spec.ruleset", {"_network_spec.publishing"}, {"ipaddress"}),
         # Of links only what a link and a route are.
         (
-            f"{NETWORK}.plan",
-            {f"{NETWORK}.{file}" for file in ("links", "publishing", "sysctls")},
+            "_network_spec.plan",
+            {"_netlink.links", "_network_spec.publishing", "_network_spec.sysctls"},
             {"enum", "ipaddress"},
         ),
-        (f"{NETWORK}.sysctls", {f"{NETWORK}.links"}, set()),
+        ("_network_spec.sysctls", {"_netlink.links"}, set()),
         (
-            f"{BUNDLE}.spec",
-            {f"{BUNDLE}.{file}" for file in ("image_document", "options", "parse", "seccomp")}
-            | {f"{ENGINE}.annotations", f"{ENGINE}.errors", f"{ENGINE}.process", f"{ENGINE}.hooks"},
+            "_bundle_spec.spec",
+            {f"_bundle_spec.{file}" for file in ("image_document", "options", "parse", "seccomp")}
+            | {"_trust.annotations", "_base.errors", "_base.process", "_state.hooks"},
             {"hashlib", "posixpath", "re"},
         ),
     ],
 )
 def test_what_decides_is_pure(name: str, ours: set[str], others: set[str]) -> None:
-    assert _ours(name) == ours
-    outside = {imported for imported in _imports(name) if not imported.startswith(PREFIX)}
+    assert _ours(f"{UTILS}.{name}") == {f"{UTILS}.{file}" for file in ours}
+    outside = {imported for imported in _imports(f"{UTILS}.{name}") if not imported.startswith(PREFIX)}
     assert {imported.split(".")[0] for imported in outside} == {"__future__", "typing"} | others
 
 
@@ -259,6 +226,11 @@ def lines_of_code(name: str) -> int:
     return len(code - texts)
 
 
+def _physical_lines(name: str) -> int:
+    with open(SOURCES[name], encoding="utf-8") as stream:
+        return len(stream.readlines())
+
+
 def _texts(tree: ast.Module) -> set[int]:
     """The lines of strings that stand for themselves, and of DOCUMENTATION, EXAMPLES and RETURN."""
     found: set[int] = set()
@@ -278,18 +250,16 @@ def _texts(tree: ast.Module) -> set[int]:
 
 def test_lines_of_code_are_counted_right() -> None:
     """Or else the budget would mean nothing: errors.py, counted by hand."""
-    with open(SOURCES[f"{ENGINE}.errors"], encoding="utf-8") as stream:
-        physical = len(stream.readlines())
-    counted = lines_of_code(f"{ENGINE}.errors")
+    errors = f"{UTILS}._base.errors"
+    counted = lines_of_code(errors)
     # Two imports; a function of 1 + 1; one class with two methods of 1 + 4 and 1 + 1 lines; four classes that hold a docstring only.
     assert counted == 2 + 2 + 1 + 5 + 2 + 4
-    assert counted < physical
+    assert counted < _physical_lines(errors)
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_no_file_is_long(name: str) -> None:
-    with open(SOURCES[name], encoding="utf-8") as stream:
-        assert len(stream.readlines()) <= MOST_LINES
+    assert _physical_lines(name) <= MOST_LINES
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -346,7 +316,7 @@ def test_no_shell_removes_a_tree() -> None:
                 with open(path, encoding="utf-8") as stream:
                     lines = re.findall(r"^.*\brm +-[a-z]*[rR].*$", stream.read(), re.MULTILINE)
                 found.update({os.path.relpath(path, COLLECTION): lines} if lines else {})
-    assert found == {"plugins/module_utils/_engine/service.py": ["    rm -rf {run} {persist}"]}
+    assert found == {"plugins/module_utils/_service/service.py": ["    rm -rf {run} {persist}"]}
 
 
 @pytest.mark.parametrize("name", LIBRARIES)

@@ -9,14 +9,13 @@ import pathlib
 import subprocess
 import sys
 
-from ansible_collections.longshore.oci.plugins.module_utils._network import netns
+from ansible_collections.longshore.oci.plugins.module_utils._netlink import netns
 from ansible_collections.longshore.oci.tests.unit import bundle, programs
 from ansible_collections.longshore.oci.tests.unit.test_architecture import (
-    ENGINE,
     MOST_CODE,
     MOST_FILES,
-    NETWORK,
     PREFIX,
+    UTILS,
     lines_of_code,
 )
 
@@ -24,8 +23,8 @@ from ansible_collections.longshore.oci.tests.unit.test_architecture import (
 TASK = """
 import sys
 from ansible_collections.longshore.oci.plugins.modules import oci_container
-from ansible_collections.longshore.oci.plugins.module_utils._engine.container import Definition, Desired, Goal, Timeouts
-from ansible_collections.longshore.oci.plugins.module_utils._engine.engine import Engine
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Desired, Goal, Timeouts
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
 
 name, directory, goal, cgroup = sys.argv[1:]
 wanted = Definition(bundle=f"{directory}/bundle", runtime="runc", cgroup_manager="cgroupfs", cgroup_parent=cgroup)
@@ -39,12 +38,14 @@ print(*sorted(name for name, module in sys.modules.items() if getattr(module, "_
 # On a host of its own, a network namespace: what is imported by a task that makes a network, and by one that finds it made.
 NETWORK_TASK = """
 import sys
-from ansible_collections.longshore.oci.plugins.module_utils._network import netns, network, parse
+from ansible_collections.longshore.oci.plugins.module_utils._netlink import netns
+from ansible_collections.longshore.oci.plugins.module_utils._network import networks
+from ansible_collections.longshore.oci.plugins.module_utils._network_spec import parse
 
 host, name, directory = sys.argv[1:]
-networks = network.Networks(state_dir=f"{directory}/state", run_dir=f"{directory}/run")
+own = networks.Networks(state_dir=f"{directory}/state", run_dir=f"{directory}/run")
 request = parse.Request(name, interfaces=(parse.Interface(subnet=("10.78.1.0/24",)),), publish=("8080:80",))
-print(",".join(netns.inside(host, lambda: networks.converge(request)).plan.actions))
+print(",".join(netns.inside(host, lambda: own.converge(request)).plan.actions))
 print(*sorted(name for name, module in sys.modules.items() if getattr(module, "__file__", None)), sep="\\n")
 """
 
@@ -78,7 +79,7 @@ def test_what_a_task_compiles(tmp_path: pathlib.Path, scratch_cgroup: str) -> No
     assert len(started) <= MOST_FILES, sorted(started)
     assert sum(lines.values()) <= MOST_CODE, lines
     # Where systemd runs, conmon's scope takes one file more.
-    assert sum(lines.values()) + lines_of_code(f"{ENGINE}.systemd") <= MOST_CODE + 118
+    assert sum(lines.values()) + lines_of_code(f"{UTILS}._host.systemd") <= MOST_CODE + 118
     assert unchanged < started
     assert sum(lines[name] for name in unchanged) <= 1650, {name: lines[name] for name in unchanged}
 
@@ -94,5 +95,5 @@ def test_what_a_network_compiles(tmp_path: pathlib.Path) -> None:
     finally:
         netns.remove(name)
         netns.remove(host)
-    assert f"{NETWORK}.mend" in made - unchanged
+    assert f"{UTILS}._network.apply" in made - unchanged
     assert sum(lines_of_code(each) for each in unchanged) <= 1800, unchanged

@@ -14,11 +14,12 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._bundle import confinement, facts, spec
-from ansible_collections.longshore.oci.plugins.module_utils._bundle.image_document import ImageConfig
-from ansible_collections.longshore.oci.plugins.module_utils._bundle.options import Options, User
-from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import InvalidInput
-from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Store
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._bundle import confinement, facts
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import spec
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_document import ImageConfig
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Options, User
+from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders
 
 Config = dict[str, t.Any]

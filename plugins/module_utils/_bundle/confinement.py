@@ -16,9 +16,9 @@ import re
 import resource
 import typing as t
 
-from .._engine.errors import InvalidInput
-from .._engine.files import has_labels, read_text
-from .options import Options
+from .._base.errors import InvalidInput
+from .._base.files import has_labels, read_text
+from .._bundle_spec.options import Options
 
 APPARMOR = "/sys/kernel/security/apparmor/profiles"
 SELINUX = "/etc/selinux"

@@ -9,11 +9,11 @@ import re
 import stat
 import typing as t
 
-from .._engine import trust
-from .._engine.errors import EngineError, InvalidInput
-from .._engine.files import read_text, remove_file, without_waiting
-from . import parse
-from .options import FIRST_RECORD, RECORD, Request
+from .._base.errors import EngineError, InvalidInput
+from .._base.files import read_text, remove_file, without_waiting
+from .._bundle_spec import parse
+from .._bundle_spec.options import FIRST_RECORD, RECORD, Request
+from .._trust import trust
 
 if t.TYPE_CHECKING:
     from .rootfs import Maps
@@ -45,7 +45,7 @@ def is_blank(path: str) -> bool:
     names = os.listdir(path)
     if not names:
         return True
-    from .._engine import leftovers
+    from .._base import leftovers
 
     ours = leftovers.find(path, re.escape(RECORD))
     return len(names) == len(ours) and all(_starts(f"{path}/{name}", FIRST_RECORD) for name in ours)
@@ -92,7 +92,7 @@ def not_private(path: str, maps: Maps) -> dict[str, tuple[t.Any, t.Any]]:
 
 def label(path: str, roots: list[str], label: str) -> None:
     """Let SELinux give the container what the bundle has for it. What it writes later is labelled by the kernel."""
-    from .._engine import selinux
+    from .._host import selinux
 
     volumes = f"{path}/volumes"
     directories = [f"{volumes}/{name}" for name in sorted(os.listdir(volumes))] if os.path.isdir(volumes) else []

@@ -10,16 +10,17 @@ import os
 import stat
 import typing as t
 
-from .._engine import trust
-from .._engine.annotations import is_text
-from .._engine.errors import EngineError, InvalidInput, reason_of
-from .._engine.files import read_text
-from .._engine.joined import KINDS, PEER, check_path
-from .._engine.store import Store, check_name
-from . import confinement, parse
-from .options import Facts, Options, User
-from .seccomp import DEFAULT_PATHS
-from .spec import ALL_CAPABILITIES
+from .._base.errors import EngineError, InvalidInput, reason_of
+from .._base.files import read_text
+from .._bundle_spec import parse
+from .._bundle_spec.options import Facts, Options, User
+from .._bundle_spec.seccomp import DEFAULT_PATHS
+from .._bundle_spec.spec import ALL_CAPABILITIES
+from .._state.namespaces import KINDS, PEER, check_path
+from .._state.store import Store, check_name
+from .._trust import trust
+from .._trust.annotations import is_text
+from . import confinement
 
 # As Go and images call what the kernel calls so.
 _ARCHITECTURES = {

@@ -20,12 +20,12 @@ import os
 import re
 import typing as t
 
-from .._engine.errors import EngineError, InvalidInput, reason_of
-from .._engine.files import make_directory, read_json, write_text
-from .._engine.waiting import Deadline
-from . import image_document, parse
+from .._base.deadline import Deadline
+from .._base.errors import EngineError, InvalidInput, reason_of
+from .._base.files import make_directory, read_json, write_text
+from .._bundle_spec import image_document, parse
+from .._bundle_spec.options import Request, Source
 from .facts import architecture
-from .options import Request, Source
 
 TAG = "image"  # of the one image in a layout
 _TRANSPORTS = ("docker", "oci", "oci-archive", "docker-archive", "dir", "containers-storage", "docker-daemon")

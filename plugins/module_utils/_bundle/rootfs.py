@@ -14,13 +14,14 @@ import stat
 import struct
 import typing as t
 
-from .._engine.errors import EngineError, InvalidInput, reason_of
-from .._engine.trees import Entry, mounted, refuse_mounts, unmount, walk
-from .._engine.waiting import Deadline
-from . import parse, tools
+from .._base.deadline import Deadline
+from .._base.errors import EngineError, InvalidInput, reason_of
+from .._base.trees import Entry, mounted, refuse_mounts, unmount, walk
+from .._bundle_spec import parse
+from .._bundle_spec.image_document import file_name
+from .._bundle_spec.options import Source
+from . import tools
 from .image import Images
-from .image_document import file_name
-from .options import Source
 
 Maps = t.Mapping[str, t.Sequence[parse.IdMap]]
 # Device nodes that every container has: null, zero, full, random, urandom, tty. Any other in an image is a trap.

@@ -12,10 +12,10 @@ import re
 import stat
 import typing as t
 
-from .._engine.errors import Conflict, EngineError, InvalidInput, ProgramFailed
-from .._engine.files import make_directory, remove_tree
-from .._engine.process import Completed, ProcessId, boot_id, find_program, identify, is_alive, kill_and_wait, run
-from .._engine.waiting import Deadline
+from .._base.deadline import Deadline
+from .._base.errors import Conflict, EngineError, InvalidInput, ProgramFailed
+from .._base.files import make_directory, remove_tree
+from .._base.process import Completed, ProcessId, boot_id, find_program, identify, is_alive, kill_and_wait, run
 
 # What a program that talks to a registry may need of the environment that the task was given.
 _INHERITED = (
@@ -150,7 +150,7 @@ def take_over(path: str, group: int, mode: int) -> None:
             os.fchmod(descriptor, mode)
         was_open = found.st_uid != os.geteuid() or found.st_mode & 0o002
         if not was_open and found.st_mode & 0o020:
-            from .._engine import untrusted
+            from .._trust import untrusted
 
             was_open = not untrusted.is_private_group(found, path)
         if (was_open and os.listdir(descriptor)) or not os.path.samestat(os.lstat(path), os.fstat(descriptor)):

@@ -11,11 +11,11 @@ import os
 import stat
 import typing as t
 
-from .._engine import leftovers
-from .._engine.errors import EngineError
-from .._engine.files import read_json, remove_file, write_text
+from .._base import leftovers
+from .._base.errors import EngineError
+from .._base.files import read_json, remove_file, write_text
+from .._bundle_spec.options import RECORD
 from . import rootfs, tools
-from .options import RECORD
 
 
 def tidy(path: str, state_dir: str) -> None:

@@ -9,10 +9,10 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._bundle.bundle import Outcome
-from .._bundle.options import Action, Options, Request
-from .._engine.errors import InvalidInput
-from .._engine.files import check_text
+from .._base.errors import InvalidInput
+from .._base.files import check_text
+from .._bundle.bundles import Outcome
+from .._bundle_spec.options import Action, Options, Request
 from . import secrets
 from .boundary import DIRECTORY_ARGUMENTS
 

@@ -8,12 +8,12 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._engine.checkpoint import Outcome, Request
-from .._engine.checkpoint_plan import Goal
-from .._engine.criu import Options
-from .._engine.errors import InvalidInput
-from .._engine.observe import describe
-from .._engine.restore import Wanted
+from .._base.errors import InvalidInput
+from .._checkpoint.plan import Goal
+from .._checkpoint.request import Outcome, Request
+from .._checkpoint.restore import Wanted
+from .._container.observe import describe
+from .._host.criu import Options
 from .boundary import DIRECTORY_ARGUMENTS
 from .container import DEFINITION_ARGUMENTS, definition
 

@@ -9,11 +9,11 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.formatters import human_to_bytes
 
-from .._engine.container import Definition, Desired, Goal, Recreate, Timeouts
-from .._engine.engine import Outcome
-from .._engine.errors import InvalidInput
-from .._engine.observe import describe
-from .._engine.process import parse_signal
+from .._base.errors import InvalidInput
+from .._base.process import parse_signal
+from .._container.observe import describe
+from .._lifecycle.containers import Outcome
+from .._state.model import Definition, Desired, Goal, Recreate, Timeouts
 from . import secrets
 from .boundary import DIRECTORY_ARGUMENTS
 

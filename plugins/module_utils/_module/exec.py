@@ -12,11 +12,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_bytes, to_text
 from ansible.module_utils.common.text.formatters import human_to_bytes
 
-from .._engine import exec as engine
-from .._engine import output, sessions
-from .._engine.errors import InvalidInput
-from .._engine.process_spec import Command, check
-from .._engine.store import Store, check_name
+from .._base.errors import InvalidInput
+from .._exec import output, sessions
+from .._exec import run as engine
+from .._exec.process_spec import Command, check
+from .._state.store import Store, check_name
 from . import secrets
 from .boundary import DIRECTORY_ARGUMENTS
 

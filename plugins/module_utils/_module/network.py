@@ -8,11 +8,11 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._engine.errors import InvalidInput
-from .._network.netns import path_of
-from .._network.network import Outcome
-from .._network.parse import DEFAULT_BRIDGE, Interface, Request
-from .._network.publishing import published
+from .._base.errors import InvalidInput
+from .._netlink.netns import path_of
+from .._network.networks import Outcome
+from .._network_spec.parse import DEFAULT_BRIDGE, Interface, Request
+from .._network_spec.publishing import published
 from .boundary import DIRECTORY_ARGUMENTS
 
 _STRINGS = {"type": "list", "elements": "str"}

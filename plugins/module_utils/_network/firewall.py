@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import hashlib
 
-from .._engine.errors import EngineError, InvalidInput
-from .._engine.files import remove_file, write_text
-from .._engine.process import find_program, run
-from .._engine.waiting import Deadline
-from . import nftables
+from .._base.deadline import Deadline
+from .._base.errors import EngineError, InvalidInput
+from .._base.files import remove_file, write_text
+from .._base.process import find_program, run
+from .._netlink import nftables
 
 
 def program() -> str:

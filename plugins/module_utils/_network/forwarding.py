@@ -7,9 +7,9 @@ from __future__ import annotations
 import os
 import typing as t
 
-from .._engine.errors import EngineError, reason_of
-from .._engine.files import read_text
-from .publishing import Record, family, forwarded, targets
+from .._base.errors import EngineError, reason_of
+from .._base.files import read_text
+from .._network_spec.publishing import Record, family, forwarded, targets
 
 TOP = "/proc/sys"
 IPV4, IPV6 = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"

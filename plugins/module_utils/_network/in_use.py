@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import typing as t
 
-from .._engine.errors import Conflict, InvalidInput
-from .._engine.files import read_text
-from .._engine.ports import Address, check_socket, held, wanted
-from .._engine.store import Store
-from . import netns
-from .publishing import published
+from .._base.errors import Conflict, InvalidInput
+from .._base.files import read_text
+from .._netlink import netns
+from .._network_spec.publishing import published
+from .._ports.host_ports import Address, check_socket, held, wanted
+from .._state.store import Store
 
 _MOST_NAMED = 5
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 import os
 import typing as t
 
-from .._engine.errors import Conflict
-from .._engine.files import read_text
-from . import forwarding, names, netns, sysctls
-from .links import Link, Links, Route
-from .parse import Request, Surroundings
-from .plan import Observed, is_connected
-from .publishing import Record
+from .._base.errors import Conflict
+from .._base.files import read_text
+from .._netlink import netns
+from .._netlink.links import Link, Links, Route
+from .._network_spec import names, sysctls
+from .._network_spec.parse import Request, Surroundings
+from .._network_spec.plan import Observed, is_connected
+from .._network_spec.publishing import Record
+from . import forwarding
 
 
 def look(request: Request, old: Record | None, made: int | None, state_dir: str) -> Observed:

@@ -13,11 +13,11 @@ import json
 import os
 import typing as t
 
-from .._engine.errors import EngineError
-from .._engine.files import make_directory, read_json, remove_file, write_text
-from .._engine.process import boot_id
-from .parse import RECORD_FORMAT
-from .publishing import Record
+from .._base.errors import EngineError
+from .._base.files import make_directory, read_json, remove_file, write_text
+from .._base.process import boot_id
+from .._network_spec.parse import RECORD_FORMAT
+from .._network_spec.publishing import Record
 
 
 class Changed(t.NamedTuple):
@@ -76,7 +76,7 @@ class Records:
 
     def sweep(self) -> None:
         """Remove what killed tasks were about to put in place. Under the lock of all networks."""
-        from .._engine import leftovers
+        from .._base import leftovers
 
         leftovers.clear(self._directory, r".+\.json")
         leftovers.clear(os.path.dirname(self._changed), r"network\.(json|nft)")

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import typing as t
 
-from .._engine.errors import Conflict
+from .._base.errors import Conflict
+from .._network_spec.parse import Request, check_name
+from .._network_spec.plan import Plan
 from . import firewall, in_use, observe
-from .network import Networks, Outcome, check_root, told_of
-from .parse import Request, check_name
-from .plan import Plan
+from .networks import Networks, Outcome, check_root, told_of
 
 
 class Known(t.NamedTuple):

@@ -20,25 +20,27 @@ ASKED = json.loads(sys.argv[1])
 sys.path.insert(0, ASKED["collections"])
 sys.dont_write_bytecode = True
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine import checkpoint_plan, criu  # noqa: E402
-from ansible_collections.longshore.oci.plugins.module_utils._engine.checkpoint import Checkpoints, Request  # noqa: E402
-from ansible_collections.longshore.oci.plugins.module_utils._engine.container import (  # noqa: E402
+from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import plan  # noqa: E402
+from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.checkpoints import Checkpoints  # noqa: E402
+from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.request import Request  # noqa: E402
+from ansible_collections.longshore.oci.plugins.module_utils._host import criu  # noqa: E402
+from ansible_collections.longshore.oci.plugins.module_utils._host.detect import Host  # noqa: E402
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine  # noqa: E402
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import (  # noqa: E402
     Definition,
     Desired,
     Goal,
     Status,
     Timeouts,
 )
-from ansible_collections.longshore.oci.plugins.module_utils._engine.engine import Engine  # noqa: E402
-from ansible_collections.longshore.oci.plugins.module_utils._engine.host import Host  # noqa: E402
-from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Store  # noqa: E402
+from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store  # noqa: E402
 from ansible_collections.longshore.oci.tests.unit import killing  # noqa: E402
 
 NAME, ARCHIVE = ASKED["name"], f"{ASKED['archives']}/archive"
 PLACES = {"state_dir": ASKED["state_dir"], "run_dir": ASKED["run_dir"]}
 OPTIONS = criu.Options(manage_cgroups_mode="ignore" if ASKED["ignores"] else None)
 STORE = Store(**PLACES)
-WANTED = checkpoint_plan.Goal
+WANTED = plan.Goal
 
 
 def converge(goal: Goal) -> t.Any:
@@ -46,7 +48,7 @@ def converge(goal: Goal) -> t.Any:
     return Engine(**PLACES).converge(Desired(NAME, goal, wanted, timeouts=Timeouts(stop=0)))
 
 
-def checkpoint(goal: checkpoint_plan.Goal, **more: t.Any) -> t.Any:
+def checkpoint(goal: plan.Goal, **more: t.Any) -> t.Any:
     request = Request(NAME, goal, OPTIONS, timeout=60, **more)
     return Checkpoints(STORE, Host(run_dir=STORE.run_dir)).converge(request)
 

@@ -9,10 +9,10 @@ import pathlib
 
 import pytest
 
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import facts
-from ansible_collections.longshore.oci.plugins.module_utils._bundle.options import Options, User
-from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import InvalidInput
-from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Store
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Options, User
+from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 
 PASSWD = "root:x:0:0::/root:/bin/sh\napp:x:1000:100::/home/app:/bin/sh\nbroken\nodd:x:notanumber:0::/:/x\n"
 GROUP = "root:x:0:\nusers:x:100:\nwheel:x:10:app,other\nmore:x:20:other,app\n"

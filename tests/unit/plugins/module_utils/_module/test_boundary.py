@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import InvalidInput, ProgramFailed
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput, ProgramFailed
 from ansible_collections.longshore.oci.plugins.module_utils._module import boundary
 
 NONE = {"state_dir": None, "run_dir": None}

@@ -7,7 +7,10 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine.container import (
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Outcome
+from ansible_collections.longshore.oci.plugins.module_utils._module import container
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Action,
     Definition,
     Desired,
@@ -19,9 +22,6 @@ from ansible_collections.longshore.oci.plugins.module_utils._engine.container im
     StopReport,
     Timeouts,
 )
-from ansible_collections.longshore.oci.plugins.module_utils._engine.engine import Outcome
-from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import InvalidInput
-from ansible_collections.longshore.oci.plugins.module_utils._module import container
 from ansible_collections.longshore.oci.tests.unit import builders
 
 

@@ -6,11 +6,11 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import InvalidInput
-from ansible_collections.longshore.oci.plugins.module_utils._engine.exec import Result
-from ansible_collections.longshore.oci.plugins.module_utils._engine.process_spec import Command
-from ansible_collections.longshore.oci.plugins.module_utils._engine.store import Store
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
+from ansible_collections.longshore.oci.plugins.module_utils._exec.run import Result
 from ansible_collections.longshore.oci.plugins.module_utils._module import exec as oci_exec
+from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 
 
 def _params(**given: t.Any) -> dict[str, t.Any]:

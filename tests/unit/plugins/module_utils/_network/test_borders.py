@@ -15,8 +15,10 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._network import forwarding, netns, sysctls
-from ansible_collections.longshore.oci.plugins.module_utils._network.parse import Interface
+from ansible_collections.longshore.oci.plugins.module_utils._netlink import netns
+from ansible_collections.longshore.oci.plugins.module_utils._network import forwarding
+from ansible_collections.longshore.oci.plugins.module_utils._network_spec import sysctls
+from ansible_collections.longshore.oci.plugins.module_utils._network_spec.parse import Interface
 
 from .test_networks import OTHER, POOL, WEB, Host, _asked, _away, _serving, host
 

@@ -18,20 +18,13 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._engine.errors import Conflict, EngineError
-from ansible_collections.longshore.oci.plugins.module_utils._network import (
-    firewall,
-    forwarding,
-    in_use,
-    links,
-    netlink,
-    netns,
-    observe,
-)
-from ansible_collections.longshore.oci.plugins.module_utils._network.network import Networks, Outcome
-from ansible_collections.longshore.oci.plugins.module_utils._network.parse import Interface, Request
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._netlink import links, netlink, netns
+from ansible_collections.longshore.oci.plugins.module_utils._network import firewall, forwarding, in_use, observe
+from ansible_collections.longshore.oci.plugins.module_utils._network.networks import Networks, Outcome
 from ansible_collections.longshore.oci.plugins.module_utils._network.records import Records
 from ansible_collections.longshore.oci.plugins.module_utils._network.survey import Known, Survey
+from ansible_collections.longshore.oci.plugins.module_utils._network_spec.parse import Interface, Request
 from ansible_collections.longshore.oci.tests.unit import killing, programs
 
 POOL = Interface(subnet=("10.78.1.0/24", "fd00:78:1::/64"))

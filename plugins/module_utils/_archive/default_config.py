@@ -1,0 +1,162 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The config for a container from an archive where this host has a root file system for it, and no config.json. Pure.
+
+It is the part of the config in the archive that stays within the defaults: those that oci_bundle and podman give to a
+container of which nothing else is said. All that goes beyond is then missing, and archive_rights.py names it.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from .rights import is_bind
+
+Config = dict[str, t.Any]
+CAPABILITIES = (
+    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETFCAP",
+    "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
+)  # fmt: skip
+# The least of what podman and docker mask and write-protect, in all their versions of the last years.
+MASKED = (
+    "/proc/acpi",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/sys/firmware",
+)
+READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+NAMESPACES = ("pid", "network", "ipc", "uts", "mount")
+# What the default profiles of podman and docker forbid to who has the default capabilities.
+FORBIDDEN = frozenset((
+    "acct", "add_key", "bpf", "clock_settime", "clock_settime64", "create_module", "delete_module", "fanotify_init", "finit_module",
+    "init_module", "io_uring_enter", "io_uring_register", "io_uring_setup", "ioperm", "iopl", "kexec_file_load",
+    "kexec_load", "lookup_dcookie", "nfsservctl", "open_by_handle_at", "perf_event_open", "quotactl", "quotactl_fd",
+    "settimeofday", "stime", "swapoff", "swapon", "sysfs", "_sysctl", "userfaultfd", "uselib", "vhangup", "vm86", "vm86old",
+))  # fmt: skip
+# Where a file system of the kernel may be, and what its mount must say.
+_KERNEL_MOUNTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "proc": ("/proc", ("nosuid", "noexec", "nodev")), "sysfs": ("/sys", ("ro", "nosuid", "noexec", "nodev")),
+    "devpts": ("/dev/pts", ("nosuid", "noexec")), "mqueue": ("/dev/mqueue", ("nosuid", "noexec", "nodev")),
+    "cgroup": ("/sys/fs/cgroup", ("ro", "nosuid", "noexec", "nodev")), "cgroup2": ("/sys/fs/cgroup", ("ro", "nosuid", "noexec", "nodev")),
+}  # fmt: skip
+_BELOW_KERNEL = re.compile(r"/+(proc|sys)(/.*)?")
+_SYSCTL = {
+    "network": re.compile(r"net\..+"),
+    "ipc": re.compile(r"kernel\.(msg.+|sem|shm.+)|fs\.mqueue\..+"),
+    "uts": re.compile(r"kernel\.(host|domain)name"),
+}
+# null zero full random urandom tty console ptmx, and the terminals of devpts.
+_DEVICES = {(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2), (136, None)}
+_REFUSALS = ("SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_KILL_PROCESS")
+_PROCESS = ("terminal", "args", "env", "cwd", "noNewPrivileges", "user", "rlimits")
+# What podman, docker and oci_bundle confine containers with, and what counts where an archive says something else, such as spc_t.
+_CONFINED = {
+    "apparmorProfile": (
+        re.compile(r"(containers-default|docker-default|crio-default)[A-Za-z0-9._-]*"),
+        "containers-default",
+    ),
+    "selinuxLabel": (re.compile(r"system_u:system_r:container_t:s0(:c\d+,c\d+)?"), "system_u:system_r:container_t:s0"),
+    "mountLabel": (
+        re.compile(r"system_u:object_r:container_file_t:s0(:c\d+,c\d+)?"),
+        "system_u:object_r:container_file_t:s0",
+    ),
+}
+
+
+def within(spec: t.Mapping[str, t.Any], root: str, *, generated: t.Callable[[t.Mapping[str, t.Any]], bool]) -> Config:
+    """The config with the root file system ``root``. ``generated`` says of a bind mount that its source is made anew here."""
+    process, linux = spec["process"], spec.get("linux") or {}
+    config: Config = {
+        "ociVersion": "1.0.2",
+        "root": {"path": root, "readonly": bool(spec["root"].get("readonly"))},
+        "process": {
+            **{name: process[name] for name in _PROCESS if name in process},
+            **_confined(process, "apparmorProfile", "selinuxLabel"),
+            "capabilities": _capabilities(process.get("capabilities") or {}), "oomScoreAdj": max(0, process.get("oomScoreAdj", 0)),
+        },
+        "mounts": [mount for mount in spec.get("mounts") or [] if _is_plain(mount) or (is_bind(mount) and generated(mount))],
+        "linux": {
+            "namespaces": _namespaces(linux), "resources": _resources(linux.get("resources") or {}),
+            "sysctl": _sysctls(linux), "seccomp": _seccomp(linux.get("seccomp")),
+            "devices": [each for each in linux.get("devices") or [] if each.get("type") == "c" and _is_default(each)],
+            "maskedPaths": sorted({*MASKED, *_absolute(linux, "maskedPaths")}),
+            "readonlyPaths": sorted({*READ_ONLY, *_absolute(linux, "readonlyPaths")}),
+            **_confined(linux, "mountLabel"),
+        },
+    }  # fmt: skip
+    config.update({name: spec[name] for name in ("hostname", "domainname") if spec.get(name)})
+    return config
+
+
+def _absolute(linux: t.Mapping[str, t.Any], name: str) -> list[str]:
+    return [path for path in linux.get(name) or [] if path.startswith("/")]
+
+
+def _capabilities(asked: t.Mapping[str, t.Sequence[str]]) -> dict[str, list[str]]:
+    sets = ("bounding", "effective", "permitted")
+    return {kind: [name for name in asked.get(kind) or [] if name in CAPABILITIES] for kind in sets}
+
+
+def _confined(values: t.Mapping[str, t.Any], *names: str) -> Config:
+    """Keep a confinement that is a default one; another is replaced, so that archive_rights names it. Without any there is none."""
+    found = {name: str(values[name]) for name in names if values.get(name)}
+    return {name: text if _CONFINED[name][0].fullmatch(text) else _CONFINED[name][1] for name, text in found.items()}
+
+
+def _is_plain(mount: t.Mapping[str, t.Any]) -> bool:
+    """Whether it has nothing of the host."""
+    kind, options = mount.get("type"), set(mount.get("options") or [])
+    place = "/" + mount["destination"].strip("/")
+    if is_bind(mount) or ".." in place.split("/"):
+        return False
+    if kind == "tmpfs":
+        return not _BELOW_KERNEL.fullmatch(place) and place != "/"
+    where, words = _KERNEL_MOUNTS.get(kind or "", ("", ()))
+    return place == where and options >= set(words)
+
+
+def _namespaces(linux: t.Mapping[str, t.Any]) -> list[Config]:
+    asked = {each["type"] for each in linux.get("namespaces") or []}
+    return [{"type": kind} for kind in (*NAMESPACES, *sorted(asked & {"cgroup", "time"}))]
+
+
+def _resources(asked: t.Mapping[str, t.Any]) -> Config:
+    """Limits, and no device but those that every container has."""
+    rules = [
+        rule
+        for rule in asked.get("devices") or []
+        if not rule.get("allow") or (rule.get("type") == "c" and _is_default(rule))
+    ]
+    found = {name: asked[name] for name in ("memory", "cpu", "pids") if asked.get(name)}
+    if found.get("pids", {}).get("limit") == 0:  # podman's word for none
+        del found["pids"]
+    return {"devices": [{"allow": False, "access": "rwm"}, *rules], **found}
+
+
+def _is_default(device: t.Mapping[str, t.Any]) -> bool:
+    major, minor = device.get("major"), device.get("minor")
+    return (major, minor) in _DEVICES or (major, None) in _DEVICES
+
+
+def _sysctls(linux: t.Mapping[str, t.Any]) -> dict[str, str]:
+    own = {each["type"] for each in linux.get("namespaces") or [] if not each.get("path")}
+    return {
+        name: value
+        for name, value in (linux.get("sysctl") or {}).items()
+        if any(kind in own and pattern.fullmatch(name) for kind, pattern in _SYSCTL.items())
+    }
+
+
+def _seccomp(asked: t.Mapping[str, t.Any] | None) -> Config:
+    """The filter without the system calls that no default profile allows."""
+    rules = [
+        {**rule, "names": [name for name in rule.get("names") or [] if name not in FORBIDDEN or rule["action"] in _REFUSALS]}
+        for rule in (asked or {}).get("syscalls") or []
+        if rule.get("action") in ("SCMP_ACT_ALLOW", *_REFUSALS)
+    ]  # fmt: skip
+    kept = {name: (asked or {})[name] for name in ("architectures", "defaultErrnoRet") if name in (asked or {})}
+    return {"defaultAction": "SCMP_ACT_ERRNO", **kept, "syscalls": [rule for rule in rules if rule["names"]]}

@@ -1,0 +1,242 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The documents in an archive of a checkpoint: read, and of the types that they must have. Pure.
+
+They come from anywhere. No other file reads one of them without this: each value that it uses is then text, a number in
+its bounds, a list or an object of such. A null is taken out, for it means that nothing is said. Raises InvalidInput.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+
+from .._base.errors import InvalidInput
+
+Document = dict[str, t.Any]
+MOST_BYTES = 16 << 20
+_MOST_TEXT = 1 << 17  # what the kernel takes as one argument of a program
+_MOST_DIGITS = 20
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]{5,24}(Z|[+-]\d\d:\d\d)", re.ASCII)
+YEAR = 366 * 86400
+
+
+class _Number(t.NamedTuple):
+    """A number and its bounds."""
+
+    least: float = -(1 << 63)
+    most: float = (1 << 64) - 1
+    whole: bool = True
+
+
+class _OneOf(t.NamedTuple):
+    values: tuple[str, ...]
+
+
+class _Map(t.NamedTuple):
+    """An object with any names, and values of one kind."""
+
+    value: t.Any
+
+
+class _Text(t.NamedTuple):
+    most: int = _MOST_TEXT
+
+
+class _Time(t.NamedTuple):
+    """A time as RFC 3339 has it."""
+
+
+_WORD = _Text(255)
+_TIME = _Time()
+_TEXT = _Text()
+_ID = _Number(0, (1 << 32) - 2)
+_INT = _Number()
+_FLAG = bool
+_TEXTS = [_TEXT]
+
+_HOOK = {"path": _TEXT, "args": _TEXTS, "env": _TEXTS, "timeout": _INT}
+_MAPPING = {"containerID": _ID, "hostID": _ID, "size": _Number(0, 1 << 32)}
+_SPEC: Document = {
+    "ociVersion": _WORD,
+    "root": {"path": _TEXT, "readonly": _FLAG},
+    "hostname": _WORD,
+    "domainname": _WORD,
+    "process": {
+        "terminal": _FLAG, "args": _TEXTS, "env": _TEXTS, "cwd": _TEXT, "noNewPrivileges": _FLAG,
+        "user": {"uid": _ID, "gid": _ID, "umask": _Number(0, 0o777), "additionalGids": [_ID]},
+        "capabilities": _Map([_WORD]), "oomScoreAdj": _Number(-1000, 1000), "apparmorProfile": _WORD, "selinuxLabel": _WORD,
+        "rlimits": [{"type": _WORD, "soft": _Number(0), "hard": _Number(0)}],
+    },
+    "mounts": [{"destination": _TEXT, "type": _WORD, "source": _TEXT, "options": _TEXTS}],
+    "annotations": _Map(_TEXT),
+    "hooks": _Map([_HOOK]),
+    "linux": {
+        "namespaces": [{"type": _WORD, "path": _TEXT}], "uidMappings": [_MAPPING], "gidMappings": [_MAPPING],
+        "devices": [{
+            "path": _TEXT, "type": _WORD, "major": _INT, "minor": _INT, "fileMode": _Number(0, 0o7777777), "uid": _ID, "gid": _ID,
+        }],
+        "resources": {
+            "devices": [{"allow": _FLAG, "type": _WORD, "access": _WORD, "major": _INT, "minor": _INT}],
+            "memory": _Map((_INT, _FLAG)), "cpu": _Map((_INT, _TEXT)), "pids": {"limit": _INT},
+        },
+        "seccomp": {
+            "defaultAction": _WORD, "architectures": [_WORD], "flags": [_WORD], "listenerPath": _TEXT,
+            "syscalls": [{"names": [_WORD], "action": _WORD, "errnoRet": _INT, "args": [
+                {"index": _INT, "value": _INT, "valueTwo": _INT, "op": _WORD},
+            ]}],
+        },
+        "sysctl": _Map(_TEXT), "maskedPaths": _TEXTS, "readonlyPaths": _TEXTS, "cgroupsPath": _TEXT, "mountLabel": _WORD,
+        "rootfsPropagation": _WORD,
+    },
+}  # fmt: skip
+_PROGRAM = {"name": _WORD, "path": _TEXT, "version": _WORD}
+# Only these of the definition of the container are used by another host: the rest is that host's.
+_DEFINITION = {
+    "bundle": _TEXT, "log_driver": _WORD, "log_size_max": _Number(1), "stdin": _FLAG, "sdnotify": _OneOf(("ignore", "conmon", "container")),
+}  # fmt: skip
+_LEFT_OUT = (
+    "cgroup_parent", "conmon_env", "conmon_pidfile", "exit_command", "listen", "log_path", "log_tag", "network_options", "publish",
+    "reserve_ports", "runtime_args",
+)  # fmt: skip
+_OPTIONS = {
+    **dict.fromkeys((
+        "leave_running", "tcp_established", "tcp_close", "tcp_skip_in_flight", "file_locks", "ext_unix_sk", "shell_job",
+        "link_remap", "pre_dump",
+    ), _FLAG),
+    "manage_cgroups_mode": _OneOf(("soft", "ignore", "full", "strict")), "network_lock": _OneOf(("iptables", "nftables", "skip")),
+    "pre_dump_rounds": _Number(1, 9),
+}  # fmt: skip
+_STOP = {"stop_signal": _Number(1, 64), "stop_timeout": _Number(0, YEAR, whole=False)}
+_MANIFEST: Document = {
+    "format": _INT, "name": _WORD, "created_at": _TIME, "criu": _PROGRAM, "options": _OPTIONS, "runtime": _PROGRAM, "kernel": _WORD,
+    "architecture": _WORD, "definition": _DEFINITION, "config_digest": _WORD, **_STOP, "started_at": _TIME,
+    "rootfs": _OneOf(("complete", "changes")), "annotated": _FLAG, "digest": _WORD, "size": _Number(0),
+    "members": _Map((_Number(0), _WORD)), "links": _Map(_WORD), "statistics": _Map(_Number(0)),
+}  # fmt: skip
+# podman's, of which little is used.
+_CONTAINER: Document = {
+    "name": _WORD, "runtime": _TEXT, "checkpointedTime": _TIME, "startedTime": _TIME, "stopSignal": _STOP["stop_signal"],
+    "stopTimeout": _STOP["stop_timeout"],
+}  # fmt: skip
+
+
+def parse(text: bytes, name: str, path: str) -> t.Any:
+    """JSON of a bounded size. Raises InvalidInput, which names the member and the archive."""
+    try:
+        if len(text) > MOST_BYTES:
+            raise ValueError("it is too large")
+        # The parser of C recurses, and takes a time that grows with the square of the number of digits.
+        return json.loads(text, parse_int=_integer, parse_constant=_refuse, parse_float=_fraction)
+    except RecursionError:
+        raise damaged(path, f"{name} is nested too deeply") from None
+    except ValueError as exc:
+        raise damaged(path, f"the member {name} is not JSON ({str(exc)[:100]})") from exc
+
+
+def damaged(path: str, why: str) -> InvalidInput:
+    return InvalidInput(f"{path} is not an archive of a checkpoint, or it is damaged: {why}.")
+
+
+def _integer(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError("a number has too many digits")
+    return int(text)
+
+
+def _fraction(text: str) -> float:
+    value = float(text) if len(text) < 100 else float("inf")
+    if value in (float("inf"), float("-inf")):
+        raise ValueError("a number is too large")
+    return value
+
+
+def _refuse(text: str) -> t.NoReturn:
+    raise ValueError(f"{text} is not a number")
+
+
+def spec(value: t.Any, path: str) -> Document:
+    """The config that the container ran with (``spec.dump``)."""
+    found = _object(value, _SPEC, "spec.dump", path)
+    for name in ("root", "process"):
+        if name not in found:
+            raise damaged(path, f"spec.dump has no {name}")
+    for mount in found.get("mounts", []):
+        if not mount.get("destination", "").startswith("/"):
+            raise damaged(path, "spec.dump has a mount without a destination")
+    for namespace in found.get("linux", {}).get("namespaces", []):
+        if "type" not in namespace:
+            raise damaged(path, "spec.dump has a namespace without a type")
+    return found
+
+
+def manifest(value: t.Any, path: str) -> Document:
+    """Our own description (``longshore.json``). ``left_out`` are options of the container that another host does not take over."""
+    found = _object(value, _MANIFEST, "longshore.json", path)
+    if "format" not in found or "name" not in found:
+        raise damaged(path, "longshore.json has no format or no name")
+    asked = value.get("definition") or {}
+    left_out = [name for name in _LEFT_OUT if asked.get(name)]
+    return {**dict.fromkeys(_MANIFEST), **found, "left_out": left_out}
+
+
+def container(value: t.Any, path: str) -> Document:
+    """The description that podman reads and writes (``config.dump``)."""
+    return _object(value, _CONTAINER, "config.dump", path)
+
+
+def deleted_files(text: bytes, path: str) -> list[str]:
+    """The names of what the container has deleted (``deleted.files``)."""
+    return t.cast(list[str], _checked(parse(text, "deleted.files", path), _TEXTS, "deleted.files", "", path))
+
+
+def _object(value: t.Any, kind: Document, name: str, path: str) -> Document:
+    """Only the fields that are known."""
+    return t.cast(Document, _checked(value, kind, name, "", path))
+
+
+def _checked(value: t.Any, kind: t.Any, name: str, where: str, path: str) -> t.Any:
+    if isinstance(kind, list) and isinstance(value, list):
+        return [_checked(item, kind[0], name, f"{where}[]", path) for item in value]
+    if isinstance(kind, _Map) and isinstance(value, dict):
+        return {key: _checked(item, kind.value, name, f"{where}.{_short(key)}", path) for key, item in value.items() if item is not None}  # fmt: skip
+    if isinstance(kind, dict) and isinstance(value, dict):
+        return {key: _checked(value[key], each, name, f"{where}.{key}", path) for key, each in kind.items() if value.get(key) is not None}  # fmt: skip
+    if _is_pair(kind) and isinstance(value, list) and len(value) == 2:
+        return [_checked(item, each, name, where, path) for item, each in zip(value, kind)]
+    if _is_scalar(value, kind):
+        return value
+    raise damaged(path, f"{name} has a wrong value for {where.strip('.') or 'all of it'} ({_short(json.dumps(value))})")
+
+
+def _is_pair(kind: t.Any) -> bool:
+    """Size and digest of a member, the one list whose items are not alike."""
+    return kind.__class__ is tuple and kind[1] is _WORD
+
+
+def _is_scalar(value: t.Any, kind: t.Any) -> bool:
+    if kind.__class__ is tuple:
+        return any(_is_scalar(value, each) for each in kind)
+    if kind is bool:
+        return isinstance(value, bool)
+    if isinstance(kind, _Number):
+        number = isinstance(value, int) or (isinstance(value, float) and not kind.whole)
+        return number and not isinstance(value, bool) and kind.least <= value <= kind.most
+    if isinstance(kind, _OneOf):
+        return isinstance(value, str) and value in kind.values
+    if isinstance(kind, _Time):
+        return isinstance(value, str) and bool(_MOMENT.fullmatch(value))
+    return isinstance(kind, _Text) and isinstance(value, str) and len(value) <= kind.most and _is_text(value)
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be the name of a file: without NUL, and bytes that are no UTF-8 only as Python has them."""
+    try:
+        return b"\0" not in value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:60]}..."

@@ -1,0 +1,387 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bundles: looked at, decided upon and made.
+
+    PATH/config.json       what the container is, root.path is one of the next
+    PATH/rootfs-ID/        root file systems: the current one, and the one that a container still has
+    PATH/volumes/          for the volumes of the image; they stay as long as the bundle
+    PATH/etc/              hostname and hosts
+    PATH/longshore.json    what it was made of; a bundle without a complete one is made anew
+
+The record is there before anything else, and goes last. It says ``unfinished`` from before something is changed until all of that
+is done, and ``removing`` from before the first file goes; so the next task knows that a killed one has left something.
+
+Where nothing is to be done no program is started (unless a registry shall be asked), and nothing is written. What only
+an action needs is imported when there is one, as in the engine.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import typing as t
+
+from .._base.deadline import Deadline
+from .._base.errors import Conflict, EngineError, InvalidInput
+from .._base.files import is_busy, make_directory, read_json, write_text
+from .._bundle_spec import spec
+from .._bundle_spec.image_document import ImageConfig, is_digest
+from .._bundle_spec.options import (
+    FIRST_RECORD,
+    RECORD,
+    RECORD_FORMAT,
+    Action,
+    Facts,
+    Options,
+    Plan,
+    Request,
+    Source,
+    User,
+)
+from .._bundle_spec.plan import plan
+from .._state import config
+from .._state.store import Store
+from .._trust import trust
+from . import directory
+from .confinement import level_of
+from .facts import gather, inside, leads_to, look_up
+from .image import Images, other_platform
+
+if t.TYPE_CHECKING:
+    from .rootfs import Maps, Roots
+
+Record = dict[str, t.Any]
+
+
+class Outcome(t.NamedTuple):
+    """What was decided and done. ``existed``: there was a complete bundle before. ``record`` is what is there now."""
+
+    plan: Plan
+    actions: tuple[Action, ...]
+    existed: bool
+    record: Record
+    warnings: tuple[str, ...] = ()
+
+
+class _Decision(t.NamedTuple):
+    plan: Plan
+    record: Record
+    config: dict[str, t.Any]
+    user: User | None  # None: only the image, which is not here yet, can tell
+
+
+class Bundles:
+    """The bundles that share one cache. Stores only; touches the disk when asked to."""
+
+    def __init__(self, *, state_dir: str, run_dir: str) -> None:
+        self._store = Store(state_dir=state_dir, run_dir=run_dir)
+        self._images = Images(state_dir)
+
+    @functools.cached_property
+    def _roots(self) -> Roots:
+        from .rootfs import Roots
+
+        return Roots(self._store.state_dir)
+
+    def converge(self, request: Request, *, check: bool = False) -> Outcome:
+        """Make it so. Raises EngineError; what cannot work is refused before anything is touched."""
+        try:
+            return self._converge(request, check)
+        except OSError as exc:
+            raise EngineError(f"Cannot work on the bundle {request.path}: {exc.strerror} ({exc.filename}).") from exc
+
+    def _converge(self, request: Request, check: bool) -> Outcome:
+        directory.check(request)
+        before = _load(request.path)
+        if request.absent:
+            return self._remove(request.path, before, check)
+        facts = gather(request.options, self._store, request.path, before)
+        self._refuse(request, facts)
+        deadline = Deadline(request.timeout)
+        source = self._look(request, before, deadline)
+        warnings = self._warn(request, source)
+        decided = self._decide(request, facts, source)
+        if decided.plan.actions:
+            warnings += _missing(request.options, facts)
+        if check or not (decided.plan.actions or self._is_left(request.path, before)):
+            return Outcome(decided.plan, decided.plan.actions, bool(before), before, warnings)
+        with self._locked(request.path, deadline):
+            self._tidy(request.path)
+            if not source.cached:
+                source = self._images.fetch(request, source, deadline)
+            if decided.user is None or Action.ROOTFS in decided.plan.actions:
+                _check_places(self._roots.unpack(source, self._images, deadline), source.config, request.options)
+            now = self._decide(request, facts, source)
+            record = now.record
+            if now.plan.actions:
+                record = self._apply(request, facts, source, now, deadline)
+            elif record.get("unfinished"):
+                self._complete(request.path, record)
+        pulled = (Action.PULL,) if Action.PULL in decided.plan.actions else ()
+        actions = (*pulled, *(action for action in now.plan.actions if action is not Action.PULL))
+        return Outcome(now.plan, actions, bool(before), record, warnings)
+
+    def _locked(self, path: str, deadline: Deadline) -> t.ContextManager[object]:
+        return self._store.locked(_lock_name(path), deadline, f"the bundle {path}")
+
+    def _is_left(self, path: str, record: Record) -> bool:
+        """Whether a task was killed in its work on the bundle, or is at work now."""
+        return bool(record.get("unfinished")) or is_busy(self._store.run_dir, _lock_name(path))
+
+    def _tidy(self, path: str) -> None:
+        """Clear away what killed tasks have left, and complete a removal. A container that came in between has all of its files:
+        config.json goes first."""
+        from . import upkeep
+
+        upkeep.tidy(path, self._store.state_dir)
+        if upkeep.is_being_removed(path) and self._store.bundle_holder(path) is None:
+            upkeep.remove(path)
+
+    def _refuse(self, request: Request, facts: Facts) -> None:
+        path = request.path
+        for what in ("authfile", "ca_cert_dir"):
+            if getattr(request, what):
+                trust.check(os.path.abspath(getattr(request, what)), what)
+        if not _is_ours(path) and os.path.lexists(path) and not directory.is_blank(os.path.realpath(path)):
+            raise InvalidInput(f"{path} is there already, and not a bundle of oci_bundle.", hint="Remove it first.")
+        if request.rootfs_mode == "overlay" and spec.id_maps(request.options, facts):
+            raise InvalidInput("rootfs_mode: overlay needs root, and does not go with userns.")
+        # With a stand-in for the image: whatever is wrong with the options is said now.
+        spec.make(ImageConfig(cmd=("true",)), request.options, facts, User(), path)
+
+    def _look(self, request: Request, record: Record, deadline: Deadline) -> Source:
+        if request.image is not None:
+            return self._images.look(request, deadline)
+        path = request.rootfs or ""
+        if not path.startswith("/") or not os.path.exists(path):
+            raise InvalidInput(f"There is no directory or tar at {path} on this host.")
+        from . import rootfs
+
+        stamp = () if os.path.isdir(path) else rootfs.tar_stamp(path)  # What is no file at all is said first.
+        trust.check(path, "rootfs", tree=os.path.isdir(path))
+        path = os.path.realpath(path)
+        if os.path.isdir(path):
+            if f"{request.path}/".startswith(f"{path}/"):
+                raise InvalidInput(f"The bundle {request.path} cannot be inside its own root file system {path}.")
+            return Source("directory", rootfs.directory_digest(path), path=path)
+        known = record.get("rootfs_digest")
+        same = record.get("source") == path and record.get("stamp") == list(stamp) and is_digest(known)
+        digest = str(known) if same else rootfs.tar_digest(path)
+        return Source("tar", digest, path=path, stamp=stamp, files=digest)
+
+    def _warn(self, request: Request, source: Source) -> tuple[str, ...]:
+        other = other_platform(source, request) if source.kind == "image" else None
+        if other and request.platform:
+            raise InvalidInput(f"The image {request.image} is for {other}, not for {request.platform}.")
+        found = [f"The image {request.image} is for {other}, which is not this host's platform."] if other else []
+        left_out = [p for p in spec.wanted_volumes(source.config, request.options) if spec.is_reserved(p)]
+        if left_out:
+            why = "No image mounts anything over its root, in /proc, /sys or /dev, or over files that oci_bundle makes."
+            found.append(f"Volumes of the image {request.image} are left out: {', '.join(left_out)[:300]}. {why}")
+        return tuple(found)
+
+    def _decide(self, request: Request, facts: Facts, source: Source) -> _Decision:
+        """From files alone."""
+        path, overlay = request.path, request.rootfs_mode == "overlay"
+        record = _load(path)
+        user = self._user(request, source, record)
+        desired = spec.make(source.config, request.options, facts, user or User(), path)
+        parts = [config.digest(desired), source.digest, request.rootfs_mode]
+        root = f"rootfs-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:12]}"
+        if not (request.options.spec.get("root") or {}).get("path"):
+            desired["root"]["path"] = root
+        differences = config.differences(_by_place(read_json(f"{path}/config.json") or {}), _by_place(desired))
+        differences.update(directory.not_private(path, spec.id_maps(request.options, facts)))
+        if user is None:
+            unknown = ("process.user", "process.env.HOME", "process.capabilities")
+            differences = {key: pair for key, pair in differences.items() if not key.startswith(unknown)}
+        files = spec.files(request.options, path)
+        decided = plan(
+            record=record, source=source, root=root, root_is_there=os.path.isdir(f"{path}/{root}"),
+            is_mounted=os.path.ismount(f"{path}/{root}"), overlay=overlay, config=differences,
+            files_differ=any(not directory.holds(f"{path}/etc/{name}", text) for name, text in files.items()),
+        )  # fmt: skip
+        return _Decision(decided, record, desired, user)
+
+    def _user(self, request: Request, source: Source, record: Record) -> User | None:
+        """By the image's own passwd, which is read once: the container may write to its copy."""
+        wanted = _wanted_user(request, source)
+        if record.get("rootfs_digest") == source.digest and record["user"]["wanted"] == wanted:
+            known = record["user"]
+            return User(known["uid"], known["gid"], tuple(known["groups"]), known["home"])
+        root = self._roots.path(source)
+        return look_up(root, wanted) if root else None
+
+    def _apply(self, request: Request, facts: Facts, source: Source, decided: _Decision, deadline: Deadline) -> Record:
+        from . import rootfs, tools
+
+        path, maps = request.path, spec.id_maps(request.options, facts)
+        make_directory(os.path.dirname(path), mode=0o755)
+        make_directory(path, mode=0o700)
+        tools.take_over(path, *directory.owner_and_mode(maps))
+        if not _is_ours(path):
+            write_text(f"{path}/{RECORD}", FIRST_RECORD)  # From here on the directory is known as ours.
+        elif decided.record and not decided.record.get("unfinished"):
+            _save(path, {**decided.record, "unfinished": True}, durable=False)
+        root, used = f"{path}/{decided.plan.root}", self._used_root(path)
+        # One of this name that no record tells of may have been written to, unless a container of just this config has it.
+        if Action.ROOTFS in decided.plan.actions and not (root == used and os.path.isdir(root)):
+            rootfs.remove(root)
+            if request.rootfs_mode == "copy":
+                self._copy(source, "/", root, maps, deadline)
+        if request.rootfs_mode == "overlay" and not os.path.ismount(root):
+            label = facts.labels[1] if facts.labels else ""
+            rootfs.mount(self._roots.unpack(source, self._images, deadline), root, deadline, label)
+        self._make_files(request, source, maps, deadline)
+        if facts.labels and facts.labels[1]:
+            directory.label(path, [] if request.rootfs_mode == "overlay" else [root], facts.labels[1])
+        record = self._record(request, facts, source, decided)
+        write_text(f"{path}/config.json", json.dumps(decided.config, indent=1) + "\n")
+        self._complete(path, record)
+        return record
+
+    def _complete(self, path: str, record: Record) -> None:
+        """Remove the root file systems that belong to no record, once this record is on the disk, and say that all is done."""
+        from . import rootfs, tools, upkeep
+
+        record.pop("unfinished", None)
+        others = upkeep.other_roots(path, (f"{path}/{record['root']}", self._used_root(path)))
+        if others:
+            _save(path, {**record, "unfinished": True})
+            tools.flush_directory(path)
+        for root in others:
+            rootfs.remove(root)
+        _save(path, record, durable=not others)
+
+    def _make_files(self, request: Request, source: Source, maps: Maps, deadline: Deadline) -> None:
+        """What config.json mounts from the bundle itself. A volume starts with what the image has there, and stays."""
+        path = request.path
+        for name, text in spec.files(request.options, path).items():
+            make_directory(f"{path}/etc", mode=0o755)
+            if not directory.holds(f"{path}/etc/{name}", text):
+                directory.put(f"{path}/etc/{name}", text)
+        for place, name in spec.volumes(source.config, request.options).items():
+            if not os.path.isdir(f"{path}/volumes/{name}"):
+                make_directory(f"{path}/volumes", mode=0o755)
+                self._copy(source, place, f"{path}/volumes/{name}", maps, deadline)
+
+    def _copy(self, source: Source, place: str, to: str, maps: Maps, deadline: Deadline) -> None:
+        """A directory of the source, or an empty one where it has none there."""
+        from . import rootfs, tools
+
+        content = inside(self._roots.unpack(source, self._images, deadline), place)
+        with tools.workspace(os.path.dirname(to)) as space:
+            if content is None or not os.path.isdir(content):
+                content = f"{space}/empty"
+                os.mkdir(content)
+                os.chmod(content, 0o755)
+            rootfs.copy(content, f"{space}/copy", maps, deadline)
+            tools.keep(f"{space}/copy", to)
+
+    def _used_root(self, path: str) -> str | None:
+        """The root file system that a container has, running or not, until it is made anew."""
+        holder = self._store.bundle_holder(path)
+        saved = self._store.load_config(holder.name) if holder else None
+        # Whatever way to the bundle the container was given.
+        return f"{path}/{os.path.basename(saved['root']['path'])}" if saved else None
+
+    def _record(self, request: Request, facts: Facts, source: Source, decided: _Decision) -> Record:
+        user = decided.user or User()
+        return {
+            "format": RECORD_FORMAT, "root": decided.plan.root, "rootfs_digest": source.digest,
+            "rootfs_mode": request.rootfs_mode, "image": source.image, "source": source.path, "stamp": source.stamp,
+            "apparmor": facts.apparmor, "level": level_of(facts.labels[0]) if facts.labels else None,
+            "user": {"wanted": _wanted_user(request, source), **user._asdict()}, "config_digest": config.digest(decided.config),
+            "healthcheck": source.config.healthcheck._asdict() if source.config.healthcheck else None,
+        }  # fmt: skip
+
+    def _remove(self, path: str, record: Record, check: bool) -> Outcome:
+        decided = self._plan_removal(path)
+        if not check and (decided.actions or self._is_left(path, record)):
+            with self._locked(path, Deadline(60)):
+                decided, record = self._plan_removal(path), {}
+                from . import upkeep
+
+                upkeep.tidy(path, self._store.state_dir)
+                if decided.actions:
+                    upkeep.remove(path)
+        return Outcome(decided, decided.actions, bool(decided.actions), record)
+
+    def _plan_removal(self, path: str) -> Plan:
+        if not os.path.lexists(path):
+            return Plan(())
+        if os.path.islink(path) or not (_is_ours(path) or directory.is_blank(path)):
+            raise InvalidInput(f"{path} is not a bundle of oci_bundle, and is not removed.")
+        self._check_unused(path)
+        return Plan((Action.REMOVE,))
+
+    def _check_unused(self, path: str) -> None:
+        holder = self._store.bundle_holder(path)
+        if holder is not None:
+            raise Conflict(f"The bundle {path} is in use by the container {holder.name}.", hint="Remove that first.")
+        from .._base.trees import mounted
+
+        real = os.path.realpath(path)
+        for place in mounted(real):
+            if not place[len(real) :].startswith("/rootfs-"):
+                raise Conflict(f"{place} is mounted, so the bundle {path} is not removed.", hint="Unmount it first.")
+
+
+def _missing(options: Options, facts: Facts) -> tuple[str, ...]:
+    """Warnings, for a bundle that is made or changed, about limits of a container that this host lacks."""
+    found = []
+    if facts.unconfined:
+        found.append(
+            "AppArmor is enabled on this host, but no profile for containers is loaded (containers-default or"
+            " docker-default): the container has none. apparmor_profile names one, or says unconfined."
+        )
+    if options.pids_limit is None and not facts.pids:
+        found.append("The processes of the container are not limited: the cgroups here have no controller for pids.")
+    return tuple(found)
+
+
+def _by_place(document: dict[str, t.Any]) -> dict[str, t.Any]:
+    """With mounts by destination: one more is one difference, and not one for each after it. Their order is ours."""
+    mounts = document.get("mounts") or []
+    return {**document, "mounts": {f"[{mount.get('destination')}]": mount for mount in mounts}}
+
+
+def _wanted_user(request: Request, source: Source) -> str:
+    return source.config.user if request.options.user is None else request.options.user
+
+
+def _check_places(root: str, image: ImageConfig, options: Options) -> None:
+    """Refuse an image whose links lead a volume, or the working directory, to where it may not be."""
+    for place in spec.wanted_volumes(image, options):
+        to = leads_to(root, place)
+        if to is None or (spec.is_reserved(to) and not spec.is_reserved(place)):
+            hint = "Mount something else there, or set image_volumes: ignore."
+            raise InvalidInput(f"The image is not valid: its volume {place} leads to {to or 'itself'}.", hint=hint)
+    # CVE-2024-21626: there may be descriptors of the host. The links are of the image, also where the task names the directory.
+    cwd = options.chdir or image.workdir
+    to = leads_to(root, cwd)
+    if to is None or (f"{to}/".startswith("/proc/") and not (options.chdir or "").startswith("/proc/")):
+        raise InvalidInput(f"The image is not valid: its working directory {cwd} leads to {to or 'itself'}.")
+
+
+def _load(path: str) -> Record:
+    """Empty where there is no bundle of ours, or one that was never completed or is being removed."""
+    found = read_json(f"{path}/{RECORD}") or {}
+    if found.get("format", RECORD_FORMAT) != RECORD_FORMAT:
+        raise InvalidInput(f"The bundle {path} was made by a newer release of longshore.oci.", hint="Use that.")
+    return {} if found.get("removing") else found
+
+
+def _save(path: str, record: Record, *, durable: bool = True) -> None:
+    write_text(f"{path}/{RECORD}", json.dumps(record) + "\n", durable=durable)
+
+
+def _lock_name(path: str) -> str:
+    """Return a name that no container has."""
+    return f".bundle-{hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:32]}"
+
+
+def _is_ours(path: str) -> bool:
+    return os.path.isfile(f"{path}/{RECORD}")

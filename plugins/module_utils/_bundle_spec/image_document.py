@@ -1,0 +1,343 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read the manifest and the configuration of an image, and return checked values. Pure.
+
+Nothing else touches a raw document of an image: whoever made the image wrote it. A document that is not as the image-spec
+wants it is refused with one sentence that names the field. Null is the same as absent, as Go writes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import re
+import typing as t
+
+from .._base.errors import InvalidInput
+from .._trust.annotations import is_text
+
+MOST_BYTES = 4 * 2**20  # of a document; skopeo takes no larger one either
+_MOST_LAYERS = 1000
+_MOST_VOLUMES = 256  # each is a directory and a mount
+_MOST_ENTRIES = 10000
+_MOST_WORD = 131071  # MAX_ARG_STRLEN: the kernel takes no longer argument or variable
+_MOST_NUMBER = 2**63 - 1
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_CONFIG = "application/vnd.oci.image.config.v1+json"
+_LAYER = "application/vnd.oci.image.layer."
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+_PLATFORM = re.compile(r"[A-Za-z0-9._-]{0,64}")
+_PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(?:tcp|udp|sctp))?", re.IGNORECASE)
+
+
+class Healthcheck(t.NamedTuple):
+    """Times are in nanoseconds; 0 is the default of the program that checks."""
+
+    test: tuple[str, ...] = ()
+    interval: int = 0
+    timeout: int = 0
+    start_period: int = 0
+    start_interval: int = 0
+    retries: int = 0
+
+
+class ImageConfig(t.NamedTuple):
+    """The configuration of an image. Paths are absolute and clean."""
+
+    diff_ids: tuple[str, ...] = ()
+    architecture: str = ""
+    os: str = ""
+    variant: str = ""
+    author: str = ""
+    created: str = ""
+    user: str = ""
+    ports: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    workdir: str = ""
+    labels: t.Mapping[str, str] = {}
+    stop_signal: str = ""
+    healthcheck: Healthcheck | None = None
+
+
+class Manifest(t.NamedTuple):
+    """Digests of the configuration and of the layers, compressed as they are."""
+
+    config: str
+    layers: tuple[str, ...]
+
+
+def is_digest(value: t.Any) -> bool:
+    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
+
+
+def file_name(digest: str) -> str:
+    """Return what a digest is called in the store. Every path there is made of one, so nothing else may pass."""
+    found = _DIGEST.fullmatch(digest)
+    if not found:
+        raise InvalidInput(f"{digest[:100]!r} is not a sha256 digest.")
+    return found[1]
+
+
+def chain_id(diff_ids: t.Sequence[str]) -> str:
+    """Return the digest of all layers together (image-spec, config.md): the same, whatever they were compressed with."""
+    chain = ""
+    for layer in diff_ids:
+        chain = "sha256:" + hashlib.sha256(f"{chain} {layer}".encode()).hexdigest() if chain else layer
+    return chain or "sha256:" + hashlib.sha256(b"").hexdigest()
+
+
+def files_id(manifest: Manifest, config: ImageConfig) -> str:
+    """Return what the unpacked files of an image are called in the store.
+
+    The layers that are there and the contents that they must have decide together: an image gets the files of another
+    only where it has the very same layers. umoci checks the content of every layer, and not that none is missing.
+    """
+    _check_count(len(manifest.layers), config)
+    text = "\n".join(("layers", *manifest.layers, "diff_ids", *config.diff_ids))
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def parse_index(data: bytes | str) -> str:
+    """Return the digest of the one manifest in the index of a layout."""
+    entries = _load(data, "index").objects("manifests", 1)
+    if not entries:
+        raise _not_valid("manifests", "is empty")
+    return entries[0].digest()
+
+
+def parse_manifest(data: bytes | str) -> Manifest:
+    """Return an OCI manifest, which is what the cache has of every image."""
+    fields = _load(data, "manifest")
+    if fields.integer("schemaVersion") != 2 or fields.text("mediaType") not in ("", _MANIFEST):
+        raise _not_valid("its manifest", "is not an OCI image manifest")
+    for other in ("manifests", "fsLayers"):
+        # As CVE-2021-41190: a document that is an index as well means one thing here and another elsewhere.
+        if other in fields:
+            raise _not_valid("its manifest", f"has {other}, so it is not clear what it is")
+    described = fields.object("config")
+    if described.text("mediaType") != _CONFIG:
+        raise _not_valid(
+            "config.mediaType", f"{described.text('mediaType')[:100]!r} is not that of a container's image"
+        )
+    layers = fields.objects("layers", _MOST_LAYERS)
+    for layer in layers:
+        if not layer.text("mediaType").startswith(_LAYER):
+            raise _not_valid(f"{layer.where}.mediaType", f"{layer.text('mediaType')[:100]!r} is not that of a layer")
+    return Manifest(described.digest(), tuple(layer.digest() for layer in layers))
+
+
+def check_raw(text: str, config: ImageConfig) -> None:
+    """Refuse what a registry has before it is fetched, as far as can be told: an index does not say what its images
+    have."""
+    fields = _load(text, "manifest")
+    if "layers" in fields and "manifests" not in fields:
+        _check_count(len(fields.objects("layers", _MOST_LAYERS)), config)
+
+
+def _check_count(layers: int, config: ImageConfig) -> None:
+    if layers != len(config.diff_ids):
+        raise _not_valid("it", f"has {layers} layers, and {len(config.diff_ids)} diff_ids for them")
+
+
+def parse_config(data: bytes | str) -> ImageConfig:
+    fields = _load(data, "configuration")
+    if "rootfs" not in fields:
+        raise _not_valid("it", "is not an image of a container: its configuration lists no layers")
+    rootfs = fields.object("rootfs")
+    if rootfs.text("type") != "layers":
+        raise _not_valid("rootfs.type", "must be 'layers'")
+    diff_ids = tuple(
+        _digest(word, f"rootfs.diff_ids[{number}]")
+        for number, word in enumerate(rootfs.texts("diff_ids", _MOST_LAYERS))
+    )
+    simple = {name: fields.text(name, 4096) for name in ("author", "created")}
+    for name in ("architecture", "os", "variant"):
+        simple[name] = fields.text(name)
+        if not _PLATFORM.fullmatch(simple[name]):
+            raise _not_valid(name, f"{simple[name]!r} is not the name of one")
+    config = fields.object("config")
+    return ImageConfig(
+        diff_ids=diff_ids, **simple, user=config.text("User", 512), ports=_ports(config), env=_env(config),
+        entrypoint=_entrypoint(config), cmd=config.texts("Cmd"), volumes=_volumes(config), workdir=_workdir(config),
+        labels=config.map("Labels"), stop_signal=config.text("StopSignal", 32), healthcheck=_healthcheck(config),
+    )  # fmt: skip
+
+
+def _ports(config: _Fields) -> tuple[str, ...]:
+    ports = config.names("ExposedPorts", 200000)  # Builders write a range port by port.
+    for port in ports:
+        found = _PORT.fullmatch(port)
+        if not found or any(int(number) > 65535 for number in found.groups() if number):
+            raise _not_valid("config.ExposedPorts", f"has {port[:100]!r}, which is not a port")
+    return ports
+
+
+def _env(config: _Fields) -> tuple[tuple[str, str], ...]:
+    """Return the variables. A name alone is none: docker takes it for one that is not set."""
+    pairs = [word.partition("=") for word in config.texts("Env")]
+    for number, (name, equals, _value) in enumerate(pairs):
+        if equals and not name:
+            raise _not_valid(f"config.Env[{number}]", "is not NAME=VALUE")
+    return tuple((name, value) for name, equals, value in pairs if equals)
+
+
+def _entrypoint(config: _Fields) -> tuple[str, ...]:
+    """Return the words. One empty word is how a Dockerfile takes back the entry point of its base image."""
+    words = config.texts("Entrypoint")
+    return () if words == ("",) else words
+
+
+def _volumes(config: _Fields) -> tuple[str, ...]:
+    return tuple(sorted({_path(place, "config.Volumes") for place in config.names("Volumes", _MOST_VOLUMES)}))
+
+
+def _workdir(config: _Fields) -> str:
+    text = config.text("WorkingDir", 4095)
+    return _path(text, "config.WorkingDir") if text else ""
+
+
+def _healthcheck(config: _Fields) -> Healthcheck | None:
+    if "Healthcheck" not in config:
+        return None
+    check = config.object("Healthcheck")
+    return Healthcheck(
+        check.texts("Test"), check.integer("Interval"), check.integer("Timeout"), check.integer("StartPeriod"),
+        check.integer("StartInterval"), check.integer("Retries"),
+    )  # fmt: skip
+
+
+class _Fields:
+    """An object of a document; ``where`` says which for messages.
+
+    Names match without regard to case, because they do so in Go, and the programs that also read images are written in Go.
+    A name that is there in two spellings would mean one thing here and another there, so that is refused.
+    """
+
+    def __init__(self, value: t.Any, where: str) -> None:
+        if not isinstance(value, dict):
+            raise _not_valid(where or "its document", "must be an object")
+        self.where = where
+        self._values: dict[str, t.Any] = {}
+        for name, item in value.items():
+            if name.casefold() in self._values:
+                raise _not_valid(where or "its document", f"has {name[:100]!r} twice, in different spellings")
+            self._values[name.casefold()] = item
+
+    def __contains__(self, name: str) -> bool:
+        return self._values.get(name.casefold()) is not None
+
+    def _take(self, name: str, kind: type, empty: t.Any, words: str) -> tuple[t.Any, str]:
+        value, where = self._values.get(name.casefold()), f"{self.where}.{name}".lstrip(".")
+        # A bool is an int in Python, and not in JSON.
+        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise _not_valid(where, f"must be {words}")
+        return empty if value is None else value, where
+
+    def object(self, name: str) -> _Fields:
+        value, where = self._take(name, dict, {}, "an object")
+        return _Fields(value, where)
+
+    def objects(self, name: str, most: int) -> list[_Fields]:
+        values, where = self._take(name, list, [], "a list")
+        _check_length(values, most, where)
+        return [_Fields(value, f"{where}[{number}]") for number, value in enumerate(values)]
+
+    def text(self, name: str, most: int = 255) -> str:
+        value, where = self._take(name, str, "", "text")
+        return _text(value, where, most)
+
+    def texts(self, name: str, most: int = _MOST_ENTRIES) -> tuple[str, ...]:
+        values, where = self._take(name, list, [], "a list of texts")
+        _check_length(values, most, where)
+        return tuple(_text(value, f"{where}[{number}]") for number, value in enumerate(values))
+
+    def names(self, name: str, most: int) -> tuple[str, ...]:
+        """Return the keys of what stands for a set in Go: the values are empty objects."""
+        values, where = self._take(name, dict, {}, "an object")
+        _check_length(values, most, where)
+        if not all(value is None or isinstance(value, dict) for value in values.values()):
+            raise _not_valid(where, "must be an object of empty objects")
+        return tuple(sorted(_text(key, where) for key in values))
+
+    def map(self, name: str) -> dict[str, str]:
+        values, where = self._take(name, dict, {}, "an object")
+        _check_length(values, _MOST_ENTRIES, where)
+        return {
+            _text(key, where): _text("" if value is None else value, f"{where}[{key[:100]!r}]", MOST_BYTES)
+            for key, value in values.items()
+        }
+
+    def integer(self, name: str) -> int:
+        value, where = self._take(name, int, 0, "a whole number")
+        if not 0 <= value <= _MOST_NUMBER:
+            raise _not_valid(where, "is out of range")
+        return t.cast(int, value)
+
+    def digest(self) -> str:
+        """Return the digest of a descriptor."""
+        self.integer("size")
+        return _digest(self.text("digest"), f"{self.where}.digest")
+
+
+def _load(data: bytes | str, what: str) -> _Fields:
+    if len(data) > MOST_BYTES:
+        raise _not_valid(f"its {what}", f"has more than {MOST_BYTES >> 20} MiB")
+    try:
+        text = data.decode() if isinstance(data, bytes) else data
+        found = json.loads(text, object_pairs_hook=_no_name_twice, parse_int=_integer, parse_constant=_integer)
+    except (ValueError, RecursionError) as exc:
+        deep = isinstance(exc, RecursionError)
+        raise _not_valid(f"its {what}", "is nested too deeply" if deep else f"is not JSON ({str(exc)[:100]})") from None
+    if not isinstance(found, dict):
+        raise _not_valid(f"its {what}", "must be an object")
+    return _Fields(found, "")
+
+
+def _no_name_twice(pairs: list[tuple[str, t.Any]]) -> dict[str, t.Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name is there twice")
+    return found
+
+
+def _integer(text: str) -> int:
+    """Refuse NaN and Infinity, and numbers that would take minutes to convert."""
+    if len(text) > 20 or not text.lstrip("-").isdecimal():
+        raise ValueError("a number is out of range")
+    return int(text)
+
+
+def _check_length(values: t.Sized, most: int, where: str) -> None:
+    if len(values) > most:
+        raise _not_valid(where, f"has more than {most} entries")
+
+
+def _text(value: t.Any, where: str, most: int = _MOST_WORD) -> str:
+    if not isinstance(value, str):
+        raise _not_valid(where, "must be text")
+    if not is_text(value, most):
+        raise _not_valid(where, f"is longer than {most} bytes, or holds a NUL or half of a character")
+    return value
+
+
+def _digest(value: str, where: str) -> str:
+    if not is_digest(value):
+        raise _not_valid(where, "must be sha256: and 64 hexadecimal digits in lower case")
+    return value
+
+
+def _path(value: str, where: str) -> str:
+    """Return an absolute path without detours. A relative one starts at the root directory, as with podman."""
+    clean = posixpath.normpath("/" + value.lstrip("/"))
+    words = clean.encode().split(b"/")
+    if not value.isprintable() or not value or len(clean.encode()) > 4095 or any(len(word) > 255 for word in words):
+        raise _not_valid(where, f"has {value[:100]!r}, which is not a path")
+    return clean
+
+
+def _not_valid(where: str, what: str) -> InvalidInput:
+    return InvalidInput(f"The image is not valid: {where} {what}.")

@@ -1,0 +1,387 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The config.json of a bundle: the product of an image's configuration, options, and facts of the host. Pure.
+
+The defaults (capabilities, mounts, masked and read-only paths, seccomp) are those of podman 5. What an image says is
+carried over as the image-spec wants it (conversion.md). Raises InvalidInput for what no container can be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+import typing as t
+
+from .._base.errors import InvalidInput
+from .._base.process import SEARCH_PATH, parse_signal
+from .._trust.annotations import from_outside, is_signal
+from . import parse, seccomp
+from .image_document import ImageConfig
+from .options import Facts, Options, User
+
+Config = dict[str, t.Any]
+
+OCI_VERSION = "1.0.2"  # The oldest that has all that is used here; every runtime since 2020 takes it.
+CAPABILITIES = (
+    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETFCAP",
+    "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
+)  # fmt: skip
+# In the order of the kernel's numbers.
+_ALL = """
+    CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE
+    NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN
+    SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE
+    MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE
+"""
+ALL_CAPABILITIES = tuple(f"CAP_{name}" for name in _ALL.split())
+MASKED = (
+    "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi",
+    "/proc/timer_list", "/proc/timer_stats", "/sys/dev/block", "/sys/devices/virtual/powercap", "/sys/firmware",
+    "/sys/fs/selinux",
+)  # fmt: skip
+# Open files: what podman gets from a session of systemd. Processes: a number that the limit of pids comes before. Hard and
+# soft are the same, because runc 1.1.5 gives a command the hard limit of open files as its soft one too.
+LIMITS = {"RLIMIT_NOFILE": 524288, "RLIMIT_NPROC": 65536}
+PIDS = 2048
+READ_ONLY = ("/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+# By type of a namespace, the sysctls that belong to it.
+_SYSCTLS = {
+    "network": r"net\..+",
+    "ipc": r"kernel\.(msg.+|sem|shm.+)|fs\.mqueue\..+",
+    "uts": r"kernel\.(host|domain)name",
+}
+_IMAGE = "org.opencontainers.image"
+# No volume of an image is mounted at or below these: the kernel speaks there (as in CVE-2019-16884), or this collection.
+_RESERVED = ("/proc", "/sys", "/dev", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
+
+
+def make(image: ImageConfig, options: Options, facts: Facts, user: User, path: str) -> Config:
+    """``image`` is the configuration of an image, empty without one; ``path`` is the bundle's. root.path is left
+    to whoever makes the root file system."""
+    maps = id_maps(options, facts)
+    capabilities = _capabilities(options, facts, user)
+    config: Config = {
+        "ociVersion": OCI_VERSION,
+        "root": {"path": "rootfs", "readonly": options.read_only},
+        "process": _process(image, options, facts, user, capabilities, maps, path),
+        "mounts": _mounts(image, options, facts, maps, path),
+        "annotations": _annotations(image, options),
+        "linux": _linux(options, facts, capabilities["bounding"], maps, path),
+    }
+    if options.uts == "private":
+        config["hostname"] = hostname(options, path)
+    elif options.hostname is not None:
+        raise InvalidInput("A hostname needs a UTS namespace of its own (uts: private).")
+    if options.hooks:
+        config["hooks"] = dict(options.hooks)
+    config = merged(config, options.spec)
+    if config.get("hooks"):
+        from .._state import hooks
+
+        config["hooks"] = hooks.checked(config["hooks"])
+    return config
+
+
+def merged(value: t.Any, other: t.Any) -> t.Any:
+    """Dictionaries key by key, anything else as ``other`` has it; None there takes a key away."""
+    if not isinstance(value, dict) or not isinstance(other, t.Mapping):
+        return other
+    result = {key: item for key, item in value.items() if other.get(key, item) is not None}
+    for key, item in other.items():
+        if item is not None:
+            result[key] = merged(value.get(key, {} if isinstance(item, t.Mapping) else None), item)
+    return result
+
+
+def id_maps(options: Options, facts: Facts) -> dict[str, tuple[parse.IdMap, ...]]:
+    """By uid and gid; empty without a user namespace. Users other than root are mapped to root of the container."""
+    if facts.uid != 0:
+        if options.userns:
+            raise InvalidInput("Only root can choose the mappings of userns; another user is root of the container.")
+        return {"uid": (parse.IdMap(0, facts.uid, 1),), "gid": (parse.IdMap(0, facts.gid, 1),)}
+    if not options.userns:
+        return {}
+    return {"uid": parse.id_maps(options.userns, "uidmap"), "gid": parse.id_maps(options.userns, "gidmap")}
+
+
+def hostname(options: Options, path: str) -> str:
+    """As given, else made of the bundle's name."""
+    fallback = re.sub(r"[^A-Za-z0-9.-]+", "-", posixpath.basename(path)).strip("-.")[:63] or "container"
+    name = options.hostname or fallback
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?", name):
+        raise InvalidInput(f"{name!r} cannot be a hostname.")
+    return name
+
+
+def files(options: Options, path: str) -> dict[str, str]:
+    """Small files of the bundle that are mounted into the container, by name."""
+    if options.uts != "private":
+        return {}
+    name = hostname(options, path)
+    made = {"hostname": f"{name}\n"}
+    if options.network != "host":
+        made["hosts"] = f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 {name}\n"
+    return made
+
+
+def volumes(image: ImageConfig, options: Options) -> dict[str, str]:
+    """Directories of the bundle for the volumes of an image: destination to name."""
+    if options.image_volumes != "directory":
+        return {}
+    return {place: _volume_name(place) for place in wanted_volumes(image, options) if not is_reserved(place)}
+
+
+def wanted_volumes(image: ImageConfig, options: Options) -> list[str]:
+    """Return where an image wants volumes and the task mounts nothing else, reserved places included."""
+    if options.image_volumes == "ignore":
+        return []
+    taken = {parse.mount(value)["destination"] for value in options.mounts}
+    taken |= {parse.tmpfs(value)["destination"] for value in options.tmpfs}
+    return [place for place in image.volumes if place not in taken]
+
+
+def is_reserved(place: str) -> bool:
+    """Whether a volume of an image may not be at a place in the container, given as a clean path."""
+    return place == "/" or f"{place}/".startswith(tuple(f"{reserved}/" for reserved in _RESERVED))
+
+
+def _volume_name(place: str) -> str:
+    readable, total = place.strip("/").replace("/", "-"), hashlib.sha256(place.encode()).hexdigest()
+    # A file name has at most 255 bytes.
+    return f"{readable}-{total[:6]}" if len(readable.encode()) <= 248 else total
+
+
+def _process(
+    image: ImageConfig, options: Options, facts: Facts, user: User, capabilities: dict[str, list[str]],
+    maps: dict[str, tuple[parse.IdMap, ...]], path: str,
+) -> Config:  # fmt: skip
+    entrypoint, arguments = image.entrypoint, options.argv
+    if options.entrypoint is not None:
+        # The image's arguments were for the image's entry point.
+        entrypoint, arguments = options.entrypoint, arguments or ()
+    words = [*entrypoint, *(arguments if arguments is not None else image.cmd)]
+    if not words:
+        raise InvalidInput("There is no program to run: the image names none.", hint="Give argv or command.")
+    cwd = options.chdir or image.workdir or "/"
+    if not cwd.startswith("/"):
+        raise InvalidInput(f"chdir must be an absolute path in the container, not {cwd!r}.")
+    for kind, number in (("uid", user.uid), ("gid", user.gid)):
+        if maps and parse.mapped(number, maps[kind]) is None:
+            raise InvalidInput(f"The container's {kind} {number} is not mapped to any of the host.", hint="See userns.")
+    who: Config = {"uid": user.uid, "gid": user.gid, "umask": 0o22}
+    groups = [group for group in user.groups if not maps or parse.mapped(group, maps["gid"]) is not None]
+    if groups:
+        who["additionalGids"] = groups
+    process: Config = {
+        "terminal": options.tty, "user": who, "args": list(words), "env": _environment(image, options, facts, user, path),
+        "cwd": posixpath.normpath(cwd), "capabilities": capabilities, "noNewPrivileges": options.no_new_privileges,
+        "rlimits": _limits(options, facts),
+    }  # fmt: skip
+    label = options.selinux_label if options.selinux_label != "disable" else None
+    optional = {
+        "oomScoreAdj": options.oom_score_adj, "apparmorProfile": facts.apparmor,
+        "selinuxLabel": facts.labels[0] if facts.labels else label,
+    }  # fmt: skip
+    return {**process, **{key: value for key, value in optional.items() if value is not None}}
+
+
+def _limits(options: Options, facts: Facts) -> list[Config]:
+    """Without them a container would have those of the session of its task, and its commands those of another."""
+    limits = {}
+    for kind, wanted in LIMITS.items():
+        most = facts.most.get(kind, wanted)
+        # The largest power of two: the kernel makes its default of the memory of the host, which is not always the same.
+        value = wanted if most >= wanted else 1 << max(most, 1).bit_length() - 1
+        limits[kind] = {"type": kind, "soft": value, "hard": value}
+    limits.update((one["type"], one) for one in map(parse.ulimit, options.ulimits))
+    return list(limits.values())
+
+
+def _environment(image: ImageConfig, options: Options, facts: Facts, user: User, path: str) -> list[str]:
+    values = {"PATH": SEARCH_PATH, "container": "longshore", "HOME": user.home}
+    if options.tty:
+        values["TERM"] = "xterm"
+    if options.uts == "private":
+        values["HOSTNAME"] = hostname(options, path)
+    values.update(image.env)
+    for name, text in facts.env_files:
+        values.update(parse.env_file(text, name))
+    values.update(parse.environment(options.env))
+    return [f"{name}={value}" for name, value in values.items()]
+
+
+def _capabilities(options: Options, facts: Facts, user: User) -> dict[str, list[str]]:
+    """Nothing is inheritable or ambient, but for what another user than root is given by name (podman does so too)."""
+    add, drop = (_names(values, facts) for values in (options.capabilities_add, options.capabilities_drop))
+    if add & drop:
+        raise InvalidInput(f"{min(add & drop)} cannot be both added and dropped.")
+    lacking = add - {"ALL", *facts.capabilities}
+    if lacking:
+        raise InvalidInput(f"{min(lacking)} cannot be given: who runs this task does not have it.")
+    wanted = set(facts.capabilities) if options.privileged or "ALL" in add else set(CAPABILITIES) | add
+    if "ALL" in drop:
+        wanted = add
+    bounding = [name for name in facts.capabilities if name in wanted - drop]
+    if user.uid == 0 or options.privileged:
+        return {"bounding": bounding, "effective": bounding, "permitted": bounding}
+    own = [name for name in bounding if name in add or "ALL" in add]
+    return {"bounding": bounding, **dict.fromkeys(("effective", "permitted", "inheritable", "ambient"), own)}
+
+
+def _names(values: t.Iterable[str], facts: Facts) -> set[str]:
+    names = set()
+    for value in values:
+        name = value.upper()
+        name = name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}"
+        if name != "ALL" and name not in ALL_CAPABILITIES:
+            raise InvalidInput(f"There is no capability {value!r}.", hint="See capabilities(7).")
+        names.add(name)
+    return names
+
+
+def _mounts(image: ImageConfig, options: Options, facts: Facts, maps: t.Mapping[str, t.Any], path: str) -> list[Config]:
+    """Later ones win over earlier ones at the same place; parents come before what is mounted in them."""
+    found = _kernel_mounts(options, maps)
+    for name in files(options, path):
+        found.append(_bind(f"{path}/etc/{name}", f"/etc/{name}"))
+    if options.network == "host":
+        found.append(_bind("/etc/hosts", "/etc/hosts", "ro"))
+    if options.network != "none" and facts.resolv_conf:
+        found.append(_bind(facts.resolv_conf, "/etc/resolv.conf", "ro"))
+    if options.read_only and options.read_only_tmpfs:
+        found += [parse.tmpfs(f"{place}:mode=1777,exec") for place in ("/run", "/tmp", "/var/tmp")]
+    if options.image_volumes == "tmpfs":
+        words = ["nosuid", "nodev", "tmpcopyup"]
+        places = [place for place in wanted_volumes(image, options) if not is_reserved(place)]
+        found += [{"destination": p, "type": "tmpfs", "source": "tmpfs", "options": words} for p in places]
+    found += [_bind(f"{path}/volumes/{name}", place) for place, name in volumes(image, options).items()]
+    found += [parse.tmpfs(value) for value in options.tmpfs]
+    found += [parse.mount(value) for value in options.mounts]
+    by_place = {mount["destination"]: mount for mount in found}
+    return sorted(by_place.values(), key=lambda mount: t.cast(int, mount["destination"].count("/")))
+
+
+def _bind(source: str, destination: str, *options: str) -> Config:
+    words = ["rbind", "rprivate", "nosuid", "nodev", *options]
+    return {"destination": destination, "type": "bind", "source": source, "options": words}
+
+
+def _kernel_mounts(options: Options, maps: t.Mapping[str, t.Any]) -> list[Config]:
+    quiet, may_write = ["nosuid", "noexec", "nodev"], [] if options.privileged else ["ro"]
+    # The group tty, where the container has one.
+    group = ["gid=5"] if not maps or parse.mapped(5, maps["gid"]) is not None else []
+    table: list[tuple[str, str, list[str]]] = [
+        ("/proc", "proc", quiet),
+        ("/dev", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        ("/sys", "sysfs", [*quiet, *may_write]),
+        ("/dev/pts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *group]),
+        ("/dev/mqueue", "mqueue", quiet),
+        ("/dev/shm", "tmpfs", [*quiet, "mode=1777", f"size={parse.size(options.shm_size, 'shm_size')}"]),
+        ("/sys/fs/cgroup", "cgroup", [*quiet, "relatime", *may_write]),
+    ]
+    joined = {"/dev/shm": "/dev/shm"} if options.ipc == "host" else {}
+    # The kernel mounts these for a user namespace only where that owns the other namespace too.
+    if maps:
+        own = {"/proc": options.pid, "/sys": options.network, "/dev/mqueue": options.ipc}
+        joined.update({place: place for place, kind in own.items() if kind not in ("private", "none")})
+    mounts = []
+    for place, kind, words in table:
+        source = joined.get(place)
+        if source:
+            mounts.append(_bind(source, place, "noexec", *(may_write if place == "/sys" else [])))
+        else:
+            mounts.append({"destination": place, "type": kind, "source": kind, "options": words})
+    return mounts
+
+
+def _annotations(image: ImageConfig, options: Options) -> dict[str, str]:
+    """Return the facts that conversion.md names, the labels that may become annotations, then what the task gives."""
+    said = {
+        "os": image.os, "architecture": image.architecture, "variant": image.variant, "author": image.author,
+        "created": image.created, "exposedPorts": ",".join(image.ports), "stopSignal": image.stop_signal,
+    }  # fmt: skip
+    if image.stop_signal and not options.stop_signal and not is_signal(image.stop_signal):
+        raise InvalidInput(
+            f"The image is not valid: config.StopSignal {image.stop_signal!r} is not a signal of this system.",
+            hint="stop_signal chooses another.",
+        )
+    found = {f"{_IMAGE}.{key}": value for key, value in said.items() if value}
+    found.update(from_outside(image.labels))
+    if options.stop_signal:
+        parse_signal(options.stop_signal)
+        found[f"{_IMAGE}.stopSignal"] = options.stop_signal
+    return {**found, **{str(key): str(value) for key, value in options.annotations.items()}}
+
+
+def _linux(
+    options: Options, facts: Facts, capabilities: list[str], maps: t.Mapping[str, t.Sequence[parse.IdMap]], path: str
+) -> Config:
+    kinds = {"pid": options.pid, "network": options.network, "ipc": options.ipc, "uts": options.uts, "mount": "private"}
+    if facts.cgroup2:
+        kinds["cgroup"] = "private"
+    if maps:
+        kinds["user"] = "private"
+    linux: Config = {
+        "namespaces": [
+            {"type": kind, "path": facts.namespaces[kind]} if kind in facts.namespaces else {"type": kind}
+            for kind, wanted in kinds.items()
+            if wanted != "host"
+        ],
+        "resources": _resources(options, facts),
+        "sysctl": _sysctls(options),
+    }
+    for kind, one in maps.items():
+        linux[f"{kind}Mappings"] = [{"containerID": m.container, "hostID": m.host, "size": m.size} for m in one]
+    if facts.devices:
+        linux["devices"] = [device for device, _access in facts.devices]
+    if not options.privileged:
+        linux["maskedPaths"], linux["readonlyPaths"] = list(MASKED), list(READ_ONLY)
+    if facts.labels and facts.labels[1]:
+        linux["mountLabel"] = facts.labels[1]
+    if facts.seccomp is not None:
+        linux["seccomp"] = seccomp.resolve(facts.seccomp, capabilities, facts.architecture)
+    if options.cgroup_parent:
+        name = posixpath.basename(path)
+        slice_ = options.cgroup_parent.endswith(".slice")
+        linux["cgroupsPath"] = (
+            f"{options.cgroup_parent}:longshore:{name}" if slice_ else f"{options.cgroup_parent}/{name}"
+        )
+    return linux
+
+
+def _resources(options: Options, facts: Facts) -> Config:
+    rules: list[Config] = [{"allow": options.privileged, "access": "rwm"}]
+    for device, access in facts.devices if not options.privileged else ():
+        rules.append({"allow": True, "access": access, **{key: device[key] for key in ("type", "major", "minor")}})
+    sizes = {"limit": options.memory, "reservation": options.memory_reservation}
+    memory = {key: parse.size(value, "memory") for key, value in sizes.items() if value is not None}
+    if options.memory_swap is not None:
+        swap = memory["swap"] = -1 if options.memory_swap == "-1" else parse.size(options.memory_swap, "memory_swap")
+        if "limit" not in memory or -1 < swap < memory["limit"]:
+            raise InvalidInput("memory_swap is memory and swap together: it needs memory, and cannot be less.")
+    cpu: Config = {"shares": options.cpu_shares, "cpus": options.cpuset_cpus}
+    if options.cpus is not None:
+        if options.cpus <= 0:
+            raise InvalidInput("cpus must be more than 0.")
+        cpu.update(period=100000, quota=max(1000, int(options.cpus * 100000)))
+    found: Config = {"devices": rules, "memory": memory, "cpu": {k: v for k, v in cpu.items() if v is not None}}
+    pids = PIDS if options.pids_limit is None else options.pids_limit
+    # Where nothing counts them, the runtimes refuse even no limit. One that is asked for is for them to refuse.
+    if facts.pids or (options.pids_limit or 0) > 0:
+        found["pids"] = {"limit": pids if pids > 0 else -1}
+    return {key: value for key, value in found.items() if value}
+
+
+def _sysctls(options: Options) -> dict[str, str]:
+    """Only those of a namespace that the container has for itself: any other would be the host's."""
+    wanted = {"network": options.network, "ipc": options.ipc, "uts": options.uts}
+    for name in options.sysctls:
+        kind = next((kind for kind, pattern in _SYSCTLS.items() if re.fullmatch(pattern, str(name))), None)
+        if kind is None:
+            raise InvalidInput(f"The sysctl {name} belongs to no namespace: it would be set for the whole host.")
+        if wanted[kind] == "host":
+            raise InvalidInput(
+                f"The sysctl {name} would be set for the host, whose {kind} namespace the container has."
+            )
+    return {str(name): str(value) for name, value in options.sysctls.items()}

@@ -1,0 +1,222 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writing a running container to disk. Where that fails the container goes on as if nothing had been."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import typing as t
+
+from .._archive import archive, rootfs_diff
+from .._base.deadline import Deadline
+from .._base.errors import EngineError, ProgramFailed
+from .._base.files import has_labels, make_directory, read_tail, read_text, remove_file, remove_tree, write_text
+from .._base.process import is_alive, run
+from .._container.observe import live_status, timestamp
+from .._host import criu
+from .._host.cgroup import directories, thaw
+from .._host.runtime import Runtime, criu_error, global_arguments, last_error
+from .._lifecycle.recovery import release, settle
+from .._state import namespaces
+from .._state.model import Checkpoint, Observed, Program, Record, Status, Timeouts
+from .._state.store import Store
+from .._state.unfinished import has_ended, pending
+from . import checkpoint_store
+from .checkpoint_store import Stored
+
+_WORTH_IT = 0.8  # of what the round before has written
+_LOG_LINES, _LOG_BYTES = 400, 1 << 17
+
+
+def dump(
+    store: Store, before: Observed, options: criu.Options, program: Program, *, with_rootfs: bool, measure: bool,
+    deadline: Deadline, timeouts: Timeouts, export: str | None = None, keeps: t.Sequence[int] = (),
+) -> tuple[Record, Stored]:  # fmt: skip
+    """Returns the record as it is then, and the checkpoint. Raises EngineError with CRIU's reason; then the container runs.
+
+    ``measure``: make the digest now. ``export``: the archive that is to be written next. Until the runtime has done its part, the
+    record says ``checkpointing`` and where: so the next task can tell whether a dump came to its end whose task was killed
+    (recovery.py). The runtime is not killed with the task: half way through it could leave a container that is neither here nor
+    there. ``keeps`` are the descriptors of the lock, which it has until its end.
+    """
+    record = t.cast(Record, before.record)
+    moment = timestamp()
+    spec = namespaces.by_name(store.load_config(record.name) or {}, store.paths(record.name).namespaces)
+    needed = _memory(record) + (rootfs_diff.measure(spec["root"]["path"]) if with_rootfs else 0)
+    rootfs_diff.require_room(store.paths(record.name).state, needed, f"checkpoint the container {record.name}")
+    path = checkpoint_store.new_directory(store, record.name, moment)
+    words = tuple(criu.words("restore", options.at_restore(criu.Options())))
+    asked = {name: value for name, value in options._asdict().items() if value is not None}
+    checkpoint_store.describe_before(
+        path, record, spec, {
+            "created_at": moment, "criu": program._asdict(), "options": asked, "export": export,
+            "paused": before.status is Status.PAUSED,
+        }
+    )  # fmt: skip
+    store.save(record.replace(phase="checkpointing", checkpoint=Checkpoint(path, words)))
+    # Nothing may change between the memory and the files of one that goes on.
+    held = with_rootfs and bool(options.leave_running) and before.status is Status.RUNNING
+    try:
+        if held:
+            Runtime(record, store.paths(record.name).runtime_log).call("pause")
+        with _labelled(path, spec):
+            before_it = _rounds(record, path, options, deadline, keeps) if options.pre_dump else None
+            more = ["--parent-path", f"../{before_it}"] if before_it else []
+            _call(record, path, [*more, *criu.words("checkpoint", options)], "checkpoint", deadline, keeps)
+        kind = add_rootfs(path, spec) if options.leave_running and with_rootfs else None
+        if held:
+            thaw(record.cgroup_path)
+        if options.leave_running:
+            _check_alive(record, before.status)
+    except BaseException as exc:  # an interrupt too must not leave it frozen
+        if is_alive(record.init) or not has_ended(path):
+            raise _undo(store, before, path, exc, timeouts) from exc
+        kind = None
+    whole = complete(path, measure=measure, rootfs=kind)
+    if options.leave_running:
+        store.save(record)
+    else:
+        record = settle(store, record.replace(checkpoint=Checkpoint(path, words)), timeouts)
+    checkpoint_store.prune(store, record.name, keep=path)
+    return record, whole
+
+
+def _memory(record: Record) -> int:
+    """About how many bytes CRIU will write: of what has no file behind it. 0 where no controller tells."""
+    for directory in directories(record.cgroup_path or ""):
+        lines = (read_text(f"{directory}/memory.stat") or "").splitlines()
+        found = {words[0]: int(words[1]) for words in map(str.split, lines) if len(words) == 2}
+        names = ("total_rss", "total_shmem") if "total_rss" in found else ("anon", "shmem")
+        if found:
+            return sum(found.get(name, 0) for name in names)
+    return 0
+
+
+def complete(path: str, *, measure: bool, **more: t.Any) -> Stored:
+    """Say what was written, and so make it count."""
+    known = {**pending(path), **more, "statistics": statistics(f"{path}/stats-dump")}
+    known.pop("paused", None)
+    return checkpoint_store.write_manifest(
+        path, {**known, **(checkpoint_store.measured(archive.measure(path)) if measure else {})}
+    )
+
+
+def fill_in(whole: Stored | None) -> None:
+    """Say of a checkpoint whose task was killed what that would have said (recovery.py knows none of it)."""
+    if whole is not None and "statistics" not in whole.manifest and not whole.is_foreign:
+        known = {
+            "statistics": statistics(f"{whole.path}/stats-dump"),
+            **checkpoint_store.measured(archive.measure(whole.path)),
+        }
+        checkpoint_store.write_manifest(whole.path, {**whole.manifest, **known})
+
+
+def add_rootfs(path: str, spec: t.Mapping[str, t.Any]) -> str:
+    """Pack the root file system into a checkpoint; returns ``complete`` or ``changes``, for the manifest."""
+    remove_file(f"{path}/rootfs-diff.tar")  # of a run that was killed
+    deleted = rootfs_diff.pack(spec["root"]["path"], f"{path}/rootfs-diff.tar")
+    write_text(f"{path}/deleted.files", json.dumps(deleted or []))
+    return "complete" if deleted is None else "changes"
+
+
+def statistics(path: str) -> dict[str, int]:
+    try:
+        with open(path, "rb") as stream:
+            return criu.parse_statistics(stream.read())
+    except (OSError, ValueError):
+        return {}
+
+
+@contextlib.contextmanager
+def _labelled(path: str, spec: t.Mapping[str, t.Any]) -> t.Iterator[None]:
+    """Under SELinux, images have the mount label of the container, and sockets that are made meanwhile its process label."""
+    with contextlib.ExitStack() as around:
+        if has_labels():
+            from .._host import selinux
+
+            selinux.label_file(path, spec)  # what is made in there takes it over
+            around.enter_context(selinux.for_sockets(spec))
+        yield
+
+
+def _rounds(
+    record: Record, path: str, options: criu.Options, deadline: Deadline, keeps: t.Sequence[int] = ()
+) -> str:  # fmt: skip
+    """Write the memory while the container runs, then what has changed since, and so on; returns the name of the last images.
+
+    A round that writes hardly less than the one before says that the container changes its memory as fast as it is written:
+    more of them would not make the last one any shorter.
+    """
+    images = ""
+    written: int | None = None
+    for number in range(1, (options.pre_dump_rounds or 1) + 1):
+        more = ["--parent-path", f"../{images}"] if images else []
+        images = "pre-checkpoint" if number == 1 else f"pre-checkpoint-{number}"
+        _call(record, path, ["--pre-dump", *more, *criu.words("checkpoint", _before(options))], images, deadline, keeps)
+        last, written = written, statistics(f"{path}/stats-dump").get("pages_written")
+        if written is None or (last is not None and written > _WORTH_IT * last):
+            break
+    return images
+
+
+def _before(options: criu.Options) -> criu.Options:
+    """For a pre-dump, after which everything goes on anyway."""
+    return options._replace(leave_running=None, tcp_skip_in_flight=None)
+
+
+def _call(
+    record: Record, path: str, words: list[str], images: str, deadline: Deadline, keeps: t.Sequence[int] = ()
+) -> None:  # fmt: skip
+    """The runtime's checkpoint. Raises ProgramFailed or DeadlineExceeded."""
+    # Others may go through: in a restore, CRIU looks for images as the root of the container. The directory above is closed.
+    make_directory(f"{path}/{images}", mode=0o711)
+    log = f"{path}/runtime.log"
+    write_text(log, "")  # The runtime would let others read it.
+    where = ["--image-path", f"{path}/{images}", "--work-path", path]
+    argv = [record.runtime.path, *global_arguments(record, log), "checkpoint", *where, *words, record.runtime_id]
+    result = run(argv, deadline, what="write the container to disk", env=_environment(record), keeps=keeps)
+    whole = images != "checkpoint" or os.path.exists(f"{path}/{images}/inventory.img")
+    if result.rc != 0 or not whole:
+        said = last_error("\n".join(read_tail(log))) or result.stderr.strip()[-2000:]
+        raise ProgramFailed(said or f"{record.runtime.name} ended with status {result.rc} and without a word")
+
+
+def _environment(record: Record) -> dict[str, str]:
+    """crun 1.28 looks for what it has mounted over masked directories in its default root, whatever --root says. CRIU writes that
+    down, and a restore does not find it. For root, the default root is XDG_RUNTIME_DIR/crun."""
+    top, name = os.path.split(record.runtime_root)
+    return {"XDG_RUNTIME_DIR": top} if record.runtime.name == name == "crun" and os.geteuid() == 0 else {}
+
+
+def _undo(store: Store, before: Observed, path: str, exc: BaseException, timeouts: Timeouts) -> BaseException:
+    """Let the container go on, keep nothing but the log, and say why the dump failed."""
+    record = t.cast(Record, before.record)
+    log = read_tail(f"{path}/dump.log", lines=_LOG_LINES, limit=_LOG_BYTES)
+    kept = f"{store.paths(record.name).state}/dump.log"
+    left = ""
+    try:
+        release(record, path, before.status, timeouts)
+        if os.path.exists(f"{path}/dump.log"):
+            os.replace(f"{path}/dump.log", kept)
+        remove_tree(path)
+        _check_alive(record, before.status)
+    except (EngineError, OSError) as problem:
+        left = f" {problem}"
+    store.save(record)
+    if not isinstance(exc, EngineError):
+        return exc
+    reason = criu_error(log) or exc.message
+    goes_on = "" if left else " It goes on as before."
+    hint = " ".join(text for text in (criu.hint(log) or exc.hint, f"CRIU's log is {kept}." if log else "") if text)
+    message = f"Cannot checkpoint the container {record.name}: {reason.rstrip('.')}.{goes_on}{left}"
+    return type(exc)(message, hint=hint, dump_log=log[-40:], **exc.details)
+
+
+def _check_alive(record: Record, status: Status) -> None:
+    if not is_alive(record.init):
+        raise ProgramFailed(f"The container {record.name} has ended meanwhile.")
+    now = live_status(record)
+    if now is not status:
+        raise ProgramFailed(f"The container {record.name} is {now.value} now and was {status.value} before.")

@@ -1,0 +1,117 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What has to be done for a checkpoint to be there, to be restored, or to be gone. Pure: nothing is read or changed."""
+
+from __future__ import annotations
+
+import enum
+import typing as t
+
+from .._base.errors import InvalidInput
+from .._state.model import Observed, Status
+
+
+class Goal(str, enum.Enum):
+    """The states that can be asked for."""
+
+    CHECKPOINTED = "checkpointed"
+    RESTORED = "restored"
+    ABSENT = "absent"
+
+
+class Action(str, enum.Enum):
+    """The steps of a plan, in the words of the result."""
+
+    RECOVER = "recover"  # what a task that was killed has left
+    CHECKPOINT = "checkpoint"
+    EXPORT = "export"
+    REMOVE = "remove"  # what is left of the container that was there before
+    IMPORT = "import"
+    RESTORE = "restore"
+    DELETE = "delete"  # the stored checkpoint
+
+
+class Found(t.NamedTuple):
+    """What there is. ``target`` is the container to be restored, the same as ``source`` but for a new name."""
+
+    source: Observed
+    target: Observed
+    stored: bool
+    archive: bool | None  # whether it exists; None where none is asked for
+
+
+class Plan(t.NamedTuple):
+    actions: tuple[Action, ...]
+    result: Status  # of the target
+
+
+_LIVE = (Status.RUNNING, Status.PAUSED)
+
+
+def plan(goal: Goal, found: Found, *, leave_running: bool, keep: bool) -> Plan:
+    """Raises InvalidInput where there is nothing to make a checkpoint of, or to restore.
+
+    After a recovery, all is decided once more.
+    """
+    if found.source.unfinished or found.target.unfinished:
+        clear = found._replace(
+            source=found.source._replace(unfinished=False), target=found.target._replace(unfinished=False)
+        )
+        # Whether what is there is a checkpoint is not known yet.
+        whole = found.stored or found.source.status is Status.CHECKPOINTED
+        then = plan(goal, clear._replace(stored=whole), leave_running=leave_running, keep=keep)
+        return then._replace(actions=(Action.RECOVER, *then.actions))
+    if goal is Goal.CHECKPOINTED:
+        return _checkpoint(found, leave_running=leave_running)
+    if goal is Goal.RESTORED:
+        return _restore(found, keep=keep)
+    status = found.source.status
+    gone = Status.STOPPED if status is Status.CHECKPOINTED else status
+    return Plan((Action.DELETE,), gone) if found.stored or status is Status.CHECKPOINTED else Plan((), status)
+
+
+def _checkpoint(found: Found, *, leave_running: bool) -> Plan:
+    status, record = found.source.status, found.source.record
+    export = [] if found.archive is None else [Action.EXPORT]
+    if status is Status.CHECKPOINTED and not found.stored:
+        raise InvalidInput(
+            f"The checkpoint of the container {found.source.name} is not there any more.",
+            hint="With state: absent it is a stopped container, which can be started afresh.",
+        )
+    if status is Status.CHECKPOINTED:
+        return Plan((*([] if found.archive else export),), status)
+    if status not in _LIVE:
+        what = {Status.ABSENT: "does not exist", Status.CREATED: "has not been started"}.get(status, "does not run")
+        raise InvalidInput(
+            f"The container {found.source.name} cannot be checkpointed: it {what}.",
+            hint="Only what runs has anything to be saved.",
+        )
+    if record and record.definition.service and not leave_running:
+        raise InvalidInput(
+            f"The container {found.source.name} is a service of systemd, which would not know that it is only checkpointed.",
+            hint="Use leave_running, and restore it under another name.",
+        )
+    return Plan((Action.CHECKPOINT, *export), status if leave_running else Status.CHECKPOINTED)
+
+
+def _restore(found: Found, *, keep: bool) -> Plan:
+    target = found.target
+    if target.status in _LIVE:
+        return Plan((), target.status)
+    if found.archive is None and not found.stored:
+        raise InvalidInput(
+            f"There is no checkpoint of the container {found.source.name}.",
+            hint="Make one with state: checkpointed, or give an archive.",
+        )
+    if found.archive is False:
+        raise InvalidInput(f"There is no archive to restore {target.name} from.", hint="Is its path right?")
+    idle = target.status is Status.CHECKPOINTED or (target.record is not None and target.record.phase == "removed")
+    in_the_way = target.leftovers or (target.status is not Status.ABSENT and not idle)
+    actions = [Action.REMOVE] if in_the_way else []
+    # A checkpoint in an archive, or of another container, is copied, and is not ours to delete.
+    foreign = bool(found.archive) or found.source.name != target.name
+    actions += [Action.IMPORT] if foreign else []
+    actions.append(Action.RESTORE)
+    if not foreign and not keep:
+        actions.append(Action.DELETE)
+    return Plan(tuple(actions), Status.RUNNING)

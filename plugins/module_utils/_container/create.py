@@ -1,0 +1,369 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Making a container: everything is checked first, without touching anything; then it is launched, or nothing is left."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import typing as t
+
+from .._base.deadline import Deadline
+from .._base.errors import Conflict, EngineError, InvalidInput
+from .._base.files import check_text, has_labels, make_directory, read_text, remove_tree, write_text
+from .._base.process import boot_id, identify
+from .._host import cgroup, conmon
+from .._host.detect import Host
+from .._host.runtime import Runtime
+from .._state import config, model
+from .._state.model import Checkpoint, Definition, Desired, Record, Timeouts
+from .._state.store import Paths, Store
+from .observe import timestamp
+
+if t.TYPE_CHECKING:
+    from .._ports.network_helper import Helper
+
+# The option of ours that asks for an option of conmon's.
+_ASKED_BY = {"log_tag": "--log-tag", "exit_delay": "--exit-delay"}
+# Options that few tasks give, and what is there where they are not given.
+_SELDOM = ("runtime_root", "log_path", "conmon_pidfile", "exit_command", "log_tag", "log_size_max", "exit_delay")
+_NOT_GIVEN = (None, ())
+# What sdnotify and listen are for.
+_NOT_IN_ENVIRONMENT = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+
+
+class Launch(t.NamedTuple):
+    """A container that can be made: the record as it will be at first, and the effective config."""
+
+    record: Record
+    config: config.Config
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether conmon needs nothing but its command line (see surroundings). Most containers are plain."""
+        wanted, namespaces = self.record.definition, (self.config.get("linux") or {}).get("namespaces") or []
+        maps_users = os.geteuid() == 0 and any(each.get("type") == "user" for each in namespaces)
+        read_only = self.record.checkpoint and self.config["root"].get("readonly")
+        return not (wanted.reserve_ports or wanted.listen or maps_users or read_only)
+
+    def restoring(self, checkpoint: Checkpoint | None, started: str | None) -> Launch:
+        """The same launch, but to go on from a checkpoint. Raises InvalidInput where it would lose its limits."""
+        from .restored_limits import check_programs
+
+        check_programs(self.config)
+        return self._replace(record=self.record.replace(phase="restoring", checkpoint=checkpoint, started_at=started))
+
+
+def prepare(
+    store: Store, host: Host, desired: Desired, definition: Definition, recorded: Record | None,
+    source: config.Config | None = None,
+) -> Launch:  # fmt: skip
+    """Everything that can be known to be wrong is raised here (InvalidInput, Conflict), before anything is touched.
+
+    Without a bundle in ``desired`` the recorded container is made again, from the config that it had. ``source`` is
+    the config to use in any case.
+    """
+    paths = store.paths(desired.name)
+    _check_texts(definition, paths)
+    saved = store.load_config(desired.name) if definition is not desired.definition else None
+    source = source or saved or config.read_bundle(definition.bundle)
+    if not os.path.isdir(source["root"]["path"]):
+        raise InvalidInput(f"The root file system {source['root']['path']} does not exist any more.")
+    config.check_root(source)
+    _check(definition, paths, terminal=bool(source["process"].get("terminal")))
+    before = None
+    if source.get("hooks") or any(getattr(definition, name) not in _NOT_GIVEN for name in _SELDOM):
+        from .._state import given_paths
+
+        given_paths.check(definition, source.get("hooks"))
+        before = given_paths.former_pidfile(definition.conmon_pidfile or "", recorded)
+    manager = host.cgroup_manager(definition.cgroup_manager)
+    _check_parent(definition.cgroup_parent, manager)
+    _check_service(definition, manager)
+    runtime, monitor = host.runtime(definition.runtime), host.conmon(definition.conmon)
+    check_options(definition, monitor.version)
+    if definition.network_helper != "none" or definition.publish or definition.network_options:
+        from .._ports import network_helper
+
+        network_helper.check(definition, source, paths, recorded)
+    signal_number, stop_timeout = config.stop_settings(desired, source, recorded)
+    record = Record(
+        name=desired.name, phase="creating", definition=definition, config_digest="", runtime=runtime,
+        runtime_root=definition.runtime_root or f"{store.run_dir}/{runtime.name}", conmon=monitor, cgroup_manager=manager,
+        boot=boot_id(), log_path=log_path(definition, paths), stop_signal=signal_number, stop_timeout=stop_timeout,
+        realm=store.realm, pidfile_before=before,
+    )  # fmt: skip
+    _check_free(store, record, paths)
+    launch = Launch(record, config.effective(source, record, paths))
+    if any(each.get("path") for each in (launch.config["linux"].get("namespaces") or [])):
+        from . import joined_namespaces
+
+        joined_namespaces.check(store, record, launch.config)
+    if not launch.is_plain:
+        from . import launch_context
+
+        launch_context.check(store, record, launch.config, recorded)
+    return launch
+
+
+def log_path(definition: Definition, paths: Paths) -> str | None:
+    return (definition.log_path or paths.log) if definition.log_driver in ("k8s-file", "passthrough") else None
+
+
+def _check(definition: Definition, paths: Paths, *, terminal: bool) -> None:
+    for name in ("runtime_root", "log_path", "conmon_pidfile", "cgroup_parent"):
+        value = getattr(definition, name)
+        slice_of_systemd = name == "cgroup_parent" and str(value).endswith(".slice")
+        if value is not None and not value.startswith("/") and not slice_of_systemd:
+            raise InvalidInput(f"{name} must be an absolute path, not {value!r}.")
+    for name, value in definition.conmon_env.items():
+        # The script of a service exports them, and a shell would run other names.
+        is_name = name.isascii() and name.isidentifier()
+        if not is_name or "\0" in value or name.startswith("_OCI_") or name in _NOT_IN_ENVIRONMENT:
+            raise InvalidInput(f"conmon_env cannot have a variable {name!r}, or not with such a value.")
+        if name == "DBUS_SESSION_BUS_ADDRESS" and os.geteuid() == 0:
+            # crun (1.8) would put the container into the session of whoever logged in as root.
+            raise InvalidInput(f"conmon_env cannot have {name} as root: the container would belong to that session.")
+    if definition.sdnotify == "container" and len(os.fsencode(paths.ready_socket)) > 107:
+        raise InvalidInput(f"{paths.ready_socket} is too long for a socket (107 bytes).", hint="Shorten the name.")
+    if terminal and definition.log_driver == "passthrough":
+        raise InvalidInput("The log driver passthrough cannot be used for a container with a terminal.")
+
+
+def _check_texts(definition: Definition, paths: Paths) -> None:
+    """Refuse control characters in what becomes part of a unit, a script or a command line, but for arguments of the user's."""
+    names = ("bundle", "runtime", "runtime_root", "conmon", "cgroup_parent", "log_path", "log_tag", "conmon_pidfile")
+    texts = [(name, getattr(definition, name) or "") for name in names]
+    texts += [("state_dir", paths.state), ("run_dir", paths.run)]
+    for name in ("runtime_args", "network_options"):
+        texts += [(name, word) for word in getattr(definition, name)]
+    for name, text in [*texts, ("exit_command", definition.exit_command[0] if definition.exit_command else "")]:
+        check_text(name, text)
+
+
+def _check_parent(parent: str | None, manager: str) -> None:
+    if parent is not None and os.path.normpath(parent) != parent:
+        raise InvalidInput(f"cgroup_parent must be a plain path, not {parent!r}.")
+    if parent is not None and parent.endswith(".slice") != (manager == "systemd"):
+        wanted = "a slice, such as machine.slice" if manager == "systemd" else "a path, such as /longshore"
+        raise InvalidInput(f"With the cgroup manager {manager}, cgroup_parent must be {wanted}, not {parent!r}.")
+
+
+def _check_service(definition: Definition, manager: str) -> None:
+    if definition.restart_policy != "no" and not definition.service:
+        raise InvalidInput("restart_policy needs service: it is systemd that starts the container again.")
+    if definition.service and (definition.conmon_pidfile or "/").endswith((" ", "\\")):
+        raise InvalidInput(
+            "The conmon_pidfile of a service cannot end with a blank or a backslash: systemd takes them off."
+        )
+    if definition.service and manager != "systemd":
+        raise InvalidInput("A service needs systemd, and the cgroup manager systemd.", hint="Leave out cgroup_manager.")
+
+
+def _check_free(store: Store, record: Record, paths: Paths) -> None:
+    store.check_bundle(record.definition.bundle, record.name)
+    runtime = Runtime(record, paths.runtime_log)
+    bundle = runtime.bundle() if store.load(record.name) is None else None
+    # Not in our records: left by us when a record was lost, or somebody else's.
+    if bundle is not None and os.path.realpath(bundle) != os.path.realpath(paths.bundle):
+        raise Conflict(
+            f"{record.runtime.name} already has a container {record.name} in {record.runtime_root}, and it is not ours.",
+            hint="Choose another name or runtime_root.",
+        )
+
+
+def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: Timeouts) -> tuple[Record, list[str]]:
+    """Launch it; returns the record and warnings. On failure nothing is left, and the record is the previous one again.
+
+    A record with a checkpoint goes on from there, and a failure does not touch that either.
+    """
+    record, paths = launch.record, store.paths(launch.record.name)
+    names = (model.container_cgroup(record), model.conmon_cgroup(record))
+    if record.cgroup_manager == "systemd" or any(map(cgroup.directories, names)):
+        from .ownership import check_names
+
+        check_names(record, previous)
+    previous_config = read_text(paths.config)
+    make_directory(paths.state)
+    store.save(record)
+    try:
+        store.claim_bundle(record.definition.bundle, record.name)
+        _lay_out(launch, paths)
+        record, warnings = _launch(store, launch, paths, timeouts)
+    except BaseException as exc:  # an interrupt too must leave nothing behind
+        from .rollback import undo
+
+        failure = undo(store, record, previous, previous_config, exc, timeouts)
+        if failure is exc:
+            raise
+        raise failure from exc
+    if previous is not None and previous.definition.bundle != record.definition.bundle:
+        store.release_bundle(previous.definition.bundle, record.name)
+    return record, warnings
+
+
+def _lay_out(launch: Launch, paths: Paths) -> None:
+    """The directories of a container that is about to be launched. Whatever an earlier run left goes first: a stale exit
+    file would be believed, and conmon makes no directory itself."""
+    remove_tree(paths.run)
+    remove_tree(paths.persist)
+    for directory in (paths.bundle, paths.exits, paths.persist, launch.record.runtime_root):
+        make_directory(directory)
+    write_text(paths.runtime_log, "")  # The runtime would let others read it.
+    os.symlink(paths.state, paths.owner)
+    if launch.record.definition.sdnotify == "container":
+        make_directory(paths.notify, mode=0o755)
+
+
+def write_config(launch: Launch, paths: Paths) -> str:
+    """Keep the effective config; returns its digest."""
+    write_text(paths.config, json.dumps(launch.config))
+    return config.digest(launch.config)
+
+
+def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> tuple[Record, list[str]]:
+    record, deadline, where = launch.record, Deadline(timeouts.create), cgroup.layout()
+    warnings: list[str] = []
+
+    def place(pid: int, what: str = "conmon") -> None:
+        try:
+            conmon.place(record, pid, deadline.at_most(10))
+        except (EngineError, OSError) as exc:
+            warnings.append(f"{what} of {record.name} stays in the cgroup of this task, and may end with it: {exc}")
+
+    passthrough = record.definition.log_driver == "passthrough" and record.log_path
+    with contextlib.ExitStack() as around:
+        joined = around.enter_context(_namespaces(store, launch, paths))
+        helper = around.enter_context(_network_helper(record, paths, place))
+        held = helper.preserved if helper else []
+        argv, environment, preserve, noticed = around.enter_context(_surroundings(store, launch, paths, held))
+        warnings += noticed
+        if record.checkpoint:
+            from . import restored_limits
+
+            around.enter_context(restored_limits.no_groups())
+        with conmon.launch(
+            argv, directory=paths.bundle, output=passthrough or paths.conmon_log, environment=environment, place=place,
+            birthplace=None if record.cgroup_manager == "systemd" else cgroup.birthplace(model.conmon_cgroup(record), where),
+            preserve=preserve,
+        ) as pipes:  # fmt: skip
+            # What only the runtime needs is done while conmon gets ready.
+            record = record.replace(config_digest=write_config(launch, paths))
+            if not os.path.exists(f"{paths.bundle}/config.json"):
+                os.symlink(paths.config, f"{paths.bundle}/config.json")
+            pipes["START"].go_on()
+            if helper:
+                helper.answer(pipes["SYNC"], deadline)
+            pid = conmon.read_pid(pipes["SYNC"], deadline)
+            joined(pid)
+            if helper:
+                helper.connect(pid, deadline)
+    monitor = conmon.pid_of_monitor(record.definition.conmon_pidfile or paths.conmon_pidfile, pid)
+    if record.checkpoint:
+        restored_limits.check(record.name, pid, launch.config)
+        restored_limits.release(monitor, launch.config)
+    record = record.replace(
+        phase="running" if record.checkpoint else "created", pidfile_before=None, init=identify(pid),
+        checkpoint=record.checkpoint if record.checkpoint and record.checkpoint.once else None,
+        monitor=identify(monitor), cgroup_path=_own_cgroup(record, pid, where),
+        conmon_cgroup_path=cgroup.path_of(monitor, where), created_at=timestamp(),
+        helper=helper.process if helper else None,
+    )  # fmt: skip
+    return store.save(record), warnings
+
+
+@contextlib.contextmanager
+def _surroundings(
+    store: Store, launch: Launch, paths: Paths, held: list[int]
+) -> t.Iterator[tuple[list[str], t.Mapping[str, str], t.Sequence[int], t.Sequence[str]]]:
+    """What conmon is started with: command line, environment, descriptors (``held`` among them); and warnings."""
+    record, terminal = launch.record, bool(launch.config["process"].get("terminal"))
+    argv = create_argv(record, paths, terminal=terminal)
+    with contextlib.ExitStack() as around:
+        if has_labels():
+            from .._host import selinux
+
+            around.enter_context(selinux.for_conmon())
+            if record.checkpoint:
+                selinux.label_file(paths.bundle, launch.config)  # where CRIU writes its log
+        if launch.is_plain:
+            yield argv, record.definition.conmon_env, held, ()
+        else:
+            from . import launch_context
+
+            yield around.enter_context(launch_context.made(store, record, launch.config, paths, argv, held))
+        if has_labels() and record.log_path:
+            selinux.label_file(record.log_path, launch.config)
+
+
+def _namespaces(store: Store, launch: Launch, paths: Paths) -> t.ContextManager[t.Callable[[int], None]]:
+    """Those of other containers; only a container that shares some has the directory in its config."""
+    if f"{paths.namespaces}/" not in str(launch.config["linux"].get("namespaces")):
+        return contextlib.nullcontext(lambda _pid: None)
+    from . import joined_namespaces
+
+    return joined_namespaces.offered(store, launch.record, launch.config)
+
+
+def _network_helper(
+    record: Record, paths: Paths, place: t.Callable[[int, str], None]
+) -> t.ContextManager[Helper | None]:
+    if record.definition.network_helper == "none":
+        return contextlib.nullcontext()
+    from .._ports.network_helper import Helper
+
+    return Helper(record, paths, lambda pid: place(pid, record.definition.network_helper))
+
+
+def check_options(definition: Definition, version: str) -> None:
+    """Raises InvalidInput for an option that this conmon lacks, with the version that has it."""
+    asked = [(name, option) for name, option in _ASKED_BY.items() if getattr(definition, name) is not None]
+    if definition.sdnotify == "container":
+        asked.append(("sdnotify", "--sdnotify-socket"))
+    for name, option in asked:
+        if not conmon.has(version, option):
+            since = ".".join(map(str, conmon.SINCE[option]))
+            raise InvalidInput(f"The option {name} needs conmon {since} or newer; this host has {version}.")
+
+
+def create_argv(record: Record, paths: Paths, *, terminal: bool) -> list[str]:
+    """The command line of conmon for a create or restore."""
+    wanted = record.definition
+    log = f"k8s-file:{record.log_path}" if wanted.log_driver == "k8s-file" else wanted.log_driver
+    # Never the log level debug: those lines would mix with what the container says.
+    argv = [
+        *conmon.common_argv(record, paths, uuid=record.runtime_id, log=log),
+        "--conmon-pidfile", wanted.conmon_pidfile or paths.conmon_pidfile,
+        "--log-level", "warning", "--syslog",
+    ]  # fmt: skip
+    flags = {
+        "--systemd-cgroup": record.cgroup_manager == "systemd",
+        "--terminal": terminal, "--stdin": wanted.stdin and not terminal,
+        # CRIU does neither, and crun does not know these options then.
+        "--no-pivot": wanted.no_pivot and not record.checkpoint,
+        "--no-new-keyring": wanted.no_new_keyring and not record.checkpoint,
+    }  # fmt: skip
+    values = {
+        "--log-size-max": wanted.log_size_max, "--log-tag": wanted.log_tag,
+        "--sdnotify-socket": paths.ready_socket if wanted.sdnotify == "container" else None,
+        "--exit-delay": wanted.exit_delay,
+    }  # fmt: skip
+    argv += [flag for flag, asked in flags.items() if asked]
+    if record.checkpoint:
+        argv += ["--restore", f"{record.checkpoint.path}/checkpoint"]
+        argv += [f"--runtime-opt={word}" for word in record.checkpoint.options]
+    if wanted.exit_command:
+        argv += ["--exit-command", wanted.exit_command[0]]
+        argv += [f"--exit-command-arg={word}" for word in wanted.exit_command[1:]]
+    argv += [word for name, value in values.items() if value is not None for word in (name, str(value))]
+    return argv
+
+
+def _own_cgroup(record: Record, pid: int, where: cgroup.Layout) -> str | None:
+    """The container's cgroup; None where the runtime could not make one and left it in a cgroup of others (a rootless
+    session), which must never be frozen or killed as if it were the container's."""
+    path = cgroup.path_of(pid, where) or ""
+    in_scope = record.cgroup_manager == "systemd"
+    own = model.container_unit(record.name, record.realm) if in_scope else model.container_cgroup(record)
+    return path if f"{own}/" in f"{path}/" else None

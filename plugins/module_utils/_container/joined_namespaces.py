@@ -1,0 +1,204 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Joining namespaces: those of other containers, by name, and those at a path.
+
+A number of a process means something only while that process lives. So the name is resolved at each launch, under the lock,
+and the runtime gets a link to a descriptor of ours, which was opened while the other container's first process provably
+lived. The script of a service does the same at each start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import typing as t
+
+from .._base.errors import EngineError, InvalidInput, ProgramFailed
+from .._base.files import make_directory, remove_file
+from .._base.process import Handle, ProcessId, is_alive
+from .._state import model, namespaces
+from .._state.model import Record
+from .._state.namespaces import KINDS
+from .._state.store import Paths, Store, check_name
+from .observe import as_systemd_has_it
+
+_AGAIN = (
+    "Run oci_bundle again, which keeps the name of a container. By hand, write container:NAME, or a path in /run/netns."
+)
+_FIRST_DESCRIPTOR = 4  # of the script; it has 3 and 9
+
+
+def check(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> None:
+    """Raises InvalidInput where a namespace of an effective config cannot be joined, or not be told for sure."""
+    paths = store.paths(record.name)
+    spaces = (config.get("linux") or {}).get("namespaces") or []
+    rootless = os.geteuid() != 0 and any(each.get("type") == "user" and not each.get("path") for each in spaces)
+    for each in spaces:
+        path = each.get("path") or ""
+        if path.startswith(f"{paths.namespaces}/"):
+            if rootless:
+                message = f"The container {record.name} cannot share the {each['type']} namespace of another one."
+                hint = "Only root can: a container of another user has a user namespace of its own, without rights in others."
+                raise InvalidInput(message, hint=hint)
+            _check_peer(store, record, each["type"], path[len(f"{paths.namespaces}/{each['type']}/") :])
+        elif path:
+            namespaces.check_path(each["type"], path, _AGAIN)
+
+
+def _check_peer(store: Store, record: Record, kind: str, peer: str) -> None:
+    check_name(peer)
+    what = f"the {kind} namespace of the container {peer}"
+    if kind not in KINDS:
+        raise InvalidInput(f"A container cannot share {what}.", hint=f"It can share these: {', '.join(KINDS)}.")
+    if peer == record.name:
+        raise InvalidInput(f"The container {peer} cannot share its {kind} namespace with itself.")
+    other = store.load(peer)
+    if other is None:
+        raise InvalidInput(f"The container {record.name} shares {what}, which does not exist.", hint="Create it first.")
+    if record.name in _behind(store, peer):
+        raise InvalidInput(f"The container {record.name} shares {what}, which shares a namespace of {record.name}.")
+    if not record.definition.service:
+        if _init(store, peer) is None:
+            raise InvalidInput(
+                f"The container {record.name} shares {what}, which does not run.", hint="Start it first."
+            )
+    elif other.cgroup_manager != "systemd":
+        hint = "The unit of a service knows the other container by its scope."
+        raise InvalidInput(f"A service can share {what} only with cgroup_manager: systemd of that.", hint=hint)
+
+
+def _behind(store: Store, name: str) -> set[str]:
+    """The containers whose namespaces a container shares, by way of others too."""
+    found: set[str] = set()
+    todo = [name]
+    while todo:
+        each = todo.pop()
+        more = set(peers(store.load_config(each) or {}, store.paths(each)).values()) - found
+        found |= more
+        todo += more
+    return found
+
+
+def peers(config: t.Mapping[str, t.Any], paths: Paths) -> dict[str, str]:
+    """Of an effective config: the other containers, by the kind of the namespace."""
+    spaces = (config.get("linux") or {}).get("namespaces") or []
+    ours = [
+        each for each in spaces if str(each.get("path") or "").startswith(f"{paths.namespaces}/{each.get('type')}/")
+    ]
+    return {each["type"]: os.path.basename(each["path"]) for each in ours}
+
+
+def _init(store: Store, name: str) -> ProcessId | None:
+    """The first process of a container, while that lives."""
+    record = store.load(name)
+    if record is not None and record.definition.service:
+        record = as_systemd_has_it(record, store.paths(name))
+    return record.init if record is not None and is_alive(record.init) else None
+
+
+@contextlib.contextmanager
+def offered(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> t.Iterator[t.Callable[[int], None]]:
+    """Put the namespaces where the config has them, for a launch; gives what is to be called with the pid of the first
+    process, which checks that it is in them. Raises InvalidInput for a container that does not run, or not any more."""
+    paths, opened = store.paths(record.name), {}
+    try:
+        for kind, peer in peers(config, paths).items():
+            descriptor = _open(_init(store, peer), kind)
+            if descriptor is None:
+                raise InvalidInput(f"The container {peer}, whose {kind} namespace {record.name} shares, does not run.")
+            opened[kind] = (descriptor, f"{paths.namespaces}/{kind}/{peer}")
+            make_directory(f"{paths.namespaces}/{kind}")
+            # The kernel follows it to what is open, whatever the number of that process stands for now.
+            os.symlink(f"/proc/{os.getpid()}/fd/{descriptor}", opened[kind][1])
+        yield lambda pid: _settle(record, pid, opened)
+    finally:
+        for descriptor, _path in opened.values():
+            os.close(descriptor)
+
+
+def _open(init: ProcessId | None, kind: str) -> int | None:
+    """None where the process has ended by then. One that lives before and after has lived all the while."""
+    with Handle(init) as handle:
+        if handle.fd is None or init is None:
+            return None
+        try:
+            descriptor = os.open(f"/proc/{init.pid}/ns/{KINDS[kind]}", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise EngineError(f"Cannot open the {kind} namespace of process {init.pid}: {exc.strerror}.") from exc
+        if is_alive(init):
+            return descriptor
+        os.close(descriptor)
+    return None
+
+
+def _settle(record: Record, pid: int, opened: t.Mapping[str, tuple[int, str]]) -> None:
+    """Raises ProgramFailed where the runtime has joined something else. From now on the paths lead to what the container
+    itself has, which is what a checkpoint looks at."""
+    for kind, (descriptor, path) in opened.items():
+        own = f"/proc/{pid}/ns/{KINDS[kind]}"
+        # One that has ended, or that only root may look into before it is started.
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            if not os.path.samestat(os.stat(own), os.fstat(descriptor)):
+                raise ProgramFailed(f"{record.runtime.name} has not put it into the {kind} namespace that it was given")
+        remove_file(path)
+        os.symlink(own, path)
+
+
+_SCRIPT = """\
+# Who has the number in a pid file, and since when, if that is in the scope of the container.
+first() {{
+    pid=$(cat "$1" 2>/dev/null) && case $pid in ''|*[!0-9]*) false ;; esac || return 1
+    case $(sed 's|$|/|' "/proc/$pid/cgroup" 2>/dev/null) in *"/$2/"*) ;; *) return 1 ;; esac
+    stat=$(cat "/proc/$pid/stat" 2>/dev/null) || return 1
+    set -- ${{stat##*) }}
+    case $1 in Z|X) return 1 ;; esac
+    shift 19
+    echo "$pid $1"
+}}
+refuse() {{ echo "$1" >&2; exit 1; }}
+# Arguments: kind, its file in /proc, container, pid file, scope, descriptor. Who is the same before and after was so meanwhile.
+share() {{
+    seen=$(first "$4" "$5") && [ -e "/proc/${{seen% *}}/ns/$2" ] && eval "exec $6<\\"/proc/${{seen% *}}/ns/$2\\"" &&
+        [ "$(first "$4" "$5")" = "$seen" ] || refuse "The container $3, whose $1 namespace {name} shares, does not run."
+    mkdir -p {namespaces}/"$1" && ln -s "/proc/$$/fd/$6" {namespaces}/"$1/$3" || exit
+}}
+# The first process is where it should be; of one that only root may look into before it is started, nothing is known.
+shared() {{
+    case $(readlink "/proc/$pid/ns/$2") in
+    ''|"$(readlink "/proc/$$/fd/$6")") ln -sfn "/proc/$pid/ns/$2" {namespaces}/"$1/$3" ;;
+    *) refuse "The container is not in the $1 namespace of $3." ;;
+    esac
+}}
+"""
+_PID = "pid=${report#*: } && pid=${pid%%[!0-9]*} && "
+
+
+def script(store: Store, record: Record, found: t.Mapping[str, str]) -> dict[str, str]:
+    """Of the script of a service: functions, what comes before conmon, what conmon does not get, and what comes before
+    the start."""
+    words = []
+    for number, (kind, peer) in enumerate(found.items(), _FIRST_DESCRIPTOR):
+        other = store.load(peer)
+        scope = model.container_unit(peer, other.realm if other else store.realm)
+        words.append(shlex.join([kind, KINDS[kind], peer, store.paths(peer).pidfile, scope, str(number)]))
+    closed = " ".join(f"{number}<&-" for number in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + len(words)))
+    paths = store.paths(record.name)
+    return {
+        "functions": _SCRIPT.format(name=shlex.quote(record.name), namespaces=shlex.quote(paths.namespaces)),
+        "share": "".join(f"share {each}\n    " for each in words), "closed": f" {closed}",
+        "shared": f"exec {closed}; {_PID}" + "".join(f"shared {each} && " for each in words),
+    }  # fmt: skip
+
+
+def bound(store: Store, found: t.Mapping[str, str]) -> str:
+    """Lines of the unit of a service: it lives with the services whose namespaces it shares."""
+    text = ""
+    for other in filter(None, map(store.load, sorted(set(found.values())))):
+        unit = model.service_unit(other.name, other.realm)
+        # One that is started again by systemd restarts this one with it. BindsTo would stop it for good (since systemd 254).
+        binds = "BindsTo" if other.definition.restart_policy == "no" else "Requires"
+        text += f"{binds}={unit}\nAfter={unit}\n" if other.definition.service else ""
+    return text

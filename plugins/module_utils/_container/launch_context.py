@@ -1,0 +1,93 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What conmon is born with besides its command line, where a container asks for it: sockets that it holds open, and a
+mount namespace of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+from .._base.errors import InvalidInput
+from .._host import userns
+from .._host.fd_mapping import arrange
+from .._ports import host_ports
+from .._state.config import Config
+from .._state.model import Definition, Record
+from .._state.store import Paths, Store
+
+
+class Surroundings(t.NamedTuple):
+    """How to run conmon: its command line and more of its environment, and the descriptors that it gets."""
+
+    argv: list[str]
+    environment: dict[str, str]
+    preserve: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def check(store: Store, record: Record, config: Config, recorded: Record | None) -> None:
+    """Raises InvalidInput or Conflict for what cannot be had, before anything is touched."""
+    definition = record.definition
+    userns.check(config, store.paths(record.name), service=definition.service)
+    for name in ("reserve_ports", "listen"):
+        if getattr(definition, name) and definition.service:
+            raise InvalidInput(f"{name} does not go with service.", hint="systemd has socket units for that.")
+    if definition.listen:
+        _check_listen(config)
+    host_ports.wanted(definition)
+    host_ports.check_free(
+        host_ports.without_forwarded(definition), host_ports.kept(recorded), _others(store, record.name)
+    )
+
+
+def _check_listen(config: Config) -> None:
+    namespaces = (config.get("linux") or {}).get("namespaces") or []
+    if not any(each.get("type") == "pid" and not each.get("path") for each in namespaces):
+        raise InvalidInput(
+            "listen needs a container with a pid namespace of its own.",
+            hint="A program takes its sockets only when LISTEN_PID is its own number, which must be known: 1.",
+        )
+    if (config.get("process") or {}).get("terminal"):
+        raise InvalidInput("listen does not go with a container that has a terminal.")
+
+
+@contextlib.contextmanager
+def made(
+    store: Store, record: Record, config: Config, paths: Paths, argv: list[str], held: t.Sequence[int]
+) -> t.Iterator[Surroundings]:
+    """Open, and make, what is asked for. Our own copies are closed when conmon has been started with it. ``held`` are more
+    descriptors for conmon."""
+    definition, environment = record.definition, dict(record.definition.conmon_env)
+    with contextlib.ExitStack() as opened:
+        # CRIU brings the listening sockets back by itself.
+        asked = definition._replace(listen=()) if record.checkpoint else definition
+        sockets, warnings = host_ports.open_all(host_ports.without_forwarded(asked), _others(store, record.name))
+        numbers = (*(opened.enter_context(each).fileno() for each in sockets), *held)
+        if asked.listen:
+            environment.update(LISTEN_FDS=str(len(asked.listen)), LISTEN_PID="1")
+            argv = [*argv, "--replace-listen-pid"]  # by the pid of the runtime, which passes them on
+        staged = userns.barrier(config)
+        if record.checkpoint and config["root"].get("readonly"):
+            from .restored_limits import read_only_root
+
+            argv = opened.enter_context(read_only_root(config["root"]["path"], argv, staged and paths.staged_root))
+        if staged:
+            argv = userns.enter(config, paths, argv)
+        if asked.listen:
+            argv = arrange(argv, numbers)
+        if asked.reserve_ports and definition.network_helper != "none":
+            warnings.append(
+                f"reserve_ports does nothing with {definition.network_helper}, which has the ports that it publishes."
+            )
+        yield Surroundings(argv, environment, numbers, tuple(warnings))
+
+
+def _others(store: Store, name: str) -> host_ports.Containers:
+    def found() -> t.Iterator[tuple[str, Definition]]:
+        for record in filter(None, map(store.load, store.names())):
+            definition = host_ports.held(record)
+            if record.name != name and definition:
+                yield record.name, definition
+
+    return found

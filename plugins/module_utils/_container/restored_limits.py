@@ -1,0 +1,130 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The limits of a container that CRIU restores: the same as those of one that the runtime creates.
+
+CRIU restores each mount with the flags in its images, but for the root file system: that one has the flags of the mount
+that the runtime hands over, which can be written to (https://github.com/checkpoint-restore/criu/issues/2632). So conmon and
+the runtime run in a mount namespace in which the root file system is read-only already, before the first process runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import typing as t
+
+from .._base.deadline import Deadline
+from .._base.errors import EngineError, InvalidInput, ProgramFailed
+from .._base.files import plain_path, read_text
+from .._base.process import find_program, run
+
+Config = t.Mapping[str, t.Any]
+_ENTER = ("--mount", "--propagation", "slave", "--", "/bin/sh", "-c")
+_MOUNT = 'mount --bind -- "$1" "$1" && mount -o "$2" -- "$1" && shift 2 && exec "$@"'
+# A remount says all flags anew.
+_KEPT = {"nosuid": os.ST_NOSUID, "nodev": os.ST_NODEV, "noexec": os.ST_NOEXEC, "noatime": os.ST_NOATIME}
+
+
+def is_read_only(config: Config) -> bool:
+    return bool((config.get("root") or {}).get("readonly"))
+
+
+def check_programs(config: Config) -> None:
+    """Raises InvalidInput where a program is missing that a read-only root file system needs."""
+    missing = [name for name in ("unshare", "mount") if find_program(name) is None]
+    if is_read_only(config) and missing:
+        raise InvalidInput(
+            f"The root file system of the container is read-only, and {missing[0]} is missing: CRIU would restore it writable.",
+            hint="Install util-linux.",
+        )
+
+
+@contextlib.contextmanager
+def read_only_root(root: str, argv: t.Sequence[str], staged: str | None = None) -> t.Iterator[list[str]]:
+    """Give the command line that runs ``argv`` where ``root`` is read-only, or where it is staged (userns.py).
+
+    To change the root, CRIU (mount.c, cr_pivot_root) takes the directory ``tmp`` of it, and makes another where that is missing,
+    which a read-only file system refuses. So an empty one is there meanwhile.
+    """
+    flags = os.statvfs(root).f_flag
+    options = ",".join(["remount", "bind", "ro", *(name for name, bit in _KEPT.items() if flags & bit)])
+    made = _make_directory(f"{root}/tmp")
+    try:
+        yield [find_program("unshare") or "unshare", *_ENTER, _MOUNT, "sh", staged or root, options, *argv]
+    finally:
+        if made:
+            with contextlib.suppress(OSError):
+                os.rmdir(f"{root}/tmp")
+
+
+@contextlib.contextmanager
+def no_groups() -> t.Iterator[None]:
+    """Start conmon without supplementary groups. CRIU (restorer.c) leaves a process that had none with those of the task."""
+    groups = os.getgroups()
+    os.setgroups([])
+    try:
+        yield
+    finally:
+        os.setgroups(groups)
+
+
+def _make_directory(path: str) -> bool:
+    try:
+        os.mkdir(path, 0o755)
+        return True
+    except OSError:
+        return False  # It is there, or the file system is read-only for the host too.
+
+
+def release(monitor: int, config: Config) -> None:
+    """Let conmon, and the exit command that it runs, see the root file system as all others do. The container has a mount of its
+    own."""
+    root = os.path.realpath(config["root"]["path"])
+    if not is_read_only(config) or not monitor:
+        return
+    argv = [find_program("nsenter") or "nsenter", f"--mount=/proc/{monitor}/ns/mnt", "umount", "-l", "--", root]
+    with contextlib.suppress(EngineError):
+        run(argv, Deadline(10), what=f"unmount {root}")
+
+
+def check(name: str, pid: int, config: Config) -> None:
+    """Raises ProgramFailed where the first process of a restored container may do more than its config says."""
+    mountinfo, status = read_text(f"/proc/{pid}/mountinfo"), read_text(f"/proc/{pid}/status")
+    if mountinfo is None or status is None or "\nSeccomp:" not in status:
+        return  # It has ended.
+    lost = [
+        *_lost_mounts(config, mounts(mountinfo), lambda path: os.path.lexists(f"/proc/{pid}/root{path}")),
+        *_lost_limits(config, dict(line.partition(":\t")[::2] for line in status.splitlines())),
+    ]
+    if lost and os.path.exists(f"/proc/{pid}/root/"):
+        raise ProgramFailed(f"The container {name} was restored without its limits: {', '.join(lost)}")
+
+
+def mounts(mountinfo: str) -> dict[str, list[str]]:
+    """Flags by mount point, from the text of /proc/PID/mountinfo; the uppermost where several are at one place."""
+    lines = (line.split(" ") for line in filter(None, mountinfo.split("\n")))
+    return {plain_path(fields[4]): fields[5].split(",") for fields in lines if len(fields) > 6}
+
+
+def _lost_mounts(
+    config: Config, found: t.Mapping[str, t.Sequence[str]], exists: t.Callable[[str], bool]
+) -> t.Iterator[str]:
+    if is_read_only(config) and "ro" not in found.get("/", ()):
+        yield "its root file system can be written to"
+    linux = config.get("linux") or {}
+    for path in linux.get("readonlyPaths") or []:
+        place = path
+        while place not in found and place != "/":
+            place = os.path.dirname(place)
+        if "ro" not in found.get(place, ()) and exists(path):
+            yield f"{path} can be written to"
+    for path in linux.get("maskedPaths") or []:
+        if path not in found and exists(path):
+            yield f"{path} is not masked"
+
+
+def _lost_limits(config: Config, status: t.Mapping[str, str]) -> t.Iterator[str]:
+    if (config.get("process") or {}).get("noNewPrivileges") and status.get("NoNewPrivs") == "0":
+        yield "it may get new privileges"
+    if (config.get("linux") or {}).get("seccomp") and status.get("Seccomp") == "0":
+        yield "it has no seccomp filter"

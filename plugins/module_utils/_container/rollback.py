@@ -1,0 +1,54 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What becomes of a create or restore that failed: nothing is left of it, and the error says why, in the words of all."""
+
+from __future__ import annotations
+
+from .._base.errors import DeadlineExceeded, EngineError, ProgramFailed
+from .._base.files import write_text
+from .._host.runtime import Runtime, criu_error
+from .._state.model import Record, Timeouts
+from .._state.store import CHECKPOINTS, Store
+from . import teardown
+
+
+def undo(
+    store: Store, record: Record, previous: Record | None, previous_config: str | None, exc: BaseException,
+    timeouts: Timeouts,
+) -> BaseException:  # fmt: skip
+    """Sweep, make the record the previous one again, and return what is to be raised."""
+    paths = store.paths(record.name)
+    words = teardown.last_words(paths, record.log_path)
+    said = Runtime(record, paths.runtime_log).error_in_log()
+    left = ""
+    try:
+        teardown.sweep(store, record, timeouts)
+    except EngineError as problem:
+        left = f"Cleaning up failed too: {problem}"
+    take_back(store, record, previous, previous_config)
+    return _explain(exc, record, said, words, left) if isinstance(exc, (ProgramFailed, DeadlineExceeded)) else exc
+
+
+def take_back(store: Store, record: Record, previous: Record | None, previous_config: str | None) -> None:
+    """Let record, config and claim be what they were before a launch that failed."""
+    if previous is None:
+        store.forget(record.name, but=(CHECKPOINTS,))  # and so the claim
+        return
+    if previous.definition.bundle != record.definition.bundle:
+        store.release_bundle(record.definition.bundle, record.name)
+    write_text(store.paths(record.name).config, previous_config or "")
+    store.save(previous)
+
+
+def _explain(exc: EngineError, record: Record, said: str | None, words: dict[str, list[str]], left: str) -> EngineError:
+    """The runtime's own last error says most, then conmon's message, then what conmon wrote before it detached."""
+    conmon_said = " ".join(words["conmon_log"][-3:])
+    reasons = (criu_error(words["restore_log"]), said, exc.message, conmon_said)
+    reason = next((text for text in reasons if text), "the runtime died without a word")
+    if "network_log" in exc.details:
+        reason = exc.message
+    if exc.message.startswith("conmon "):  # what launch() says itself, not what it was told
+        reason = ": ".join(text for text in (exc.message, said or conmon_said) if text)
+    verb = "restore" if record.checkpoint else "create"
+    message = f"Cannot {verb} the container {record.name}: {reason}"
+    return type(exc)(message.rstrip(".") + ".", hint=f"{exc.hint} {left}".strip(), **{**words, **exc.details})

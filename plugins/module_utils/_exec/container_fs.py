@@ -1,0 +1,218 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The file system of a container that runs, looked at from outside, as its processes see it: with all its mounts.
+
+What is in there is the container's doing and not to be trusted. Every path is walked name by name, and symbolic links are
+followed by hand, from the container's own root: none leads out, whatever is exchanged meanwhile. (openat2(2) has a flag
+for that, RESOLVE_IN_ROOT, but only since Linux 5.6.) Nothing in there can hold a task up either: no directory is entered
+whose file system a process of the container may answer for (FUSE), and no file of the kernel is read as if it were text.
+"""
+
+from __future__ import annotations
+
+import errno
+import fnmatch
+import os
+import stat
+import typing as t
+
+from .._base.deadline import Deadline
+from .._base.errors import DeadlineExceeded, EngineError, InvalidInput
+from .._base.trees import mount_of
+
+_MOST_LINKS = 40  # as the kernel has it, path_resolution(7)
+_MOST_CHARACTERS = 4096  # of a pattern: PATH_MAX
+_SEARCH_SECONDS = 10.0
+_HOLDING = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_MAGIC = frozenset("*?[")
+# The kernel answers for these by itself. Others are trusted where this host has the same one mounted.
+_MEMORY = frozenset(["tmpfs", "ramfs", "devtmpfs", "devpts", "mqueue", "hugetlbfs"])
+_DISKS = frozenset(["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "erofs", "squashfs", "iso9660", "vfat"])
+# Reading there may wait, may do something, or tells what only root may know (/proc/kmsg).
+_KERNEL = frozenset(
+    [
+        "proc",
+        "sysfs",
+        "cgroup",
+        "cgroup2",
+        "tracefs",
+        "debugfs",
+        "securityfs",
+        "configfs",
+        "bpf",
+        "pstore",
+        "efivarfs",
+        "binfmt_misc",
+        "fusectl",
+        "selinuxfs",
+    ]
+)
+
+
+class Rootfs:
+    """``top`` is ``/proc/PID/root`` of a process in it. Stores only; each call opens what it needs, and closes it."""
+
+    def __init__(self, top: str) -> None:
+        self._top = top
+        self._mounts: dict[str, tuple[str, str]] = {}
+
+    def read_text(self, path: str, *, limit: int = 4 << 20) -> str | None:
+        """Return the text of a regular file, cut off after ``limit`` bytes; None where there is none. Never waits."""
+        try:
+            found = self._open(path)
+            if found is None:
+                return None
+            try:
+                if not stat.S_ISREG(os.fstat(found).st_mode):
+                    raise EngineError(f"{path} in the container is not a regular file.")
+                kind = self._kind(found)
+                if kind in _KERNEL:
+                    raise EngineError(f"{path} in the container is a file of the kernel ({kind}), and is not read.")
+                # A file with a lease on it (fcntl(2)) would be waited for.
+                again = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                with open(again, "rb") as stream:
+                    return (stream.read(limit) or b"").decode("utf-8", "replace")
+            finally:
+                os.close(found)
+        except OSError as exc:
+            raise _unseen(path, exc) from exc
+
+    def exists(self, pattern: str) -> bool:
+        """Whether there is such a path, also as a broken link, or one that matches (``*``, ``?`` and ``[]``)."""
+        if len(os.fsencode(pattern)) > _MOST_CHARACTERS:
+            raise InvalidInput(f"A path in a container has at most {_MOST_CHARACTERS} characters.")
+        parts: list[tuple[str, str]] = []  # each a path without and then a name with a pattern
+        tail: list[str] = []
+        for name in filter(None, pattern.split("/")):
+            if _MAGIC & set(name):
+                parts.append(("/".join(tail), name))
+                tail = []
+            else:
+                tail.append(name)
+        deadline = Deadline(_SEARCH_SECONDS)
+        try:
+            return self._any(parts, tail, deadline)
+        except OSError as exc:
+            raise _unseen(pattern, exc) from exc
+
+    def _any(self, parts: list[tuple[str, str]], tail: list[str], deadline: Deadline) -> bool:
+        if not parts:
+            return self._has("", tail)
+        pending = [self._matches("", parts[0], deadline)]
+        try:
+            while pending:
+                found = next(pending[-1], None)
+                if found is None:
+                    pending.pop()
+                elif len(pending) < len(parts):
+                    pending.append(self._matches(found, parts[len(pending)], deadline))
+                elif self._has(found, tail):
+                    return True
+            return False
+        finally:
+            for each in pending:
+                each.close()
+
+    def _matches(
+        self, directory: str, part: tuple[str, str], deadline: Deadline
+    ) -> t.Generator[str, None, None]:  # fmt: skip
+        """Yield the paths that match, as they are found: a directory may have more names than there is memory."""
+        within, name = f"{directory}/{part[0]}", part[1]
+        found = self._open(within)
+        if found is None:
+            return
+        try:
+            with os.scandir(f"/proc/self/fd/{found}") as entries:
+                for entry in entries:
+                    if not deadline.remaining():
+                        raise DeadlineExceeded(f"Looking for {name} in the container took too long.")
+                    if (entry.name[0] != "." or name[0] == ".") and fnmatch.fnmatchcase(entry.name, name):
+                        yield f"{within}/{entry.name}"
+        except NotADirectoryError:
+            return
+        finally:
+            os.close(found)
+
+    def _has(self, directory: str, names: list[str]) -> bool:
+        if not names:
+            return True
+        name = names[-1]
+        path = "/".join((directory, *names)) if name in (".", "..") else "/".join((directory, *names[:-1]))
+        found = self._open(path)
+        if found is None:
+            return False
+        try:
+            # Not stat(2): something may be mounted there that never answers.
+            os.close(os.open(name if name not in (".", "..") else ".", _HOLDING, dir_fd=found))
+            return True
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        finally:
+            os.close(found)
+
+    def _open(self, path: str) -> int | None:
+        """What a path names, as a descriptor that only holds it (O_PATH); None where there is nothing."""
+        todo, links = path.split("/")[::-1], 0
+        stack: list[int] = []
+        try:
+            stack.append(os.open(self._top, os.O_PATH | os.O_CLOEXEC))
+            self._check(stack[-1], path)
+            while todo:
+                name = todo.pop()
+                if name == "..":
+                    # Where we came from, and never further than the root. The kernel's own ".." could be moved.
+                    os.close(stack.pop()) if len(stack) > 1 else None
+                elif name not in ("", "."):
+                    stack.append(os.open(name, _HOLDING, dir_fd=stack[-1]))
+                    self._check(stack[-1], path)
+                    if stat.S_ISLNK(os.fstat(stack[-1]).st_mode):
+                        links += 1
+                        target = os.readlink("", dir_fd=stack[-1])
+                        _close(stack, keep=1 if target.startswith("/") else len(stack) - 1)
+                        todo += target.split("/")[::-1]
+                        if links > _MOST_LINKS:
+                            return None
+            return os.dup(stack[-1])
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        finally:
+            _close(stack, keep=0)
+
+    def _check(self, descriptor: int, path: str) -> None:
+        """Refuse a file system that may never answer. Asked of the table of mounts: even fstat(2) would wait for it."""
+        kind = self._kind(descriptor)
+        if kind not in _MEMORY | _DISKS | _KERNEL and self._mounts[mount_of(descriptor)][1] not in _devices():
+            raise EngineError(
+                f"{path} in the container is on a file system of its own ({kind or 'unknown'}), and is not looked at."
+            )
+
+    def _kind(self, descriptor: int) -> str:
+        number = mount_of(descriptor)
+        if number not in self._mounts:
+            own = f"{os.path.dirname(self._top)}/mountinfo"
+            self._mounts = dict(_mounts(own if os.path.exists(own) else "/proc/self/mountinfo"))
+            self._mounts.setdefault(number, ("", ""))  # unmounted meanwhile
+        return self._mounts[number][0]
+
+
+def _mounts(table: str) -> t.Iterator[tuple[str, tuple[str, str]]]:
+    """Id, type and device of each mount, from a table as in proc(5)."""
+    with open(table, encoding="utf-8", errors="replace", newline="\n") as stream:
+        for line in stream:
+            before, _dash, after = line.partition(" - ")
+            fields = before.split(" ")
+            yield fields[0], (after.split(" ")[0], fields[2])
+
+
+def _devices() -> set[str]:
+    return {device for _number, (_kind, device) in _mounts("/proc/self/mountinfo")}
+
+
+def _close(stack: list[int], *, keep: int) -> None:
+    while len(stack) > keep:
+        os.close(stack.pop())
+
+
+def _unseen(path: str, exc: OSError) -> EngineError:
+    reason = "a process has a lease on it" if exc.errno == errno.EAGAIN else t.cast(str, exc.strerror)
+    return EngineError(f"Cannot look at {path} in the container: {reason}.")

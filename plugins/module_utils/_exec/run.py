@@ -1,0 +1,384 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Commands in containers that run: through conmon and the runtime's ``exec``, waited for or detached.
+
+    result = exec.run(store, "web", Command(("nginx", "-t")))
+
+One conmon and one runtime are started for each, and nothing else: what the container is, files tell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+import typing as t
+
+from .._base.deadline import Deadline
+from .._base.errors import Conflict, DeadlineExceeded, EngineError, InvalidInput, ProgramFailed
+from .._base.files import read_text, remove_file, write_text
+from .._base.process import ProcessId, identify, in_pid_file, is_alive, kill_and_wait, stuck_in
+from .._container.observe import observe
+from .._host import cgroup, conmon
+from .._state import model
+from .._state.model import Record, Status
+from .._state.store import Store, check_name
+from . import output, sessions
+from .attach import Streams, exec_argv, explain, failed_late
+from .container_fs import Rootfs
+from .process_spec import Command, User, capabilities_of, check, find_user, needed_files, process_spec
+from .sessions import Session, SessionPaths
+
+
+class Limits(t.NamedTuple):
+    """Seconds. ``run`` None: as long as it takes."""
+
+    run: float | None = None
+    stop: float = 10
+    kill: float = 5
+    create: float = 240
+
+
+_LIMITS = Limits()
+_LAUNCH_SECONDS = 10.0  # for conmon and the runtime, beside the time that a command has
+
+
+class Preserved(t.Protocol):
+    """What Descriptors is; its file is not shipped with modules, which cannot use it."""
+
+    numbers: tuple[int, ...]
+
+    def arrange(self, argv: list[str]) -> list[str]: ...
+
+
+class Result(t.NamedTuple):
+    """How a session went. ``rc`` None where nobody knows; ``start`` and ``end`` are seconds since 1970."""
+
+    session: str
+    pid: int | None
+    rc: int | None
+    stdout: bytes
+    stderr: bytes
+    start: float
+    end: float
+    timed_out: bool = False
+    truncated: tuple[str, ...] = ()  # of stdout and stderr those of which only the beginning is kept
+
+
+def running(store: Store, name: str) -> tuple[Record, ProcessId]:
+    """The record and the first process of a container that runs. Raises InvalidInput with one sentence for any other."""
+    check_name(name)
+    seen = observe(store, name)
+    record, status = seen.record, seen.status
+    says = {
+        Status.ABSENT: ("does not exist", "oci_container creates it."),
+        Status.CREATED: ("has been created and not started", "Start it: oci_container with state=started."),
+        Status.PAUSED: ("is paused", "Let it go on: oci_container with state=started."),
+        Status.STOPPED: ("does not run, it has ended", "Start it: oci_container with state=started."),
+        Status.CHECKPOINTED: ("is checkpointed", "Restore it: oci_container with state=started."),
+    }
+    if status in says:
+        words, hint = says[status]
+        code = f" with exit code {seen.exit.code}" if seen.exit and seen.exit.code is not None else ""
+        raise InvalidInput(f"The container {name} {words}{code}, so no command can run in it.", hint=hint)
+    if record is None or record.init is None or record.phase == "stopping":
+        raise Conflict(f"The container {name} is being stopped, so no command can run in it.")
+    return record, record.init
+
+
+def exists(store: Store, name: str, pattern: str, *, directory: str | None = None) -> bool:
+    """Whether a path, or one that matches a pattern, exists in a container that runs."""
+    _record, init = running(store, name)
+    own = (store.load_config(name) or {}).get("process", {}).get("cwd") or "/"
+    return Rootfs(f"/proc/{init.pid}/root").exists(os.path.join(directory or own, pattern))
+
+
+def run(
+    store: Store, name: str, command: Command, *, stdin: bytes | None = None, session: str | None = None,
+    limits: Limits = _LIMITS, preserve: Preserved | None = None, keep: output.Keep = output.KEEP,
+) -> Result:  # fmt: skip
+    """Run a command and wait for its end. ``stdin`` None is an empty input, ``keep`` says where its output goes.
+
+    ``preserve`` are open files for it (descriptors). Raises InvalidInput or Conflict before anything is
+    touched, and ProgramFailed with ``rc`` 126 or 127 for a command that could not be run. Nothing is left of the session,
+    whatever happens, unless this process is killed: then the next call for this container clears it away.
+    """
+    output.check(keep)
+    plan = _Launch(store, name, command, session, limits, preserve, has_input=stdin is not None)
+    with Streams(stdin, terminal=command.tty, keep=keep) as streams, _launched(plan, streams) as live:
+        try:
+            timed_out = _copy_to_the_end(live, streams, limits)
+            rc = _code(live)
+        except BaseException:
+            sessions.clear_away(live.paths, live.record, grace=0, kill=limits.kill)
+            raise
+        if rc is None:  # conmon was killed, and what it watched may go on
+            sessions.clear_away(live.paths, live.record, grace=limits.stop, kill=limits.kill)
+        sessions.forget(live.paths)
+        late = failed_late(command.argv, rc, streams)
+        if late is not None:
+            raise explain(late, live.record, live.paths, command)
+        return _result(live.session, rc, streams.out, streams.err, time.time(), timed_out)
+
+
+def start(
+    store: Store, name: str, command: Command, *, session: str | None = None, limits: Limits = _LIMITS,
+    preserve: Preserved | None = None,
+) -> tuple[Session, bool]:  # fmt: skip
+    """Start a command that goes on without us. False when a session of this id runs the same command already."""
+    plan = _Launch(store, name, command, session, limits, preserve)
+    with _launched(plan, None) as live:
+        return live.session, live.sync is not None
+
+
+def finish(
+    store: Store, name: str, identifier: str, *, limits: Limits = _LIMITS, keep: output.Keep = output.KEEP,
+) -> Result:  # fmt: skip
+    """Wait for a detached session, which is stopped at the limit, and return its result, as often as it is asked for."""
+    output.check(keep)
+    record, paths, session = _known(store, name, identifier)
+    if session is None or record is None:
+        raise InvalidInput(
+            f"The container {name} has no session {identifier}.", hint="A session is gone with its container."
+        )
+    deadline = None if limits.run is None else Deadline(limits.run)
+    if sessions.wait(paths, record, session, deadline) is None:
+        session = sessions.save(paths, session._replace(timed_out=True))
+        sessions.stop(paths, record, session, grace=limits.stop, kill=limits.kill)
+    with output.outputs(keep) as (stdout, stderr):
+        output.read_log(paths.log, stdout, stderr)
+    code, finished = sessions.ended(paths, record, session) or (None, None)
+    return _result(session, code, stdout, stderr, finished or time.time(), session.timed_out)
+
+
+def stop(store: Store, name: str, identifier: str, *, limits: Limits = _LIMITS) -> bool:
+    """Stop a session; its result can still be asked for. False where there is none that runs."""
+    record, paths, session = _known(store, name, identifier)
+    if session is None or record is None or sessions.ended(paths, record, session):
+        return False
+    sessions.stop(paths, record, session, grace=limits.stop, kill=limits.kill)
+    return True
+
+
+def forget(store: Store, name: str, identifier: str, *, limits: Limits = _LIMITS) -> bool:
+    """Stop a session, if it runs, and remove all that is kept of it. False where there was nothing."""
+    record, paths, session = _known(store, name, identifier)
+    if record is None or not os.path.isdir(paths.bundle):
+        return False
+    if session is not None and session.pid is None and is_alive(session.owner):
+        raise Conflict(f"The session {identifier} of the container {name} is being started by another task.")
+    sessions.clear_away(paths, record, grace=limits.stop, kill=limits.kill)
+    return True
+
+
+def _known(store: Store, name: str, identifier: str) -> tuple[Record | None, SessionPaths, Session | None]:
+    check_name(name)
+    sessions.check_id(identifier)
+    paths = SessionPaths(store.paths(name), identifier)
+    return store.load(name), paths, sessions.load(paths)
+
+
+def _result(
+    session: Session, rc: int | None, stdout: output.Output, stderr: output.Output, end: float, timed_out: bool
+) -> Result:
+    truncated = tuple(name for name, stream in (("stdout", stdout), ("stderr", stderr)) if stream.truncated)
+    kept, started = (bytes(stdout.kept), bytes(stderr.kept)), session.started or 0
+    return Result(session.id, session.pid, rc, *kept, started, end, timed_out, truncated)
+
+
+class _Launch(t.NamedTuple):
+    """What shall be launched, and how."""
+
+    store: Store
+    name: str
+    command: Command
+    session: str | None
+    limits: Limits
+    preserve: Preserved | None
+    has_input: bool = False
+
+
+class _Live(t.NamedTuple):
+    """A session that has been launched. ``sync`` None: it was there already."""
+
+    record: Record
+    paths: SessionPaths
+    session: Session
+    sync: conmon.Pipe | None
+
+
+def _is_dumped_now(store: Store, name: str) -> bool:
+    """Whether a checkpoint is being written, which freezes the container. What it is afterwards is seen under the lock."""
+    record = store.load(name)
+    return record is not None and record.phase == "checkpointing"
+
+
+@contextlib.contextmanager
+def _launched(plan: _Launch, streams: Streams | None) -> t.Iterator[_Live]:
+    """The lock is held until the command runs: nobody can stop or remove the container meanwhile, or use the id."""
+    check(plan.command)
+    identifier = plan.session or os.urandom(8).hex()
+    sessions.check_id(identifier)
+    store, container, limits = plan.store, plan.store.paths(plan.name), plan.limits
+    if not _is_dumped_now(store, plan.name):
+        running(store, plan.name)  # What cannot work is refused before even a lock is taken.
+    _clear_abandoned(store, plan.name, limits)
+    with contextlib.ExitStack() as stack:
+        with store.locked(plan.name, Deadline(limits.create)):
+            record, init = running(store, plan.name)
+            paths = SessionPaths(container, identifier)
+            there = sessions.load(paths)
+            if there is not None or os.path.isdir(paths.bundle):
+                yield _Live(record, paths, _same(there, plan, streams, record, paths), None)
+                return
+            spec = _spec(store, record, init, plan.command)
+            argv, user, tty = plan.command.argv, plan.command.user, plan.command.tty
+            session = Session(identifier, argv, user, tty, detached=streams is None, owner=identify(os.getpid()))
+            try:
+                sessions.lay_out(paths, session)
+                write_text(paths.spec, json.dumps(spec))
+                sync, session = _start(plan, record, paths, session, streams, stack)
+            except BaseException as exc:
+                failed = explain(exc, record, paths, plan.command) if isinstance(exc, EngineError) else exc
+                # A report of conmon's is its last word; otherwise what it has begun has to be looked for.
+                if not isinstance(exc, ProgramFailed) or exc.message.startswith("conmon "):
+                    sessions.clear_away(paths, record, grace=0, kill=limits.kill)
+                sessions.forget(paths)
+                raise failed from exc
+            finally:
+                remove_file(paths.spec)  # The environment in it is nobody's business any more.
+        yield _Live(record, paths, session, sync)
+
+
+def _same(
+    there: Session | None, plan: _Launch, streams: Streams | None, record: Record, paths: SessionPaths
+) -> Session:
+    if there is None or streams is not None or there.argv != plan.command.argv or sessions.ended(paths, record, there):
+        raise Conflict(
+            f"The container {plan.name} has a session {paths.id} already.",
+            hint="Choose another id, or forget that one with state=absent.",
+        )
+    return there
+
+
+def _clear_abandoned(store: Store, name: str, limits: Limits) -> None:
+    """What killed tasks have left. Their processes are known, so this needs no lock."""
+    record = store.load(name)
+    for paths in sessions.all_of(store.paths(name)):
+        session = sessions.load(paths)
+        if record is not None and session is not None and session.abandoned:
+            sessions.clear_away(paths, record, grace=limits.stop, kill=limits.kill)
+
+
+def _spec(store: Store, record: Record, init: ProcessId, command: Command) -> dict[str, t.Any]:
+    saved = store.load_config(record.name)
+    if saved is None:
+        raise EngineError(f"The saved config of the container {record.name} is missing or damaged.")
+    user = _find_user(Rootfs(f"/proc/{init.pid}/root"), record, saved["process"], command)
+    everything = capabilities_of(read_text("/proc/self/status") or "")
+    groups = os.geteuid() == 0 or record.runtime.name != "runc"
+    return process_spec(saved, command, user, host_capabilities=everything, further_groups=groups)
+
+
+def _find_user(rootfs: Rootfs, record: Record, own: t.Mapping[str, t.Any], command: Command) -> User:
+    """By the container's own files, as far as they are needed. A number needs none of them, so whatever the container has made of
+    them cannot keep it from running. runc however opens both for every command, inside and without a deadline."""
+    mine = own.get("user") or {}
+    wanted = command.user if command.user is not None else f"{mine.get('uid', 0)}:{mine.get('gid', 0)}"
+    same = command.user is None or wanted == str(mine.get("uid", 0))
+    home = "HOME" in command.env or (same and any(word.startswith("HOME=") for word in own.get("env") or []))
+    texts: list[str | None] = []
+    for path, needed in zip(("/etc/passwd", "/etc/group"), needed_files(wanted, home=home)):
+        try:
+            texts.append(rootfs.read_text(path) if needed or record.runtime.name != "crun" else None)
+        except EngineError as exc:
+            if record.runtime.name != "crun":
+                exc.hint = f"{record.runtime.name} would wait for it, whoever runs the command."
+                raise
+            if not all(part.isdecimal() for part in wanted.split(":")):
+                raise
+            texts.append(None)
+    return find_user(wanted, passwd=texts[0], group=texts[1])
+
+
+def _start(
+    plan: _Launch, record: Record, paths: SessionPaths, session: Session, streams: Streams | None,
+    stack: contextlib.ExitStack,
+) -> tuple[conmon.Pipe, Session]:  # fmt: skip
+    """One deadline covers it all, and the container, whose files a runtime reads, cannot make it longer than the command's own."""
+    create, run = plan.limits.create, plan.limits.run
+    deadline = Deadline(create if run is None else min(create, run + _LAUNCH_SECONDS))
+    argv = exec_argv(record, paths, terminal=plan.command.tty, stdin=plan.has_input, attach=streams is not None)
+    argv = plan.preserve.arrange(argv) if plan.preserve else argv
+    pipes = stack.enter_context(
+        conmon.launch(
+            argv, directory=paths.bundle, output=paths.conmon_log, environment=record.definition.conmon_env,
+            place=lambda pid: _place(record, pid, deadline.at_most(10)),
+            birthplace=cgroup.birthplace(_beside(record), cgroup.layout()),
+            names=("SYNC", "START", "ATTACH") if streams else ("SYNC", "START"), preserve=plan.preserve.numbers if plan.preserve else (),
+        )
+    )  # fmt: skip
+    pipes["START"].go_on()
+    if streams is not None:
+        if pipes["ATTACH"].report(deadline)[0] != 0:
+            raise ProgramFailed("")
+        streams.connect(paths.bundle)
+        pipes["START"].go_on()
+    pid = conmon.read_pid(pipes["SYNC"], deadline)
+    monitor = in_pid_file(paths.conmon_pidfile)
+    session = session._replace(pid=pid, process=identify(pid), monitor=monitor, started=time.time())
+    return pipes["SYNC"], sessions.save(paths, session)
+
+
+def _beside(record: Record) -> str | None:
+    """The cgroup of the container's own conmon, where it is still there: mostly, and ours to write to as root."""
+    path = record.conmon_cgroup_path or ""
+    own = (
+        model.conmon_unit(record.name, record.realm)
+        if record.cgroup_manager == "systemd"
+        else model.conmon_cgroup(record)
+    )
+    return path if own in path and cgroup.directories(path) else None
+
+
+def _place(record: Record, pid: int, deadline: Deadline) -> None:
+    beside = _beside(record)
+    if beside is not None:
+        with contextlib.suppress(OSError, EngineError):
+            cgroup.place(beside, pid)
+            return
+    # Where nothing may be placed, the session stays in the cgroup of this task, as its container has.
+    with contextlib.suppress(OSError, EngineError):
+        conmon.place(record, pid, deadline)
+
+
+def _copy_to_the_end(live: _Live, streams: Streams, limits: Limits) -> bool:
+    """True when the limit was reached, and the session stopped by the stop contract. What it still says is kept."""
+    sync = t.cast(conmon.Pipe, live.sync)
+    if streams.copy(sync, None if limits.run is None else Deadline(limits.run)):
+        return False
+    leaders = [live.session.process] if live.session.process else []
+    for number, seconds in ((signal.SIGTERM, limits.stop), (signal.SIGKILL, limits.kill)):
+        deadline = Deadline(seconds)
+        members = [process for leader in leaders for process in sessions.family(leader)] if seconds > 0 else []
+        kill_and_wait(members, Deadline(0), number)
+        if streams.copy(sync, deadline):
+            kill_and_wait(members, deadline, 0)  # the children have the same grace
+            break
+    left = sessions.end_families(leaders, grace=0, kill=limits.kill)
+    if left or not sync.complete():
+        raise DeadlineExceeded(
+            f"The session {live.session.id} in the container {live.record.name} ran into its time limit, and does not end."
+            f"{f' Process {left[0].pid} is {stuck_in(left[0])}.' if left else ''}"
+        )
+    return True
+
+
+def _code(live: _Live) -> int | None:
+    number, _message = t.cast(conmon.Pipe, live.sync).report(Deadline(0))
+    if number >= 0:
+        return number
+    end = sessions.ended(live.paths, live.record, live.session)
+    return end.code if end else None

@@ -1,0 +1,164 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Control groups: v1, hybrid and v2 behind one set of verbs.
+
+A cgroup is named by its path as /proc/PID/cgroup has it (``/longshore/web``). On v1 and hybrid hosts it is one
+directory for each hierarchy, on v2 a single one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import typing as t
+
+from .._base.deadline import Deadline
+from .._base.errors import EngineError
+from .._base.files import make_directory, read_text
+from .._base.process import ProcessId, identify, kill_and_wait
+
+# cgroups(7); other mount options stand between them.
+_V1_CONTROLLERS = {
+    "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "net_cls", "net_prio", "blkio", "perf_event", "hugetlb",
+    "pids", "rdma", "misc",
+}  # fmt: skip
+
+
+class Layout(t.NamedTuple):
+    """Where this host mounts its hierarchies."""
+
+    v2: str | None  # mount point of cgroup2
+    v1: tuple[tuple[str, str], ...]  # (controllers, mount point), such as ("cpu,cpuacct", "/sys/fs/cgroup/cpu")
+
+    @property
+    def mode(self) -> str:
+        """``unified``, ``hybrid`` or ``legacy``, the words of the systemd documentation."""
+        if not self.v1:
+            return "unified"
+        return "hybrid" if self.v2 else "legacy"
+
+    def roots(self) -> list[str]:
+        return ([self.v2] if self.v2 else []) + [mount for _controllers, mount in self.v1]
+
+
+def parse_mounts(text: str) -> Layout:
+    """From the text of /proc/self/mounts; of several mounts of one hierarchy the first counts."""
+    v2: str | None = None
+    v1: dict[str, str] = {}
+    for line in text.splitlines():
+        fields = line.split(" ")
+        if len(fields) < 4 or not fields[1].startswith("/sys/fs/cgroup"):
+            continue
+        if fields[2] == "cgroup2":
+            v2 = v2 or fields[1]
+        elif fields[2] == "cgroup":
+            names = [name for name in fields[3].split(",") if name in _V1_CONTROLLERS or name.startswith("name=")]
+            v1.setdefault(",".join(names), fields[1])
+    return Layout(v2, tuple(v1.items()))
+
+
+def layout() -> Layout:
+    return parse_mounts(read_text("/proc/self/mounts") or "")
+
+
+def path_of(pid: int, where: Layout | None = None) -> str | None:
+    """The cgroup of a process: the longest path, since what a manager made is below what it found.
+
+    Only hierarchies that are mounted here count: a namespace, or a container with systemd in it, lists others too.
+    """
+    return parse_membership(read_text(f"/proc/{pid}/cgroup") or "", where or layout())
+
+
+def parse_membership(text: str, where: Layout) -> str | None:
+    """From the text of /proc/PID/cgroup, lines of ``number:controllers:path``; v2 has no controllers there."""
+    mounted = {names for names, _mount in where.v1} | ({""} if where.v2 else set())
+    lines = [line.split(":", 2) for line in text.splitlines() if line.count(":") >= 2]
+    return max((path for _number, names, path in lines if names in mounted), key=len, default=None)
+
+
+def directories(path: str | None, where: Layout | None = None) -> list[str]:
+    """The directories of a cgroup that exist. Nothing for the root: no one may act on that by mistake."""
+    if not path or os.path.normpath(path).strip("/.") == "":
+        return []
+    found = [root + path for root in (where or layout()).roots()]
+    return [directory for directory in found if os.path.isdir(directory)]
+
+
+def place(path: str, pid: int) -> None:
+    """Make a cgroup and move a process there. Raises OSError or EngineError."""
+    where = layout()
+    # Sessions end and are limited by these; what the other v1 hierarchies count is of no interest for conmon.
+    matter = {"name=systemd", "memory", "pids"}
+    for root in [where.v2] + [mount for names, mount in where.v1 if matter & set(names.split(","))]:
+        if root is None:
+            continue
+        make_directory(root + path, mode=0o755)
+        with open(f"{root}{path}/cgroup.procs", "w", encoding="ascii") as stream:
+            stream.write(str(pid))
+
+
+def birthplace(path: str | None, where: Layout) -> str | None:
+    """Make a cgroup and return its directory, for a process to be started in; None where that takes more than one."""
+    if path is None or where.v2 is None or where.v1:
+        return None
+    try:
+        make_directory(where.v2 + path, mode=0o755)
+    except EngineError:
+        return None  # The one who moves the process there will say what is wrong.
+    return where.v2 + path
+
+
+def is_frozen(path: str | None) -> bool:
+    files = [f"{directory}/{name}" for directory in directories(path) for name in ("cgroup.freeze", "freezer.state")]
+    return any((read_text(file) or "").strip() in ("1", "FROZEN", "FREEZING") for file in files)
+
+
+def thaw(path: str | None) -> None:
+    """Let a frozen cgroup go on, without asking the runtime: runc and crun read the same files back."""
+    _write(path, {"cgroup.freeze": "0", "freezer.state": "THAWED"})
+
+
+def _write(path: str | None, values: t.Mapping[str, str]) -> None:
+    """Into those files of a cgroup that there are: they differ by hierarchy, and may be gone at any moment."""
+    for directory in directories(path):
+        for name, value in values.items():
+            with contextlib.suppress(OSError), open(f"{directory}/{name}", "w", encoding="ascii") as stream:
+                stream.write(value)
+
+
+def members(path: str | None) -> list[ProcessId]:
+    """All processes of a cgroup and of those below it. Never ourselves."""
+    pids = set()
+    for top in directories(path):
+        for directory, _names, _files in os.walk(top):
+            pids.update((read_text(f"{directory}/cgroup.procs") or "").split())
+    found = (identify(int(pid)) for pid in pids if int(pid) not in (0, os.getpid()))
+    return [process for process in found if process is not None]
+
+
+def kill(path: str | None, deadline: Deadline) -> list[ProcessId]:
+    """SIGKILL everything in a cgroup, frozen or not; returns what is still there at the deadline.
+
+    cgroup.kill (Linux 5.14, v2) also catches a fork bomb; elsewhere the list is read again until it is empty. A v1
+    freezer holds back SIGKILL until it is thawed; v2 does not (engine contract of runc 1.1 and crun 1.8, both tried).
+    """
+    while True:
+        before = members(path)
+        if not before:
+            return []
+        _write(path, {"cgroup.kill": "1"})
+        left = kill_and_wait(before, deadline, before_waiting=lambda: thaw(path))
+        if left:
+            return left
+
+
+def remove(path: str | None) -> list[str]:
+    """Remove a cgroup and those below it; returns the directories that would not go."""
+    left = []
+    for top in directories(path):
+        for directory, _names, _files in os.walk(top, topdown=False):
+            try:
+                os.rmdir(directory)
+            except OSError as exc:
+                left += [] if isinstance(exc, FileNotFoundError) else [directory]
+    return left

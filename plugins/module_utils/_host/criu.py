@@ -1,0 +1,247 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""CRIU, and what the runtimes make of it: options by version, whether it works on this host, and its statistics."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import struct
+import typing as t
+
+from .._base.deadline import Deadline
+from .._base.errors import EngineError, InvalidInput
+from .._base.process import SEARCH_PATH, Completed, run
+from .._state.model import Program
+from .runtime import numbers
+
+Version = tuple[int, ...]
+NEVER: Version = (9999,)
+
+
+class Options(t.NamedTuple):
+    """What is asked of CRIU. None is not asked for; in a restore it is as at the dump."""
+
+    leave_running: bool | None = None
+    tcp_established: bool | None = None
+    tcp_close: bool | None = None
+    tcp_skip_in_flight: bool | None = None
+    file_locks: bool | None = None
+    ext_unix_sk: bool | None = None
+    shell_job: bool | None = None
+    link_remap: bool | None = None
+    manage_cgroups_mode: str | None = None
+    network_lock: str | None = None
+    lsm_profile: str | None = None
+    lsm_mount_context: str | None = None
+    pre_dump: bool | None = None
+    pre_dump_rounds: int | None = None
+
+    def at_restore(self, given: Options) -> Options:
+        """These are of the dump, and hold for the restore too unless other ones are given."""
+        kept = {name: value for name, value in self._asdict().items() if name in _RESTORE and name in _CHECKPOINT}
+        kept.update((name, value) for name, value in given._asdict().items() if value is not None)
+        # The two contradict each other; what the task asks for counts.
+        if given.tcp_close and given.tcp_established is None:
+            kept["tcp_established"] = None
+        return Options(**kept)
+
+
+# The first version of crun and of runc that has an option, and for which value if not for all (NEWS of crun, CHANGELOG and
+# source of runc). crun declares --network-lock as if it had no value, but takes the next word for it.
+_CHECKPOINT: dict[str, dict[str, Version]] = {
+    "leave_running": {},
+    "tcp_established": {},
+    "tcp_skip_in_flight": {"crun": NEVER, "runc": (1, 3)},
+    "file_locks": {},
+    "ext_unix_sk": {},
+    "shell_job": {},
+    "link_remap": {"crun": NEVER, "runc": (1, 3)},
+    "manage_cgroups_mode": {"crun": (1, 4, 5)},
+    "manage_cgroups_mode: ignore": {"crun": (1, 4, 5), "runc": (1, 2)},
+    "network_lock": {"crun": (1, 19), "runc": NEVER},
+    "pre_dump": {"crun": (1, 4, 3)},
+    "pre_dump_rounds": {"crun": (1, 4, 3)},
+}  # fmt: skip
+_RESTORE: dict[str, dict[str, Version]] = {
+    "tcp_established": {},
+    "tcp_close": {"crun": (1, 23), "runc": NEVER},
+    "file_locks": {},
+    "ext_unix_sk": {},
+    "shell_job": {},
+    "manage_cgroups_mode": {"crun": (1, 4, 5)},
+    "manage_cgroups_mode: ignore": {"crun": (1, 4, 5), "runc": (1, 2)},
+    "network_lock": {"crun": (1, 19), "runc": NEVER},
+    "lsm_profile": {"crun": (1, 18), "runc": (1, 1)},
+    "lsm_mount_context": {"crun": (1, 18), "runc": (1, 1)},
+}  # fmt: skip
+_VERBS = {"checkpoint": _CHECKPOINT, "restore": _RESTORE}
+
+
+def check_options(verb: str, options: Options, runtime: Program) -> None:
+    """Raises InvalidInput for an option that this runtime lacks, naming the version of each runtime that has it.
+
+    Nothing is known of other runtimes than crun and runc: those say themselves what they do not take.
+    """
+    for option, value in options._asdict().items():
+        if not value:
+            continue
+        if option not in _VERBS[verb]:
+            raise InvalidInput(f"{option} is not for a {verb}.")
+        precise = f"{option}: {value}"
+        named = precise if precise in _VERBS[verb] else option
+        since = _VERBS[verb][named]
+        if runtime.name in ("crun", "runc") and numbers(runtime.version) < since.get(runtime.name, ()):
+            who = [_who(name, since.get(name, ())) for name in ("crun", "runc")]
+            can = " or ".join(text for text in who if text)
+            raise InvalidInput(f"{named} needs {can}; this container has {runtime.name} {runtime.version}.")
+
+
+def _who(name: str, since: Version) -> str:
+    return "" if since == NEVER else f"{name} {'.'.join(map(str, since))} or newer" if since else name
+
+
+def options_of(runtime: Program) -> dict[str, list[str]]:
+    """The options that a runtime has, for a checkpoint and for a restore."""
+    return {
+        verb: sorted(
+            option for option, since in table.items() if numbers(runtime.version) >= since.get(runtime.name, ())
+        )
+        for verb, table in _VERBS.items()
+    }  # fmt: skip
+
+
+def words(verb: str, options: Options) -> list[str]:
+    """The options as both runtimes take them, an option and its value as two words."""
+    found: list[str] = []
+    for option, value in options._asdict().items():
+        if value and option in _VERBS[verb] and not option.startswith("pre_dump"):
+            found += [f"--{option.replace('_', '-')}"] + ([] if value is True else [str(value)])
+    return found
+
+
+def find() -> Program | None:
+    """The criu that the runtimes take, which is the one in the search path that they are given."""
+    path = shutil.which("criu", path=SEARCH_PATH)
+    if path is None:
+        return None
+    said = run([path, "--version"], Deadline(10), what="tell its version").stdout
+    found = re.search(r"^Version: (\S+)", said, re.MULTILINE)
+    return Program("criu", path, found.group(1) if found else "unknown")
+
+
+def why_not(criu: Program | None, runtime: Program) -> str | None:
+    """Why no container of this runtime can be checkpointed on this host, or None when nothing speaks against it."""
+    if os.geteuid() != 0:
+        return "CRIU needs root, and this user is not"
+    if criu is None:
+        return "criu is not installed (the distributions call the package criu)"
+    result = run([criu.path, "check"], Deadline(30), what="check this kernel")
+    if result.rc != 0:
+        return f"criu {criu.version} does not work with this kernel: {_last_line(result)}"
+    if not _is_built_in(runtime):
+        return f"{runtime.name} {runtime.version} was built without CRIU"
+    return None
+
+
+def tracks_memory(criu: Program) -> bool:
+    """Whether a pre-dump is possible: the kernel then tells which pages have changed since (soft-dirty)."""
+    argv = [criu.path, "check", "--feature", "mem_dirty_track"]
+    return run(argv, Deadline(30), what="check this kernel").rc == 0
+
+
+def _last_line(result: Completed) -> str:
+    lines = [line.strip() for line in (result.stderr + result.stdout).splitlines() if line.strip()]
+    errors = [line for line in lines if "Error" in line]
+    text = (errors or lines or [f"exit status {result.rc}"])[-1]
+    return re.sub(r"^(\([\d.]+\) )?\w+\s*\([^)]*\): ", "", text)
+
+
+def _is_built_in(runtime: Program) -> bool:
+    """``features`` says it (runc 1.1, crun 1.8.6). An older crun lists it with its version; an older runc always has it."""
+    result = run([runtime.path, "features"], Deadline(10), what="list its features")
+    if result.rc == 0:
+        try:
+            annotations = json.loads(result.stdout).get("annotations") or {}
+        except (ValueError, AttributeError) as exc:
+            raise EngineError(f"{runtime.path} features: {exc}.") from exc
+        own = "run.oci.crun" if runtime.name == "crun" else "org.opencontainers.runc"
+        return runtime.name not in ("crun", "runc") or annotations.get(f"{own}.checkpoint.enabled") == "true"
+    if runtime.name == "crun":
+        return "+CRIU" in run([runtime.path, "--version"], Deadline(10), what="tell its version").stdout
+    return True
+
+
+# criu/images/stats.proto: the fields of both entries by number. All times are in microseconds.
+_DUMP = {
+    1: "freezing_time", 2: "frozen_time", 3: "memdump_time", 4: "memwrite_time", 5: "pages_scanned",
+    6: "pages_skipped_parent", 7: "pages_written",
+}  # fmt: skip
+_RESTORED = {
+    1: "pages_compared", 2: "pages_skipped_cow", 3: "forking_time", 4: "restore_time", 5: "pages_restored",
+}  # fmt: skip
+_MAGIC = (0x55105940, 0x57093306)  # of a service file, and of statistics (criu/include/magic.h)
+
+
+def parse_statistics(data: bytes) -> dict[str, int]:
+    """From ``stats-dump`` or ``stats-restore``. Raises ValueError for anything else."""
+    if len(data) < 12 or struct.unpack_from("<II", data) != _MAGIC:
+        raise ValueError("no statistics of CRIU")
+    (size,) = struct.unpack_from("<I", data, 8)
+    found: dict[str, int] = {}
+    for kind, entry in _fields(data[12 : 12 + size]):
+        names = {1: _DUMP, 2: _RESTORED}.get(kind, {})
+        if isinstance(entry, bytes):
+            for number, value in _fields(entry):
+                if number in names and isinstance(value, int):
+                    found[names[number]] = value
+    return found
+
+
+def _fields(data: bytes) -> t.Iterator[tuple[int, int | bytes]]:
+    """The fields of a message in the encoding of protocol buffers; only the two kinds that occur here."""
+    position = 0
+    while position < len(data):
+        key, position = _varint(data, position)
+        value, position = _varint(data, position)
+        if key & 7 == 0:
+            yield key >> 3, value
+        elif key & 7 == 2 and position + value <= len(data):
+            yield key >> 3, data[position : position + value]
+            position += value
+        else:
+            raise ValueError("damaged statistics of CRIU")
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        if position >= len(data):
+            raise ValueError("cut off statistics of CRIU")
+        byte = data[position]
+        value |= (byte & 0x7F) << shift
+        position, shift = position + 1, shift + 7
+        if byte < 0x80:
+            return value, position
+
+
+_HINTS = (
+    (r"iptables-restore", "Install iptables, with which CRIU holds up the network, or give network_lock (crun only)."),
+    (r"No space left|ENOSPC", "Make room where the state directory is: an image is about as big as the memory in use."),
+    (r"mem.*dirty|Memory tracking", "Leave out pre_dump: this kernel does not track memory."),
+    # CRIU 4.2 holds the old root there for a moment.
+    (r"temporary directory: Read-only", "A read-only root file system needs a directory /tmp. Make it, and restore again."),
+)  # fmt: skip
+
+
+def hint(log: t.Sequence[str]) -> str:
+    """What to do about a failure. CRIU itself often names the option that would help."""
+    text = "\n".join(line for line in log if "Error" in line)
+    named = re.search(r"--(tcp-established|tcp-close|ext-unix-sk|file-locks|link-remap|shell-job)", text)
+    remap = re.search(r"[Uu]se (link-remap) option", text)
+    if named or remap:
+        option = (named or remap).group(1).replace("-", "_")  # type: ignore[union-attr]
+        return f"Give the option {option}."
+    return next((advice for pattern, advice in _HINTS if re.search(pattern, text)), "")

@@ -1,0 +1,79 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What this host can do, and why not the rest: conmon, the runtimes, cgroups, and checkpoints."""
+
+from __future__ import annotations
+
+import os
+import platform
+import typing as t
+
+from .._base.errors import EngineError
+from .._base.files import read_text
+from .._base.process import find_program
+from .._state.model import Program
+from . import cgroup, criu
+from .detect import RUNTIMES, Host, systemd_runs
+
+Value = t.Any
+
+
+def survey(host: Host) -> dict[str, Value]:
+    """All of it, as JSON values. Nothing is changed; a program that cannot be used is a reason and not an error."""
+    program, memory = _find_criu()
+    return {
+        "conmon": _try(lambda: host.conmon(None)),
+        "runtimes": [_runtime(host, name, program) for name in RUNTIMES],
+        "criu": {**(program._asdict() if program else _NO_PROGRAM), "tracks_memory": memory},
+        "cgroup": {"mode": cgroup.layout().mode, "manager": _try(lambda: host.cgroup_manager("auto"), key="manager")},
+        "systemd": systemd_runs(),
+        "kernel": platform.release(),
+        "architecture": platform.machine(),
+        "cpu_features": cpu_features(read_text("/proc/cpuinfo") or ""),
+        "root": os.geteuid() == 0,
+    }
+
+
+_NO_PROGRAM: dict[str, Value] = {"name": None, "path": None, "version": None}
+
+
+def _find_criu() -> tuple[Program | None, bool]:
+    try:
+        program = criu.find()
+        return program, program is not None and os.geteuid() == 0 and criu.tracks_memory(program)
+    except EngineError:
+        return None, False
+
+
+def _try(probe: t.Callable[[], t.Any], key: str = "") -> dict[str, Value]:
+    try:
+        found = probe()
+        return {**({key: found} if key else found._asdict()), "reason": None}
+    except EngineError as exc:
+        return {**({key: None} if key else _NO_PROGRAM), "reason": str(exc)}
+
+
+def _runtime(host: Host, name: str, program: Program | None) -> dict[str, Value]:
+    """A runtime that is there may still be one that this host's cgroups do not suit."""
+    found = _try(lambda: host.runtime(name))
+    reason = found["reason"]
+    runtime = None if reason else Program(found["name"], found["path"], found["version"])
+    if runtime is not None:
+        try:
+            reason = criu.why_not(program, runtime)
+        except EngineError as exc:
+            reason = exc.message
+    options = criu.options_of(runtime) if runtime else {"checkpoint": [], "restore": []}
+    return {
+        **found, "name": name, "path": found["path"] or find_program(name), "works": found["reason"] is None,
+        "checkpoint": {"works": reason is None, "reason": reason, "options": options},
+    }  # fmt: skip
+
+
+def cpu_features(cpuinfo: str) -> list[str]:
+    """Of the first processor, from the text of /proc/cpuinfo: a program that uses one cannot go on where it is missing."""
+    for line in cpuinfo.splitlines():
+        key, _colon, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            return sorted(value.split())
+    return []

@@ -1,0 +1,90 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The wait for a report of conmon that does not come at once: because its runtime is slow, or because it was killed.
+
+conmon reads what a failed runtime has said to the end. A process that the runtime has started holds that pipe too. If the
+runtime is killed when such a process waits already, conmon waits for ever and reports nothing (conmon 2.0 to 2.2). So the
+runtime itself is watched here: it is the child of conmon that has conmon's option for it.
+"""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from .._base.deadline import Deadline, wait_readable
+from .._base.errors import ProgramFailed
+from .._base.files import read_text
+from .._base.process import Handle, ProcessId, parent_of
+from .._state.conmon_processes import PIDFILE, RUNTIME_PIDFILE, with_option
+from . import cgroup
+
+# A runtime that has ended by itself is reported within milliseconds. conmon forks the runtime as soon as it may.
+_GRACE = 3.0
+
+
+def wait(descriptors: t.Sequence[int], pidfile: str, deadline: Deadline) -> set[int]:
+    """Return the descriptors that are readable, none at the deadline. ``pidfile`` is the value of conmon's
+    --container-pidfile, by which conmon and runtime are known.
+
+    Raises ProgramFailed when the runtime has ended, and conmon does not report that.
+    """
+    ready: set[int] = set()
+    while not ready and deadline.remaining():
+        monitor, runtime = _look(pidfile)
+        with Handle(runtime) as handle:
+            if handle.fd is not None:
+                ready = wait_readable([*descriptors, handle.fd], deadline) - {handle.fd}
+                continue
+        ready = wait_readable(descriptors, deadline.at_most(_GRACE))
+        # A conmon that is stopped, or has got no time to run, is none that waits in vain.
+        if not ready and monitor and _look(pidfile) == (monitor, None) and _sleeps(monitor.pid):
+            # It may have reported between the two looks.
+            ready = wait_readable(descriptors, Deadline(0))
+            if not ready:
+                raise _killed(monitor)
+    return ready
+
+
+def _look(pidfile: str) -> tuple[ProcessId | None, ProcessId | None]:
+    """conmon, and the runtime that it waits for."""
+    monitors = {process.pid: process for process, _argv in with_option(PIDFILE, pidfile.__eq__)}
+    # Until it has become the runtime, a child of conmon has the command line of conmon.
+    runtimes = {process.pid: process for process, _argv in with_option(RUNTIME_PIDFILE, pidfile.__eq__)}
+    children = [
+        (process, parent) for process in {**monitors, **runtimes}.values()
+        for parent in [monitors.get(parent_of(process.pid))] if parent and _is_beside(process.pid, parent.pid)
+    ]  # fmt: skip
+    if children:
+        return children[0][1], children[0][0]
+    return next(iter(monitors.values()), None), None
+
+
+def _is_beside(pid: int, monitor: int) -> bool:
+    """Whether a process is in the session of conmon, as the runtime is. The first process of a container has one of its own,
+    may have the command line of its runtime, and becomes a child of conmon when that ends."""
+    try:
+        return os.getsid(pid) == os.getsid(monitor)
+    except ProcessLookupError:
+        return False
+
+
+def _sleeps(pid: int) -> bool:
+    return (read_text(f"/proc/{pid}/stat") or "").rpartition(")")[2].split()[:1] == ["S"]
+
+
+def _killed(monitor: ProcessId) -> ProgramFailed:
+    counted = sum(_killed_by_kernel(cgroup.path_of(monitor.pid)))
+    reason = "the kernel has killed a process there because memory ran out" if counted else "did memory run out?"
+    return ProgramFailed(
+        f"conmon has not reported, and the runtime that it has started is gone: it was killed ({reason})",
+        hint="If memory ran out, the log of the kernel tells what was killed: journalctl --dmesg --grep oom-kill",
+    )
+
+
+def _killed_by_kernel(path: str | None) -> t.Iterator[int]:
+    """The counts of processes that were killed in a cgroup for want of memory."""
+    for directory in cgroup.directories(path):
+        for name in ("memory.events", "memory.oom_control"):
+            fields = [line.split() for line in (read_text(f"{directory}/{name}") or "").splitlines()]
+            yield from (int(each[1]) for each in fields if len(each) == 2 and each[0] == "oom_kill")

@@ -1,0 +1,161 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Transient scopes of systemd, over D-Bus by libsystemd (sd-bus), which every host that runs systemd has.
+
+python-systemd has no bus calls, and busctl would be one more process for each container and could not wait for the job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import typing as t
+
+from .._base.deadline import Deadline
+from .._base.errors import DeadlineExceeded, EngineError
+from .._base.process import user_runtime_directory
+
+SYSTEMD = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
+_UNKNOWN = ("org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.DBus.Error.FileNotFound")
+_BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
+
+
+_Self = t.TypeVar("_Self", bound="Bus")
+
+
+class _BusError(ctypes.Structure):
+    _fields_ = (("name", ctypes.c_char_p), ("message", ctypes.c_char_p), ("need_free", ctypes.c_int))
+
+
+@contextlib.contextmanager
+def nothing_if_unknown() -> t.Iterator[None]:
+    try:
+        yield
+    except EngineError as exc:
+        if exc.details.get("bus_error") not in _UNKNOWN:
+            raise
+
+
+class Bus:
+    """A connection to the manager (system, or the user's own), as a context manager. All its calls share one deadline."""
+
+    def __init__(self, *, user: bool, deadline: Deadline) -> None:
+        try:
+            self._lib = ctypes.CDLL("libsystemd.so.0")
+        except OSError as exc:
+            raise EngineError("Cannot talk to systemd: libsystemd.so.0 is missing.") from exc
+        for function in ("sd_bus_flush_close_unref", "sd_bus_message_unref"):
+            getattr(self._lib, function).restype = ctypes.c_void_p
+        self._deadline = deadline
+        self._bus = ctypes.c_void_p()
+        address = f"unix:path={user_runtime_directory()}/bus" if user else "unix:path=/run/dbus/system_bus_socket"
+        self._lib.sd_bus_new(ctypes.byref(self._bus))
+        self._lib.sd_bus_set_address(self._bus, address.encode())
+        self._lib.sd_bus_set_bus_client(self._bus, 1)
+        opened = self._lib.sd_bus_start(self._bus)
+        if opened < 0:
+            raise EngineError(f"Cannot reach the bus of systemd ({address}): {os.strerror(-opened)}.")
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._lib.sd_bus_flush_close_unref(self._bus)
+
+    def start_scope(self, unit: str, *, pid: int, parent: str, description: str) -> None:
+        """Move ``pid`` into a new scope under the slice ``parent``, or into the scope where it exists already.
+
+        DefaultDependencies=false: at shutdown the scope must not be stopped before what is in it has been, as podman
+        does. CollectMode: a scope whose process was killed must not stay behind as a failed unit.
+        """
+        texts = {"Description": description, "Slice": parent, "CollectMode": "inactive-or-failed"}
+        properties: list[str | int] = [word for name, value in texts.items() for word in (name, "s", value)]
+        properties += ["Delegate", "b", 1, "DefaultDependencies", "b", 0, "PIDs", "au", 1, pid]
+        self._watch_jobs()
+        try:
+            job = self.call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail", 6, *properties, 0, reply=True)
+        except EngineError as exc:
+            if exc.details.get("bus_error") != "org.freedesktop.systemd1.UnitExists":
+                raise
+            # From an earlier run of the same container that was killed: join it.
+            self.call("AttachProcessesToUnit", "ssau", unit, "", 1, pid)
+            return
+        result = self.wait_for_job(job)
+        if result != "done":
+            raise EngineError(f"systemd could not start {unit}: its job ended as {result}.")
+
+    def stop_unit(self, unit: str) -> None:
+        """Kill what is left in a unit, stop it and wait for that; one that is not there is fine."""
+        with nothing_if_unknown():
+            self.call("KillUnit", "ssi", unit, "all", 9)
+        self.wait_for_job(self.begin_job("StopUnit", unit))
+
+    def begin_job(self, method: str, unit: str) -> str | None:
+        """StartUnit or StopUnit; returns the job, or None for a unit that systemd does not know."""
+        self._watch_jobs()
+        try:
+            return self.call(method, "ss", unit, "replace", reply=True)
+        except EngineError as exc:
+            if exc.details.get("bus_error") in _UNKNOWN:
+                return None
+            raise
+
+    def call(
+        self, method: str, types: str, *values: str | int, to: tuple[str, ...] = SYSTEMD, reply: bool = False
+    ) -> str:
+        """One method call; with ``reply`` the object path that it answers, else an empty string."""
+        error, answer = _BusError(), ctypes.c_void_p()
+        self._lib.sd_bus_set_method_call_timeout(self._bus, ctypes.c_uint64(self._microseconds()))
+        words = [word.encode() if isinstance(word, str) else ctypes.c_int(word) for word in (*to, method)]
+        arguments = [value.encode() if isinstance(value, str) else ctypes.c_int(value) for value in values]
+        result = self._lib.sd_bus_call_method(
+            self._bus, *words, ctypes.byref(error), ctypes.byref(answer), types.encode(), *arguments
+        )
+        try:
+            if result < 0:
+                text = (error.message or os.strerror(-result).encode()).decode()
+                raise EngineError(f"systemd says: {text}.", bus_error=(error.name or b"").decode())
+            return self._read(answer, "o")[0] if reply else ""
+        finally:
+            self._lib.sd_bus_error_free(ctypes.byref(error))
+            self._lib.sd_bus_message_unref(answer)
+
+    def _read(self, message: ctypes.c_void_p, types: str) -> list[str]:
+        """The fields of a message as text; a number (``u``) too."""
+        fields = [ctypes.c_uint32() if kind == "u" else ctypes.c_char_p() for kind in types]
+        result = self._lib.sd_bus_message_read(message, types.encode(), *(ctypes.byref(field) for field in fields))
+        if result < 0:
+            raise EngineError(f"systemd's answer is not understood: {os.strerror(-result)}.")
+        return [v.decode() if isinstance(v, bytes) else str(v) for v in (field.value for field in fields)]
+
+    def _watch_jobs(self) -> None:
+        """Ask for the signal before the job exists: it may end before its own name has come back."""
+        rule = "type='signal',sender='org.freedesktop.systemd1',member='JobRemoved',path='/org/freedesktop/systemd1'"
+        self.call("AddMatch", "s", rule, to=_BUS)
+
+    def wait_for_job(self, job: str | None) -> str:
+        """The result of a job: done, canceled, timeout, failed, dependency or skipped (org.freedesktop.systemd1(5)). For no
+        job, there was nothing to be done."""
+        if job is None:
+            return "done"
+        while self._deadline.remaining():
+            message = ctypes.c_void_p()
+            progress = self._lib.sd_bus_process(self._bus, ctypes.byref(message))
+            if progress < 0:
+                raise EngineError(f"The bus of systemd went away: {os.strerror(-progress)}.")
+            if not progress:
+                self._lib.sd_bus_wait(self._bus, ctypes.c_uint64(self._microseconds()))
+            if not message:
+                continue
+            try:
+                if self._lib.sd_bus_message_is_signal(message, None, b"JobRemoved") > 0:
+                    _number, path, _unit, result = self._read(message, "uoss")
+                    if path == job:
+                        return result
+            finally:
+                self._lib.sd_bus_message_unref(message)
+        raise DeadlineExceeded("systemd did not finish its job in time.", hint="Look at: systemctl list-jobs")
+
+    def _microseconds(self) -> int:
+        return int(self._deadline.remaining() * 1_000_000) + 1

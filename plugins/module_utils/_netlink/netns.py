@@ -1,0 +1,160 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Named network namespaces, as ``ip netns`` has them, and work inside of them: the caller never leaves its own.
+
+What has to happen in another namespace happens in a thread that enters it and ends there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import threading
+import typing as t
+
+from .._base.errors import EngineError, reason_of
+from .._base.files import make_directory, read_text, remove_file
+
+DIRECTORY = "/run/netns"
+_FORWARDING = "/proc/sys/net/ipv4/ip_forward"
+_CLONE_NEWNET = 0x40000000
+_MS_BIND, _MS_REC, _MS_SHARED, _MNT_DETACH = 0x1000, 0x4000, 0x100000, 2
+_Result = t.TypeVar("_Result")
+
+
+def path_of(name: str) -> str:
+    return f"{DIRECTORY}/{name}"
+
+
+def exists(name: str) -> bool:
+    """A file that no namespace is mounted on is what a killed ``ip netns add`` leaves."""
+    path = path_of(name)
+    with contextlib.suppress(FileNotFoundError):
+        return os.stat(path).st_dev != os.stat(DIRECTORY).st_dev
+    return False
+
+
+def inode(name: str) -> int | None:
+    """What tells a namespace from any other as long as it lives; None for none."""
+    return os.stat(path_of(name)).st_ino if exists(name) else None
+
+
+def create(name: str) -> None:
+    """Raises EngineError. Safe to be killed anywhere: what is half made is made again."""
+    path = path_of(name)
+    make_directory(DIRECTORY, mode=0o755)
+    try:
+        _share()
+        remove_file(path)
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+        _in_thread(lambda: _new_at(path))
+    except OSError as exc:
+        raise EngineError(f"Cannot make the network namespace {name}: {reason_of(exc)}.") from exc
+
+
+def _share() -> None:
+    """So that other mount namespaces see what is mounted there, and when it is gone."""
+    try:
+        _mount("none", DIRECTORY, _MS_SHARED | _MS_REC)
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:  # not a mount yet
+            raise
+        _mount(DIRECTORY, DIRECTORY, _MS_BIND | _MS_REC)
+        _mount("none", DIRECTORY, _MS_SHARED | _MS_REC)
+
+
+def _new_at(path: str) -> None:
+    _checked("unshare", ctypes.c_int(_CLONE_NEWNET))
+    _stop_forwarding()
+    _mount(f"/proc/self/task/{threading.get_native_id()}/ns/net", path, _MS_BIND)
+
+
+def _stop_forwarding() -> None:
+    """A new namespace takes the value of the first one of the host: a container on two bridges would be a router between them."""
+    if (read_text(_FORWARDING) or "0").strip() != "0":
+        with open(_FORWARDING, "w", encoding="ascii") as stream:
+            stream.write("0")
+
+
+def remove(name: str) -> None:
+    path = path_of(name)
+    if os.path.lexists(path):
+        try:
+            _checked("umount2", ctypes.c_char_p(os.fsencode(path)), ctypes.c_int(_MNT_DETACH))
+        except OSError as exc:
+            if exc.errno != errno.EINVAL:  # nothing is mounted there
+                raise EngineError(f"Cannot unmount {path}: {reason_of(exc)}.") from exc
+        remove_file(path)
+
+
+@contextlib.contextmanager
+def hidden(name: str) -> t.Iterator[int]:
+    """Take a namespace out of its directory, so that it cannot be entered by its name any more; yields a descriptor of it. An
+    exception in the block puts it back."""
+    descriptor = os.open(path_of(name), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        remove(name)
+        try:
+            yield descriptor
+        except BaseException:
+            os.close(os.open(path_of(name), os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+            _mount(f"/proc/self/fd/{descriptor}", path_of(name), _MS_BIND)
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def inside(name: str, work: t.Callable[[], _Result]) -> _Result:
+    """The result of ``work``, done in the namespace."""
+    descriptor = os.open(path_of(name), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+
+        def enter() -> _Result:
+            _checked("setns", ctypes.c_int(descriptor), ctypes.c_int(_CLONE_NEWNET))
+            return work()
+
+        return _in_thread(enter)
+    finally:
+        os.close(descriptor)
+
+
+def users(where: str | int) -> list[int]:
+    """The processes in a namespace, by its path or a descriptor. Reads all of /proc."""
+    wanted, found = os.stat(where), []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError):
+                if os.path.samestat(os.stat(f"/proc/{entry}/ns/net"), wanted):
+                    found.append(int(entry))
+    return sorted(found)
+
+
+def _in_thread(work: t.Callable[[], _Result]) -> _Result:
+    results: list[_Result] = []
+    errors: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            results.append(work())
+        except BaseException as exc:  # raised again in the thread that waits
+            errors.append(exc)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _mount(source: str, target: str, flags: int) -> None:
+    words = ctypes.c_char_p(os.fsencode(source)), ctypes.c_char_p(os.fsencode(target))
+    _checked("mount", *words, ctypes.c_char_p(b"none"), ctypes.c_ulong(flags), None)
+
+
+def _checked(call: str, *arguments: t.Any) -> None:
+    if getattr(ctypes.CDLL(None, use_errno=True), call)(*arguments) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -1,0 +1,83 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules of others about what is forwarded. They have the last word: no table can accept what another one drops."""
+
+from __future__ import annotations
+
+import struct
+import typing as t
+
+from .._base.files import read_text
+from .._netlink import nftables
+from .._network_spec.names import TABLE
+
+# Of the kernel's nf_tables.h.
+_EXPRESSION_NAME, _EXPRESSION_DATA, _IMMEDIATE_DATA, _VERDICT, _VERDICT_CODE, _TARGET_NAME = 1, 2, 2, 2, 1, 1
+_NO_CONDITION = {"counter", "log", "reject", "immediate", "target"}
+
+
+def forward(table: str) -> bool:
+    """Whether somebody else has rules about what is forwarded, in whichever kind of table; or needs it, as networks of another
+    state directory do."""
+    legacy = [read_text(f"/proc/net/{name}_tables_names") or "" for name in ("ip", "ip6")]
+    others = [chain for chain in nftables.chains() if chain.table != f"inet {table}" and chain.ip]
+    ours = any(chain.table.startswith(f"inet {TABLE}") for chain in others)
+    forwards = any(chain.hook == nftables.FORWARD for chain in others)
+    return ours or forwards or any("filter" in text.split() for text in legacy)
+
+
+def closed_to(bridges: t.Collection[str], table: str) -> list[tuple[str, str]]:
+    """Tables and chains of others that drop or reject what they do not accept of what is forwarded, by policy or by a rule without
+    a condition. Those with a rule for all of these bridges know what they do.
+
+    iptables-legacy is not among them: the kernel does not tell.
+    """
+    found = []
+    for chain in nftables.chains():
+        if chain.hook != nftables.FORWARD or chain.table == f"inet {table}" or not chain.ip:
+            continue
+        rules = nftables.rules(chain.table)
+        closes = chain.policy == nftables.DROP or any(
+            rule.chain == chain.name and _refuses_all(rule.expressions) for rule in rules
+        )
+        # As iptables and nft compare the name of an interface, with the zero at its end.
+        if closes and not all(any(f"{bridge}\0".encode() in rule.expressions for rule in rules) for bridge in bridges):
+            found.append((chain.table, chain.name))
+    return found
+
+
+def advice(table: str, bridges: t.Iterable[str]) -> str:
+    """A command that opens the firewall whose table it is, where there is one."""
+    if table != "inet firewalld":
+        return ""
+    options = " ".join(f"--add-interface {bridge}" for bridge in bridges)
+    return f" For good: firewall-cmd --permanent --zone trusted {options}; firewall-cmd --reload"
+
+
+def _refuses_all(expressions: bytes) -> bool:
+    """Whether a rule drops or rejects whatever comes to it."""
+    found = [dict(_attributes(each)) for _kind, each in _attributes(expressions)]
+    names = [each.get(_EXPRESSION_NAME, b"").decode().rstrip("\0") for each in found]
+    ends = [_refuses(name, each.get(_EXPRESSION_DATA, b"")) for name, each in zip(names, found)]
+    return _NO_CONDITION.issuperset(names) and any(ends)
+
+
+def _refuses(name: str, data: bytes) -> bool:
+    """Whether an expression drops or rejects. ``target`` is what iptables-nft has for its own."""
+    if name == "reject":
+        return True
+    fields = dict(_attributes(data))
+    if name == "target":
+        return fields.get(_TARGET_NAME, b"").rstrip(b"\0") in (b"REJECT", b"DROP")
+    verdict = dict(_attributes(dict(_attributes(fields.get(_IMMEDIATE_DATA, b""))).get(_VERDICT, b"")))
+    return name == "immediate" and verdict.get(_VERDICT_CODE) == struct.pack(">i", nftables.DROP)
+
+
+def _attributes(data: bytes) -> t.Iterator[tuple[int, bytes]]:
+    """Type and value of each (struct nlattr)."""
+    while len(data) >= 4:
+        length, kind = struct.unpack_from("=HH", data)
+        if length < 4:
+            return
+        yield kind & 0x3FFF, data[4:length]
+        data = data[(length + 3) & ~3 :]

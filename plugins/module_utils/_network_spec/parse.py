@@ -1,0 +1,251 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a network shall be, read from what was written, with the addresses that pools give out: pure functions.
+
+A record is what is kept of a network, a JSON object: name, interfaces (name, bridge, foreign, addresses, gateways,
+host_gateways, mac, mtu), routes (to, via, interface), publish (see publishing.py), masquerade, isolate, routed (the last two are
+not in records of older releases). A bridge is foreign that somebody else has made. A record that has "removing" too is of a network
+on its way out; see records.py for "former".
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import typing as t
+
+from .._base.errors import Conflict, InvalidInput
+from . import addresses
+from .names import mac
+from .publishing import Record, check_ports, forwarded, publish
+
+RECORD_FORMAT = 1  # Raised when an older release could misread what is written.
+DEFAULT_BRIDGE, DEFAULT_MTU = "longshore0", 1500
+_LINK = re.compile(r"[A-Za-z0-9_.-]{1,15}")
+
+
+class Interface(t.NamedTuple):
+    """One interface as it was asked for."""
+
+    name: str = "eth0"
+    bridge: str = DEFAULT_BRIDGE
+    address: tuple[str, ...] = ()
+    subnet: tuple[str, ...] = ()
+    gateway: tuple[str, ...] = ()
+    mac: str | None = None
+    mtu: int | None = None
+
+
+class Request(t.NamedTuple):
+    """One network as it was asked for."""
+
+    name: str
+    absent: bool = False
+    interfaces: tuple[Interface, ...] = ()
+    routes: tuple[tuple[str, str], ...] = ()  # to, via
+    publish: tuple[str, ...] = ()
+    masquerade: bool = True
+    isolate: bool = True
+    routed: bool = False
+
+
+class Surroundings(t.NamedTuple):
+    """What else there is. ``others``: records by name. ``links``: the addresses of each link of the host, our bridges and
+    what hangs on them left out. ``foreign``: of those links the bridges, with their mtu. ``machine`` tells this host from others."""
+
+    others: t.Mapping[str, Record] = {}
+    links: t.Mapping[str, t.Sequence[str]] = {}
+    foreign: t.Mapping[str, int] = {}
+    machine: str = ""
+
+
+def check_name(name: str) -> None:
+    # A file in /run/netns, and of a record: nothing that leads elsewhere.
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name):
+        hint = "Use letters, digits, '_', '-' and '.', no '-' or '.' first, at most 100 characters."
+        raise InvalidInput(f"{name!r} cannot be the name of a network.", hint=hint)
+
+
+def resolve(request: Request, around: Surroundings, old: Record | None) -> Record:
+    """The record of what was asked for. ``old``: the record of this network, whose addresses are kept.
+
+    Raises InvalidInput for what cannot be, and Conflict for what others have.
+    """
+    check_name(request.name)
+    names = [interface.name for interface in request.interfaces]
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidInput(f"There are two interfaces with the name {name}.")
+    # What nobody else may have; a gateway may be that of several networks.
+    taken, routers = (dict(each) for each in _used(around))
+    done: list[dict[str, t.Any]] = []
+    for interface in request.interfaces:
+        made = _interface(interface, request.name, around, old, (taken, routers))
+        done.append(made)
+        taken.update((text.partition("/")[0], f"{made['name']} of this network") for text in made["addresses"])
+        routers.update((text, f"the gateway of {made['name']}") for text in made["gateways"])
+    record: Record = {
+        "format": RECORD_FORMAT, "name": request.name, "interfaces": done, "routes": _routes(request.routes, done),
+        "publish": sorted((publish(text) for text in request.publish), key=str), "masquerade": request.masquerade,
+        "isolate": request.isolate, "routed": request.routed,
+    }  # fmt: skip
+    _check_neighbours(record, around)
+    check_ports(record, around.others)
+    return record
+
+
+def _used(around: Surroundings) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Addresses and gateways of the other networks, each with words about whose it is."""
+    interfaces = [
+        (f"the network {name}", each) for name, record in around.others.items() for each in record["interfaces"]
+    ]
+    return (
+        [(text.partition("/")[0], whose) for whose, each in interfaces for text in each["addresses"]],
+        [(text, f"the gateway of {whose}") for whose, each in interfaces for text in each["gateways"]],
+    )
+
+
+def _interface(
+    wanted: Interface, network: str, around: Surroundings, old: Record | None, used: tuple[t.Mapping[str, str], ...]
+) -> dict[str, t.Any]:
+    _check_link(wanted, around, old)
+    foreign = wanted.bridge in around.foreign
+    there = {text.partition("/")[0] for text in around.links[wanted.bridge]} if foreign else set()
+    taken = {**used[1], **used[0], **dict.fromkeys(there, f"the bridge {wanted.bridge}")}
+    subnets = _by_family(wanted.name, "subnet", [addresses.subnet(text) for text in wanted.subnet])
+    gateways = _by_family(wanted.name, "gateway", [addresses.address(text) for text in wanted.gateway])
+    own = [addresses.static(text, subnets) for text in wanted.address]
+    for version, subnet in subnets.items():
+        pool_gateway = gateways.setdefault(version, next(iter(subnet.hosts())))
+        if not any(address.version == version for address in own):
+            own.append(_allocate(subnet, str(pool_gateway), taken, _kept(old, wanted.name)))
+    for address in own:
+        _check_address(address, own, gateways.values(), taken)
+    for gateway in gateways.values():
+        _check_gateway(gateway, wanted.name, own, used[0])
+    # A bridge has the lowest mtu of its ports, and somebody else's shall stay as it is.
+    mtu = wanted.mtu or around.foreign.get(wanted.bridge, DEFAULT_MTU)
+    if mtu < 1280 and any(address.version == 6 for address in own):
+        raise InvalidInput(f"The mtu {mtu} of {wanted.name} is too small for IPv6, which needs 1280.")
+    known = sorted(str(gateway) for gateway in gateways.values())
+    return {
+        "name": wanted.name, "bridge": wanted.bridge, "foreign": foreign, "addresses": [str(address) for address in own],
+        # A bridge of our own gets them; one of somebody else's may have another router behind it.
+        "gateways": known, "host_gateways": [each for each in known if not foreign or each in there],
+        "mac": addresses.hardware(wanted.mac) if wanted.mac else mac(around.machine, network, wanted.name), "mtu": mtu,
+    }  # fmt: skip
+
+
+def _check_link(wanted: Interface, around: Surroundings, old: Record | None) -> None:
+    for name in (wanted.name, wanted.bridge):
+        if not _LINK.fullmatch(name) or name in (".", "..", "lo", "all", "default"):
+            hint = "Use up to 15 letters, digits, '_', '-' and '.'."
+            raise InvalidInput(f"{name!r} cannot be the name of an interface.", hint=hint)
+    if wanted.bridge in around.links and wanted.bridge not in around.foreign:
+        raise InvalidInput(f"{wanted.bridge} is an interface of this host, and not a bridge.", hint="Name another one.")
+    if wanted.mtu is not None and not 576 <= wanted.mtu <= 65535:
+        raise InvalidInput(f"The mtu {wanted.mtu} of {wanted.name} is not one from 576 to 65535.")
+    lowest = around.foreign.get(wanted.bridge, 0)
+    if wanted.mtu is not None and wanted.mtu < lowest:
+        hint = f"A bridge has the lowest of its ports, and that of {wanted.bridge} is not Longshore's to change."
+        raise InvalidInput(
+            f"The mtu {wanted.mtu} of {wanted.name} is less than that of {wanted.bridge}, {lowest}.", hint=hint
+        )
+    borrowed = {each["bridge"] for each in (old["interfaces"] if old else ()) if each["foreign"]}
+    if wanted.bridge in borrowed and wanted.bridge not in around.links:
+        # After a reboot perhaps. One of ours would take the place of it, and have the address of its router.
+        hint = "Start what makes it; or remove this network first, for a bridge that Longshore makes."
+        raise Conflict(f"The bridge {wanted.bridge}, which somebody else made, is not there.", hint=hint)
+
+
+def _check_address(
+    address: t.Any, all_of_it: t.Sequence[t.Any], gateways: t.Collection[t.Any], taken: t.Mapping[str, str]
+) -> None:
+    if str(address.ip) in taken:
+        raise Conflict(f"The address {address.ip} is that of {taken[str(address.ip)]} already.")
+    if address.ip in gateways:
+        raise InvalidInput(f"The address {address.ip} is that of its own gateway.")
+    if [each.ip for each in all_of_it].count(address.ip) > 1:
+        raise InvalidInput(f"The address {address.ip} is there twice.")
+    addresses.check_host(address.ip, address.network)
+
+
+def _check_gateway(gateway: t.Any, interface: str, own: t.Sequence[t.Any], taken: t.Mapping[str, str]) -> None:
+    within = [address.network for address in own if gateway in address.network]
+    if not within:
+        raise InvalidInput(f"The gateway {gateway} of {interface} is in the network of none of its addresses.")
+    addresses.check_host(gateway, within[0])
+    if str(gateway) in taken:
+        raise Conflict(f"The gateway {gateway} of {interface} is the address of {taken[str(gateway)]}.")
+
+
+def _check_neighbours(record: Record, around: Surroundings) -> None:
+    """A network that the host reaches in two ways is reached in one of them only. Raises Conflict."""
+    macs = {
+        (each["bridge"], each["mac"]): f"the network {other}"
+        for other, its in around.others.items()
+        for each in its["interfaces"]
+    }
+    for each in record["interfaces"]:
+        if (each["bridge"], each["mac"]) in macs:
+            whose = macs[each["bridge"], each["mac"]]
+            raise Conflict(f"The mac {each['mac']} on {each['bridge']} is that of {whose} already.")
+        macs[each["bridge"], each["mac"]] = f"the interface {each['name']}"
+    elsewhere = [
+        (address, each["bridge"], f"the network {other} on {each['bridge']}")
+        for other, its in {**around.others, record["name"]: record}.items() for each, address in forwarded(its)
+    ] + [(address, link, f"{address} on {link} of this host") for link, its in around.links.items() for address in its]  # fmt: skip
+    for each, address in forwarded(record):
+        mine = ipaddress.ip_interface(address).network
+        for text, link, whose in elsewhere:
+            theirs = ipaddress.ip_interface(text).network
+            if link != each["bridge"] and theirs.version == mine.version and mine.overlaps(theirs):
+                raise Conflict(f"{mine} on {each['bridge']} overlaps with {whose}.", hint="Take another subnet.")
+
+
+def _kept(old: Record | None, name: str) -> list[str]:
+    interfaces = old["interfaces"] if old else []
+    return [address for each in interfaces if each["name"] == name for address in each["addresses"]]
+
+
+def _by_family(interface: str, what: str, values: t.Sequence[t.Any]) -> dict[int, t.Any]:
+    found = {value.version: value for value in values}
+    if len(found) < len(values):
+        raise InvalidInput(f"{interface} can have one {what} of IPv4 and one of IPv6.")
+    return found
+
+
+def _allocate(subnet: addresses.Network, gateway: str, taken: t.Mapping[str, str], kept: t.Sequence[str]) -> t.Any:
+    """What it had before, else the lowest that is free."""
+    for text in kept:
+        address = ipaddress.ip_interface(text)
+        if address.network == subnet and str(address.ip) not in (*taken, gateway):
+            return address
+    for host in subnet.hosts():
+        if str(host) not in (gateway, *taken):
+            return ipaddress.ip_interface(f"{host}/{subnet.prefixlen}")
+    raise Conflict(f"No address of the subnet {subnet} is free.", hint="Remove networks, or take a larger subnet.")
+
+
+def _routes(wanted: t.Sequence[tuple[str, str]], interfaces: t.Sequence[Record]) -> list[dict[str, str]]:
+    """Those that were asked for, and for each family the default route by the first interface that has a gateway."""
+    own = [(each["name"], ipaddress.ip_interface(text)) for each in interfaces for text in each["addresses"]]
+    found = {}
+    for to, via in wanted:
+        gateway, network = addresses.address(via), addresses.destination(to, via)
+        through = [(name, each) for name, each in own if gateway in each.network]
+        if not through:
+            raise InvalidInput(f"The route to {to} goes via {via}, which is in the network of no address.")
+        if gateway in [each.ip for _name, each in own]:
+            raise InvalidInput(f"The route to {to} cannot go via {via}: that is its own address.")
+        addresses.check_host(gateway, through[0][1].network)
+        if network in [each.network for _name, each in own]:
+            raise InvalidInput(f"The route to {to} cannot go via {via}: that network needs no router.")
+        if str(network) in found:
+            raise InvalidInput(f"There are two routes to {to}.")
+        found[str(network)] = {"to": str(network), "via": str(gateway), "interface": through[0][0]}
+    for interface in interfaces:
+        for text in interface["gateways"]:
+            default = "::/0" if ":" in text else "0.0.0.0/0"
+            found.setdefault(default, {"to": default, "via": text, "interface": interface["name"]})
+    return sorted(found.values(), key=str)

@@ -1,0 +1,379 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""slirp4netns and pasta: programs that connect the network namespace of one container with the host, and need no rights for it.
+
+A helper lives as long as conmon has the other end of a pipe, its leash, which conmon closes when the container has ended.
+No program has to watch that: the kernel sends the helper a signal then (F_SETSIG), so it goes with conmon in any case.
+
+pasta closes whatever it inherits but the first three descriptors. So the leash is its standard input, and standard output
+is where it writes its process id when it is ready.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import shlex
+import socket
+import subprocess
+import typing as t
+
+from .._base.deadline import Deadline, wait_readable
+from .._base.errors import DeadlineExceeded, InvalidInput, ProgramFailed, reason_of
+from .._base.files import read_tail, remove_file
+from .._base.process import ProcessId, clean_environment, find_program, identify, is_alive, tie
+from .._host.conmon import Pipe, private
+from .._state.model import Definition, Record
+from .._state.store import Paths
+from . import host_loopback
+
+_DEVICE = "/dev/net/tun"
+_PORTS = re.compile(
+    r"(?:(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<four>[0-9.]+)):)?(?P<host>\d{1,5})(?:-(?P<host_last>\d{1,5}))?"
+    r":(?P<inner>\d{1,5})(?:-(?P<inner_last>\d{1,5}))?(?:/(?P<protocol>tcp|udp))?"
+)
+# What the helpers forward names to the host's resolver for. That of slirp4netns is fixed by its network, 10.0.2.0/24.
+_PASTA_RESOLVER = "169.254.1.1"
+# Options that are ours to set, because the rest relies on them.
+_OURS = {
+    "slirp4netns": (
+        "--configure", "-c", "--exit-fd", "-e", "--ready-fd", "-r", "--api-socket", "-a", "--netns-type", "--userns-path",
+        "--target-type", "--help", "-h", "--version", "-v",
+    ),
+    "pasta": (
+        "--foreground", "-f", "--pid", "-P", "--tcp-ports", "-t", "--udp-ports", "-u", "--userns", "--netns", "--netns-only",
+        "--no-netns-quit", "--log-file", "-l", "--fd", "-F", "--runas", "--config-net", "--help", "-h", "--version",
+    ),
+}  # fmt: skip
+# In a mount namespace of its own, without rights but for low ports, and with few system calls. slirp4netns has both since 0.4.
+_SANDBOX = ("--enable-sandbox", "--enable-seccomp")
+# A pid that is not known yet, in the command line of a script: of characters that are not quoted.
+_LATER = "@PID@"
+
+
+class Ports(t.NamedTuple):
+    """Ports of the host and, as many, of the container. ``address`` of the host; None for all."""
+
+    address: str | None
+    host: int
+    inner: int
+    size: int
+    protocol: str
+
+    def overlaps(self, other: Ports) -> bool:
+        same_address = self.address == other.address or {self.address, other.address} & {None, "0.0.0.0", "::"}
+        same_ports = self.host < other.host + other.size and other.host < self.host + self.size
+        return bool(same_address) and same_ports and self.protocol == other.protocol
+
+    def range(self, first: int) -> str:
+        return str(first) if self.size == 1 else f"{first}-{first + self.size - 1}"
+
+
+def parse_ports(text: str) -> Ports:
+    """``[IP:]PORT[-LAST]:PORT[-LAST][/tcp|/udp]``; raises InvalidInput for anything else."""
+    found = _PORTS.fullmatch(text)
+    if found is None:
+        number = " Quote it: YAML takes 8080:22 for a number." if text.isdecimal() else ""
+        raise InvalidInput(
+            f"publish cannot be {text!r}: it is [IP:]HOST_PORT[-LAST]:CONTAINER_PORT[-LAST][/tcp|/udp].",
+            hint=f"Such as 8080:80, 127.0.0.1:8080:80, [::1]:8080:80 or 1053:53/udp.{number}",
+        )
+    host, inner = int(found["host"]), int(found["inner"])
+    last, inner_last = int(found["host_last"] or host), int(found["inner_last"] or 0)
+    count = last - host + 1
+    if count < 1 or (inner_last or inner + count - 1) != inner + count - 1:
+        raise InvalidInput(f"publish cannot be {text!r}: the ranges of ports must go up, and be of the same length.")
+    if min(host, inner) < 1 or max(last, inner + count - 1) > 65535:
+        raise InvalidInput(f"publish cannot be {text!r}: a port is a number from 1 to 65535.")
+    address = found["six"] or found["four"]
+    if address is not None:
+        try:
+            socket.inet_pton(socket.AF_INET6 if found["six"] else socket.AF_INET, address)
+        except OSError:
+            raise InvalidInput(f"publish cannot be {text!r}: {address} is no IP address.") from None
+    return Ports(address, host, inner, count, found["protocol"] or "tcp")
+
+
+def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, recorded: Record | None) -> None:
+    """Raises InvalidInput for what cannot work. What the ``recorded`` container publishes is free when it is replaced."""
+    helper = definition.network_helper
+    published = [parse_ports(text) for text in definition.publish]
+    if helper == "none":
+        raise InvalidInput(f"{'publish' if published else 'network_options'} needs a network_helper.")
+    if find_program(helper) is None:
+        hint = "The role longshore.oci.runtime installs it."
+        raise InvalidInput(f"The network helper {helper} is not on this host.", hint=hint)
+    if not os.access(_DEVICE, os.R_OK | os.W_OK):
+        hint = "Is the kernel module tun loaded?"
+        raise InvalidInput(f"{helper} needs {_DEVICE}, which this user cannot use.", hint=hint)
+    spaces = {space.get("type"): space for space in (config.get("linux") or {}).get("namespaces") or []}
+    if "network" not in spaces or spaces["network"].get("path"):
+        raise InvalidInput(
+            f"network_helper: {helper} needs a container with a network namespace of its own.",
+            hint="linux.namespaces in its config.json has none of the type network, or one with a path.",
+        )
+    _check_options(helper, definition.network_options)
+    host_loopback.check(helper)
+    if helper == "slirp4netns":
+        _check_slirp4netns(definition, config, published, paths)
+    for number, ports in enumerate(published):
+        if any(ports.overlaps(other) for other in published[:number]):
+            raise InvalidInput(f"publish has a port of the host twice: {definition.publish[number]}.")
+    # The helper of a launch that was killed ends with its conmon, which no record tells of yet.
+    has = recorded and (recorded.phase in ("creating", "restoring") or is_alive(recorded.monitor))
+    ours = [parse_ports(text) for text in recorded.definition.publish] if recorded and has else []
+    for ports in published:
+        for number in range(ports.host, ports.host + ports.size):
+            if not any(ports._replace(host=number, size=1).overlaps(other) for other in ours):
+                _check_port(ports, number, helper)
+
+
+def _check_options(helper: str, options: t.Sequence[str]) -> None:
+    for word in options:
+        name = word.partition("=")[0]
+        # Long ones may be cut short, and short ones have their value right behind.
+        long = name.startswith("--")
+        if any(ours.startswith(name) if long else ours == name[:2] for ours in _OURS[helper]):
+            raise InvalidInput(f"network_options cannot have {word}: this option of {helper} is Longshore's to set.")
+
+
+def _check_slirp4netns(
+    definition: Definition, config: t.Mapping[str, t.Any], published: t.Sequence[Ports], paths: Paths
+) -> None:
+    if os.geteuid() == 0:
+        # It would read packets of the container with all rights. Its --enable-sandbox is no way out: tried with 1.2.0, it makes
+        # only / private before it detaches all of it, and mounts below other shared mounts (/run/netns) are gone from the host too.
+        raise InvalidInput(
+            "slirp4netns does not run as root: it has no sandbox there, and reads what the container sends.",
+            hint="Use network_helper: pasta, or a network of oci_network.",
+        )
+    rights = (config.get("process") or {}).get("capabilities") or {}
+    raw = sorted({"CAP_NET_ADMIN", "CAP_NET_RAW"} & {*(rights.get("bounding") or ())})
+    if raw:
+        # libslirp connects to whatever address a packet names, 127.0.0.1 too: --disable-host-loopback is about 10.0.2.2 only.
+        raise InvalidInput(
+            f"slirp4netns lets a container with {raw[0]} reach the loopback of this host.",
+            hint=f"Use network_helper: pasta, or take {' and '.join(raw)} away from the container.",
+        )
+    if definition.service:
+        raise InvalidInput("slirp4netns does not go with service.", hint="Use network_helper: pasta.")
+    if any(":" in (ports.address or "") for ports in published):
+        raise InvalidInput("slirp4netns publishes on IPv4 addresses only.", hint="Use network_helper: pasta.")
+    if published and len(os.fsencode(paths.network_socket)) > 107:
+        raise InvalidInput(f"{paths.network_socket} is too long for a socket (107 bytes).", hint="Shorten the name.")
+
+
+def _check_port(ports: Ports, number: int, helper: str) -> None:
+    from .host_ports import Address, bound
+
+    # Without an address, pasta takes those of IPv6 too, where there is IPv6.
+    address = Address(ports.protocol, ports.address or (None if helper == "pasta" else "0.0.0.0"), number)
+    try:
+        opened = bound(address, reuse=True, listening=False)
+        if opened is None:
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+        opened.close()
+    except OSError as exc:
+        hints = {
+            errno.EADDRINUSE: f"See who has it: ss --listening --processes --{ports.protocol} 'sport = :{number}'",
+            errno.EACCES: "Ports below net.ipv4.ip_unprivileged_port_start (sysctl) are root's.",
+            errno.EADDRNOTAVAIL: "The address must be one of this host.",
+        }
+        where = f"{number}/{ports.protocol}" + (f" of {ports.address}" if ports.address else "")
+        raise InvalidInput(
+            f"The port {where} of this host cannot be published: {reason_of(exc)}.", hint=hints.get(exc.errno or 0, "")
+        ) from exc
+
+
+def argv(definition: Definition, paths: Paths, pid: str, *, ready: str, root: bool) -> list[str]:
+    """The command line of the helper for the namespaces of a process. ``ready`` is the descriptor to say on that it is."""
+    program = find_program(definition.network_helper) or definition.network_helper
+    if definition.network_helper == "slirp4netns":
+        words = [program, "--configure", "--mtu=65520", "--disable-host-loopback", *(() if root else _SANDBOX)]
+        words += ["--exit-fd=0", f"--ready-fd={ready}", *definition.network_options]
+        words += ["--api-socket", paths.network_socket] if definition.publish else []
+        return [*words, pid, "tap0"]
+    words = [program, "--foreground", "--quiet", "--config-net", "--no-netns-quit", "--no-map-gw"]
+    words += ["--pid", f"/proc/self/fd/{ready}", "--tcp-ns", "none", "--udp-ns", "none"]
+    if not any(word.startswith("--dns-forward") for word in definition.network_options):
+        words += ["--dns-forward", _PASTA_RESOLVER]
+    for protocol in ("tcp", "udp"):
+        ours = [ports for ports in map(parse_ports, definition.publish) if ports.protocol == protocol]
+        specs = [
+            (f"{ports.address}/" if ports.address else "") + f"{ports.range(ports.host)}:{ports.range(ports.inner)}"
+            for ports in ours
+        ]
+        words += [word for spec in specs or ["none"] for word in (f"--{protocol}-ports", spec)]
+    words += definition.network_options
+    if not root:
+        return [*words, "--userns", f"/proc/{pid}/ns/user", "--netns", f"/proc/{pid}/ns/net"]
+    # root's pasta gives up the right to look into /proc/PID/ns first. It finds the namespace on a file of ours, in a mount
+    # namespace that ends with it.
+    place = 'mount -o bind "/proc/$0/ns/net" "$1" && shift && exec "$@"'
+    before = [find_program("unshare") or "unshare", "--mount", "/bin/sh", "-c", place, pid, paths.network_log]
+    return [*before, *words, "--runas", "0", "--netns", paths.network_log]
+
+
+# It becomes the helper when it is tied to conmon. A task that is killed before that leaves none.
+_GATE = ("/bin/sh", "-c", 'gate=$1; shift; read -r _ <"$gate" || exit; exec "$@"', "sh")
+
+
+class Helper:
+    """The helper of a container that is about to be launched, as a context manager.
+
+    Only root can look into the namespaces of a container that has not been started yet, with every runtime: crun hides its
+    first process until then. Other users have a hook in the container (``config.effective``), which says who it is and
+    waits until its namespaces are connected.
+    """
+
+    def __init__(self, record: Record, paths: Paths, place: t.Callable[[int], None]) -> None:
+        self._record, self._paths, self._place = record, paths, place
+        self._open: dict[str, int] = {}
+        self._child: subprocess.Popen[bytes] | None = None
+        self.process: ProcessId | None = None
+
+    def __enter__(self) -> Helper:
+        self._open["leash"], self._open["held"] = os.pipe()
+        if os.geteuid() != 0:
+            paths = {"asks": self._paths.network_asks, "answer": self._paths.network_answer}
+            for name, path in paths.items():
+                os.mkfifo(path, 0o600)
+                # For both directions, so that this waits for nobody.
+                self._open[name] = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
+        if kind is not None and self._child is not None:
+            self._child.kill()
+            self._child.wait()
+        for name in list(self._open):
+            self._close(name)
+
+    def _close(self, name: str) -> None:
+        os.close(self._open.pop(name))
+
+    @property
+    def preserved(self) -> list[int]:
+        """What conmon is to inherit."""
+        return [self._open["held"]]
+
+    def answer(self, sync: Pipe, deadline: Deadline) -> None:
+        """Wait for the hook, start the helper and let the hook go on; or until conmon reports something else. As root there
+        is nothing to wait for."""
+        self._close("held")  # conmon has it now.
+        asks = self._open.get("asks")
+        while asks is not None and self._child is None and not sync.complete():
+            ready = sync.wait(deadline, asks)
+            if asks in ready:
+                self.connect(int(os.read(asks, 100)), deadline)
+                os.write(self._open["answer"], b"\n")
+            elif ready:
+                sync.receive()
+            else:
+                break
+
+    def connect(self, pid: int, deadline: Deadline) -> None:
+        """Start the helper for the namespaces of a process, if it has not been, and wait until it is ready."""
+        if self._child is not None:
+            return
+        name = self._record.definition.network_helper
+        try:
+            self._spawn(pid, deadline)
+            host_loopback.close(name, pid, deadline)
+            if name == "slirp4netns" and self._record.definition.publish:
+                _publish(self._paths.network_socket, self._record.definition.publish, deadline)
+        except (ProgramFailed, DeadlineExceeded) as exc:
+            # slirp4netns says of its seccomp that it is experimental, now and then after what went wrong.
+            log = [line for line in read_tail(self._paths.network_log) if "seccomp is experimental" not in line]
+            said = f": {log[-1]}" if log else "."
+            raise type(exc)(f"{exc.message}{said}", hint=exc.hint, network_log=log) from exc
+
+    def _spawn(self, pid: int, deadline: Deadline) -> None:
+        definition, pasta = self._record.definition, self._record.definition.network_helper == "pasta"
+        ready, says = os.pipe()
+        gate, opener = os.pipe()
+        with open(ready, "rb", buffering=0) as stream, open(opener, "wb", buffering=0) as go_on:
+            words = argv(definition, self._paths, str(pid), ready="1" if pasta else str(says), root=os.geteuid() == 0)
+            try:
+                with open(self._paths.network_log, "ab", opener=private) as log:
+                    self._child = subprocess.Popen(
+                        [*_GATE, f"/proc/self/fd/{gate}", *words], cwd="/", env=clean_environment(), stdin=self._open["leash"],
+                        stdout=says if pasta else log, stderr=log, pass_fds=(gate,) if pasta else (gate, says), start_new_session=True,
+                    )  # fmt: skip
+            except (OSError, ValueError) as exc:  # ValueError: a NUL in an option
+                raise ProgramFailed(f"{words[0]} cannot be run ({reason_of(exc)})") from exc
+            finally:
+                os.close(says)
+                os.close(gate)
+            self.process = identify(self._child.pid)
+            tie(self._open["leash"], self._child.pid)
+            if wait_readable([self._open["leash"]], Deadline(0)):
+                raise ProgramFailed("conmon ended before the network was connected")
+            self._place(self._child.pid)
+            with contextlib.suppress(OSError):  # It has ended, and says nothing below.
+                go_on.write(b"\n")
+            if not wait_readable([ready], deadline):
+                raise DeadlineExceeded(f"{definition.network_helper} did not connect the network in time")
+            if not stream.read(100):
+                raise ProgramFailed(f"{definition.network_helper} could not connect the network")
+
+
+def _publish(path: str, published: t.Iterable[str], deadline: Deadline) -> None:
+    """Tell slirp4netns, which takes one request in a connection. Nobody else shall, so the socket is removed then."""
+    for text in published:
+        ports = parse_ports(text)
+        for offset in range(ports.size):
+            arguments = {
+                "proto": ports.protocol, "host_addr": ports.address or "0.0.0.0", "host_port": ports.host + offset,
+                "guest_port": ports.inner + offset,
+            }  # fmt: skip
+            answer = _ask(path, {"execute": "add_hostfwd", "arguments": arguments}, deadline)
+            if "error" in answer:
+                raise ProgramFailed(
+                    f"slirp4netns could not publish the port {ports.host + offset}/{ports.protocol} of this host"
+                    f" ({(answer['error'] or {}).get('desc')})",
+                    hint="Has somebody taken it just now?",
+                )
+    remove_file(path)
+
+
+def _ask(path: str, request: t.Mapping[str, t.Any], deadline: Deadline) -> dict[str, t.Any]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(deadline.remaining() + 0.001)
+        try:
+            connection.connect(path)
+            connection.sendall(json.dumps(request).encode())
+            connection.shutdown(socket.SHUT_WR)
+            answer = b"".join(iter(lambda: connection.recv(4096), b""))
+            return dict(json.loads(answer))
+        except (OSError, ValueError) as exc:
+            raise ProgramFailed(f"slirp4netns does not answer ({reason_of(exc)})") from exc
+
+
+# Started as the first half of a pipe, of which the other half reads only the first line: the helper's pid, when it is ready.
+_SCRIPT = """\
+network() {{
+    {{ {argv} 2>>{log} </dev/null & }} | {{ read -r helper && echo "$helper" >{pidfile}; }} || {{ cat {log} >&2; return 1; }}
+    {{ {loopback}; }} 2>>{log} || {{ cat {log} >&2; return 1; }}
+}}
+"""
+_ASKED = """\
+mkfifo {asks} {answer} || exit
+    {{ exec 9>&-; read -r pid <{asks}; if network; then echo >{answer}; else : >{answer}; fi; }} &
+    """
+
+
+def script(record: Record, paths: Paths) -> dict[str, str]:
+    """Of the script of a service (service.py): a function, what comes before conmon, and what comes before the start. There
+    it is systemd that ends the helper with conmon, the main process of the unit."""
+    root = os.geteuid() == 0
+    words = shlex.join(argv(record.definition, paths, _LATER, ready="1", root=root)).replace(_LATER, '"$pid"')
+    quoted = {name: shlex.quote(getattr(paths, f"network_{name}")) for name in ("log", "pidfile", "asks", "answer")}
+    found = "pid=${report#*: } && pid=${pid%%[!0-9]*} && network || exit; "
+    return {
+        "network": _SCRIPT.format(argv=words, loopback=host_loopback.script(_LATER), **quoted), "before": "" if root else _ASKED.format(**quoted),
+        "connect": found if root else "",
+    }  # fmt: skip

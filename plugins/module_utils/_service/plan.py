@@ -1,0 +1,34 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Complete a plan for what systemd may be doing with a service, because a killed task has told it to. Pure.
+
+systemd works on when a task is killed. So a record says ``starting`` or ``stopping`` before systemd is told anything. A job that
+systemd has begun is then joined (the same order once more waits for it) or replaced by the opposite one.
+"""
+
+from __future__ import annotations
+
+from .._state.model import Action, Desired, Goal, Observed, Plan, Record, Status
+
+
+def completed(desired: Desired, observed: Observed, plan: Plan) -> Plan:
+    """Return the plan, with the actions that finish what an earlier task has begun."""
+    record = observed.record
+    if record is None or desired.goal is Goal.ABSENT or Action.CREATE in plan.actions:
+        return plan
+    actions, result = _unfinished(desired.goal, observed.status, record), plan.result
+    if actions:
+        result = {Action.STOP: Status.STOPPED, Action.PAUSE: Status.PAUSED}.get(actions[-1], Status.RUNNING)
+    update = (Action.UPDATE,) if record.unit_pending or Action.UPDATE in plan.actions else ()
+    others = tuple(action for action in plan.actions if action is not Action.UPDATE)
+    return plan._replace(actions=(*update, *(actions or others)), result=result)
+
+
+def _unfinished(goal: Goal, status: Status, record: Record) -> tuple[Action, ...]:
+    if record.phase == "starting" and status in (Status.CREATED, Status.RUNNING):
+        if goal is Goal.STOPPED:
+            return (Action.STOP,)
+        return (Action.START, Action.PAUSE) if goal is Goal.PAUSED else (Action.START,)
+    # One that has ended by itself is still to be started at boot, and perhaps in a moment, until it is stopped.
+    ended = status is Status.STOPPED and record.phase not in ("stopped", "removed")
+    return (Action.STOP,) if ended and (goal is Goal.STOPPED or record.phase == "stopping") else ()

@@ -1,0 +1,64 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Services that are to stop before their start has come to its end. systemd runs no ExecStop for them: so no script tells
+the container to end, and what waits in the start is not told either until TimeoutStopSec has passed."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import typing as t
+
+from .._base.errors import EngineError
+from .._base.process import Handle
+from .._container.observe import live_status
+from .._host import systemd
+from .._state.model import Record, Status
+
+# Substates of a service. In the last two ExecStop is over, or was never run.
+_WITHOUT_STOP = ("start-pre", "start", "start-post", "stop-sigterm", "final-sigterm")
+_UNIT = b"org.freedesktop.systemd1.Unit"
+
+
+class Bus(systemd.Bus):
+    """With what a stop in the middle of a start needs."""
+
+    def runs_no_stop(self, unit: str) -> bool:
+        """Whether a stop that has begun does nothing but wait for the unit."""
+        substate = ""
+        with systemd.nothing_if_unknown():
+            substate = self._substate(self.call("GetUnit", "s", unit, reply=True))
+        return substate in _WITHOUT_STOP
+
+    def kill(self, unit: str) -> None:
+        with systemd.nothing_if_unknown():
+            self.call("KillUnit", "ssi", unit, "all", 9)
+
+    def end_start(self, unit: str) -> None:
+        """Kill what is at work for a unit whose stop nothing else hurries."""
+        if self.runs_no_stop(unit):
+            self.kill(unit)
+
+    def _substate(self, path: str) -> str:
+        text = ctypes.c_char_p()
+        words = (systemd.SYSTEMD[0].encode(), path.encode(), _UNIT, b"SubState")
+        result = self._lib.sd_bus_get_property_string(self._bus, *words, None, ctypes.byref(text))
+        if result < 0:
+            raise EngineError(f"systemd does not say what a unit does: {os.strerror(-result)}.")
+        try:
+            return (text.value or b"").decode()
+        finally:
+            ctypes.CDLL(None).free(text)
+
+
+@contextlib.contextmanager
+def told(bus: Bus, unit: str, record: Record, init: Handle, number: int) -> t.Iterator[None]:
+    """Tell a container to end where no script does, and kill it after the block if it has not. One whose program has not begun
+    would hear nothing but SIGKILL."""
+    alone = init.fd is not None and bus.runs_no_stop(unit)
+    if alone:
+        init.send(9 if live_status(record) is Status.CREATED else number)
+    yield
+    if alone:
+        init.send(9)

@@ -1,0 +1,221 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The config.json of a bundle: read and checked, completed with what we owe it, and compared.
+
+A container runs from an effective config, made from the bundle's by pure functions and kept in directories of our own.
+The bundle itself is never written to: it may be read-only, and conmon's sockets have no business in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import typing as t
+
+from .._base.errors import EngineError, InvalidInput
+from .._base.files import read_text
+from .._base.process import parse_signal
+from .._trust import trust
+from . import model
+from .model import Desired, Record
+from .store import Paths
+
+Config = dict[str, t.Any]
+
+# Lists whose order means nothing to a runtime: by the last key of their path.
+_SETS = {
+    "additionalGids", "ambient", "bounding", "effective", "inheritable", "permitted",
+    "maskedPaths", "readonlyPaths", "architectures",
+}  # fmt: skip
+# Lists of objects that are told apart by one key.
+_KEYED = {"namespaces": "type", "rlimits": "type", "devices": "path", "hugepageLimits": "pageSize"}
+NOTIFY_DIRECTORY = "/run/notify"
+DEFAULT_STOP_SECONDS = 10.0
+
+
+def read_bundle(bundle: str) -> Config:
+    """The bundle's config.json with its root path made absolute. Raises InvalidInput with one clear sentence."""
+    if not os.path.isabs(bundle):
+        raise InvalidInput(f"The bundle {bundle} must be given as an absolute path.")
+    if not os.path.isdir(bundle):
+        raise InvalidInput(f"There is no bundle at {bundle}.", hint="It is a directory with a config.json in it.")
+    path = os.path.join(bundle, "config.json")
+    trust.check(bundle, "The bundle")
+    trust.check(path, "The bundle", missing=True)
+    try:
+        text = read_text(path, errors="strict")
+        config: t.Any = json.loads("null" if text is None else text)
+    except EngineError as exc:
+        raise InvalidInput(exc.message) from exc
+    except (ValueError, RecursionError) as exc:
+        raise InvalidInput(f"{path} cannot be read: {exc}.") from exc
+    if text is None:
+        raise InvalidInput(f"The bundle {bundle} has no config.json.", hint="'runc spec' makes one.")
+    _check(config, path)
+    root = os.path.join(bundle, config["root"]["path"])
+    if not os.path.isdir(root):
+        raise InvalidInput(f"The root file system {root} of the bundle does not exist.")
+    config["root"]["path"] = os.path.normpath(root)
+    check_root(config)
+    # Relative sources count from the bundle (runtime-spec, config.md); ours lies elsewhere.
+    for mount in config.get("mounts") or []:
+        binds = {"bind", "rbind"} & set(mount.get("options") or ())
+        if (binds or mount.get("type") == "bind") and mount.get("source"):
+            mount["source"] = os.path.join(bundle, mount["source"])
+    return t.cast(Config, config)
+
+
+def check_root(config: t.Mapping[str, t.Any]) -> None:
+    """Raises InvalidInput where another user can get at the root file system."""
+    linux, ids = config.get("linux") or {}, []
+    with contextlib.suppress(KeyError, TypeError, ValueError):  # The runtime says what is wrong with them.
+        for each in [*(linux.get("uidMappings") or ()), *(linux.get("gidMappings") or ())]:
+            ids.append(range(int(each["hostID"]), int(each["hostID"]) + int(each["size"])))
+    trust.check(config["root"]["path"], "The root file system", tree=True, ids=ids)
+
+
+def _check(config: t.Any, path: str) -> None:
+    """What every runtime needs, said more clearly than a runtime says it; the rest is the runtime's to judge."""
+    if not isinstance(config, dict) or not isinstance(config.get("ociVersion"), str):
+        raise InvalidInput(f"{path} is not an OCI runtime configuration: it has no ociVersion.")
+    for name in ("root", "process", "linux", "annotations"):
+        if not isinstance(config.get(name) or {}, dict):
+            raise InvalidInput(f"{path} is not valid: {name} must be an object.")
+    root = (config.get("root") or {}).get("path")
+    if not root or not isinstance(root, str):
+        raise InvalidInput(f"{path} names no root file system (root.path).")
+    args = (config.get("process") or {}).get("args")
+    if not args or not _is_strings(args):
+        raise InvalidInput(f"{path} names no program to run (process.args, a list of strings).")
+    if not str(config["process"].get("cwd", "/")).startswith("/"):
+        raise InvalidInput(f"{path} is not valid: process.cwd must be an absolute path.")
+    if not _is_strings(config["process"].get("env") or []):
+        raise InvalidInput(f"{path} is not valid: process.env must be a list of strings.")
+    spaces = (config.get("linux") or {}).get("namespaces") or []
+    if not isinstance(spaces, list) or not all(isinstance(s, dict) and _is_strings([*s.values()]) for s in spaces):
+        raise InvalidInput(
+            f"{path} is not valid: linux.namespaces must be a list of objects with text for type and path."
+        )
+    mounts = config.get("mounts") or []
+    if not isinstance(mounts, list) or not all(_is_mount(mount) for mount in mounts):
+        raise InvalidInput(f"{path} is not valid: mounts must be a list of objects with text for options and source.")
+
+
+def _is_mount(value: t.Any) -> bool:
+    return (
+        isinstance(value, dict) and _is_strings(value.get("options") or []) and _is_strings([value.get("source", "")])
+    )
+
+
+def _is_strings(value: t.Any) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
+
+
+def effective(config: Config, record: Record, paths: Paths) -> Config:
+    """The config that the runtime gets, from the bundle's or from an effective one."""
+    path = model.container_cgroup(record)
+    if record.cgroup_manager == "systemd":
+        path = f"{model.cgroup_parent(record)}:{model.prefix(record.realm)}:{model.unit_part(record.name)}"
+    result = {**config, "linux": {**(config.get("linux") or {}), "cgroupsPath": path}}
+    if "container:" in str(result["linux"].get("namespaces")):
+        from .namespaces import by_path
+
+        result = by_path(result, paths.namespaces)
+    if record.definition.listen:
+        names = [listen_name(text) or record.name for text in record.definition.listen]
+        # sd_listen_fds(3). runc says the first two by itself, crun does not; the first process of a pid namespace is 1.
+        _set_env(result, LISTEN_FDS=str(len(names)), LISTEN_PID="1", LISTEN_FDNAMES=":".join(names))
+    elif any(word.startswith("LISTEN_FDS=") for word in config["process"].get("env") or []):
+        _set_env(result, LISTEN_FDS=None, LISTEN_PID=None, LISTEN_FDNAMES=None)  # of a listen that was taken away
+    if record.definition.sdnotify == "container":
+        _set_env(result, NOTIFY_SOCKET=f"{NOTIFY_DIRECTORY}/notify.sock")
+        # A socket can be sent to on a read-only mount, and what is behind this one is a file system of the host.
+        options = ["bind", "rprivate", "ro", "nosuid", "nodev", "noexec"]
+        mount = {"destination": NOTIFY_DIRECTORY, "type": "bind", "source": paths.notify, "options": options}
+        others = [other for other in config.get("mounts") or [] if other.get("destination") != NOTIFY_DIRECTORY]
+        result["mounts"] = [*others, mount]
+    if config.get("hooks") or record.definition.network_helper != "none":
+        from . import hooks
+
+        found = hooks.effective(config.get("hooks"), record, paths)
+        return {**result, "hooks": found} if found or config.get("hooks") else result
+    return result
+
+
+def listen_name(text: str) -> str:
+    """The name in front of an address to listen on, ``admin`` of ``admin=8081``; empty where there is none."""
+    name, equals, _address = text.partition("=")
+    return name if equals and re.fullmatch(r"[A-Za-z0-9_.-]{1,255}", name) else ""
+
+
+def _set_env(config: Config, **variables: str | None) -> None:
+    process = config["process"]
+    kept = [word for word in process.get("env") or [] if word.partition("=")[0] not in variables]
+    new = [f"{name}={value}" for name, value in variables.items() if value is not None]
+    config["process"] = {**process, "env": kept + new}
+
+
+def stop_settings(desired: Desired, source: Config, recorded: Record | None) -> tuple[int, float]:
+    """Signal and grace in seconds for the record. With a bundle the task says it all; else what is recorded stays."""
+    if desired.definition is None and recorded is not None:
+        return recorded.stop_signal, recorded.stop_timeout
+    number = desired.stop_signal or parse_signal(default_stop_signal(source))
+    return number, DEFAULT_STOP_SECONDS if desired.timeouts.stop is None else desired.timeouts.stop
+
+
+def default_stop_signal(config: Config) -> str:
+    """What the image says, where the bundle was made of one (image-spec, conversion.md), else TERM."""
+    return str((config.get("annotations") or {}).get("org.opencontainers.image.stopSignal") or "TERM")
+
+
+def flatten(value: t.Any, path: str = "") -> dict[str, t.Any]:
+    """Leaves of an object or list by JSON path, with everything that means nothing to a runtime taken out.
+
+    Empty is the same as absent, lists without an order are sorted, environments and keyed lists go by name rather than
+    by position, so a new first variable is one difference and not one for each.
+    """
+    key = path.rpartition(".")[2]
+    if isinstance(value, list) and key == "env":
+        value = dict(str(word).partition("=")[::2] for word in value)
+    elif isinstance(value, list) and key in _SETS:
+        value = sorted(value, key=str)
+    elif isinstance(value, list) and key in _KEYED and all(isinstance(e, dict) and _KEYED[key] in e for e in value):
+        value = {f"[{entry[_KEYED[key]]}]": entry for entry in value}
+    if isinstance(value, dict):
+        items = [(f"{path}.{name}" if path else str(name), item) for name, item in value.items()]
+    else:
+        items = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
+    leaves: dict[str, t.Any] = {}
+    for name, item in items:
+        if isinstance(item, (dict, list)):
+            leaves.update(flatten(item, name))
+        elif item is not None:
+            leaves[name] = item
+    return leaves
+
+
+def differences(before: t.Any, after: t.Any) -> dict[str, tuple[t.Any, t.Any]]:
+    """JSON path to (old, new), None for a side that has no such value. Values of environments are never shown."""
+    old, new = flatten(before), flatten(after)
+    found = {}
+    for path in sorted(old.keys() | new.keys()):
+        pair = (old.get(path), new.get(path))
+        # True == 1 in Python, but not in JSON.
+        if pair[0] != pair[1] or type(pair[0]) is not type(pair[1]):
+            found[path] = _hide(pair) if ".env." in path or ".conmon_env." in path else pair
+    return found
+
+
+def _hide(pair: tuple[t.Any, t.Any]) -> tuple[t.Any, t.Any]:
+    old, new = pair
+    changed = "(hidden)" if old is None else "(hidden, new)"
+    return None if old is None else "(hidden)", None if new is None else changed
+
+
+def digest(config: Config) -> str:
+    """sha256 of what the config means: the same for any order of keys and of unordered lists."""
+    text = json.dumps(flatten(config), sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

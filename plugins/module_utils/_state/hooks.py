@@ -1,0 +1,67 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hooks of the runtime: programs of the host that a config.json names. Checked, and each with an environment.
+
+runc gives a hook without ``env`` the environment of the container, which the image chose: its LD_PRELOAD would run in a
+program of the host, before the root file system is in place (CVE-2025-23266). So no hook goes to a runtime without one.
+"""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from .._base.errors import InvalidInput
+from .._base.process import SEARCH_PATH
+from .model import Record
+from .store import Paths
+
+KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+# Runs in the namespaces of a container that is being created, before its root file system is in place: says its pid, as
+# the host has it, and waits (network_helper.py). Only builtins of the shell: no program is looked for there.
+_HOOK = 'read -r pid _ </proc/self/stat && echo "$pid" >"$1" && read -r _ <"$2"'
+
+
+def checked(value: t.Any) -> dict[str, list[dict[str, t.Any]]]:
+    """Return hooks as a config.json has them, each with an ``env``. Raises InvalidInput for what the runtime-spec does not
+    know."""
+    if not isinstance(value, dict):
+        raise InvalidInput("hooks must be an object with a list of hooks for each kind.")
+    for kind, entries in value.items():
+        if kind not in KINDS:
+            raise InvalidInput(f"hooks: {kind} must be one of {', '.join(KINDS)}.")
+        if not isinstance(entries or [], list):
+            raise InvalidInput(f"hooks: {kind} must be a list.")
+        for entry in entries or []:
+            _check(kind, entry)
+    return {kind: [_with_environment(entry) for entry in entries or []] for kind, entries in value.items()}
+
+
+def _check(kind: str, entry: t.Any) -> None:
+    path = entry.get("path") if isinstance(entry, dict) else None
+    if not isinstance(path, str) or not path.startswith("/") or "\0" in path:
+        raise InvalidInput(f"hooks: each of {kind} must be an object with the absolute path of a program.")
+    for name in ("args", "env"):
+        words = entry.get(name)
+        if words is not None and not (
+            isinstance(words, list) and all(isinstance(w, str) and "\0" not in w for w in words)
+        ):
+            raise InvalidInput(f"hooks: {name} of {path} ({kind}) must be a list of strings.")
+    seconds = entry.get("timeout")
+    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int) or seconds <= 0):
+        raise InvalidInput(f"hooks: the timeout of {path} ({kind}) must be a whole number of seconds, and more than 0.")
+
+
+def _with_environment(entry: dict[str, t.Any]) -> dict[str, t.Any]:
+    # An empty one too: between a config.json and the hook, runtimes leave out what is empty.
+    return entry if entry.get("env") else {**entry, "env": [f"PATH={SEARCH_PATH}"]}
+
+
+def effective(value: t.Any, record: Record, paths: Paths) -> dict[str, list[dict[str, t.Any]]]:
+    """Those of a config, with ours where the network helper needs it, and not one that an earlier definition needed."""
+    hooks = checked(value or {})
+    others = [hook for hook in hooks.get("createContainer") or [] if _HOOK not in (hook.get("args") or [])]
+    if record.definition.network_helper != "none" and os.geteuid() != 0:
+        arguments = ["sh", "-c", _HOOK, "sh", paths.network_asks, paths.network_answer]
+        others.append(_with_environment({"path": "/bin/sh", "args": arguments}))
+    return {**hooks, "createContainer": others} if others or "createContainer" in hooks else hooks

@@ -1,0 +1,198 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is kept about containers on disk: where, the record, the lock, and who uses a bundle.
+
+The state directory is durable and the run directory volatile, on purpose two file systems: when one is full, conmon still
+leaves the exit code in the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pwd
+import re
+import typing as t
+
+from .._base.deadline import Deadline
+from .._base.errors import Conflict, EngineError, InvalidInput
+from .._base.files import lock_file, make_directory, read_json, remove_file, remove_tree, write_text
+from .model import RECORD_FORMAT, Record
+
+if t.TYPE_CHECKING:
+    from .._base.lock import Lock
+
+# In the state directory of a container, what the next container of this name takes over.
+CHECKPOINTS, LOG = "checkpoints", "container.log"
+
+# What runc and crun both take as an id, apart from a "-" in front: for both that is an option on the command line.
+_NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+.-]*")
+
+
+def check_name(name: str) -> None:
+    # The length is that of a unit's name (255) without our additions; "+" is four characters there.
+    if not _NAME.fullmatch(name) or len(name) + 3 * name.count("+") > 200:
+        raise InvalidInput(
+            f"{name!r} cannot be the name of a container.",
+            hint="Use letters, digits, '_', '+', '-' and '.', no '-' or '.' first, at most 200 characters.",
+        )
+
+
+class Paths:
+    """Every path of one container. ``state`` is durable, ``run`` volatile."""
+
+    def __init__(self, name: str, *, state_dir: str, run_dir: str) -> None:
+        self.name = name
+        self.state = f"{state_dir}/containers/{name}"
+        self.run = f"{run_dir}/containers/{name}"
+        self.lock = lock_file(run_dir, name)
+        self.record = f"{self.state}/record.json"
+        self.config = f"{self.state}/config.json"
+        self.log = f"{self.state}/{LOG}"
+        self.persist = f"{self.state}/persist"
+        self.service_script = f"{self.state}/service.sh"
+        self.bundle = f"{self.run}/bundle"
+        self.exits = f"{self.run}/exits"
+        self.pidfile = f"{self.run}/pid"
+        self.conmon_pidfile = f"{self.run}/conmon.pid"
+        self.runtime_log = f"{self.run}/runtime.log"
+        self.conmon_log = f"{self.run}/conmon.log"
+        self.staged_root = f"{self.run}/rootfs"
+        self.notify = f"{self.bundle}/notify"
+        self.ready_socket = f"{self.run}/ready.sock"
+        self.owner = f"{self.run}/state"
+        self.exec = f"{self.run}/exec"
+        self.namespaces = f"{self.run}/ns"
+        self.network_log = f"{self.run}/network.log"
+        self.network_pidfile = f"{self.run}/network.pid"
+        self.network_socket = f"{self.run}/network.sock"
+        self.network_asks = f"{self.run}/network.asks"
+        self.network_answer = f"{self.run}/network.answer"
+
+
+class Store:
+    """The containers of one pair of directories. Stores only; touches the disk when asked to."""
+
+    def __init__(self, *, state_dir: str, run_dir: str) -> None:
+        self.state_dir = state_dir
+        self.run_dir = run_dir
+        self.realm = _realm(state_dir)
+
+    def paths(self, name: str) -> Paths:
+        return Paths(name, state_dir=self.state_dir, run_dir=self.run_dir)
+
+    def names(self) -> list[str]:
+        """Containers that have a record, sorted. Damaged ones, and those of a newer release, are not among them."""
+        found = []
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(f"{self.state_dir}/containers"):
+                with contextlib.suppress(EngineError):
+                    found += [name] if self.load(name) else []
+        return sorted(found)
+
+    def load(self, name: str) -> Record | None:
+        """None where there is none or it is damaged; then nothing of it can be believed."""
+        value = read_json(self.paths(name).record)
+        if value is None:
+            return None
+        if value.get("format") != RECORD_FORMAT:
+            raise EngineError(
+                f"The record of the container {name} has the format {value.get('format')}, this release knows {RECORD_FORMAT}.",
+                hint="Use the newer release of longshore.oci that wrote it.",
+            )
+        try:
+            return Record.from_json(value)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
+
+    def save(self, record: Record) -> Record:
+        write_text(self.paths(record.name).record, json.dumps(record.to_json()))
+        return record
+
+    def load_config(self, name: str) -> dict[str, t.Any] | None:
+        return read_json(self.paths(name).config)
+
+    def forget(self, name: str, *, but: t.Sequence[str] = ()) -> None:
+        """Remove all that is kept durably, but for some names. Claims go first, also that of a former bundle which a killed task has
+        left; then the record: without it nothing else counts."""
+        claims = f"{self.state_dir}/bundles"
+        with contextlib.suppress(FileNotFoundError):
+            for path in [f"{claims}/{key}" for key in os.listdir(claims)]:
+                if link(path) == name:
+                    remove_file(path)
+        remove_file(self.paths(name).record)
+        top = self.paths(name).state
+        names = os.listdir(top) if any(os.path.lexists(f"{top}/{each}") for each in but) else []
+        for path in [f"{top}/{each}" for each in names if each not in but]:
+            remove_tree(path) if os.path.isdir(path) and not os.path.islink(path) else remove_file(path)
+        if not names:
+            remove_tree(top)
+
+    @contextlib.contextmanager
+    def locked(self, name: str, deadline: Deadline, what: str = "") -> t.Iterator[Lock]:
+        from .._base.lock import Lock
+
+        lock = Lock(self.paths(name).lock, name, what)
+        lock.acquire(deadline)
+        try:
+            if lock.abandoned:
+                from .abandoned import end_programs
+
+                end_programs(self.load(name), self.paths(name).runtime_log)
+            yield lock
+        finally:
+            lock.release()
+
+    def claim_bundle(self, bundle: str, name: str) -> None:
+        """Reserve a bundle for a container whose record is saved. Raises Conflict where another container has it."""
+        path = self._claim(bundle)
+        make_directory(os.path.dirname(path))
+        with contextlib.suppress(FileExistsError):
+            return os.symlink(name, path)
+        # To replace a link takes a lock, whose name no container can have; held for a moment only.
+        with self.locked(".bundles", Deadline(10)):
+            while True:
+                self.check_bundle(bundle, name)
+                remove_file(path)  # Ours, or left by a run that was killed.
+                with contextlib.suppress(FileExistsError):
+                    return os.symlink(name, path)
+
+    def check_bundle(self, bundle: str, name: str) -> None:
+        """Raises Conflict where another container has the bundle."""
+        record = self.bundle_holder(bundle)
+        if record is not None and record.name != name:
+            raise Conflict(
+                f"The bundle {bundle} is in use by the container {record.name}.",
+                hint="Two containers cannot share one root file system; make a bundle for each.",
+            )
+
+    def bundle_holder(self, bundle: str) -> Record | None:
+        """The container that has the bundle."""
+        holder = link(self._claim(bundle))
+        record = self.load(holder) if holder else None
+        return record if record and self._claim(record.definition.bundle) == self._claim(bundle) else None
+
+    def release_bundle(self, bundle: str, name: str) -> None:
+        if link(self._claim(bundle)) == name:
+            remove_file(self._claim(bundle))
+
+    def _claim(self, bundle: str) -> str:
+        key = hashlib.sha256(os.path.realpath(bundle).encode()).hexdigest()[:32]
+        return f"{self.state_dir}/bundles/{key}"
+
+
+def link(path: str) -> str | None:
+    """Where a symbolic link leads; None for none."""
+    try:
+        return os.readlink(path)
+    except OSError:
+        return None
+
+
+def _realm(state_dir: str) -> str:
+    """What names of the host have of a state directory, so that those of two are never the same. Nothing for the default."""
+    home = "/var/lib" if os.geteuid() == 0 else f"{pwd.getpwuid(os.geteuid()).pw_dir}/.local/state"
+    path = os.path.normpath(state_dir)
+    return "" if path == f"{home}/longshore" else hashlib.sha256(path.encode()).hexdigest()[:8]

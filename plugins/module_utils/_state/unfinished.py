@@ -1,0 +1,103 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What tasks that were killed have left of checkpoints and restores, from files alone.
+
+What a task makes beside its record has a name that says whose it is: what a dead task has left is of no use to anybody.
+"""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from .._base.errors import InvalidInput
+from .._base.files import read_json, read_tail, remove_file, remove_tree
+from .._base.process import ProcessId, boot_id, identify, is_alive
+from .model import Checkpoint, Record
+from .store import Paths
+
+MANIFEST, PENDING = "longshore.json", "pending.json"
+WORK, NOTE = ".work-", ".note-"
+
+
+def own_name(prefix: str) -> str:
+    """Return a name that is never used again, and says that it is of this task."""
+    me = t.cast(ProcessId, identify(os.getpid()))
+    return f"{prefix}{me.pid}-{me.start}-{os.urandom(4).hex()}"
+
+
+def is_abandoned(name: str) -> bool:
+    """Whether the task is gone that has made something of such a name. False for a name that no task gives."""
+    words = name.split("-")
+    numbers = [int(word) for word in words[1:3] if word.isdecimal()]
+    return len(words) == 4 and len(numbers) == 2 and not is_alive(ProcessId(numbers[0], numbers[1], boot_id()))
+
+
+def is_unfinished(paths: Paths, record: Record | None) -> bool:
+    """Whether a task is in the middle of a checkpoint or restore, or was killed there, or has left something of one."""
+    if record is not None and record.phase in ("checkpointing", "restoring"):
+        return True
+    if record is not None and record.checkpoint is not None:
+        path = record.checkpoint.path
+        if record.phase != "checkpointed" or (_is(path, PENDING) and not _is(path, MANIFEST)):
+            return True
+    return bool(left(paths, record))
+
+
+def left(paths: Paths, record: Record | None) -> list[str]:
+    """Return the paths of what is of no use any more: what a dead task has unpacked or noted, a dump that is no checkpoint, and
+    checkpoints that a later one has taken the place of."""
+    top = f"{paths.state}/checkpoints"
+    own = record.checkpoint.path if record and record.checkpoint else ""
+    replaced = os.path.basename(own) if record and record.phase == "checkpointed" and _is(own, MANIFEST) else ""
+    found = []
+    for name in os.listdir(top) if os.path.isdir(top) else []:
+        path = f"{top}/{name}"
+        if path == own:
+            continue
+        if name.startswith("."):
+            useless = is_abandoned(name)
+        elif _is(path, MANIFEST):
+            useless = name < replaced and not replaced.startswith(".")
+        else:
+            # Without a record nothing says whether it is all that there is of a container.
+            useless = record is not None or not has_dumped(path)
+        found += [path] if useless else []
+    return found
+
+
+def pending(path: str) -> dict[str, t.Any]:
+    """Return what was known before a dump; empty where that has become a checkpoint, or none."""
+    return read_json(f"{path}/{PENDING}") or {}
+
+
+def _is(directory: str, name: str) -> bool:
+    return os.path.exists(f"{directory}/{name}")
+
+
+def has_dumped(checkpoint: str) -> bool:
+    """Whether the dump into this directory has succeeded, also if nobody was there to see: CRIU says so in the end."""
+    log = "".join(read_tail(f"{checkpoint}/dump.log"))
+    return "Dumping finished successfully" in log and _is(checkpoint, "checkpoint/inventory.img")
+
+
+def has_ended(checkpoint: str) -> bool:
+    """Whether the dump into this directory has ended its container. One that was to go on has ended by itself, if it has."""
+    known = read_json(f"{checkpoint}/{MANIFEST}") or pending(checkpoint)
+    return has_dumped(checkpoint) and not (known.get("options") or {}).get("leave_running")
+
+
+def discard(path: str) -> None:
+    """Remove a checkpoint. What is half removed must not look whole."""
+    remove_file(f"{path}/{MANIFEST}")
+    remove_tree(path)
+
+
+def check_whole(name: str, checkpoint: Checkpoint | None) -> None:
+    """Raises InvalidInput where the checkpoint that a container goes on from is gone."""
+    path = checkpoint.path if checkpoint else ""
+    if not _is(path, "checkpoint/inventory.img") or not (_is(path, MANIFEST) or _is(path, PENDING)):
+        raise InvalidInput(
+            f"The checkpoint of the container {name} is not there any more, so it cannot be restored.",
+            hint="Start it afresh with restore: false, or restore it from an archive (oci_checkpoint).",
+        )

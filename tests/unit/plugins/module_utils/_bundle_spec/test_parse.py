@@ -1,0 +1,130 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Values as people write them."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import parse, seccomp
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("4096", 4096),
+        ("1k", 1024),
+        ("64m", 2**26),
+        ("64 MB", 2**26),
+        ("1.5g", 3 * 2**29),
+        ("2GiB", 2**31),
+        ("1t", 2**40),
+    ],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse.size(text, "memory") == size
+
+
+@pytest.mark.parametrize("text", ["", "m", "-1", "1x", "1,5g", "1g1"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(InvalidInput, match="memory cannot be"):
+        parse.size(text, "memory")
+
+
+@pytest.mark.parametrize(
+    ("value", "options"),
+    [
+        ("/a:/b", ["rbind", "rprivate", "nosuid", "nodev"]),
+        ("/a:/b:ro", ["rbind", "ro", "rprivate", "nosuid", "nodev"]),
+        ("/a:/b:bind,rslave,suid,dev,exec", ["bind", "rslave"]),
+        ({"source": "/a", "destination": "/b"}, ["rbind", "rprivate", "nosuid", "nodev"]),
+    ],
+)
+def test_mounts(value: t.Any, options: list[str]) -> None:
+    assert parse.mount(value) == {"destination": "/b", "type": "bind", "source": "/a", "options": options}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "", "/a", "/a:/b:ro:rw", "a:/b", "/a:b", "/a:/", "/a:/..", 5, None, {}, {"destination": "/b"}, {"source": 3, "destination": "/b"},
+        {"source": "/a", "destination": "/b", "options": "ro"}, {"source": "/a", "destination": "/b", "options": [1]},
+        {"source": "/a", "destination": "/b", "target": "/c"}, "/a:/b:z",
+    ],
+)  # fmt: skip
+def test_what_is_no_mount(value: t.Any) -> None:
+    with pytest.raises(InvalidInput):
+        parse.mount(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "limit"),
+    [
+        ("nofile=10", ("RLIMIT_NOFILE", 10, 10)),
+        ("nofile:10:20", ("RLIMIT_NOFILE", 10, 20)),
+        ("RLIMIT_CORE=0:-1", ("RLIMIT_CORE", 0, parse.UNLIMITED)),
+        ("nproc=-1", ("RLIMIT_NPROC", parse.UNLIMITED, parse.UNLIMITED)),
+    ],
+)
+def test_ulimits(value: str, limit: tuple[str, int, int]) -> None:
+    assert parse.ulimit(value) == dict(zip(("type", "soft", "hard"), limit))
+
+
+@pytest.mark.parametrize(
+    "value", ["nofile=1:100000000000000000000", "nofile=18446744073709551616", "core=99999999999999999999:-1"]
+)
+def test_limits_that_no_kernel_can_count(value: str) -> None:
+    with pytest.raises(InvalidInput, match="more than the kernel can count"):
+        parse.ulimit(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "device"),
+    [
+        ("/dev/a", ("/dev/a", "/dev/a", "rwm")),
+        ("/dev/a:r", ("/dev/a", "/dev/a", "r")),
+        ("/dev/a:/dev/b", ("/dev/a", "/dev/b", "rwm")),
+        ("/dev/a:/dev/b:rw", ("/dev/a", "/dev/b", "rw")),
+    ],
+)
+def test_devices(value: str, device: tuple[str, str, str]) -> None:
+    assert parse.device(value) == device
+
+
+def test_mappings() -> None:
+    maps = parse.id_maps({"uidmap": ["0:1000:1", "1:100000:10"]}, "gidmap")
+    assert [parse.mapped(number, maps) for number in (0, 1, 10, 11)] == [1000, 100000, 100009, None]
+
+
+@pytest.mark.parametrize("value", [True, None, 1.5, ["a"], {"a": 1}, "nul\0"])
+def test_an_environment_is_text(value: t.Any) -> None:
+    with pytest.raises(InvalidInput, match="the value of NAME must be text") as caught:
+        parse.environment({"NAME": value})
+    assert str(value) not in str(caught.value) or value is None
+
+
+def test_a_line_of_an_env_file_is_never_shown() -> None:
+    with pytest.raises(InvalidInput, match="line 2: this is not NAME=VALUE") as caught:
+        parse.env_file("A=1\nmy secret", "/x.env")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{}, {"defaultAction": 3}, {"defaultAction": "x", "syscalls": "read"}, {"defaultAction": "x", "syscalls": [{}]}],
+)
+def test_what_is_no_seccomp_profile(document: t.Any) -> None:
+    with pytest.raises(InvalidInput):
+        seccomp.resolve(document, (), "amd64")
+
+
+def test_a_profile_of_a_config_stays_what_it_is() -> None:
+    profile = {
+        "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_ARM"], "flags": ["SECCOMP_FILTER_FLAG_LOG"],
+        "syscalls": [{"names": ["a"], "action": "SCMP_ACT_ERRNO", "errnoRet": 5, "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]}],
+    }  # fmt: skip
+    assert seccomp.resolve(profile, ("CAP_KILL",), "amd64") == profile

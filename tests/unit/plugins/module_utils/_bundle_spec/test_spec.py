@@ -1,0 +1,335 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What becomes of an image and options, held against the schema of the runtime-spec."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import typing as t
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+from referencing import Registry
+from referencing.jsonschema import DRAFT4
+
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import spec
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_document import ImageConfig, parse_config
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Facts, Options, User
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SCHEMA = os.path.join(HERE, "..", "..", "..", "fixtures", "runtime-spec")
+PROFILE = {
+    "defaultAction": "SCMP_ACT_ERRNO",
+    "defaultErrnoRet": 38,
+    "archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86"]}],
+    "syscalls": [
+        {"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": [], "includes": {}, "excludes": {}},
+        {"names": ["bpf"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_ADMIN"]}},
+        {
+            "names": ["bpf"],
+            "action": "SCMP_ACT_ERRNO",
+            "errnoRet": 1,
+            "excludes": {"caps": ["CAP_SYS_ADMIN", "CAP_BPF"]},
+        },
+        {"names": ["cacheflush"], "action": "SCMP_ACT_ALLOW", "includes": {"arches": ["arm64"]}},
+    ],
+}
+FACTS = Facts(
+    "amd64", spec.ALL_CAPABILITIES, cgroup2=True, uid=0, gid=0, seccomp=PROFILE, resolv_conf="/etc/resolv.conf"
+)
+ROOT = User()
+IMAGE: dict[str, t.Any] = {
+    "os": "linux",
+    "architecture": "amd64",
+    "config": {
+        "Entrypoint": ["/entry"], "Cmd": ["one", "two"], "Env": ["PATH=/image", "A=image", "B=image"], "WorkingDir": "/work",
+        "StopSignal": "SIGINT",
+        "Labels": {"label": "yes", "org.opencontainers.image.title": "web"}, "ExposedPorts": {"80/tcp": {}}, "Volumes": {"/data": {}, "/gone/": {}},
+    },
+}  # fmt: skip
+
+
+@functools.cache
+def _validator() -> t.Any:
+    documents = {}
+    for name in ("config-schema", "config-linux", "defs", "defs-linux"):
+        with open(os.path.join(SCHEMA, f"{name}.json"), encoding="utf-8") as stream:
+            documents[f"{name}.json"] = json.load(stream)
+    # What is not Linux's is not asked for here.
+    kept = documents["config-schema.json"]["properties"]
+    for other in ("freebsd", "solaris", "windows", "vm", "zos"):
+        kept.pop(other, None)
+    resources = ((name, DRAFT4.create_resource(document)) for name, document in documents.items())
+    registry: Registry[t.Any] = Registry().with_resources(resources)
+    return jsonschema.Draft4Validator(documents["config-schema.json"], registry=registry)
+
+
+def parsed(image: dict[str, t.Any]) -> ImageConfig:
+    return parse_config(json.dumps({"rootfs": {"type": "layers", "diff_ids": []}, **image}))
+
+
+def make(
+    image: dict[str, t.Any] | None = None, facts: Facts = FACTS, user: User = ROOT, **options: t.Any
+) -> dict[str, t.Any]:
+    """A config, which the schema has nothing against."""
+    made = spec.make(parsed(IMAGE if image is None else image), Options(**options), facts, user, "/srv/web")
+    assert [f"{list(error.path)}: {error.message}" for error in _validator().iter_errors(made)] == []
+    return made
+
+
+def test_the_schema_does_find_what_is_wrong() -> None:
+    made = make()
+    made["linux"]["namespaces"].append({"type": "time travel"})
+    made["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE"}]
+    wrong = [error.message for error in _validator().iter_errors(made)]
+    assert (
+        len([message for message in wrong if "time travel" in message or "is a required property" in message])
+        == len(wrong)
+        == 3
+    )
+
+
+def test_the_defaults() -> None:
+    made = make()
+    assert made["process"]["args"] == ["/entry", "one", "two"]
+    assert made["process"]["cwd"] == "/work"
+    assert made["process"]["user"] == {"uid": 0, "gid": 0, "umask": 18}
+    assert made["process"]["capabilities"]["bounding"] == sorted(spec.CAPABILITIES, key=spec.ALL_CAPABILITIES.index)
+    assert "inheritable" not in made["process"]["capabilities"]
+    assert made["process"]["noNewPrivileges"] is False
+    assert made["hostname"] == "web"
+    assert [entry["type"] for entry in made["linux"]["namespaces"]] == [
+        "pid",
+        "network",
+        "ipc",
+        "uts",
+        "mount",
+        "cgroup",
+    ]
+    assert made["linux"]["resources"] == {"devices": [{"allow": False, "access": "rwm"}], "pids": {"limit": 2048}}
+    assert "/proc/kcore" in made["linux"]["maskedPaths"]
+    assert "/proc/sys" in made["linux"]["readonlyPaths"]
+    assert made["linux"]["seccomp"]["architectures"] == ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]
+    assert [(rule["names"], rule["action"]) for rule in made["linux"]["seccomp"]["syscalls"]] == [
+        (["read"], "SCMP_ACT_ALLOW"),
+        (["bpf"], "SCMP_ACT_ERRNO"),
+    ]
+    assert made["annotations"] == {
+        "org.opencontainers.image.title": "web",
+        "org.opencontainers.image.os": "linux",
+        "org.opencontainers.image.architecture": "amd64",
+        "org.opencontainers.image.exposedPorts": "80/tcp",
+        "org.opencontainers.image.stopSignal": "SIGINT",
+    }
+    places = [mount["destination"] for mount in made["mounts"]]
+    assert places.index("/dev") < places.index("/dev/pts")
+    assert "/etc/resolv.conf" not in places
+    by_place = {mount["destination"]: mount for mount in made["mounts"]}
+    assert by_place["/etc/hosts"]["source"] == "/srv/web/etc/hosts"
+    assert by_place["/data"]["source"].startswith("/srv/web/volumes/data-")
+    assert by_place["/gone"]["type"] == "bind"
+    assert by_place["/dev/shm"]["options"][-1] == "size=67108864"
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "run.oci.seccomp_bpf_data", "run.oci.hooks.stdout", "run.oci.keep_original_groups", "org.systemd.property.Wants",
+        "org.systemd.property.PIDs", "org.criu.config", "module.wasm.image/variant", "io.podman.annotations.init", "bundle",
+    ],
+)  # fmt: skip
+def test_no_label_steers_a_runtime_but_the_task_may(label: str) -> None:
+    image = {"config": {"Cmd": ["/x"], "Labels": {label: "yes"}}}
+    assert label not in make(image)["annotations"]
+    assert make(image, annotations={label: "mine"})["annotations"][label] == "mine"
+
+
+def test_a_label_that_is_no_signal_does_not_stop_a_container_from_being_made() -> None:
+    image = {"config": {"Cmd": ["/x"], "StopSignal": "INT", "Labels": {"org.opencontainers.image.stopSignal": "FOO"}}}
+    assert make(image)["annotations"]["org.opencontainers.image.stopSignal"] == "INT"
+
+
+@pytest.mark.parametrize(
+    ("options", "args"),
+    [
+        ({"argv": ("x",)}, ["/entry", "x"]),
+        ({"argv": ()}, ["/entry"]),
+        ({"entrypoint": ("e", "-v")}, ["e", "-v"]),
+        ({"entrypoint": (), "argv": ("x", "y")}, ["x", "y"]),
+        ({"entrypoint": ("e",), "argv": ("x",)}, ["e", "x"]),
+    ],
+)
+def test_the_program(options: dict[str, t.Any], args: list[str]) -> None:
+    assert make(**options)["process"]["args"] == args
+
+
+def test_later_sources_of_the_environment_win() -> None:
+    facts = FACTS._replace(env_files=(("/a", "# no\n\nB=file\nC=a b=c \n"), ("/b", "D='quoted'")))
+    made = make(facts=facts, env={"C": "task", "N": 5}, tty=True)["process"]["env"]
+    assert dict(word.split("=", 1) for word in made) == {
+        "PATH": "/image", "container": "longshore", "HOME": "/", "TERM": "xterm", "HOSTNAME": "web", "A": "image",
+        "B": "file", "C": "task", "D": "'quoted'", "N": "5",
+    }  # fmt: skip
+
+
+def test_another_user_has_only_the_capabilities_that_are_named() -> None:
+    made = make(
+        user=User(1000, 1000, (10,), "/home/app"), capabilities_add=("net_raw",), capabilities_drop=("CAP_KILL",)
+    )
+    capabilities = made["process"]["capabilities"]
+    assert capabilities["effective"] == capabilities["ambient"] == ["CAP_NET_RAW"]
+    assert "CAP_KILL" not in capabilities["bounding"]
+    assert made["process"]["user"] == {"uid": 1000, "gid": 1000, "umask": 18, "additionalGids": [10]}
+    assert "HOME=/home/app" in made["process"]["env"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"capabilities_drop": ("all",)}, set()),
+        ({"capabilities_drop": ("ALL",), "capabilities_add": ("CHOWN",)}, {"CAP_CHOWN"}),
+        (
+            {"capabilities_add": ("all",), "capabilities_drop": ("SYS_ADMIN",)},
+            {*spec.ALL_CAPABILITIES} - {"CAP_SYS_ADMIN"},
+        ),
+    ],
+)
+def test_capabilities_of_root(options: dict[str, t.Any], expected: set[str]) -> None:
+    assert set(make(**options)["process"]["capabilities"]["effective"]) == expected
+
+
+def test_everything_at_once_is_valid() -> None:
+    device = {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 438, "uid": 0, "gid": 0}
+    facts = FACTS._replace(devices=((device, "rw"),), namespaces={"network": "/run/netns/a", "ipc": "/proc/7/ns/ipc"})
+    made = make(
+        facts=facts, argv=("x",), tty=True, hostname="me.example",
+        mounts=("/etc:/host:ro", {"source": "/srv", "destination": "/data", "options": ["rw", "rshared", "dev"]},
+                {"type": "proc", "destination": "/other/proc"}),
+        tmpfs=("/scratch:size=1m,exec",), image_volumes="tmpfs", memory="64m", memory_reservation="32m", memory_swap="128m",
+        cpus=0.5, cpu_shares=512, cpuset_cpus="0", pids_limit=10, oom_score_adj=-5, read_only=True, no_new_privileges=True,
+        apparmor_profile="mine", selinux_label="a:b:c:s0", ulimits=("nofile=1:2", "core:-1"),
+        sysctls={"net.core.somaxconn": 10}, network="path:/run/netns/a", pid="host", ipc="container:x",
+        userns={"uidmap": ["0:100000:65536"], "gidmap": ["0:200000:65536"]}, annotations={"a": 1},
+        hooks={"poststop": [{"path": "/bin/true", "args": ["true"]}]}, cgroup_parent="my.slice", stop_signal="HUP",
+        spec={"domainname": "example", "linux": {"maskedPaths": None, "sysctl": {"net.a": "1"}}},
+    )  # fmt: skip
+    linux = made["linux"]
+    assert linux["cgroupsPath"] == "my.slice:longshore:web"
+    assert {"type": "network", "path": "/run/netns/a"} in linux["namespaces"]
+    assert {"type": "user"} in linux["namespaces"]
+    assert linux["gidMappings"] == [{"containerID": 0, "hostID": 200000, "size": 65536}]
+    assert "maskedPaths" not in linux
+    assert linux["sysctl"] == {"net.core.somaxconn": "10", "net.a": "1"}
+    assert linux["resources"]["devices"][1] == {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rw"}
+    assert linux["resources"]["cpu"] == {"shares": 512, "cpus": "0", "period": 100000, "quota": 50000}
+    assert linux["resources"]["memory"] == {"limit": 2**26, "reservation": 2**25, "swap": 2**27}
+    by_place = {mount["destination"]: mount for mount in made["mounts"]}
+    assert by_place["/host"]["options"] == ["rbind", "ro", "rprivate", "nosuid", "nodev"]
+    assert by_place["/data"]["options"] == ["rbind", "rw", "rshared", "nosuid"]
+    assert by_place["/dev/shm"]["type"] == "tmpfs"
+    assert by_place["/scratch"]["options"] == ["size=1m", "nosuid", "nodev", "tmpcopyup"]
+    # What the kernel does not mount for a user namespace that does not own the other one.
+    assert by_place["/proc"]["source"] == "/proc"
+    assert by_place["/sys"]["source"] == "/sys"
+    assert made["annotations"]["org.opencontainers.image.stopSignal"] == "HUP"
+
+
+def test_privileged() -> None:
+    made = make(facts=FACTS._replace(seccomp=None), privileged=True, user=User(5, 5))
+    assert "maskedPaths" not in made["linux"]
+    assert "seccomp" not in made["linux"]
+    assert made["linux"]["resources"]["devices"] == [{"allow": True, "access": "rwm"}]
+    assert made["process"]["capabilities"]["effective"] == list(spec.ALL_CAPABILITIES)
+    assert "ro" not in next(mount for mount in made["mounts"] if mount["destination"] == "/sys")["options"]
+
+
+def test_another_user_than_root_is_root_of_the_container() -> None:
+    made = make(facts=FACTS._replace(uid=1000, gid=1001))
+    assert made["linux"]["uidMappings"] == [{"containerID": 0, "hostID": 1000, "size": 1}]
+    assert made["linux"]["gidMappings"] == [{"containerID": 0, "hostID": 1001, "size": 1}]
+    assert not any("gid=5" in (mount.get("options") or []) for mount in made["mounts"])
+    with pytest.raises(InvalidInput, match="uid 5 is not mapped"):
+        make(facts=FACTS._replace(uid=1000, gid=1001), user=User(5, 0))
+
+
+@pytest.mark.parametrize("image", [{}, {"config": None}, {"config": {"Entrypoint": None, "Cmd": None, "Env": None}}])
+def test_an_image_may_say_nothing(image: dict[str, t.Any]) -> None:
+    with pytest.raises(InvalidInput, match="There is no program to run"):
+        make(image)
+    assert make(image, argv=("x",))["process"]["args"] == ["x"]
+
+
+# Where the kernel speaks, and where this collection mounts files.
+RESERVED = (
+    "/", "//", "/.", "/x/..", "", "proc", "/proc", "/proc/", "//proc", "/./proc", "/x/../proc", "/proc/self/attr", "/proc/sys",
+    "/sys", "/sys/fs/cgroup", "/dev", "/dev/shm", "/dev/pts/", "../sys", "/etc/hosts", "/etc/hosts/x", "/etc//resolv.conf",
+    "/etc/hostname",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["directory", "tmpfs"])
+@pytest.mark.parametrize("place", RESERVED[:4] + RESERVED[5:])
+def test_no_volume_of_an_image_is_where_the_kernel_speaks(place: str, kind: str) -> None:
+    without = make({"config": {"Cmd": ["/x"]}})
+    image = {"config": {"Cmd": ["/x"], "Volumes": {place: {}}}}
+    assert make(image, image_volumes=kind)["mounts"] == without["mounts"]
+    (wanted,) = spec.wanted_volumes(parsed(image), Options(image_volumes=kind))
+    assert spec.is_reserved(wanted)
+    assert spec.wanted_volumes(parsed(image), Options(image_volumes="ignore")) == []
+
+
+@pytest.mark.parametrize("place", ["/process", "/system", "/device", "/srv/proc", "/etc", "/etc/hosts.d", "/run"])
+def test_other_volumes_are_mounted(place: str) -> None:
+    image = {"config": {"Cmd": ["/x"], "Volumes": {place: {}}}}
+    by_place = {mount["destination"]: mount for mount in make(image)["mounts"]}
+    assert by_place[place]["source"].startswith("/srv/web/volumes/")
+    assert make(image, image_volumes="tmpfs", tmpfs=("/own",))["mounts"]
+
+
+def test_the_task_may_mount_what_an_image_may_not() -> None:
+    image = {"config": {"Cmd": ["/x"], "Volumes": {"/proc": {}}}}
+    made = make(image, mounts=("/srv/proc:/proc",))
+    assert [mount["source"] for mount in made["mounts"] if mount["destination"] == "/proc"] == ["/srv/proc"]
+    assert spec.wanted_volumes(parsed(image), Options(mounts=("/srv/proc:/proc",))) == []
+
+
+def test_a_volume_brings_no_options_of_its_own() -> None:
+    place = "/data:suid,exec,mode=7777"
+    image = {"config": {"Cmd": ["/x"], "Volumes": {place: {}}}}
+    (mount,) = (entry for entry in make(image, image_volumes="tmpfs")["mounts"] if "data" in entry["destination"])
+    assert (mount["destination"], mount["options"]) == (place, ["nosuid", "nodev", "tmpcopyup"])
+
+
+def test_a_long_volume_has_a_name_that_a_file_system_takes() -> None:
+    places = ["/" + "/".join(["a" * 200] * 19), "/" + "/".join(["a" * 200] * 18), "/" + "\u20ac" * 85, "/short"]
+    names = spec.volumes(parsed({"config": {"Volumes": dict.fromkeys(places)}}), Options())
+    assert sorted(names) == sorted(places)
+    assert len(set(names.values())) == 4
+    assert all(len(name.encode()) <= 255 for name in names.values())
+    assert names["/short"].startswith("short-")
+
+
+@pytest.mark.parametrize("signal", ["SIGFOO", "0", "-1", "9" * 30, "TERM x"])
+def test_a_stop_signal_of_an_image_is_one(signal: str) -> None:
+    image = {"config": {"Cmd": ["/x"], "StopSignal": signal}}
+    with pytest.raises(InvalidInput, match=r"The image is not valid: config.StopSignal .* is not a signal"):
+        make(image)
+    assert make(image, stop_signal="INT")["annotations"]["org.opencontainers.image.stopSignal"] == "INT"
+
+
+def test_a_mount_takes_the_place_of_a_default_one() -> None:
+    made = make(mounts=("/srv/hosts:/etc/hosts", "/dev/shm:/dev/shm"), tmpfs=("/data",))
+    by_place = [mount["destination"] for mount in made["mounts"]]
+    assert len(by_place) == len(set(by_place))
+    sources = {mount["destination"]: mount["source"] for mount in made["mounts"]}
+    assert (sources["/etc/hosts"], sources["/dev/shm"], sources["/data"]) == ("/srv/hosts", "/dev/shm", "tmpfs")
+
+
+def test_merging_takes_away_and_replaces() -> None:
+    before = {"a": {"b": 1, "c": 2}, "list": [1, 2], "text": "x"}
+    other = {"a": {"b": None, "d": {"e": 3, "f": None}}, "list": [3], "text": {"now": "a dictionary"}}
+    assert spec.merged(before, other) == {"a": {"c": 2, "d": {"e": 3}}, "list": [3], "text": {"now": "a dictionary"}}
+    assert before["a"] == {"b": 1, "c": 2}

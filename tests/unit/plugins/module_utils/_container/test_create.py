@@ -1,0 +1,324 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is refused before anything is touched, and what a launch that failed leaves: nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import typing as t
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
+    Conflict,
+    DeadlineExceeded,
+    EngineError,
+    InvalidInput,
+    ProgramFailed,
+)
+from ansible_collections.longshore.oci.plugins.module_utils._base.files import make_directory, write_text
+from ansible_collections.longshore.oci.plugins.module_utils._container import create
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
+from ansible_collections.longshore.oci.plugins.module_utils._host.detect import Host
+from ansible_collections.longshore.oci.plugins.module_utils._state import given_paths
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import Desired, Record, Timeouts
+from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
+from ansible_collections.longshore.oci.tests.unit import builders, bundle, programs
+
+# Answers for its version, else does what comes after.
+CONMON = """
+if sys.argv[1:] == ["--version"]:
+    print("conmon version {version}")
+    sys.exit(0)
+"""
+
+
+class Place:
+    """A host of its own below one directory: a bundle, a runtime that knows nothing, and a scripted conmon."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        self.directory = directory
+        self.store = Store(state_dir=f"{directory}/state", run_dir=f"{directory}/run")
+        for name in ("bundle", "bin"):
+            (directory / name).mkdir()
+        self.bundle = bundle.make(directory / "bundle", "true")
+        self.runtime = programs.script(
+            directory / "bin" / "runc",
+            '[ "$1" = --version ] && echo runc version 1.1.5 && exit\necho container does not exist >&2; exit 1',
+        )
+        self.conmon("")
+
+    def conmon(self, text: str, version: str = "2.1.12") -> None:
+        self.monitor = programs.conmon(self.directory / "bin" / "conmon", CONMON.format(version=version) + text)
+
+    def prepare(self, *, name: str = "web", **wanted: t.Any) -> create.Launch:
+        values = {"bundle": self.bundle, "runtime": self.runtime, "conmon": self.monitor, "cgroup_manager": "cgroupfs"}
+        definition = builders.definition(**{**values, **wanted})
+        host = Host(run_dir=self.store.run_dir, remember=False)
+        return create.prepare(self.store, host, Desired(name, definition=definition), definition, None)
+
+    def tree(self) -> list[str]:
+        return sorted(os.path.join(top, name) for top, dirs, files in os.walk(self.directory) for name in dirs + files)
+
+
+@pytest.fixture
+def place(tmp_path: pathlib.Path) -> Place:
+    return Place(tmp_path)
+
+
+REFUSED: list[tuple[dict[str, t.Any], str]] = [
+    ({"runtime_root": "r"}, "runtime_root must be an absolute path, not 'r'"),
+    ({"log_path": "log"}, "log_path must be an absolute path"),
+    ({"conmon_env": {"NOTIFY_SOCKET": "/x"}}, "conmon_env cannot have a variable 'NOTIFY_SOCKET'"),
+    ({"conmon_env": {"LISTEN_FDS": "1"}}, "conmon_env cannot have a variable 'LISTEN_FDS'"),
+    ({"reserve_ports": ("80/x",)}, "has the protocol x"),
+    ({"listen": ("unix:/nowhere/sock",)}, "directory of the socket /nowhere/sock does not exist"),
+    ({"reserve_ports": ("8080", "8000-9000")}, "8080/tcp is there twice"),
+    ({"conmon_pidfile": "pid"}, "conmon_pidfile must be an absolute path"),
+    ({"cgroup_parent": "longshore"}, "cgroup_parent must be an absolute path"),
+    ({"cgroup_parent": "machine.slice"}, "With the cgroup manager cgroupfs, cgroup_parent must be a path"),
+    ({"cgroup_parent": "/a/../.."}, "cgroup_parent"),
+    ({"log_path": "/nowhere/log"}, "The directory of the log /nowhere/log does not exist"),
+    ({"log_path": "{directory}/bundle"}, "bundle is not a regular file"),
+    ({"log_path": "{directory}/fifo"}, "fifo is not a regular file"),
+    ({"log_path": "{directory}/dangling"}, "dangling is not a regular file"),
+    ({"log_path": "{directory}/log", "log_driver": "none"}, "log_path does not go with the log driver none"),
+    ({"log_path": "{directory}/log", "log_driver": "journald"}, "log_path does not go with the log driver journald"),
+    ({"log_tag": "x"}, "log_tag needs the log driver journald"),
+    ({"log_size_max": 1, "log_driver": "none"}, "log_size_max needs the log driver k8s-file"),
+    ({"exit_delay": 1}, "exit_delay delays the exit_command, and there is none"),
+    ({"log_size_max": 2**63}, "log_size_max must be a number of bytes from 0 to 9223372036854775807"),
+    ({"log_size_max": -1}, "log_size_max must be a number of bytes"),
+    (
+        {"exit_delay": 2**31, "exit_command": ("/bin/true",)},
+        "exit_delay must be a number of seconds from 0 to 2147483647",
+    ),
+    ({"exit_delay": -1, "exit_command": ("/bin/true",)}, "exit_delay must be a number of seconds"),
+    ({"exit_command": ("/bin/true", "a\udcff")}, "exit_command cannot have an argument that is not UTF-8"),
+    ({"exit_command": ("/bin/true", "a\0")}, "exit_command cannot have an argument"),
+    ({"conmon_pidfile": "/nowhere/pid"}, "The directory of the conmon_pidfile /nowhere/pid does not exist"),
+    ({"conmon_pidfile": "{directory}/bundle/x", "log_path": "{directory}/bundle/x"}, "are the same file"),
+    ({"runtime": "/nowhere/runc"}, "The runtime /nowhere/runc is not on this host"),
+    ({"conmon": "/nowhere/conmon"}, "conmon is not on this host"),
+    ({"bundle": "/nowhere"}, "There is no bundle at /nowhere"),
+    ({"publish": ("8080:80",)}, "publish needs a network_helper"),
+    ({"network_helper": "pasta"}, "needs a container with a network namespace of its own"),
+    ({"name": "x" * 150, "sdnotify": "container"}, "is too long for a socket"),
+    ({"conmon_pidfile": "/run/x\\", "service": True}, "cannot end with a blank or a backslash"),
+    ({"conmon_pidfile": "/run/x ", "service": True}, "cannot end with a blank or a backslash"),
+]
+# The script of a service exports them: a shell runs what is no name.
+REFUSED += [
+    ({"conmon_env": {name: "1"}}, "conmon_env cannot have a variable")
+    for name in (
+        "", "1A", "A-B", "A.B", "A B", "A=B", "A\nB", "A\0B", "É", "X;touch /srv/pwned;Y", "$(id)", "`id`", "A[1]", "A+", "_OCI_X",
+        "-n", "A'", 'A"', "A\\", "A#", "A&", "A|B", "A\u2028",
+    )
+]  # fmt: skip
+REFUSED += [({"conmon_env": {"A": value}}, "conmon_env cannot have a variable 'A'") for value in ("\0", "a\0b")]
+CONTROLS = ("\n", "\t", "\r", "\0", "\x1b", "\x7f", "\x85", "\u2028", "\udcff")
+# In these the text is a word among others.
+WORDS: dict[str, tuple[str, ...]] = {"runtime_args": (), "exit_command": ("x",)}
+REFUSED += [
+    ({name: (text, *WORDS[name]) if name in WORDS else text}, f"{name} cannot have control characters")
+    for name in (
+        "bundle", "runtime", "runtime_root", "conmon", "cgroup_parent", "log_path", "log_tag", "conmon_pidfile", *WORDS,
+    )
+    for text in (f"/srv/a{control}ExecStartPre=/bin/true" for control in CONTROLS)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("wanted", "says"), REFUSED)
+def test_bad_input_is_refused_before_anything_is_touched(place: Place, wanted: dict[str, t.Any], says: str) -> None:
+    os.mkfifo(place.directory / "fifo")
+    os.symlink("nowhere", place.directory / "dangling")
+    before = place.tree()
+    given = {
+        name: value.format(directory=place.directory) if isinstance(value, str) else value
+        for name, value in wanted.items()
+    }
+    with pytest.raises(InvalidInput) as caught:
+        place.prepare(**given)
+    assert says in caught.value.message
+    assert place.tree() == before
+
+
+@pytest.mark.parametrize("name", ["A", "_", "_a1", "PATH", "a_B_9", "LD_PRELOAD"])
+@pytest.mark.parametrize("value", ["", "x y", "two\nlines", "$(id) `id` \"'\\%", "é"])
+def test_variables_of_conmon(place: Place, name: str, value: str) -> None:
+    assert place.prepare(conmon_env={name: value}).record.definition.conmon_env == {name: value}
+
+
+def test_arguments_of_the_exit_command_may_be_a_script(place: Place) -> None:
+    command = ("/bin/sh", "-c", "echo one\necho\ttwo")
+    assert place.prepare(exit_command=command).record.definition.exit_command == command
+
+
+def test_an_option_that_conmon_lacks_is_refused(place: Place) -> None:
+    place.conmon("", version="2.0.2")
+    with pytest.raises(InvalidInput, match=r"sdnotify needs conmon 2\.0\.22 or newer; this host has 2\.0\.2\."):
+        place.prepare(sdnotify="container")
+
+
+def test_a_bundle_of_another_container_is_refused(place: Place) -> None:
+    make_directory(place.store.paths("db").state)
+    place.store.save(builders.record(name="db", definition=builders.definition(bundle=place.bundle)))
+    place.store.claim_bundle(place.bundle, "db")
+    with pytest.raises(Conflict, match="in use by the container db"):
+        place.prepare()
+
+
+def test_a_container_of_somebody_else_in_the_same_root_is_refused(place: Place) -> None:
+    os.makedirs(f"{place.store.run_dir}/runc/web")
+    pathlib.Path(place.store.run_dir, "runc/web/state.json").write_text(
+        '{"config": {"labels": ["bundle=/srv/theirs"]}}'
+    )
+    with pytest.raises(Conflict, match=r"runc already has a container web in .*/run/runc, and it is not ours"):
+        place.prepare()
+
+
+def test_a_runtime_that_is_broken_is_refused(place: Place) -> None:
+    programs.script(place.directory / "bin" / "runc", "exit 1")
+    with pytest.raises(InvalidInput, match="runc cannot be used"):
+        place.prepare()
+
+
+def test_what_is_prepared(place: Place) -> None:
+    launch = place.prepare(cgroup_parent="/parent", sdnotify="container")
+    assert launch.record.phase == "creating"
+    assert launch.record.runtime_root == f"{place.store.run_dir}/runc"
+    assert launch.record.log_path == place.store.paths("web").log
+    assert (launch.record.stop_signal, launch.record.stop_timeout) == (15, 10)
+    assert launch.config["linux"]["cgroupsPath"] == f"/parent/web@{launch.record.realm}"
+    assert launch.config["root"]["path"] == f"{place.bundle}/rootfs"
+
+
+class TestFailure:
+    @pytest.fixture(autouse=True)
+    def parent(self, scratch_cgroup: str) -> t.Iterator[str]:
+        yield scratch_cgroup
+        cgroup.remove(scratch_cgroup)
+
+    def _create(self, place: Place, parent: str, *, previous: Record | None = None, seconds: float = 30) -> EngineError:
+        launch = place.prepare(cgroup_parent=parent)
+        with pytest.raises((ProgramFailed, DeadlineExceeded)) as caught:
+            create.create(place.store, launch, previous=previous, timeouts=Timeouts(create=seconds))
+        return caught.value
+
+    def _nothing_is_left(self, place: Place, parent: str) -> None:
+        assert place.store.load("web") is None
+        assert not os.path.exists(place.store.paths("web").state)
+        assert not os.path.exists(place.store.paths("web").run)
+        assert os.listdir(f"{place.store.state_dir}/bundles") == []
+        assert cgroup.directories(f"{parent}/web") == []
+
+    @pytest.mark.parametrize(
+        ("text", "says"),
+        [
+            ("""os.read(start, 1); report('{"data": -1, "message": "no such luck"}\\n')""", ": no such luck."),
+            ("os.read(start, 1); sys.exit('bad option')", ": bad option."),
+            ("os.read(start, 1)", ": the runtime died without a word."),
+            ("os.read(start, 1); report('nonsense')", "conmon reported 'nonsense', which is not understood"),
+        ],
+    )
+    def test_of_a_launch_leaves_nothing(self, place: Place, parent: str, text: str, says: str) -> None:
+        place.conmon(text)
+        error = self._create(place, parent)
+        assert error.message.startswith("Cannot create the container web: ")
+        assert says in error.message
+        self._nothing_is_left(place, parent)
+
+    def test_the_log_of_the_runtime_says_most(self, place: Place, parent: str) -> None:
+        place.conmon(
+            """
+os.read(start, 1)
+log = [word for word in sys.argv if word.endswith("runtime.log")][0].partition("=")[2]
+open(log, "w").write('{"level": "error", "msg": "the reason"}\\n')
+report('{"data": -1, "message": "less of it"}\\n')
+"""
+        )
+        error = self._create(place, parent)
+        assert error.message == "Cannot create the container web: the reason."
+        assert error.details["runtime_log"] == ['{"level": "error", "msg": "the reason"}']
+
+    def test_of_a_conmon_that_hangs(self, place: Place, parent: str) -> None:
+        place.conmon("signal.pause()")
+        error = self._create(place, parent, seconds=0.5)
+        assert "conmon and the runtime did not report in time" in error.message
+        self._nothing_is_left(place, parent)
+
+    def test_the_previous_container_is_remembered(self, place: Place, parent: str) -> None:
+        """It has been removed already, and can be made again from its record."""
+        paths = place.store.paths("web")
+        make_directory(paths.state)
+        previous = builders.record(phase="removed", definition=builders.definition(bundle=place.bundle))
+        place.store.save(previous)
+        write_text(paths.config, '{"of": "before"}')
+        place.conmon("os.read(start, 1)")
+        self._create(place, parent, previous=previous)
+        assert place.store.load("web") == previous
+        assert place.store.load_config("web") == {"of": "before"}
+        assert not os.path.exists(paths.run)
+
+
+@pytest.mark.parametrize(
+    "name", ["log_path", "conmon_pidfile", "runtime_root", "exit_command", "runtime", "conmon", "hooks", "root"]
+)
+def test_what_another_user_can_change_is_refused(place: Place, name: str) -> None:
+    path = place.directory / "theirs" / "thing"
+    path.parent.mkdir()
+    if name not in ("log_path", "conmon_pidfile", "runtime_root"):
+        programs.script(path, "exit 0")
+    os.chown(path.parent, 4242, 4242)
+    before = place.tree()
+    wanted: dict[str, t.Any] = {name: (str(path),) if name == "exit_command" else str(path)}
+    if name in ("hooks", "root"):
+        wanted = {}
+        config_json = pathlib.Path(place.bundle, "config.json")
+        text = json.loads(config_json.read_text())
+        if name == "hooks":
+            text["hooks"] = {"startContainer": [{"path": "/x"}], "createRuntime": [{"path": str(path)}]}
+        else:
+            (path.parent / "root").mkdir()
+            text["root"]["path"] = f"{path.parent}/root"
+        config_json.write_text(json.dumps(text))
+        before = place.tree()
+    with pytest.raises(InvalidInput, match="can be changed by others than root"):
+        place.prepare(**wanted)
+    assert place.tree() == before
+
+
+@pytest.mark.parametrize("text", ["", "hello\n", "12 13", "-1", "1" * 65, "\0", "12\nx", " "])
+def test_a_file_that_is_not_a_pid_file_is_not_written_over(place: Place, text: str) -> None:
+    path = place.directory / "file"
+    path.write_text(text)
+    before = place.tree()
+    with pytest.raises(InvalidInput, match="exists, and is not a pid file"):
+        place.prepare(conmon_pidfile=str(path))
+    assert place.tree() == before
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("name", ["log_path", "conmon_pidfile"])
+def test_a_file_of_conmon_is_not_made_where_others_could_make_it(place: Place, name: str) -> None:
+    (place.directory / "shared").mkdir()
+    (place.directory / "shared").chmod(0o1777)
+    with pytest.raises(InvalidInput, match="shared belongs to root:root, with the mode 1777"):
+        place.prepare(**{name: f"{place.directory}/shared/file"})
+    (place.directory / "link").symlink_to("real")
+    (place.directory / "real").touch()
+    with pytest.raises(InvalidInput, match="is not a regular file"):
+        place.prepare(**{name: f"{place.directory}/link"})
+
+
+@pytest.mark.parametrize("service", [False, True])
+def test_a_runtime_root_that_is_made_at_boot(service: bool) -> None:
+    """Another user can have made it in /tmp by then."""
+    definition = builders.record().definition._replace(service=service, runtime_root="/tmp/longshore-nowhere/")
+    refused = pytest.raises(InvalidInput, match="runtime_root: the directory /tmp can be changed")
+    with refused if service else contextlib.nullcontext():
+        given_paths.check(definition, None)
+    given_paths.check(definition._replace(runtime_root="/run/longshore-nowhere"), None)

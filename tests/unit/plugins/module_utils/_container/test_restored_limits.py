@@ -1,0 +1,118 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+import typing as t
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput, ProgramFailed
+from ansible_collections.longshore.oci.plugins.module_utils._container import restored_limits
+from ansible_collections.longshore.oci.tests.unit import programs
+
+MOUNTINFO = r"""
+700 699 0:60 / / rw,relatime - overlay overlay rw
+701 700 0:61 / /proc rw,nosuid shared:1 - proc proc rw
+702 701 0:61 /sys /proc/sys ro,nosuid - proc proc rw
+703 700 0:62 / /a\040b rw - tmpfs tmpfs rw
+704 703 0:62 / /a\040b ro - tmpfs tmpfs rw
+""".strip()
+
+
+def test_the_uppermost_mount_of_a_place_counts() -> None:
+    found = restored_limits.mounts(MOUNTINFO)
+    assert found == {"/": ["rw", "relatime"], "/proc": ["rw", "nosuid"], "/proc/sys": ["ro", "nosuid"], "/a b": ["ro"]}
+
+
+@pytest.mark.parametrize(
+    ("config", "lost"),
+    [
+        ({}, []),
+        ({"root": {"readonly": True}}, ["its root file system can be written to"]),
+        ({"linux": {"readonlyPaths": ["/proc/sys", "/a b/c"]}}, []),
+        ({"linux": {"readonlyPaths": ["/etc", "/proc/bus"]}}, ["/etc can be written to", "/proc/bus can be written to"]),
+        ({"linux": {"readonlyPaths": ["/gone/etc"], "maskedPaths": ["/gone"]}}, []),
+        ({"linux": {"maskedPaths": ["/proc/kcore", "/proc/sys"]}}, ["/proc/kcore is not masked"]),
+    ],
+)  # fmt: skip
+def test_which_mounts_are_lost(config: dict[str, t.Any], lost: list[str]) -> None:
+    found = restored_limits.mounts(MOUNTINFO)
+    assert list(restored_limits._lost_mounts(config, found, lambda path: not path.startswith("/gone"))) == lost
+
+
+@pytest.mark.parametrize(
+    ("config", "lost"),
+    [
+        ({"process": {}}, []),
+        ({"process": {"noNewPrivileges": True}}, ["it may get new privileges"]),
+        ({"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ERRNO"}}}, ["it has no seccomp filter"]),
+    ],
+)
+def test_which_limits_are_lost(config: dict[str, t.Any], lost: list[str]) -> None:
+    assert list(restored_limits._lost_limits(config, {"NoNewPrivs": "0", "Seccomp": "0"})) == lost
+    assert list(restored_limits._lost_limits(config, {"NoNewPrivs": "1", "Seccomp": "2"})) == []
+
+
+def test_a_process_that_may_too_much_is_refused() -> None:
+    with pytest.raises(ProgramFailed, match="restored without its limits: /proc can be written to"):
+        restored_limits.check("web", os.getpid(), {"linux": {"readonlyPaths": ["/proc"]}})
+    restored_limits.check("web", os.getpid(), {"linux": {"readonlyPaths": ["/proc/no/such/thing"]}})
+
+
+@pytest.mark.parametrize("has_tmp", [True, False])
+def test_the_root_is_read_only_for_the_program_and_for_no_other(tmp_path: pathlib.Path, has_tmp: bool) -> None:
+    root = tmp_path / "root file system"
+    root.mkdir()
+    (root / "inner").mkdir()
+    if has_tmp:
+        (root / "tmp").mkdir()
+    script = 'test -d "$1/tmp" && test ! -w "$1" && ! mkdir "$1/inner/x" 2>/dev/null && grep -c " $2 ro," /proc/self/mountinfo'
+    with restored_limits.read_only_root(
+        str(root), ["/bin/sh", "-c", script, "sh", str(root), str(root).replace(" ", r"\\040")]
+    ) as argv:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+        (root / "inner" / "mine").touch()
+    assert (done.returncode, done.stdout) == (0, "1\n"), done
+    assert sorted(os.listdir(root)) == (["inner", "tmp"] if has_tmp else ["inner"])
+
+
+def test_flags_of_the_mount_are_kept(tmp_path: pathlib.Path) -> None:
+    script = 'mount -t tmpfs -o nosuid,nodev tmpfs "$1" && exec "$2" -c "$3" "$1"'
+    code = (
+        "import subprocess, sys\n"
+        "from ansible_collections.longshore.oci.plugins.module_utils._container import restored_limits\n"
+        "with restored_limits.read_only_root(sys.argv[1], ['grep', sys.argv[1], '/proc/self/mountinfo']) as argv:\n"
+        "    sys.exit(subprocess.run(argv).returncode)\n"
+    )
+    argv = ["unshare", "--mount", "sh", "-c", script, "sh", str(tmp_path), sys.executable, code]
+    done = subprocess.run(
+        argv, capture_output=True, text=True, timeout=60, check=False, env=programs.python_environment()
+    )
+    assert done.returncode == 0, done
+    assert all(flag in done.stdout.splitlines()[-1].split(" ")[5].split(",") for flag in ("ro", "nosuid", "nodev"))
+
+
+def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    restored_limits.check_programs({"root": {"readonly": True}})
+    monkeypatch.setattr(restored_limits, "find_program", lambda name: None)
+    restored_limits.check_programs({"root": {}})
+    with pytest.raises(InvalidInput, match="unshare is missing"):
+        restored_limits.check_programs({"root": {"readonly": True}})
+
+
+def test_what_is_started_has_no_groups() -> None:
+    before = os.getgroups()
+    os.setgroups([7, 0])
+    try:
+        with restored_limits.no_groups():
+            done = subprocess.run(
+                ["grep", "Groups", "/proc/self/status"], capture_output=True, text=True, timeout=30, check=False
+            )
+            assert done.stdout.split() == ["Groups:"]
+        assert sorted(os.getgroups()) == [0, 7]
+    finally:
+        os.setgroups(before)

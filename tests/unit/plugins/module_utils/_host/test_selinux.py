@@ -1,0 +1,136 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""On recorded files of /proc/PID/attr: few kernels of test machines have SELinux enabled."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import typing as t
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import dump
+from ansible_collections.longshore.oci.plugins.module_utils._container import create
+from ansible_collections.longshore.oci.plugins.module_utils._host import selinux
+from ansible_collections.longshore.oci.tests.unit import builders
+
+# As Fedora has them: root who has logged in, a container of podman, conmon.
+ROOT = "unconfined_u:unconfined_r:unconfined_t:s0-s0:c0.c1023"
+CONTAINER = "system_u:system_r:container_t:s0:c228,c932"
+CONMON = "unconfined_u:unconfined_r:container_runtime_t:s0"
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        (f"{ROOT}\0", "unconfined_u:unconfined_r:unconfined_t:s0"),
+        (CONTAINER, "system_u:system_r:container_t:s0"),
+        (f"{CONMON}\0", None),
+        ("unconfined", None),  # AppArmor has files of the same name
+        ("user:role:type", None),
+        ("", None),
+    ],
+)
+def test_lowest_level(label: str, expected: str | None) -> None:
+    assert selinux.lowest_level(label) == expected
+
+
+@pytest.fixture
+def attributes(tmp_path: pathlib.Path) -> pathlib.Path:
+    for name, text in {"current": f"{ROOT}\0", "exec": "", "sockcreate": ""}.items():
+        (tmp_path / name).write_text(text, encoding="ascii")
+    return tmp_path
+
+
+def test_conmon_runs_at_the_lowest_level(attributes: pathlib.Path) -> None:
+    with selinux.for_conmon(str(attributes)):
+        assert (attributes / "exec").read_text(encoding="ascii") == "unconfined_u:unconfined_r:unconfined_t:s0"
+    assert (attributes / "exec").read_text(encoding="ascii") == ""
+
+
+def test_a_level_that_is_right_is_left_alone(attributes: pathlib.Path) -> None:
+    (attributes / "current").write_text(CONMON, encoding="ascii")
+    (attributes / "exec").unlink()
+    with selinux.for_conmon(str(attributes)):
+        assert not (attributes / "exec").exists()
+
+
+def test_the_label_goes_whatever_happens(attributes: pathlib.Path) -> None:
+    with pytest.raises(ZeroDivisionError), selinux.for_conmon(str(attributes)):
+        raise ZeroDivisionError
+    assert (attributes / "exec").read_text(encoding="ascii") == ""
+
+
+def test_sockets_have_the_label_of_the_container(attributes: pathlib.Path) -> None:
+    with selinux.for_sockets({"process": {"selinuxLabel": CONTAINER}}, str(attributes)):
+        assert (attributes / "sockcreate").read_text(encoding="ascii") == CONTAINER
+    assert (attributes / "sockcreate").read_text(encoding="ascii") == ""
+    with selinux.for_sockets({"process": {}}, "/nowhere"):
+        pass
+
+
+def test_a_file_gets_the_mount_label(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[t.Any, ...]] = []
+    monkeypatch.setattr(os, "setxattr", lambda *arguments, **more: seen.append((*arguments, more)))
+    label = "system_u:object_r:container_file_t:s0:c228,c932"
+    selinux.label_file("/log", {"linux": {"mountLabel": label}})
+    selinux.label_file("/log", {"linux": {}})
+    selinux.label_file("/log", {})
+    assert seen == [("/log", "security.selinux", label.encode() + b"\0", {"follow_symlinks": False})]
+
+
+def test_where_it_is_disabled_nothing_of_it_is_looked_at(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(create, "has_labels", lambda: False)
+    monkeypatch.setattr(dump, "has_labels", lambda: False)
+    for name in ("for_conmon", "for_sockets", "label_file", "read_text"):
+        monkeypatch.delattr(selinux, name)
+    with dump._labelled(str(tmp_path), {}):
+        pass
+
+
+def test_where_it_is_enabled_a_dump_is_labelled(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(dump, "has_labels", lambda: True)
+    monkeypatch.setattr(selinux, "label_file", lambda path, config: seen.append(path))
+    with dump._labelled(str(tmp_path), builders.config()):
+        assert seen == [str(tmp_path)]
+
+
+def test_a_tree_has_one_label(tmp_path: pathlib.Path) -> None:
+    """Links are labelled and not followed, and what has the label already is not walked again."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("", encoding="ascii")
+    tree = tmp_path / "tree"
+    (tree / "a" / "b").mkdir(parents=True)
+    (tree / "a" / "file").write_text("", encoding="ascii")
+    (tree / "away").symlink_to(outside)
+    (tree / "a" / "gone").symlink_to("nowhere")
+    os.mkfifo(tree / "a" / "fifo")
+    label = "system_u:object_r:container_file_t:s0:c1,c2"
+    selinux.label_tree(str(tree), label)
+    paths = [tree, *tree.rglob("*")]
+    assert len(paths) == 7
+    assert {_label(path) for path in paths} == {label}
+    assert (_label(outside), _label(outside / "file")) == ("", "")
+    (tree / "new").write_text("", encoding="ascii")
+    selinux.label_tree(str(tree), label)
+    assert _label(tree / "new") == ""
+    selinux.label_tree(str(tree), f"{label}3")
+    assert _label(tree / "new") == _label(tree / "a" / "fifo") == f"{label}3"
+
+
+def test_what_cannot_be_labelled_is_said(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(EngineError, match=r"Cannot give .*/none the label a:b:c: No such file or directory"):
+        selinux.label_tree(str(tmp_path / "none"), "a:b:c")
+
+
+def _label(path: pathlib.Path) -> str:
+    try:
+        return os.getxattr(path, "security.selinux", follow_symlinks=False).decode("ascii").rstrip("\0")
+    except OSError:
+        return ""

@@ -1,0 +1,242 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine as another program would use it; each state on each host is the integration tests' to see."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import typing as t
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, EngineError, InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, is_alive, kill_and_wait
+from ansible_collections.longshore.oci.plugins.module_utils._exec import run
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
+    Action,
+    Definition,
+    Desired,
+    Exit,
+    Goal,
+    Record,
+    Status,
+    Timeouts,
+)
+from ansible_collections.longshore.oci.tests.unit import bundle
+
+
+def _tree(directory: pathlib.Path) -> list[str]:
+    return sorted(os.path.join(top, name) for top, dirs, files in os.walk(directory) for name in dirs + files)
+
+
+@pytest.fixture
+def engine(tmp_path: pathlib.Path) -> Engine:
+    return Engine(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+
+
+class TestNothing:
+    @pytest.mark.parametrize("check", [True, False])
+    def test_absent_from_the_start(self, engine: Engine, tmp_path: pathlib.Path, check: bool) -> None:
+        outcome = engine.converge(Desired("web", Goal.ABSENT), check=check)
+        assert (outcome.actions, outcome.after.status) == ((), Status.ABSENT)
+        assert _tree(tmp_path) == []
+
+    @pytest.mark.parametrize("check", [True, False])
+    @pytest.mark.parametrize("name", ["", "a/b", ".."])
+    def test_a_bad_name(self, engine: Engine, tmp_path: pathlib.Path, check: bool, name: str) -> None:
+        with pytest.raises(InvalidInput, match="cannot be the name"):
+            engine.converge(Desired(name), check=check)
+        with pytest.raises(InvalidInput, match="cannot be the name"):
+            engine.observe(name)
+        assert _tree(tmp_path) == []
+
+    @pytest.mark.parametrize("check", [True, False])
+    def test_no_bundle(self, engine: Engine, tmp_path: pathlib.Path, check: bool) -> None:
+        with pytest.raises(InvalidInput, match="web does not exist and there is no bundle"):
+            engine.converge(Desired("web"), check=check)
+        assert _tree(tmp_path) == []
+
+
+class TestLife:
+    """One container with the runc of this host."""
+
+    @pytest.fixture
+    def definition(self, tmp_path: pathlib.Path, scratch_cgroup: str) -> t.Iterator[Definition]:
+        (tmp_path / "bundle").mkdir()
+        path = bundle.make(tmp_path / "bundle", "sleep", "60")
+        yield Definition(bundle=path, runtime="runc", cgroup_manager="cgroupfs", cgroup_parent=scratch_cgroup)
+        cgroup.remove(scratch_cgroup)
+
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+    @pytest.mark.parametrize(
+        ("goal", "actions", "status"),
+        [
+            (Goal.STARTED, (Action.REMOVE, Action.CREATE, Action.START), Status.RUNNING),
+            (Goal.PAUSED, (Action.REMOVE, Action.CREATE, Action.START, Action.PAUSE), Status.PAUSED),
+            (Goal.RESTARTED, (Action.REMOVE, Action.CREATE, Action.START), Status.RUNNING),
+            (Goal.STOPPED, (Action.STOP,), Status.STOPPED),
+            (Goal.ABSENT, (Action.REMOVE,), Status.ABSENT),
+        ],
+    )
+    def test_one_that_was_killed_while_it_is_paused(
+        self, engine: Engine, name: str, definition: Definition, goal: Goal, actions: t.Any, status: Status, number: int
+    ) -> None:
+        """A v1 freezer holds the signal back: it is dead as soon as it goes on. With v2 it is dead at once."""
+        if not os.path.isdir("/sys/fs/cgroup/freezer"):
+            pytest.skip("there is no freezer of v1 on this host")
+        document = json.loads(pathlib.Path(definition.bundle, "config.json").read_text())
+        document["linux"]["namespaces"] = [
+            {"type": "mount"}
+        ]  # SIGTERM means nothing to the first process of a pid namespace
+        pathlib.Path(definition.bundle, "config.json").write_text(json.dumps(document))
+        paused = engine.converge(Desired(name, Goal.PAUSED, definition)).after
+        try:
+            init = t.cast(ProcessId, t.cast(Record, paused.record).init)
+            os.kill(init.pid, number)
+            seen = engine.observe(name)
+            code = 128 + number
+            assert (seen.status, seen.exit) == (Status.STOPPED, Exit(code, "killed", None, False))
+            with pytest.raises(InvalidInput, match=f"it has ended with exit code {code}, so no command can run"):
+                run.running(engine.store, name)
+            assert cgroup.is_frozen(t.cast(Record, seen.record).cgroup_path)
+            wanted = Desired(name, goal, timeouts=Timeouts(stop=20))
+            assert engine.converge(wanted, check=True).actions == actions
+            outcome = engine.converge(wanted)
+            assert (outcome.actions, outcome.after.status) == (actions, status)
+            assert not is_alive(init)
+            assert engine.converge(wanted).actions == () or goal is Goal.RESTARTED
+            if goal is Goal.STOPPED:
+                assert outcome.after.exit is not None
+                assert (outcome.after.exit.code, outcome.after.exit.reason) == (code, "killed")
+        finally:
+            engine.converge(Desired(name, Goal.ABSENT, timeouts=Timeouts(stop=0)))
+
+    def test_one_that_is_only_paused_is_no_such(self, engine: Engine, name: str, definition: Definition) -> None:
+        """A signal that it handles, or that means nothing to it, waits too."""
+        paused = engine.converge(Desired(name, Goal.PAUSED, definition)).after
+        try:
+            os.kill(t.cast(ProcessId, t.cast(Record, paused.record).init).pid, signal.SIGTERM)
+            assert engine.observe(name).status is Status.PAUSED
+            outcome = engine.converge(Desired(name, Goal.STARTED))
+            assert (outcome.actions, outcome.after.status) == ((Action.RESUME,), Status.RUNNING)
+        finally:
+            engine.converge(Desired(name, Goal.ABSENT, timeouts=Timeouts(stop=0)))
+
+    def test_the_same_name_in_another_state_directory(
+        self, engine: Engine, name: str, definition: Definition, tmp_path: pathlib.Path
+    ) -> None:
+        """Nothing that is done to the one is done to the other, which runs all the while."""
+        first = t.cast(Record, engine.converge(Desired(name, Goal.STARTED, definition)).after.record)
+        (tmp_path / "other").mkdir()
+        wanted = definition._replace(bundle=bundle.make(tmp_path / "other", "sleep", "60"))
+        shared = Engine(state_dir=f"{tmp_path}/other state", run_dir=engine.store.run_dir)
+        for goal in (Goal.STARTED, Goal.ABSENT):
+            with pytest.raises(Conflict, match=r"is of the container .* in another state directory"):
+                shared.converge(Desired(name, goal, wanted if goal is Goal.STARTED else None))
+        other = Engine(state_dir=f"{tmp_path}/other state", run_dir=f"{tmp_path}/other run")
+        for goal in (Goal.STARTED, Goal.RESTARTED, Goal.ABSENT):
+            done = other.converge(
+                Desired(name, goal, wanted if goal is Goal.STARTED else None, timeouts=Timeouts(stop=0))
+            )
+            assert done.actions
+            assert is_alive(first.init)
+        moved = Engine(state_dir=engine.store.state_dir, run_dir=f"{tmp_path}/other run")
+        with pytest.raises(Conflict, match="runs with run_dir"):
+            moved.converge(Desired(name, Goal.ABSENT))
+        assert is_alive(first.init)
+
+    def test_the_names_of_an_earlier_release(
+        self, engine: Engine, name: str, definition: Definition, tmp_path: pathlib.Path
+    ) -> None:
+        """They were the same for all state directories. A container that has ended may find its own with another."""
+        other = Engine(state_dir=f"{tmp_path}/other state", run_dir=f"{tmp_path}/other run")
+        (tmp_path / "other").mkdir()
+        wanted = definition._replace(bundle=bundle.make(tmp_path / "other", "sleep", "60"))
+        realms, other.store.realm, engine.store.realm = (other.store.realm, engine.store.realm), "", ""
+        ended = t.cast(Record, other.converge(Desired(name, Goal.STARTED, wanted)).after.record)
+        kill_and_wait([t.cast(ProcessId, ended.init)], Deadline(5))
+        assert other.observe(name).status is Status.STOPPED
+        running = t.cast(Record, engine.converge(Desired(name, Goal.STARTED, definition)).after.record)
+        assert running.cgroup_path == ended.cgroup_path
+        other.store.realm, engine.store.realm = realms
+        assert other.converge(Desired(name, Goal.ABSENT)).after.status is Status.ABSENT
+        assert is_alive(running.init)
+        assert engine.converge(Desired(name, Goal.ABSENT, timeouts=Timeouts(stop=0))).actions == (
+            Action.STOP,
+            Action.REMOVE,
+        )
+        assert not is_alive(running.init)
+        assert cgroup.members(running.cgroup_path) == []
+
+    def test_a_cgroup_of_others_is_neither_joined_nor_cleared_away(
+        self, engine: Engine, name: str, definition: Definition, spawn: t.Any
+    ) -> None:
+        child = spawn()
+        path = f"{definition.cgroup_parent}/{name}@{engine.store.realm}"
+        cgroup.place(path, child.pid)
+        with pytest.raises(Conflict, match=f"has process {child.pid} in it, which is not of the container"):
+            engine.converge(Desired(name, Goal.STARTED, definition))
+        assert child.poll() is None
+        assert engine.observe(name).status is Status.ABSENT
+        cgroup.kill(path, Deadline(5))
+        child.wait()
+
+    @pytest.fixture
+    def name(self, engine: Engine, scratch_cgroup: str, definition: Definition) -> t.Iterator[str]:
+        name = os.path.basename(scratch_cgroup)
+        yield name
+        engine.converge(Desired(name, Goal.ABSENT, timeouts=Timeouts(stop=0)))
+
+    def test_all_of_it(
+        self, engine: Engine, name: str, definition: Definition, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        started = engine.converge(Desired(name, Goal.STARTED, definition))
+        assert (started.actions, started.after.status) == ((Action.CREATE, Action.START), Status.RUNNING)
+        assert started.after.monitored is True
+        record = started.after.record
+        assert record is not None
+        assert record.cgroup_path == f"{definition.cgroup_parent}/{name}@{engine.store.realm}"
+
+        # Where nothing is to be done, no process starts and nothing is written.
+        before = _tree(tmp_path)
+        stamps = [os.lstat(path).st_mtime_ns for path in before]
+        monkeypatch.setattr(subprocess, "Popen", None)
+        for wanted in (definition, None):
+            assert engine.converge(Desired(name, Goal.STARTED, wanted)).actions == ()
+        assert (_tree(tmp_path), [os.lstat(path).st_mtime_ns for path in before]) == (before, stamps)
+        monkeypatch.undo()
+
+        stopped = engine.converge(Desired(name, Goal.STOPPED, timeouts=Timeouts(stop=0)))
+        assert (stopped.actions, stopped.after.status) == ((Action.STOP,), Status.STOPPED)
+        assert stopped.after.exit is not None
+        assert (stopped.after.exit.code, stopped.after.exit.reason) == (137, "killed")
+
+        gone = engine.converge(Desired(name, Goal.ABSENT))
+        assert (gone.actions, gone.after.status) == ((Action.REMOVE,), Status.ABSENT)
+        assert engine.store.names() == []
+        assert cgroup.directories(f"{definition.cgroup_parent}/{name}@{engine.store.realm}") == []
+        assert [path for path in _tree(tmp_path) if name in path] == []
+
+    def test_check_mode_touches_nothing(self, name: str, definition: Definition, tmp_path: pathlib.Path) -> None:
+        checking = Engine(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run", remember=False)
+        before = _tree(tmp_path)
+        outcome = checking.converge(Desired(name, Goal.STARTED, definition), check=True)
+        assert (outcome.actions, outcome.plan.result) == ((Action.CREATE, Action.START), Status.RUNNING)
+        assert outcome.after.status is Status.ABSENT
+        assert _tree(tmp_path) == before
+
+    @pytest.mark.parametrize("environment", [{"A=B": "c"}, {"A": "b\0c"}], ids=["equals sign", "null byte"])
+    def test_an_environment_that_no_program_can_have(
+        self, engine: Engine, name: str, definition: Definition, environment: dict[str, str]
+    ) -> None:
+        """It comes from a playbook: an error of the engine, not a traceback of Python."""
+        impossible = Definition(**{**definition._asdict(), "conmon_env": environment})
+        with pytest.raises(EngineError):
+            engine.converge(Desired(name, Goal.STARTED, impossible))

@@ -1,0 +1,111 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Directories that are full or read-only: a container is stopped and removed nonetheless, and an error is a sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import pathlib
+import subprocess
+import typing as t
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._base.process import is_alive
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
+    Definition,
+    Desired,
+    Goal,
+    Record,
+    Status,
+    Timeouts,
+)
+from ansible_collections.longshore.oci.tests.unit import bundle
+
+FULL = ("no blocks", "no inodes", "read-only")
+
+
+class Place:
+    """A container, and a small file system for each of the two directories."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        self.name = f"full-{os.getpid()}-{os.urandom(3).hex()}"
+        (directory / "bundle").mkdir()
+        self.definition = Definition(bundle.make(directory / "bundle", "sleep", "1000"))
+        self.state, self.run = str(directory / "state"), str(directory / "run")
+        for path in (self.state, self.run):
+            os.mkdir(path)
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=200,mode=700", "none", path], check=True)
+
+    def converge(self, goal: Goal) -> t.Any:
+        desired = Desired(self.name, goal, self.definition, timeouts=Timeouts(stop=0, create=10))
+        return Engine(state_dir=self.state, run_dir=self.run).converge(desired)
+
+    def fill(self, path: str, how: str) -> None:
+        if how == "read-only":
+            # conmon has its log open for writing there: that is how a disk becomes read-only by itself, too.
+            subprocess.run(["mount", "--bind", path, path], check=True)
+            subprocess.run(["mount", "-o", "remount,bind,ro", path], check=True)
+            return
+        with contextlib.suppress(OSError):
+            for number in itertools.count():
+                with open(f"{path}/filling{number if how == 'no inodes' else ''}", "ab") as stream:
+                    stream.write(b"" if how == "no inodes" else b"x" * 4096)
+
+    def make_room(self, path: str, how: str) -> None:
+        if how == "read-only":
+            subprocess.run(["umount", path], check=True)
+        for name in os.listdir(path):
+            if name.startswith("filling"):
+                os.unlink(f"{path}/{name}")
+
+
+@pytest.fixture
+def place(tmp_path: pathlib.Path) -> t.Iterator[Place]:
+    made = Place(tmp_path)
+    yield made
+    made.converge(Goal.ABSENT)
+    for path in (made.state, made.run):
+        subprocess.run(["umount", path], check=True)
+
+
+@pytest.mark.parametrize("how", FULL)
+def test_stopped_and_removed_with_a_full_run_directory(place: Place, how: str) -> None:
+    record = t.cast(Record, place.converge(Goal.STARTED).after.record)
+    place.fill(place.run, how)
+    try:
+        stopped = place.converge(Goal.STOPPED).after
+        assert (stopped.status, stopped.exit.code) == (Status.STOPPED, 137)
+        assert not is_alive(record.init)
+        if how == "read-only":
+            # What is in there cannot go. All else has.
+            with pytest.raises(EngineError, match=f"{place.run}.*Read-only file system"):
+                place.converge(Goal.ABSENT)
+            assert cgroup.directories(record.cgroup_path) == []
+        else:
+            assert place.converge(Goal.ABSENT).after.status is Status.ABSENT
+            assert os.listdir(f"{place.run}/containers") == os.listdir(f"{place.run}/locks") == []
+    finally:
+        place.make_room(place.run, how)
+    assert place.converge(Goal.ABSENT).after.status is Status.ABSENT
+
+
+@pytest.mark.parametrize("how", FULL)
+@pytest.mark.parametrize("directory", ["state", "run"])
+@pytest.mark.parametrize("goal", [Goal.STARTED, Goal.RESTARTED, Goal.ABSENT])
+def test_an_error_is_a_sentence(place: Place, directory: str, how: str, goal: Goal) -> None:
+    """And with room again, the next task does what it is told."""
+    place.converge(Goal.ABSENT if goal is Goal.STARTED else Goal.STARTED)
+    path = getattr(place, directory)
+    place.fill(path, how)
+    try:
+        with contextlib.suppress(EngineError):
+            place.converge(goal)
+    finally:
+        place.make_room(path, how)
+    assert place.converge(Goal.STARTED).after.status is Status.RUNNING

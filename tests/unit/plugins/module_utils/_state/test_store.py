@@ -1,0 +1,190 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import threading
+import typing as t
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, EngineError, InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId
+from ansible_collections.longshore.oci.plugins.module_utils._state import store
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import Exit, Record
+from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
+from ansible_collections.longshore.oci.tests.unit import builders
+
+
+@pytest.fixture
+def places(tmp_path: pathlib.Path) -> Store:
+    return Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+
+
+def _save(places: Store, **changes: t.Any) -> Record:
+    record = builders.record(**changes)
+    os.makedirs(places.paths(record.name).state, exist_ok=True)
+    places.save(record)
+    return record
+
+
+class TestNames:
+    @pytest.mark.parametrize("name", ["web", "a", "_", "+", "Web-1.0_x+y", "9", "a" * 200, "a.", "a..b"])
+    def test_good(self, name: str) -> None:
+        store.check_name(name)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "", ".", "..", ".web", "a/b", "/a", "a b", "a\n", "a:b", "a@b", "\u00e9", "a\0", "a" * 201,
+            # The runtimes take it for an option: it is the last word of their command lines.
+            "-web", "-",
+        ],
+    )  # fmt: skip
+    def test_bad(self, name: str) -> None:
+        with pytest.raises(InvalidInput, match="cannot be the name of a container"):
+            store.check_name(name)
+
+
+class TestRecords:
+    FULL: t.ClassVar[dict[str, t.Any]] = {
+        "definition": builders.definition(
+            runtime_args=("--debug",), conmon_env={"A": "1"}, exit_command=("/bin/true", "x"), log_size_max=5
+        ),
+        "init": ProcessId(7, 8, "boot"),
+        "monitor": ProcessId(9, 10, "boot"),
+        "last_exit": Exit(137, "killed", "2026-01-01T00:00:00.000000Z", True),
+        "stop_timeout": 2.5,
+    }
+
+    @pytest.mark.parametrize("changes", [{}, FULL])
+    def test_what_is_saved_is_loaded(self, places: Store, changes: dict[str, t.Any]) -> None:
+        record = _save(places, **changes)
+        assert places.load("web") == record
+
+    def test_it_is_for_the_owner_alone(self, places: Store) -> None:
+        _save(places)
+        assert os.stat(places.paths("web").record).st_mode & 0o777 == 0o600
+
+    @pytest.mark.parametrize(
+        "text", ["", "{", "null", "[]", '{"format": 1}', '{"format": 1, "name": "web", "definition": {}}',
+                 '{"format": 1, "name": "web", "definition": 5}'],
+    )  # fmt: skip
+    def test_a_damaged_record_is_none(self, places: Store, text: str) -> None:
+        _save(places)
+        pathlib.Path(places.paths("web").record).write_text(text, encoding="utf-8")
+        assert places.load("web") is None
+        assert places.names() == []
+
+    @pytest.mark.parametrize("field", ["init", "runtime", "last_exit", "definition"])
+    @pytest.mark.parametrize("value", [5, "texts", [1], {"a": 1}])
+    def test_a_record_with_a_damaged_field_is_none(self, places: Store, field: str, value: t.Any) -> None:
+        _save(places, **self.FULL)
+        path = pathlib.Path(places.paths("web").record)
+        path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), field: value}), encoding="utf-8")
+        assert places.load("web") is None
+
+    def test_a_field_of_a_newer_release_does_no_harm(self, places: Store) -> None:
+        record = _save(places)
+        path = pathlib.Path(places.paths("web").record)
+        value = json.loads(path.read_text(encoding="utf-8"))
+        value["definition"]["colour"] = value["colour"] = "blue"
+        path.write_text(json.dumps(value), encoding="utf-8")
+        assert places.load("web") == record
+
+    def test_a_newer_format_is_not_misread(self, places: Store) -> None:
+        _save(places)
+        path = pathlib.Path(places.paths("web").record)
+        path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), "format": 2}), encoding="utf-8")
+        with pytest.raises(EngineError, match=r"record of the container web has the format 2.*newer release"):
+            places.load("web")
+
+    def test_names(self, places: Store) -> None:
+        assert places.names() == []
+        for name in ("web", "db"):
+            _save(places, name=name)
+        os.makedirs(places.paths("nothing").state)
+        assert places.names() == ["db", "web"]
+
+    def test_forgetting(self, places: Store) -> None:
+        _save(places)
+        pathlib.Path(places.paths("web").log).write_text("", encoding="utf-8")
+        places.forget("web")
+        places.forget("web")
+        assert not os.path.exists(places.paths("web").state)
+        assert places.load("web") is None
+
+
+class TestBundles:
+    def test_the_first_has_it(self, places: Store, tmp_path: pathlib.Path) -> None:
+        bundle = f"{tmp_path}/bundle"
+        os.mkdir(bundle)
+        for name in ("web", "db"):
+            _save(places, name=name, definition=builders.definition(bundle=bundle))
+        places.claim_bundle(bundle, "web")
+        places.claim_bundle(bundle, "web")
+        with pytest.raises(Conflict, match=f"The bundle {bundle} is in use by the container web"):
+            places.claim_bundle(bundle, "db")
+        # Not any other's to give back.
+        places.release_bundle(bundle, "db")
+        with pytest.raises(Conflict, match="web"):
+            places.check_bundle(bundle, "db")
+        places.release_bundle(bundle, "web")
+        places.claim_bundle(bundle, "db")
+
+    def test_another_path_to_it_is_the_same(self, places: Store, tmp_path: pathlib.Path) -> None:
+        os.mkdir(tmp_path / "bundle")
+        os.symlink("bundle", tmp_path / "link")
+        _save(places, definition=builders.definition(bundle=f"{tmp_path}/bundle"))
+        places.claim_bundle(f"{tmp_path}/bundle", "web")
+        with pytest.raises(Conflict):
+            places.check_bundle(f"{tmp_path}/link/", "db")
+
+    def test_a_claim_of_a_container_that_is_no_more_is_void(self, places: Store) -> None:
+        _save(places)
+        places.claim_bundle("/srv/web", "web")
+        places.forget("web")
+        places.check_bundle("/srv/web", "db")
+
+    def test_a_claim_of_a_container_that_has_another_now_is_void(self, places: Store) -> None:
+        _save(places)
+        places.claim_bundle("/srv/web", "web")
+        _save(places, definition=builders.definition(bundle="/srv/other"))
+        places.check_bundle("/srv/web", "db")
+
+    def test_forgetting_gives_back_what_a_killed_task_has_claimed(self, places: Store) -> None:
+        """A recreate from another bundle claims that, and the record tells of that alone."""
+        _save(places, name="db", definition=builders.definition(bundle="/srv/db"))
+        places.claim_bundle("/srv/db", "db")
+        for path in ("/srv/web", "/srv/other"):
+            _save(places, definition=builders.definition(bundle=path))
+            places.claim_bundle(path, "web")
+        assert len(os.listdir(f"{places.state_dir}/bundles")) == 3
+        places.forget("web")
+        assert [os.readlink(entry) for entry in os.scandir(f"{places.state_dir}/bundles")] == ["db"]
+
+    def test_only_one_of_many_gets_it(self, places: Store) -> None:
+        names = [f"c{number}" for number in range(8)]
+        for name in names:
+            _save(places, name=name)
+        got, refused = [], []
+        barrier = threading.Barrier(len(names))
+
+        def claim(name: str) -> None:
+            barrier.wait()
+            try:
+                places.claim_bundle("/srv/web", name)
+                got.append(name)
+            except Conflict as exc:
+                refused.append(str(exc))
+
+        threads = [threading.Thread(target=claim, args=(name,)) for name in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(got) == 1
+        assert len(refused) == len(names) - 1
+        assert all(f"in use by the container {got[0]}" in text for text in refused)
