@@ -23,7 +23,7 @@ import typing as t
 import zlib
 
 from .._base.errors import EngineError, InvalidInput, ProgramFailed, reason_of
-from .._base.process import SEARCH_PATH, clean_environment
+from .._base.program import SEARCH_PATH, clean_environment
 from .._trust import trust
 from . import archive_file, tar_members, typed_documents
 from .layout import DOCUMENTS, FILES, IMAGES, LOG, MANIFEST, PARENT, SIGNATURE, known

@@ -19,7 +19,7 @@ import typing as t
 from .._base.deadline import Deadline
 from .._base.errors import EngineError, InvalidInput, reason_of
 from .._base.files import remove_tree
-from .._base.process import Completed, find_program, run
+from .._base.program import Completed, find_program, run
 from .._state.unfinished import is_abandoned, own_name
 from .._trust import trust
 

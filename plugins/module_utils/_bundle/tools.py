@@ -15,7 +15,8 @@ import typing as t
 from .._base.deadline import Deadline
 from .._base.errors import Conflict, EngineError, InvalidInput, ProgramFailed
 from .._base.files import make_directory, remove_tree
-from .._base.process import Completed, ProcessId, boot_id, find_program, identify, is_alive, kill_and_wait, run
+from .._base.process import ProcessId, boot_id, identify, is_alive, kill_and_wait
+from .._base.program import Completed, find_program, run
 
 # What a program that talks to a registry may need of the environment that the task was given.
 _INHERITED = (

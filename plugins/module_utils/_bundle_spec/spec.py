@@ -14,7 +14,8 @@ import re
 import typing as t
 
 from .._base.errors import InvalidInput
-from .._base.process import SEARCH_PATH, parse_signal
+from .._base.process import parse_signal
+from .._base.program import SEARCH_PATH
 from .._trust.annotations import from_outside, is_signal
 from . import parse, seccomp
 from .image_document import ImageConfig

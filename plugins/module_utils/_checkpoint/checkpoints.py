@@ -21,13 +21,13 @@ from .._archive.named_pipe import check_pipe, is_pipe, reader, writer
 from .._base.deadline import Deadline
 from .._base.errors import EngineError, InvalidInput
 from .._base.files import is_busy, remove_file, remove_tree
+from .._base.versions import numbers
 from .._container.create import Launch, create
 from .._container.observe import observe
-from .._host import criu
 from .._host.detect import Host
-from .._host.runtime import numbers
-from .._lifecycle.delete import remove
+from .._lifecycle.delete import delete_container
 from .._lifecycle.recovery import recover, used_up
+from .._runtime import criu
 from .._state.model import Checkpoint, Exit, Observed, Program, Record, Status, Timeouts
 from .._state.store import Store, check_name
 from .._state.unfinished import check_whole, discard
@@ -321,7 +321,7 @@ class _Task:
     def _remove(self) -> None:
         """What is left of the container that was there before; its record and log stay, as those of any that has ended."""
         before = self._found.target
-        record = remove(self._store, self._checkpoints.host, before, before.record, self._timeouts)
+        record = delete_container(self._store, self._checkpoints.host, before, before.record, self._timeouts)
         if record is None and not os.path.isdir(f"{self._store.paths(before.name).state}/checkpoints"):
             self._store.forget(before.name)
         self._found = self._found._replace(target=before._replace(record=record))

@@ -13,12 +13,14 @@ from .._archive import archive, rootfs_diff
 from .._base.deadline import Deadline
 from .._base.errors import EngineError, ProgramFailed
 from .._base.files import has_labels, make_directory, read_tail, read_text, remove_file, remove_tree, write_text
-from .._base.process import is_alive, run
+from .._base.process import is_alive
+from .._base.program import run
 from .._container.observe import live_status, timestamp
-from .._host import criu
 from .._host.cgroup import directories, thaw
-from .._host.runtime import Runtime, criu_error, global_arguments, last_error
 from .._lifecycle.recovery import release, settle
+from .._runtime import criu
+from .._runtime.criu_log import criu_error
+from .._runtime.runtime import Runtime, global_arguments, last_error
 from .._state import namespaces
 from .._state.model import Checkpoint, Observed, Program, Record, Status, Timeouts
 from .._state.store import Store

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._host import criu
+from .._runtime import criu
 from .._state.model import Observed
 from .plan import Goal, Plan
 from .restore import Wanted

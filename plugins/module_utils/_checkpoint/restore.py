@@ -11,8 +11,8 @@ from .._archive import archive, default_config, rights, rootfs_diff, typed_docum
 from .._base.errors import InvalidInput
 from .._base.files import make_directory, read_text, write_text
 from .._container.create import Launch, prepare
-from .._host import criu
 from .._host.detect import Host
+from .._runtime import criu
 from .._state import config
 from .._state.model import Checkpoint, Definition, Desired, Program, Record, Timeouts
 from .._state.namespaces import PEER

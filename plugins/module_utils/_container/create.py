@@ -13,10 +13,11 @@ from .._base.deadline import Deadline
 from .._base.errors import Conflict, EngineError, InvalidInput
 from .._base.files import check_text, has_labels, make_directory, read_text, remove_tree, write_text
 from .._base.process import boot_id, identify
-from .._host import cgroup, conmon
+from .._host import cgroup, conmon, conmon_launch
+from .._host.conmon import check_options, create_argv
 from .._host.detect import Host
-from .._host.runtime import Runtime
-from .._state import config, model
+from .._runtime.runtime import Runtime
+from .._state import config, names
 from .._state.model import Checkpoint, Definition, Desired, Record, Timeouts
 from .._state.store import Paths, Store
 from .observe import timestamp
@@ -24,8 +25,6 @@ from .observe import timestamp
 if t.TYPE_CHECKING:
     from .._ports.network_helper import Helper
 
-# The option of ours that asks for an option of conmon's.
-_ASKED_BY = {"log_tag": "--log-tag", "exit_delay": "--exit-delay"}
 # Options that few tasks give, and what is there where they are not given.
 _SELDOM = ("runtime_root", "log_path", "conmon_pidfile", "exit_command", "log_tag", "log_size_max", "exit_delay")
 _NOT_GIVEN = (None, ())
@@ -179,8 +178,8 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
     A record with a checkpoint goes on from there, and a failure does not touch that either.
     """
     record, paths = launch.record, store.paths(launch.record.name)
-    names = (model.container_cgroup(record), model.conmon_cgroup(record))
-    if record.cgroup_manager == "systemd" or any(map(cgroup.directories, names)):
+    own = (names.container_cgroup(record), names.conmon_cgroup(record))
+    if record.cgroup_manager == "systemd" or any(map(cgroup.directories, own)):
         from .ownership import check_names
 
         check_names(record, previous)
@@ -243,9 +242,9 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
             from . import restored_limits
 
             around.enter_context(restored_limits.no_groups())
-        with conmon.launch(
+        with conmon_launch.launch(
             argv, directory=paths.bundle, output=passthrough or paths.conmon_log, environment=environment, place=place,
-            birthplace=None if record.cgroup_manager == "systemd" else cgroup.birthplace(model.conmon_cgroup(record), where),
+            birthplace=None if record.cgroup_manager == "systemd" else cgroup.birthplace(names.conmon_cgroup(record), where),
             preserve=preserve,
         ) as pipes:  # fmt: skip
             # What only the runtime needs is done while conmon gets ready.
@@ -255,11 +254,11 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
             pipes["START"].go_on()
             if helper:
                 helper.answer(pipes["SYNC"], deadline)
-            pid = conmon.read_pid(pipes["SYNC"], deadline)
+            pid = conmon_launch.read_pid(pipes["SYNC"], deadline)
             joined(pid)
             if helper:
                 helper.connect(pid, deadline)
-    monitor = conmon.pid_of_monitor(record.definition.conmon_pidfile or paths.conmon_pidfile, pid)
+    monitor = conmon_launch.pid_of_monitor(record.definition.conmon_pidfile or paths.conmon_pidfile, pid)
     if record.checkpoint:
         restored_limits.check(record.name, pid, launch.config)
         restored_limits.release(monitor, launch.config)
@@ -316,54 +315,10 @@ def _network_helper(
     return Helper(record, paths, lambda pid: place(pid, record.definition.network_helper))
 
 
-def check_options(definition: Definition, version: str) -> None:
-    """Raises InvalidInput for an option that this conmon lacks, with the version that has it."""
-    asked = [(name, option) for name, option in _ASKED_BY.items() if getattr(definition, name) is not None]
-    if definition.sdnotify == "container":
-        asked.append(("sdnotify", "--sdnotify-socket"))
-    for name, option in asked:
-        if not conmon.has(version, option):
-            since = ".".join(map(str, conmon.SINCE[option]))
-            raise InvalidInput(f"The option {name} needs conmon {since} or newer; this host has {version}.")
-
-
-def create_argv(record: Record, paths: Paths, *, terminal: bool) -> list[str]:
-    """The command line of conmon for a create or restore."""
-    wanted = record.definition
-    log = f"k8s-file:{record.log_path}" if wanted.log_driver == "k8s-file" else wanted.log_driver
-    # Never the log level debug: those lines would mix with what the container says.
-    argv = [
-        *conmon.common_argv(record, paths, uuid=record.runtime_id, log=log),
-        "--conmon-pidfile", wanted.conmon_pidfile or paths.conmon_pidfile,
-        "--log-level", "warning", "--syslog",
-    ]  # fmt: skip
-    flags = {
-        "--systemd-cgroup": record.cgroup_manager == "systemd",
-        "--terminal": terminal, "--stdin": wanted.stdin and not terminal,
-        # CRIU does neither, and crun does not know these options then.
-        "--no-pivot": wanted.no_pivot and not record.checkpoint,
-        "--no-new-keyring": wanted.no_new_keyring and not record.checkpoint,
-    }  # fmt: skip
-    values = {
-        "--log-size-max": wanted.log_size_max, "--log-tag": wanted.log_tag,
-        "--sdnotify-socket": paths.ready_socket if wanted.sdnotify == "container" else None,
-        "--exit-delay": wanted.exit_delay,
-    }  # fmt: skip
-    argv += [flag for flag, asked in flags.items() if asked]
-    if record.checkpoint:
-        argv += ["--restore", f"{record.checkpoint.path}/checkpoint"]
-        argv += [f"--runtime-opt={word}" for word in record.checkpoint.options]
-    if wanted.exit_command:
-        argv += ["--exit-command", wanted.exit_command[0]]
-        argv += [f"--exit-command-arg={word}" for word in wanted.exit_command[1:]]
-    argv += [word for name, value in values.items() if value is not None for word in (name, str(value))]
-    return argv
-
-
 def _own_cgroup(record: Record, pid: int, where: cgroup.Layout) -> str | None:
     """The container's cgroup; None where the runtime could not make one and left it in a cgroup of others (a rootless
     session), which must never be frozen or killed as if it were the container's."""
     path = cgroup.path_of(pid, where) or ""
     in_scope = record.cgroup_manager == "systemd"
-    own = model.container_unit(record.name, record.realm) if in_scope else model.container_cgroup(record)
+    own = names.container_unit(record.name, record.realm) if in_scope else names.container_cgroup(record)
     return path if f"{own}/" in f"{path}/" else None

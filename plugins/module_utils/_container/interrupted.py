@@ -9,7 +9,7 @@ import typing as t
 
 from .._base.process import in_pid_file
 from .._host import cgroup
-from .._state import model
+from .._state import names
 from .._state.model import Exit, Observed, Record, Status
 from .._state.store import Paths
 from .._state.unfinished import has_ended
@@ -43,7 +43,7 @@ def restored(record: Record, paths: Paths) -> Record | None:
     if init is None or monitor is None:
         return None
     path, systemd = cgroup.path_of(init.pid), record.cgroup_manager == "systemd"
-    own = model.container_unit(record.name, record.realm) if systemd else model.container_cgroup(record)
+    own = names.container_unit(record.name, record.realm) if systemd else names.container_cgroup(record)
     if f"{own}/" not in f"{path}/":
         return None
     return record.replace(

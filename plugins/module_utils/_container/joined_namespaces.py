@@ -17,7 +17,7 @@ import typing as t
 from .._base.errors import EngineError, InvalidInput, ProgramFailed
 from .._base.files import make_directory, remove_file
 from .._base.process import Handle, ProcessId, is_alive
-from .._state import model, namespaces
+from .._state import names, namespaces
 from .._state.model import Record
 from .._state.namespaces import KINDS
 from .._state.store import Paths, Store, check_name
@@ -182,7 +182,7 @@ def script(store: Store, record: Record, found: t.Mapping[str, str]) -> dict[str
     words = []
     for number, (kind, peer) in enumerate(found.items(), _FIRST_DESCRIPTOR):
         other = store.load(peer)
-        scope = model.container_unit(peer, other.realm if other else store.realm)
+        scope = names.container_unit(peer, other.realm if other else store.realm)
         words.append(shlex.join([kind, KINDS[kind], peer, store.paths(peer).pidfile, scope, str(number)]))
     closed = " ".join(f"{number}<&-" for number in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + len(words)))
     paths = store.paths(record.name)
@@ -197,7 +197,7 @@ def bound(store: Store, found: t.Mapping[str, str]) -> str:
     """Lines of the unit of a service: it lives with the services whose namespaces it shares."""
     text = ""
     for other in filter(None, map(store.load, sorted(set(found.values())))):
-        unit = model.service_unit(other.name, other.realm)
+        unit = names.service_unit(other.name, other.realm)
         # One that is started again by systemd restarts this one with it. BindsTo would stop it for good (since systemd 254).
         binds = "BindsTo" if other.definition.restart_policy == "no" else "Requires"
         text += f"{binds}={unit}\nAfter={unit}\n" if other.definition.service else ""

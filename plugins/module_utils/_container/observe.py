@@ -16,7 +16,7 @@ from .._base.deadline import IN_MOVED_TO, Deadline, wait_until
 from .._base.files import read_text
 from .._base.process import Handle, boot_id, in_pid_file, is_alive, parent_of
 from .._host import cgroup
-from .._state import model
+from .._state import names
 from .._state.model import Exit, Observed, Record, Status
 from .._state.store import Paths, Store, link
 
@@ -84,7 +84,7 @@ def as_systemd_has_it(record: Record, paths: Paths) -> Record:
     numbers are in the pid files of conmon; a process is the container's when it is in its scope."""
     init = in_pid_file(paths.pidfile)
     path = cgroup.path_of(init.pid) if init else None
-    if init is None or init == record.init or f"/{model.container_unit(record.name, record.realm)}/" not in f"{path}/":
+    if init is None or init == record.init or f"/{names.container_unit(record.name, record.realm)}/" not in f"{path}/":
         return record
     monitor = in_pid_file(record.definition.conmon_pidfile or paths.conmon_pidfile)
     if monitor and parent_of(init.pid) != monitor.pid:
@@ -108,7 +108,7 @@ def live_status(record: Record) -> Status:
 def leftovers(store: Store, name: str) -> list[str]:
     """What stands in the way of a container that has no record: a damaged record, or files of ours in the run directory."""
     paths = store.paths(name)
-    places = [paths.state, paths.run, model.service_path(name, store.realm)] + [
+    places = [paths.state, paths.run, names.service_path(name, store.realm)] + [
         f"{store.run_dir}/{root}/{name}" for root in ("crun", "runc")
     ]
     return [place for place in places if os.path.lexists(place)]
@@ -185,5 +185,5 @@ def describe(observed: Observed) -> dict[str, t.Any]:
             "helper": known.definition.network_helper, "publish": list(known.definition.publish),
             "pid": known.helper.pid if known.helper and alive and not observed.disconnected else None,
         } if known else None,
-        "service": model.service_unit(known.name, known.realm) if known and known.definition.service else None,
+        "service": names.service_unit(known.name, known.realm) if known and known.definition.service else None,
     }  # fmt: skip

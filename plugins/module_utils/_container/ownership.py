@@ -10,7 +10,7 @@ from .._base.errors import Conflict
 from .._base.files import read_text, remove_tree
 from .._base.process import in_pid_file, is_alive
 from .._host import cgroup
-from .._state import model
+from .._state import names
 from .._state.conmon_processes import find_conmons
 from .._state.model import Record
 from .._state.store import Paths, Store, link
@@ -36,7 +36,7 @@ def check_names(record: Record, previous: Record | None) -> None:
     """Raises Conflict where processes are in a cgroup of that name which are not of this container. What is there after this
     is of this launch, and may be cleared away with it."""
     known = (previous.cgroup_path, previous.conmon_cgroup_path) if previous else ()
-    paths = (model.container_cgroup(record), model.conmon_cgroup(record))
+    paths = (names.container_cgroup(record), names.conmon_cgroup(record))
     for path in scopes(record) if record.cgroup_manager == "systemd" else paths:
         found = cgroup.members(path) if path not in known else []
         if found:
@@ -50,9 +50,9 @@ def without_others(store: Store, record: Record) -> Record:
     """Return the record of an earlier release, in which all state directories had the same names, without the names that only
     others' processes have now: those of another state directory, which this one must not clear away."""
     paths = store.paths(record.name)
-    names = (model.container_cgroup(record), model.conmon_cgroup(record))
-    names = scopes(record) if record.cgroup_manager == "systemd" else names
-    found = {process for path in (*names, record.cgroup_path) for process in cgroup.members(path)}
+    cgroups = (names.container_cgroup(record), names.conmon_cgroup(record))
+    own = scopes(record) if record.cgroup_manager == "systemd" else cgroups
+    found = {process for path in (*own, record.cgroup_path) for process in cgroup.members(path)}
     files = (paths.pidfile, record.definition.conmon_pidfile or paths.conmon_pidfile)
     known = {record.init, record.monitor, *map(in_pid_file, files)}
     if not found or found & known or found.intersection(find_conmons(record.conmon, paths.pidfile.__eq__)):
@@ -67,7 +67,7 @@ def without_others(store: Store, record: Record) -> Record:
 def has_unit(record: Record, paths: Paths) -> bool:
     """Whether the unit of that name runs the script of this container, or there is none. Both ways of earlier releases to write
     a path count."""
-    text = read_text(model.service_path(record.name, record.realm))
+    text = read_text(names.service_path(record.name, record.realm))
     if text is None:
         return True
     plain = paths.service_script.replace("%", "%%")
@@ -77,8 +77,8 @@ def has_unit(record: Record, paths: Paths) -> bool:
 
 def scopes(record: Record) -> tuple[str, str]:
     """The cgroups of the scopes of container and conmon. A slice ``a-b.slice`` is in ``a.slice`` (systemd.slice(5))."""
-    words, user = model.cgroup_parent(record)[: -len(".slice")].split("-"), os.geteuid()
+    words, user = names.cgroup_parent(record)[: -len(".slice")].split("-"), os.geteuid()
     slices = [f"/{'-'.join(words[:count])}.slice" for count in range(1, len(words) + 1) if words[0]]
     place = "".join([f"/user.slice/user-{user}.slice/user@{user}.service" if user else "", *slices])
-    units = (model.container_unit(record.name, record.realm), model.conmon_unit(record.name, record.realm))
+    units = (names.container_unit(record.name, record.realm), names.conmon_unit(record.name, record.realm))
     return f"{place}/{units[0]}", f"{place}/{units[1]}"

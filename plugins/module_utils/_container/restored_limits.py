@@ -16,7 +16,7 @@ import typing as t
 from .._base.deadline import Deadline
 from .._base.errors import EngineError, InvalidInput, ProgramFailed
 from .._base.files import plain_path, read_text
-from .._base.process import find_program, run
+from .._base.program import find_program, run
 
 Config = t.Mapping[str, t.Any]
 _ENTER = ("--mount", "--propagation", "slave", "--", "/bin/sh", "-c")

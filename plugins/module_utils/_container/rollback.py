@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 from .._base.errors import DeadlineExceeded, EngineError, ProgramFailed
-from .._base.files import write_text
-from .._host.runtime import Runtime, criu_error
+from .._base.files import read_tail, write_text
+from .._runtime.criu_log import criu_error
+from .._runtime.runtime import Runtime
 from .._state.model import Record, Timeouts
-from .._state.store import CHECKPOINTS, Store
-from . import teardown
+from .._state.store import CHECKPOINTS, Paths, Store
+from . import sweep
 
 
 def undo(
@@ -18,11 +19,11 @@ def undo(
 ) -> BaseException:  # fmt: skip
     """Sweep, make the record the previous one again, and return what is to be raised."""
     paths = store.paths(record.name)
-    words = teardown.last_words(paths, record.log_path)
+    words = last_words(paths, record.log_path)
     said = Runtime(record, paths.runtime_log).error_in_log()
     left = ""
     try:
-        teardown.sweep(store, record, timeouts)
+        sweep.sweep_leftovers(store, record, timeouts)
     except EngineError as problem:
         left = f"Cleaning up failed too: {problem}"
     take_back(store, record, previous, previous_config)
@@ -52,3 +53,14 @@ def _explain(exc: EngineError, record: Record, said: str | None, words: dict[str
     verb = "restore" if record.checkpoint else "create"
     message = f"Cannot {verb} the container {record.name}: {reason}"
     return type(exc)(message.rstrip(".") + ".", hint=f"{exc.hint} {left}".strip(), **{**words, **exc.details})
+
+
+def last_words(paths: Paths, log_path: str | None) -> dict[str, list[str]]:
+    """The ends of the logs of a container, for an error that comes before they are swept away."""
+    return {
+        "restore_log": read_tail(f"{paths.bundle}/restore.log", lines=100),
+        "runtime_log": read_tail(paths.runtime_log),
+        "conmon_log": read_tail(paths.conmon_log),
+        "network_log": read_tail(paths.network_log),
+        "container_log": read_tail(log_path) if log_path else [],
+    }

@@ -18,8 +18,8 @@ import typing as t
 from .._base.deadline import Deadline
 from .._base.errors import EngineError, ProgramFailed, reason_of
 from .._base.files import read_tail
-from .._host import conmon
-from .._host.runtime import last_error
+from .._host import conmon, conmon_launch
+from .._runtime.runtime import last_error
 from .._state.model import Record
 from .output import KEEP, Keep, Output, outputs
 from .process_spec import Command
@@ -94,7 +94,7 @@ class Streams:
             os.close(descriptor)
         self._socket.setblocking(False)
 
-    def copy(self, sync: conmon.Pipe, deadline: Deadline | None) -> bool:
+    def copy(self, sync: conmon_launch.Pipe, deadline: Deadline | None) -> bool:
         """Both ways at once, until the output has ended and conmon has reported on ``sync``, or is gone.
 
         False when the deadline passed first; it can be called again then.

@@ -21,8 +21,8 @@ from .._base.errors import Conflict, DeadlineExceeded, EngineError, InvalidInput
 from .._base.files import read_text, remove_file, write_text
 from .._base.process import ProcessId, identify, in_pid_file, is_alive, kill_and_wait, stuck_in
 from .._container.observe import observe
-from .._host import cgroup, conmon
-from .._state import model
+from .._host import cgroup, conmon, conmon_launch
+from .._state import names
 from .._state.model import Record, Status
 from .._state.store import Store, check_name
 from . import output, sessions
@@ -206,7 +206,7 @@ class _Live(t.NamedTuple):
     record: Record
     paths: SessionPaths
     session: Session
-    sync: conmon.Pipe | None
+    sync: conmon_launch.Pipe | None
 
 
 def _is_dumped_now(store: Store, name: str) -> bool:
@@ -306,14 +306,14 @@ def _find_user(rootfs: Rootfs, record: Record, own: t.Mapping[str, t.Any], comma
 def _start(
     plan: _Launch, record: Record, paths: SessionPaths, session: Session, streams: Streams | None,
     stack: contextlib.ExitStack,
-) -> tuple[conmon.Pipe, Session]:  # fmt: skip
+) -> tuple[conmon_launch.Pipe, Session]:  # fmt: skip
     """One deadline covers it all, and the container, whose files a runtime reads, cannot make it longer than the command's own."""
     create, run = plan.limits.create, plan.limits.run
     deadline = Deadline(create if run is None else min(create, run + _LAUNCH_SECONDS))
     argv = exec_argv(record, paths, terminal=plan.command.tty, stdin=plan.has_input, attach=streams is not None)
     argv = plan.preserve.arrange(argv) if plan.preserve else argv
     pipes = stack.enter_context(
-        conmon.launch(
+        conmon_launch.launch(
             argv, directory=paths.bundle, output=paths.conmon_log, environment=record.definition.conmon_env,
             place=lambda pid: _place(record, pid, deadline.at_most(10)),
             birthplace=cgroup.birthplace(_beside(record), cgroup.layout()),
@@ -326,7 +326,7 @@ def _start(
             raise ProgramFailed("")
         streams.connect(paths.bundle)
         pipes["START"].go_on()
-    pid = conmon.read_pid(pipes["SYNC"], deadline)
+    pid = conmon_launch.read_pid(pipes["SYNC"], deadline)
     monitor = in_pid_file(paths.conmon_pidfile)
     session = session._replace(pid=pid, process=identify(pid), monitor=monitor, started=time.time())
     return pipes["SYNC"], sessions.save(paths, session)
@@ -336,9 +336,9 @@ def _beside(record: Record) -> str | None:
     """The cgroup of the container's own conmon, where it is still there: mostly, and ours to write to as root."""
     path = record.conmon_cgroup_path or ""
     own = (
-        model.conmon_unit(record.name, record.realm)
+        names.conmon_unit(record.name, record.realm)
         if record.cgroup_manager == "systemd"
-        else model.conmon_cgroup(record)
+        else names.conmon_cgroup(record)
     )
     return path if own in path and cgroup.directories(path) else None
 
@@ -356,7 +356,7 @@ def _place(record: Record, pid: int, deadline: Deadline) -> None:
 
 def _copy_to_the_end(live: _Live, streams: Streams, limits: Limits) -> bool:
     """True when the limit was reached, and the session stopped by the stop contract. What it still says is kept."""
-    sync = t.cast(conmon.Pipe, live.sync)
+    sync = t.cast(conmon_launch.Pipe, live.sync)
     if streams.copy(sync, None if limits.run is None else Deadline(limits.run)):
         return False
     leaders = [live.session.process] if live.session.process else []
@@ -377,7 +377,7 @@ def _copy_to_the_end(live: _Live, streams: Streams, limits: Limits) -> bool:
 
 
 def _code(live: _Live) -> int | None:
-    number, _message = t.cast(conmon.Pipe, live.sync).report(Deadline(0))
+    number, _message = t.cast(conmon_launch.Pipe, live.sync).report(Deadline(0))
     if number >= 0:
         return number
     end = sessions.ended(live.paths, live.record, live.session)

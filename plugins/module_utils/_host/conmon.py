@@ -7,30 +7,22 @@ The contract is that of conmon 2.0 to 2.2 (conmon.c, cli.c, ctr_exit.c), which p
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import signal
-import socket
-import typing as t
 
-from .._base.deadline import Deadline, wait_readable
-from .._base.errors import DeadlineExceeded, ProgramFailed, reason_of
-from .._base.files import read_text
-from .._base.process import identify, parent_of, spawn
-from .._state import model
-from .._state.model import Record
+from .._base.deadline import Deadline
+from .._base.errors import InvalidInput
+from .._base.versions import numbers
+from .._runtime.runtime import global_arguments
+from .._state import names
+from .._state.model import Definition, Record
 from .._state.store import Paths
 from . import cgroup
-from .runtime import global_arguments, numbers
 
 # The first version that has an option (tags of conmon's repository). What is not here has always been there.
 SINCE = {
     "--log-tag": (2, 0, 3), "--persist-dir": (2, 0, 5), "--exit-delay": (2, 0, 17), "--sdnotify-socket": (2, 0, 22),
     "--full-attach": (2, 0, 23),
 }  # fmt: skip
-
-_PROMPT = 1.5  # seconds for a launch that nothing holds up; it takes a tenth of that
 
 
 def has(version: str, option: str) -> bool:
@@ -63,134 +55,55 @@ def place(record: Record, pid: int, deadline: Deadline) -> None:
         from . import systemd
 
         with systemd.Bus(user=os.geteuid() != 0, deadline=deadline) as bus:
-            unit, description = (model.conmon_unit(record.name, record.realm), f"conmon of the container {record.name}")
-            bus.start_scope(unit, pid=pid, parent=model.cgroup_parent(record), description=description)
+            unit, description = (names.conmon_unit(record.name, record.realm), f"conmon of the container {record.name}")
+            bus.start_scope(unit, pid=pid, parent=names.cgroup_parent(record), description=description)
     else:
-        cgroup.place(model.conmon_cgroup(record), pid)
+        cgroup.place(names.conmon_cgroup(record), pid)
 
 
-class Pipe:
-    """A pipe between conmon and us. Two reports may come in one message, and one in several."""
-
-    def __init__(self) -> None:
-        # SEQPACKET as podman has it: one read is one message, and a peer that dies is an end of file at once.
-        self.socket, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._buffer, self._ended = b"", False
-        self.pidfile = ""
-
-    def go_on(self) -> None:
-        """conmon waits for this before it forks, and in an exec with a client once more before it runs the runtime."""
-        try:
-            self.socket.send(b"\0")
-        except OSError:
-            raise ProgramFailed("conmon ended before it could be told to go on") from None
-
-    def receive(self) -> None:
-        data = b""
-        with contextlib.suppress(ConnectionResetError):
-            data = self.socket.recv(65536)
-        self._buffer += data
-        self._ended = not data
-
-    def wait(self, deadline: Deadline, *others: int) -> set[int]:
-        """Wait for conmon, or for one of the other descriptors; empty when the deadline passed first. With ``pidfile``, which
-        is that of what is launched, raises ProgramFailed when the runtime is gone and conmon does not notice."""
-        descriptors = [self.socket.fileno(), *others]
-        ready = wait_readable(descriptors, deadline.at_most(_PROMPT) if self.pidfile else deadline)
-        if not ready and self.pidfile:
-            from . import lost_runtime
-
-            ready = lost_runtime.wait(descriptors, self.pidfile, deadline)
-        return ready
-
-    def complete(self) -> bool:
-        """Whether there is a report, or will be none."""
-        return self._ended or b"\n" in self._buffer
-
-    def report(self, deadline: Deadline) -> tuple[int, str]:
-        """The next number of conmon's, with a message perhaps. -1 where it ended without, as up to 2.1.13 for a runtime
-        that failed silently, and in 2.2.0 and 2.2.1 for any failed exec. Raises ProgramFailed, DeadlineExceeded."""
-        while not self.complete():
-            if not self.wait(deadline):
-                raise DeadlineExceeded("conmon and the runtime did not report in time")
-            self.receive()
-        text, _newline, self._buffer = self._buffer.partition(b"\n")
-        line = text.decode("utf-8", "replace")
-        if not line:
-            return -1, ""
-        try:
-            report = json.loads(line)
-            # Older API levels call it pid.
-            return int(report["data"] if "data" in report else report["pid"]), str(report.get("message") or "").strip()
-        except (ValueError, KeyError, TypeError):
-            raise ProgramFailed(f"conmon reported {line!r}, which is not understood") from None
+# The option of ours that asks for an option of conmon's.
+_ASKED_BY = {"log_tag": "--log-tag", "exit_delay": "--exit-delay"}
 
 
-@contextlib.contextmanager
-def launch(
-    argv: t.Sequence[str], *, directory: str, output: str, environment: t.Mapping[str, str],
-    place: t.Callable[[int], None], birthplace: str | None = None, names: t.Sequence[str] = ("SYNC", "START"),
-    preserve: t.Sequence[int] = (),
-) -> t.Iterator[dict[str, Pipe]]:  # fmt: skip
-    """Start conmon and put it where it belongs; gives the pipes to it. It waits to be told on START to go on, and meanwhile
-    gets ready by itself; SYNC has its reports.
-
-    It is born in the cgroup whose directory ``birthplace`` is where that can be; else ``place`` is called with its pid,
-    before conmon may fork, so all that it starts is in its cgroup. ``output`` is the file for what conmon says before it
-    detaches (and, with the log driver passthrough, for the container). ``preserve`` are descriptors that it gets too. An
-    exception, here (ProgramFailed) or of the caller, kills a conmon that has not detached; what another has started is
-    the caller's to sweep.
-    """
-    pipes = {name: Pipe() for name in names}
-    with contextlib.ExitStack() as stack:
-        for pipe in pipes.values():
-            stack.enter_context(pipe.socket)
-            stack.enter_context(pipe.theirs)
-        pipes["SYNC"].pidfile = dict(zip(argv, argv[1:])).get("--container-pidfile", "")
-        named = {f"_OCI_{name}PIPE": str(pipe.theirs.fileno()) for name, pipe in pipes.items()}
-        try:
-            with open(output, "ab", opener=private) as stream:
-                pid, placed = spawn(
-                    argv, directory=directory, environment={**environment, **named}, output=stream.fileno(),
-                    inherited=[*preserve, *map(int, named.values())], cgroup=birthplace,
-                )  # fmt: skip
-        except (OSError, ValueError) as exc:  # ValueError: a NUL in an argument
-            raise ProgramFailed(f"conmon cannot be run ({argv[0]}): {reason_of(exc)}") from exc
-        for pipe in pipes.values():
-            pipe.theirs.close()
-        try:
-            if not placed:
-                place(pid)
-            yield pipes
-        except BaseException as exc:
-            detached = identify(pid) is None
-            # Closing the start pipe is a go-ahead too (read() returns 0): to stop conmon one has to kill it.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            if isinstance(exc, DeadlineExceeded) and not detached:
-                message = f"{exc.message.rstrip('.')}, and conmon has not even detached"
-                raise DeadlineExceeded(message, hint=exc.hint, **exc.details) from exc
-            raise
-        finally:
-            # The first process ends as soon as it has forked; it is dead or dying by now. A caller may ignore SIGCHLD.
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+def check_options(definition: Definition, version: str) -> None:
+    """Raises InvalidInput for an option that this conmon lacks, with the version that has it."""
+    asked = [(name, option) for name, option in _ASKED_BY.items() if getattr(definition, name) is not None]
+    if definition.sdnotify == "container":
+        asked.append(("sdnotify", "--sdnotify-socket"))
+    for name, option in asked:
+        if not has(version, option):
+            since = ".".join(map(str, SINCE[option]))
+            raise InvalidInput(f"The option {name} needs conmon {since} or newer; this host has {version}.")
 
 
-def read_pid(sync: Pipe, deadline: Deadline) -> int:
-    """The pid of what the runtime has started. conmon's first process exiting says nothing; its report says it all."""
-    number, message = sync.report(deadline)
-    if number <= 0:
-        raise ProgramFailed(message)
-    return number
-
-
-def pid_of_monitor(path: str, child: int) -> int:
-    """From conmon's pid file, 0 for none. Others may write there, so it has to be the parent of what it has started."""
-    written = (read_text(path) or "").strip()
-    return int(written) if written.isdecimal() and parent_of(child) in (0, int(written)) else 0
-
-
-def private(path: str, flags: int) -> int:
-    """For open(opener=): a file that nobody else can read, however it is opened."""
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+def create_argv(record: Record, paths: Paths, *, terminal: bool) -> list[str]:
+    """The command line of conmon for a create or restore."""
+    wanted = record.definition
+    log = f"k8s-file:{record.log_path}" if wanted.log_driver == "k8s-file" else wanted.log_driver
+    # Never the log level debug: those lines would mix with what the container says.
+    argv = [
+        *common_argv(record, paths, uuid=record.runtime_id, log=log),
+        "--conmon-pidfile", wanted.conmon_pidfile or paths.conmon_pidfile,
+        "--log-level", "warning", "--syslog",
+    ]  # fmt: skip
+    flags = {
+        "--systemd-cgroup": record.cgroup_manager == "systemd",
+        "--terminal": terminal, "--stdin": wanted.stdin and not terminal,
+        # CRIU does neither, and crun does not know these options then.
+        "--no-pivot": wanted.no_pivot and not record.checkpoint,
+        "--no-new-keyring": wanted.no_new_keyring and not record.checkpoint,
+    }  # fmt: skip
+    values = {
+        "--log-size-max": wanted.log_size_max, "--log-tag": wanted.log_tag,
+        "--sdnotify-socket": paths.ready_socket if wanted.sdnotify == "container" else None,
+        "--exit-delay": wanted.exit_delay,
+    }  # fmt: skip
+    argv += [flag for flag, asked in flags.items() if asked]
+    if record.checkpoint:
+        argv += ["--restore", f"{record.checkpoint.path}/checkpoint"]
+        argv += [f"--runtime-opt={word}" for word in record.checkpoint.options]
+    if wanted.exit_command:
+        argv += ["--exit-command", wanted.exit_command[0]]
+        argv += [f"--exit-command-arg={word}" for word in wanted.exit_command[1:]]
+    argv += [word for name, value in values.items() if value is not None for word in (name, str(value))]
+    return argv

@@ -11,11 +11,11 @@ import threading
 from .._base.deadline import Deadline
 from .._base.errors import EngineError, InvalidInput
 from .._base.files import make_directory, read_json, read_text, write_text
-from .._base.process import find_program, run, user_runtime_directory
+from .._base.program import find_program, run, user_runtime_directory
+from .._base.versions import parse_version
 from .._state.model import Program
 from .._trust import trust
 from . import cgroup
-from .runtime import parse_version
 
 RUNTIMES = ("crun", "runc")  # in the order of preference
 # conmon is a helper of podman to most distributions, and lies where podman looks for it (containers.conf(5)).

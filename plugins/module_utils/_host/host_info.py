@@ -10,9 +10,10 @@ import typing as t
 
 from .._base.errors import EngineError
 from .._base.files import read_text
-from .._base.process import find_program
+from .._base.program import find_program
+from .._runtime import criu
 from .._state.model import Program
-from . import cgroup, criu
+from . import cgroup
 from .detect import RUNTIMES, Host, systemd_runs
 
 Value = t.Any

@@ -14,7 +14,7 @@ import typing as t
 
 from .._base.deadline import Deadline
 from .._base.errors import DeadlineExceeded, EngineError
-from .._base.process import user_runtime_directory
+from .._base.program import user_runtime_directory
 
 SYSTEMD = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 _UNKNOWN = ("org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.DBus.Error.FileNotFound")

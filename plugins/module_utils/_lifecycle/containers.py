@@ -30,7 +30,7 @@ if t.TYPE_CHECKING:
     from .._base.lock import Lock
     from .._container.create import Launch
     from .._host.detect import Host
-    from .._host.runtime import Runtime
+    from .._runtime.runtime import Runtime
 
 Differences = dict[str, tuple[t.Any, t.Any]]
 
@@ -212,9 +212,9 @@ class _Task:
                 self._done.append(action)
                 return False
             elif action is Action.REMOVE:
-                from .delete import remove
+                from .delete import delete_container
 
-                record = remove(self._store, self._engine.host, before, record, self._desired.timeouts)
+                record = delete_container(self._store, self._engine.host, before, record, self._desired.timeouts)
                 if record is None or launch is None:
                     # Of a container that is made anew the log and kept checkpoints stay, also where that was begun and killed.
                     self._store.forget(self._name, but=(CHECKPOINTS, LOG) if launch else ())
@@ -228,14 +228,14 @@ class _Task:
         if record.definition.service:
             from .._service.service import stop
         else:
-            from .._container.teardown import stop
+            from .._container.stop import stop
 
         number, timeouts = self._desired.stop_signal or record.stop_signal, self._desired.timeouts
         self._stopped, now = stop(self._store, self._lock, record, number=number, timeouts=timeouts)
         return now
 
     def _act(self, action: Action, record: Record) -> Record:
-        from .._host.runtime import Runtime
+        from .._runtime.runtime import Runtime
 
         paths = self._store.paths(self._name)
         runtime = Runtime(record, paths.runtime_log)

@@ -9,42 +9,44 @@ import re
 
 from .._base import leftovers
 from .._base.deadline import Deadline
-from .._container import ownership, teardown
+from .._container import ownership, sweep
 from .._container.observe import collect_exit
 from .._host.detect import Host
-from .._state import model
+from .._state import names
 from .._state.model import Observed, Record, Status, Timeouts
 from .._state.store import Store
 
 
-def remove(store: Store, host: Host, before: Observed, record: Record | None, timeouts: Timeouts) -> Record | None:
+def delete_container(
+    store: Store, host: Host, before: Observed, record: Record | None, timeouts: Timeouts
+) -> Record | None:
     """Returns the record as it is then, which stays with the log and a checkpoint for the next container of this name; None
     where there was none that means anything any more. Raises EngineError that names what would not go."""
     name = before.name
     if record and record.realm != store.realm:
         record = ownership.without_others(store, record)
     realm = record.realm if record else store.realm
-    if (record and record.definition.service) or os.path.lexists(model.service_path(name, realm)):
+    if (record and record.definition.service) or os.path.lexists(names.service_path(name, realm)):
         from .._service import service
 
         if record is None:
-            service.check_unit(teardown.orphans(store, host, name)[0], store.paths(name))
+            service.check_unit(sweep.orphans(store, host, name)[0], store.paths(name))
         if record is None or ownership.has_unit(record, store.paths(name)):
             service.remove(name, realm)
-        directory, unit = os.path.split(model.service_path(name, realm))
+        directory, unit = os.path.split(names.service_path(name, realm))
         leftovers.clear(directory, re.escape(unit))
     leftovers.clear(store.run_dir, r"programs\.json")
     if record is None:
-        for orphan in teardown.orphans(store, host, name):
-            teardown.sweep(store, orphan, timeouts)
+        for orphan in sweep.orphans(store, host, name):
+            sweep.sweep_leftovers(store, orphan, timeouts)
         return None
     if record.phase == "creating":
-        teardown.sweep(store, record, timeouts)
+        sweep.sweep_leftovers(store, record, timeouts)
         store.release_bundle(record.definition.bundle, name)
         return None
     if record.phase == "removed":
         return record
-    teardown.remove(store, record, timeouts)
+    sweep.delete_state(store, record, timeouts)
     if before.status is Status.CHECKPOINTED:
         return store.save(record.replace(phase="checkpointed"))
     ended = before.exit or collect_exit(record, store.paths(name), Deadline(0))

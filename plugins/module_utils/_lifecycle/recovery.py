@@ -15,8 +15,9 @@ import os
 from .._base.deadline import IN_CLOSE, IN_MOVED_TO, Deadline, wait_until
 from .._base.errors import ProgramFailed
 from .._base.files import read_json, remove_file, remove_tree, write_text
-from .._base.process import Handle, ProcessId, find_program, identify, in_pid_file, is_alive, kill_and_wait
-from .._container import interrupted, teardown
+from .._base.process import Handle, ProcessId, identify, in_pid_file, is_alive, kill_and_wait
+from .._base.program import find_program
+from .._container import interrupted, sweep
 from .._container.observe import exit_file, timestamp
 from .._host.cgroup import members, thaw
 from .._state import config, unfinished
@@ -40,7 +41,7 @@ def recover(store: Store, name: str, timeouts: Timeouts) -> Record | None:
             complete(checkpoint.path)
         if record.phase not in ("checkpointing", "checkpointed", "restoring"):
             record = used_up(store, record)
-    sweep(store, name, record)
+    clear_unfinished(store, name, record)
     return record
 
 
@@ -52,7 +53,7 @@ def used_up(store: Store, record: Record) -> Record:
     return store.save(record.replace(checkpoint=None))
 
 
-def sweep(store: Store, name: str, record: Record | None) -> None:
+def clear_unfinished(store: Store, name: str, record: Record | None) -> None:
     """Remove what dead tasks have left, and the directories that are empty then."""
     paths = store.paths(name)
     for path in unfinished.left(paths, record):
@@ -90,7 +91,7 @@ def settle(store: Store, record: Record, timeouts: Timeouts) -> Record:
 
     The 137 that conmon has written is no exit of the container: it goes with the rest.
     """
-    teardown.remove(store, record, timeouts)
+    sweep.delete_state(store, record, timeouts)
     remove_tree(store.paths(record.name).persist)
     none: dict[str, None] = {"init": None, "monitor": None, "cgroup_path": None, "conmon_cgroup_path": None}
     return store.save(record.replace(phase="checkpointed", last_exit=None, **none))
@@ -175,7 +176,7 @@ def _can_be_taken_over(record: Record, settings: config.Config) -> bool:
 
 def _take_back(store: Store, record: Record, timeouts: Timeouts) -> Record:
     """Nothing of it runs: the checkpoint is what there is."""
-    teardown.remove(store, record, timeouts)
+    sweep.delete_state(store, record, timeouts)
     return store.save(record.replace(phase="checkpointed"))
 
 

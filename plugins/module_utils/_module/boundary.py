@@ -12,7 +12,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._base.errors import EngineError, InvalidInput, reason_of
 from .._base.files import check_text
-from .._base.process import user_runtime_directory
+from .._base.program import user_runtime_directory
 from .._trust import trust
 
 DIRECTORY_ARGUMENTS: dict[str, dict[str, t.Any]] = {"state_dir": {"type": "path"}, "run_dir": {"type": "path"}}

@@ -13,7 +13,7 @@ from .._checkpoint.plan import Goal
 from .._checkpoint.request import Outcome, Request
 from .._checkpoint.restore import Wanted
 from .._container.observe import describe
-from .._host.criu import Options
+from .._runtime.criu import Options
 from .boundary import DIRECTORY_ARGUMENTS
 from .container import DEFINITION_ARGUMENTS, definition
 

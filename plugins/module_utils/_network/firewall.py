@@ -9,7 +9,7 @@ import hashlib
 from .._base.deadline import Deadline
 from .._base.errors import EngineError, InvalidInput
 from .._base.files import remove_file, write_text
-from .._base.process import find_program, run
+from .._base.program import find_program, run
 from .._netlink import nftables
 
 

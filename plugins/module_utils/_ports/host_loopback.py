@@ -17,7 +17,7 @@ import shlex
 
 from .._base.deadline import Deadline
 from .._base.errors import InvalidInput, ProgramFailed
-from .._base.process import Completed, find_program, run
+from .._base.program import Completed, find_program, run
 
 _PROGRAMS = ("nsenter", "ip")
 _LIST = ("-o", "link", "show")

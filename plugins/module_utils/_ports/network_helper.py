@@ -24,8 +24,9 @@ import typing as t
 from .._base.deadline import Deadline, wait_readable
 from .._base.errors import DeadlineExceeded, InvalidInput, ProgramFailed, reason_of
 from .._base.files import read_tail, remove_file
-from .._base.process import ProcessId, clean_environment, find_program, identify, is_alive, tie
-from .._host.conmon import Pipe, private
+from .._base.process import ProcessId, identify, is_alive
+from .._base.program import clean_environment, find_program, tie
+from .._host.conmon_launch import Pipe, private
 from .._state.model import Definition, Record
 from .._state.store import Paths
 from . import host_loopback

@@ -19,7 +19,7 @@ from .._base.errors import EngineError, InvalidInput
 from .._base.files import read_text
 from .._base.process import parse_signal
 from .._trust import trust
-from . import model
+from . import names
 from .model import Desired, Record
 from .store import Paths
 
@@ -116,18 +116,18 @@ def _is_strings(value: t.Any) -> bool:
 
 def effective(config: Config, record: Record, paths: Paths) -> Config:
     """The config that the runtime gets, from the bundle's or from an effective one."""
-    path = model.container_cgroup(record)
+    path = names.container_cgroup(record)
     if record.cgroup_manager == "systemd":
-        path = f"{model.cgroup_parent(record)}:{model.prefix(record.realm)}:{model.unit_part(record.name)}"
+        path = f"{names.cgroup_parent(record)}:{names.prefix(record.realm)}:{names.unit_part(record.name)}"
     result = {**config, "linux": {**(config.get("linux") or {}), "cgroupsPath": path}}
     if "container:" in str(result["linux"].get("namespaces")):
         from .namespaces import by_path
 
         result = by_path(result, paths.namespaces)
     if record.definition.listen:
-        names = [listen_name(text) or record.name for text in record.definition.listen]
+        sockets = [listen_name(text) or record.name for text in record.definition.listen]
         # sd_listen_fds(3). runc says the first two by itself, crun does not; the first process of a pid namespace is 1.
-        _set_env(result, LISTEN_FDS=str(len(names)), LISTEN_PID="1", LISTEN_FDNAMES=":".join(names))
+        _set_env(result, LISTEN_FDS=str(len(sockets)), LISTEN_PID="1", LISTEN_FDNAMES=":".join(sockets))
     elif any(word.startswith("LISTEN_FDS=") for word in config["process"].get("env") or []):
         _set_env(result, LISTEN_FDS=None, LISTEN_PID=None, LISTEN_FDNAMES=None)  # of a listen that was taken away
     if record.definition.sdnotify == "container":

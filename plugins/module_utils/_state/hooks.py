@@ -12,7 +12,7 @@ import os
 import typing as t
 
 from .._base.errors import InvalidInput
-from .._base.process import SEARCH_PATH
+from .._base.program import SEARCH_PATH
 from .model import Record
 from .store import Paths
 

@@ -23,9 +23,9 @@ sys.dont_write_bytecode = True
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import plan  # noqa: E402
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.checkpoints import Checkpoints  # noqa: E402
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.request import Request  # noqa: E402
-from ansible_collections.longshore.oci.plugins.module_utils._host import criu  # noqa: E402
 from ansible_collections.longshore.oci.plugins.module_utils._host.detect import Host  # noqa: E402
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine  # noqa: E402
+from ansible_collections.longshore.oci.plugins.module_utils._runtime import criu  # noqa: E402
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (  # noqa: E402
     Definition,
     Desired,

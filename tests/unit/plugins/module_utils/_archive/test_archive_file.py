@@ -99,7 +99,7 @@ def test_killed_at_each_step(place: Place, monkeypatch: pytest.MonkeyPatch, name
         if not named and not before:
             assert place.left() in ([], ["web.tar"]), steps[number]
         # The next task of the container.
-        recovery.sweep(place.store, "web", None)
+        recovery.clear_unfinished(place.store, "web", None)
         assert set(place.left()) <= {"web.tar"}, steps[number]
         assert not place.path.exists() or place.path.read_text() in ("new", before), steps[number]
         assert before is None or place.path.exists(), steps[number]
@@ -123,6 +123,6 @@ def test_the_note_of_a_task_that_lives_is_its_own(place: Place) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         _no_unnamed_files(monkeypatch)
         with archive_file.replacing(str(place.path), str(place.notes)):
-            recovery.sweep(place.store, "web", None)
+            recovery.clear_unfinished(place.store, "web", None)
             seen = place.left()
     assert len(seen) == 2

@@ -14,7 +14,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._archive import signatures
-from ansible_collections.longshore.oci.plugins.module_utils._base import process
+from ansible_collections.longshore.oci.plugins.module_utils._base import program
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
 from ansible_collections.longshore.oci.tests.unit import killing
 
@@ -105,7 +105,7 @@ def test_a_signature_of_gnupg(tmp_path: pathlib.Path, monkeypatch: pytest.Monkey
     _theirs, other, _binary = pgp_keys(tmp_path / "b", "theirs")
     key = ssh_key(tmp_path / "key")
     signature = signatures.sign(TEXT, private)
-    find = process.find_program
+    find = program.find_program
     for without in ("nothing", "gpgv"):
         monkeypatch.setattr(
             signatures, "find_program", lambda name, without=without: None if name == without else find(name)

@@ -17,7 +17,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base import files, 
 from ansible_collections.longshore.oci.plugins.module_utils._container import ownership
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle import delete
 from ansible_collections.longshore.oci.plugins.module_utils._network.records import Records
-from ansible_collections.longshore.oci.plugins.module_utils._state import model
+from ansible_collections.longshore.oci.plugins.module_utils._state import names
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Status, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders, killing
@@ -96,10 +96,10 @@ def test_the_unit_of_a_service_and_the_versions(tmp_path: pathlib.Path, monkeypa
     for directory, name in (("units", "longshore-c.service"), ("run", "programs.json")):
         (tmp_path / directory).mkdir()
         killed(tmp_path / directory, name, 0o644)
-    monkeypatch.setattr(model, "service_path", lambda _name, _realm: f"{tmp_path}/units/longshore-c.service")
+    monkeypatch.setattr(names, "service_path", lambda _name, _realm: f"{tmp_path}/units/longshore-c.service")
     record = builders.record(name="c", phase="removed", realm=store.realm, definition=Definition("/b", service=True))
     monkeypatch.setattr(ownership, "has_unit", lambda _record, _paths: False)
     seen = builders.observed(Status.STOPPED, phase="removed")._replace(name="c")
-    delete.remove(store, t.cast(t.Any, None), seen, record, Timeouts())
+    delete.delete_container(store, t.cast(t.Any, None), seen, record, Timeouts())
     assert os.listdir(tmp_path / "units") == []
     assert os.listdir(tmp_path / "run") == []

@@ -15,7 +15,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import deadline as base_deadline
-from ansible_collections.longshore.oci.plugins.module_utils._base import process
+from ansible_collections.longshore.oci.plugins.module_utils._base import process, program
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline, wait_readable
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
     DeadlineExceeded,
@@ -180,13 +180,13 @@ class TestFindProgram:
     def directory(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
         """The only directory in which programs are looked for."""
         monkeypatch.setenv("PATH", str(tmp_path))
-        monkeypatch.setattr(process, "SEARCH_PATH", "/nowhere")
+        monkeypatch.setattr(program, "SEARCH_PATH", "/nowhere")
         return tmp_path
 
     def test_in_sbin_though_path_has_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The PATH that sshd gives to a user without a login shell."""
         monkeypatch.setenv("PATH", "/usr/bin:/bin")
-        found = process.find_program("runc")
+        found = program.find_program("runc")
         assert found is not None
         assert os.path.basename(found) == "runc"
 
@@ -198,8 +198,8 @@ class TestFindProgram:
         monkeypatch.delenv("PATH")
         if path is not None:
             monkeypatch.setenv("PATH", path)
-        assert process.find_program("tool") is None
-        assert process.find_program("tool", [str(directory)]) == f"{directory}/tool"
+        assert program.find_program("tool") is None
+        assert program.find_program("tool", [str(directory)]) == f"{directory}/tool"
 
     def test_the_first_in_path_that_can_be_run(self, directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
         first, second = directory / "1", directory / "2"
@@ -207,21 +207,21 @@ class TestFindProgram:
             each.mkdir()
             programs.script(each / "tool", "")
         monkeypatch.setenv("PATH", f"{first}:{second}")
-        assert process.find_program("tool") == f"{first}/tool"
+        assert program.find_program("tool") == f"{first}/tool"
         os.chmod(first / "tool", 0o644)
-        assert process.find_program("tool") == f"{second}/tool"
+        assert program.find_program("tool") == f"{second}/tool"
 
     def test_by_path(self, directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = programs.script(directory / "tool", "")
         monkeypatch.chdir(directory)
-        assert process.find_program(path) == path
-        assert process.find_program("./tool") == path
-        assert process.find_program("/nowhere/tool") is None
+        assert program.find_program(path) == path
+        assert program.find_program("./tool") == path
+        assert program.find_program("/nowhere/tool") is None
 
     @pytest.mark.parametrize("name", ["", "no-such-tool", "directory"])
     def test_nothing(self, directory: pathlib.Path, name: str) -> None:
         (directory / "directory").mkdir()
-        assert process.find_program(name) is None
+        assert program.find_program(name) is None
 
 
 @pytest.mark.parametrize(
@@ -285,42 +285,42 @@ def test_clean_environment(monkeypatch: pytest.MonkeyPatch, uid: int, kept: dict
     monkeypatch.setenv("PATH", "/theirs")
     monkeypatch.setenv("HOME", "/home/app")
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")
-    expected = {"PATH": process.SEARCH_PATH, "LC_ALL": "C.UTF-8", "A": "1", **kept}
-    assert process.clean_environment(A="1") == expected
+    expected = {"PATH": program.SEARCH_PATH, "LC_ALL": "C.UTF-8", "A": "1", **kept}
+    assert program.clean_environment(A="1") == expected
 
 
 def test_what_become_has_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setenv("XDG_RUNTIME_DIR", "")
     monkeypatch.delenv("HOME")
-    environment = process.clean_environment()
+    environment = program.clean_environment()
     assert (environment["XDG_RUNTIME_DIR"], environment["HOME"]) == ("/run/user/1000", "/")
 
 
 class TestRun:
     def test_its_outcome(self) -> None:
-        found = process.run(["sh", "-c", "echo out; echo err >&2; exit 3"], Deadline(30), what="say it")
+        found = program.run(["sh", "-c", "echo out; echo err >&2; exit 3"], Deadline(30), what="say it")
         assert found == (3, "out\n", "err\n")
 
     def test_a_signal_is_negative(self) -> None:
-        assert process.run(["sh", "-c", "kill -9 $$"], Deadline(30), what="die").rc == -9
+        assert program.run(["sh", "-c", "kill -9 $$"], Deadline(30), what="die").rc == -9
 
     def test_much_output(self) -> None:
         """More than a pipe holds, on both."""
         code = "import sys; sys.stdout.write('o' * 1000000); sys.stderr.write('e' * 1000000)"
-        found = process.run([sys.executable, "-SEc", code], Deadline(30), what="say it")
+        found = program.run([sys.executable, "-SEc", code], Deadline(30), what="say it")
         assert (len(found.stdout), len(found.stderr)) == (1000000, 1000000)
 
     def test_output_that_is_no_text(self) -> None:
-        assert process.run(["printf", r"\377"], Deadline(30), what="say it").stdout == "\ufffd"
+        assert program.run(["printf", r"\377"], Deadline(30), what="say it").stdout == "\ufffd"
 
     def test_it_has_no_input(self) -> None:
-        assert process.run(["cat"], Deadline(30), what="read") == (0, "", "")
+        assert program.run(["cat"], Deadline(30), what="read") == (0, "", "")
 
     def test_a_deadline_kills_all_that_it_started(self, tmp_path: pathlib.Path) -> None:
         text = f"sleep 60 & echo $! >{tmp_path}/child; echo last words >&2; wait"
         with pytest.raises(DeadlineExceeded, match=r"^sh did not wait for Godot in time and was killed") as caught:
-            process.run(["sh", "-c", text], Deadline(0.5), what="wait for Godot")
+            program.run(["sh", "-c", text], Deadline(0.5), what="wait for Godot")
         assert caught.value.details["stderr"] == "last words\n"
         child = int((tmp_path / "child").read_text(encoding="ascii"))
         with Handle(process.identify(child)) as handle:
@@ -368,30 +368,30 @@ class TestRun:
     def test_a_grandchild_that_keeps_the_output_open_is_not_waited_for(self, tmp_path: pathlib.Path) -> None:
         deadline = Deadline(50)
         text = f"sleep 60 & echo $! >{tmp_path}/child; echo done"
-        assert process.run(["sh", "-c", text], deadline, what="go on").stdout == "done\n"
+        assert program.run(["sh", "-c", text], deadline, what="go on").stdout == "done\n"
         assert deadline.remaining() > 0
         child = process.identify(int((tmp_path / "child").read_text(encoding="ascii")))
         assert child is not None
         assert process.kill_and_wait([child], Deadline(30)) == []
 
-    @pytest.mark.parametrize(("program", "why"), [("/nowhere", "No such file"), ("/", "Permission denied")])
-    def test_a_program_that_cannot_be_run(self, program: str, why: str) -> None:
-        with pytest.raises(ProgramFailed, match=f"Cannot run {program} to try it: {why}") as caught:
-            process.run([program], Deadline(30), what="try it")
-        assert caught.value.details["argv"] == [program]
+    @pytest.mark.parametrize(("path", "why"), [("/nowhere", "No such file"), ("/", "Permission denied")])
+    def test_a_program_that_cannot_be_run(self, path: str, why: str) -> None:
+        with pytest.raises(ProgramFailed, match=f"Cannot run {path} to try it: {why}") as caught:
+            program.run([path], Deadline(30), what="try it")
+        assert caught.value.details["argv"] == [path]
 
     def test_an_argument_that_no_program_can_have(self) -> None:
         """It comes from a playbook: an error of the engine, not of Python."""
         with pytest.raises((InvalidInput, ProgramFailed)):
-            process.run(["true", "a\0b"], Deadline(30), what="try it")
+            program.run(["true", "a\0b"], Deadline(30), what="try it")
 
     def test_nothing_stays_open(self, open_files: t.Any) -> None:
         before = open_files()
-        process.run(["true"], Deadline(30), what="end")
+        program.run(["true"], Deadline(30), what="end")
         with pytest.raises(DeadlineExceeded):
-            process.run(["sleep", "60"], Deadline(0), what="end")
+            program.run(["sleep", "60"], Deadline(0), what="end")
         with pytest.raises(ProgramFailed):
-            process.run(["/nowhere"], Deadline(0), what="end")
+            program.run(["/nowhere"], Deadline(0), what="end")
         assert open_files() == before
 
 
@@ -438,7 +438,7 @@ print(json.dumps({"fds": fds, "cwd": os.getcwd(), "env": dict(os.environ), "lead
         leaked = os.dup(given)
         os.set_inheritable(leaked, True)
         with open(tmp_path / "output", "wb") as output:
-            pid, self.placed = process.spawn(
+            pid, self.placed = program.spawn(
                 [sys.executable, "-c", self.SCRIPT], directory=str(tmp_path), environment={"WORD": "given"},
                 output=output.fileno(), inherited=(given,), **more,
             )  # fmt: skip
@@ -486,7 +486,7 @@ print(json.dumps({"fds": fds, "cwd": os.getcwd(), "env": dict(os.environ), "lead
 
     def test_what_cannot_be_run_says_so(self, tmp_path: pathlib.Path, birthplace: str) -> None:
         with open(tmp_path / "output", "wb") as output:
-            pid, _placed = process.spawn(
+            pid, _placed = program.spawn(
                 ["/nowhere/program"],
                 directory="/",
                 environment={},
@@ -511,4 +511,4 @@ def test_the_runtime_directory_of_another_user(
     """su keeps the variable."""
     os.chown(tmp_path, owner, 0)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    assert process.user_runtime_directory() == (str(tmp_path) if fine else "/run/user/0")
+    assert program.user_runtime_directory() == (str(tmp_path) if fine else "/run/user/0")

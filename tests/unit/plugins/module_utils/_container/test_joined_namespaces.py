@@ -18,7 +18,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.files import m
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, identify
 from ansible_collections.longshore.oci.plugins.module_utils._container import joined_namespaces
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
-from ansible_collections.longshore.oci.plugins.module_utils._state import config, model
+from ansible_collections.longshore.oci.plugins.module_utils._state import config, names
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Record
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders
@@ -184,7 +184,7 @@ class TestScript:
         words = joined_namespaces.script(place.store, WEB, {"network": "db"})
         make_directory(place.store.paths("db").run)
         pathlib.Path(place.store.paths("db").pidfile).write_text(pid)
-        unit = model.container_unit("db", place.store.realm)
+        unit = names.container_unit("db", place.store.realm)
         assert unit in words["share"]
         text = words["functions"] + words["share"].replace(unit, scope or unit) + "\nreadlink /proc/self/fd/4"
         return subprocess.run(["/bin/sh", "-uc", text], capture_output=True, text=True, timeout=20, check=False)

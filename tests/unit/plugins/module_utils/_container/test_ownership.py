@@ -16,8 +16,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import make_directory
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import boot_id, identify
 from ansible_collections.longshore.oci.plugins.module_utils._container import ownership
-from ansible_collections.longshore.oci.plugins.module_utils._service import service
-from ansible_collections.longshore.oci.plugins.module_utils._state import model
+from ansible_collections.longshore.oci.plugins.module_utils._service import service, service_unit
+from ansible_collections.longshore.oci.plugins.module_utils._state import names
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.plugins.modules import oci_container_info
 from ansible_collections.longshore.oci.tests.unit import builders
@@ -56,7 +56,7 @@ def test_where_scopes_are(monkeypatch: pytest.MonkeyPatch, uid: int, parent: str
 
 def test_the_unit_of_another(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unit = tmp_path / "unit"
-    monkeypatch.setattr(model, "service_path", lambda _name, _realm: str(unit))
+    monkeypatch.setattr(names, "service_path", lambda _name, _realm: str(unit))
     paths = Store(state_dir=f"{tmp_path}/st%te", run_dir=f"{tmp_path}/run").paths("web")
     service.check_unit(builders.record(), paths)
     script = paths.service_script.replace("%", "%%")
@@ -72,10 +72,10 @@ def test_the_unit_of_another(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyP
 def test_the_own_unit(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """As it is written now, and as earlier releases did."""
     unit = tmp_path / "unit"
-    monkeypatch.setattr(model, "service_path", lambda _name, _realm: str(unit))
+    monkeypatch.setattr(names, "service_path", lambda _name, _realm: str(unit))
     paths = Store(state_dir=f"{tmp_path}/{name}", run_dir=f"{tmp_path}/run").paths("web")
     for word in (
-        service.unit_quote(paths.service_script, command=True),
+        service_unit.unit_quote(paths.service_script, command=True),
         f'"{paths.service_script}"'.replace("%", "%%"),
     ):
         unit.write_text(f"ExecStart=/bin/sh {word} start\n")

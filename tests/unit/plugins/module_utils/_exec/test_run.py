@@ -33,7 +33,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._exec.output import 
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
 from ansible_collections.longshore.oci.plugins.module_utils._exec.run import Limits
 from ansible_collections.longshore.oci.plugins.module_utils._exec.sessions import SessionPaths
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, conmon
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, conmon_launch
 from ansible_collections.longshore.oci.plugins.module_utils._host.fd_mapping import Descriptors
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Desired, Goal, Timeouts
@@ -234,13 +234,13 @@ class TestRun:
 
     def test_the_spec_is_for_nobody_else(self, container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
         seen = []
-        really = conmon.launch
+        really = conmon_launch.launch
 
         def look(*arguments: t.Any, **more: t.Any) -> t.Any:
             seen.append(os.stat(f"{more['directory']}/process.json").st_mode & 0o777)
             return really(*arguments, **more)
 
-        monkeypatch.setattr(conmon, "launch", look)
+        monkeypatch.setattr(conmon_launch, "launch", look)
         assert container.run("true").rc == 0
         assert seen == [0o600]
 

@@ -6,9 +6,9 @@ import typing as t
 
 import pytest
 
+from ansible_collections.longshore.oci.plugins.module_utils._base import versions
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
-from ansible_collections.longshore.oci.plugins.module_utils._container import create
-from ansible_collections.longshore.oci.plugins.module_utils._host import conmon, runtime
+from ansible_collections.longshore.oci.plugins.module_utils._host import conmon
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Checkpoint, Program
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
 from ansible_collections.longshore.oci.tests.unit import builders
@@ -18,12 +18,12 @@ from ansible_collections.longshore.oci.tests.unit import builders
     ("directory", "version"), [("2.1.6", "2.1.6"), ("2.1.12", "2.1.12"), ("2.2.1-from-source", "2.2.1")]
 )
 def test_parse_version(directory: str, version: str) -> None:
-    assert runtime.parse_version(builders.transcript("conmon", directory, "version.txt")) == version
+    assert versions.parse_version(builders.transcript("conmon", directory, "version.txt")) == version
 
 
 @pytest.mark.parametrize("text", ["", "conmon: nothing to do"])
 def test_no_version(text: str) -> None:
-    assert runtime.parse_version(text) is None
+    assert versions.parse_version(text) is None
 
 
 @pytest.mark.parametrize(
@@ -63,12 +63,12 @@ def test_has(version: str, option: str, expected: bool) -> None:
 def test_an_option_that_conmon_lacks_is_refused(wanted: dict[str, t.Any], lacks: str, takes: str) -> None:
     definition = builders.definition(**wanted)
     with pytest.raises(InvalidInput, match=f"needs conmon {takes} or newer; this host has {lacks}"):
-        create.check_options(definition, lacks)
-    create.check_options(definition, takes)
+        conmon.check_options(definition, lacks)
+    conmon.check_options(definition, takes)
 
 
 def test_what_is_not_asked_for_needs_nothing() -> None:
-    create.check_options(builders.definition(), "2.0.0")
+    conmon.check_options(builders.definition(), "2.0.0")
 
 
 PATHS = Paths("web", state_dir="/s", run_dir="/r")
@@ -79,7 +79,7 @@ def _argv(version: str = "2.1.12", *, terminal: bool = False, record: t.Any = No
         "definition": builders.definition(**wanted), "conmon": Program("conmon", "/usr/bin/conmon", version),
         "log_path": "/log", **(record or {}),
     }  # fmt: skip
-    return create.create_argv(builders.record(**values), PATHS, terminal=terminal)
+    return conmon.create_argv(builders.record(**values), PATHS, terminal=terminal)
 
 
 def test_the_whole_command_line() -> None:
@@ -168,7 +168,7 @@ def test_an_old_conmon_gets_only_what_it_has() -> None:
 def test_a_restore_goes_on_from_the_images_with_the_options_of_the_dump() -> None:
     wanted = builders.definition(no_pivot=True, no_new_keyring=True)
     checkpoint = Checkpoint("/state/web/checkpoints/one", ("--tcp-established", "--network-lock", "skip"))
-    argv = create.create_argv(builders.record(definition=wanted, checkpoint=checkpoint), PATHS, terminal=False)
+    argv = conmon.create_argv(builders.record(definition=wanted, checkpoint=checkpoint), PATHS, terminal=False)
     assert argv[argv.index("--restore") + 1] == "/state/web/checkpoints/one/checkpoint"
     assert [word for word in argv if word.startswith("--runtime-opt")] == [
         "--runtime-opt=--tcp-established", "--runtime-opt=--network-lock", "--runtime-opt=skip"

@@ -21,10 +21,9 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.process import
     is_alive,
     kill_and_wait,
 )
-from ansible_collections.longshore.oci.plugins.module_utils._container import create
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, conmon
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, conmon, conmon_launch
 from ansible_collections.longshore.oci.plugins.module_utils._host.detect import Host
-from ansible_collections.longshore.oci.plugins.module_utils._host.runtime import Runtime
+from ansible_collections.longshore.oci.plugins.module_utils._runtime.runtime import Runtime
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Record
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
 from ansible_collections.longshore.oci.tests.unit import builders, bundle, programs
@@ -54,12 +53,12 @@ class Scripted:
             self.pids.append(pid)
             place(pid)
 
-        with conmon.launch(
+        with conmon_launch.launch(
             [programs.conmon(self.directory / "conmon", text), "--word"], directory=str(self.directory),
             output=f"{self.directory}/output", environment=env, place=note,
         ) as pipes:  # fmt: skip
             pipes["START"].go_on()
-            return conmon.read_pid(pipes["SYNC"], Deadline(seconds))
+            return conmon_launch.read_pid(pipes["SYNC"], Deadline(seconds))
 
 
 @pytest.fixture
@@ -153,7 +152,7 @@ class TestDeaths:
         assert "went on" not in os.listdir(scripted.directory)
 
     def test_of_one_that_is_not_there(self, tmp_path: pathlib.Path) -> None:
-        launch = conmon.launch(
+        launch = conmon_launch.launch(
             ["/nowhere/conmon"], directory=str(tmp_path), output=f"{tmp_path}/output", environment={}, place=_nowhere
         )
         with pytest.raises(ProgramFailed, match=r"conmon cannot be run \(/nowhere/conmon\): No such file"), launch:
@@ -249,12 +248,12 @@ class TestReal:
     def _launch(self, prepared: tuple[Record, Paths], *args: str, scratch_cgroup: str) -> int:
         record, paths = prepared
         bundle.make(paths.bundle, *args, cgroup=f"{scratch_cgroup}/container")
-        with conmon.launch(
-            create.create_argv(record, paths, terminal=False), directory=paths.bundle, output=paths.conmon_log,
+        with conmon_launch.launch(
+            conmon.create_argv(record, paths, terminal=False), directory=paths.bundle, output=paths.conmon_log,
             environment={}, place=lambda pid: cgroup.place(f"{scratch_cgroup}/conmon", pid),
         ) as pipes:  # fmt: skip
             pipes["START"].go_on()
-            return conmon.read_pid(pipes["SYNC"], Deadline(60))
+            return conmon_launch.read_pid(pipes["SYNC"], Deadline(60))
 
     def test_a_container(
         self, prepared: tuple[Record, Paths], scratch_cgroup: str, open_files: t.Callable[[], dict[str, str]]

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base import process
+from ansible_collections.longshore.oci.plugins.module_utils._base import program
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, detect
 from ansible_collections.longshore.oci.plugins.module_utils._host.cgroup import Layout
@@ -23,7 +23,7 @@ def directory(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathli
     """The only directory in which programs are looked for."""
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", f"{tmp_path}/bin")
-    monkeypatch.setattr(process, "SEARCH_PATH", "/nowhere")
+    monkeypatch.setattr(program, "SEARCH_PATH", "/nowhere")
     monkeypatch.setattr(detect, "_CONMON_DIRECTORIES", ())
     # Not the cgroups of this machine, which may be none that crun takes.
     monkeypatch.setattr(cgroup, "layout", lambda: Layout("/sys/fs/cgroup", ()))

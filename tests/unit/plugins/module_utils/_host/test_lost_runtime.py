@@ -15,7 +15,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
 from ansible_collections.longshore.oci.plugins.module_utils._exec import run
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
 from ansible_collections.longshore.oci.plugins.module_utils._exec.run import Limits
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, conmon, lost_runtime
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, conmon_launch, lost_runtime
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Definition,
@@ -69,7 +69,7 @@ def place(tmp_path: pathlib.Path, scratch_cgroup: str) -> t.Iterator[Place]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same in less time."""
-    monkeypatch.setattr(conmon, "_PROMPT", 0.3)
+    monkeypatch.setattr(conmon_launch, "_PROMPT", 0.3)
     monkeypatch.setattr(lost_runtime, "_GRACE", 0.5)
 
 

@@ -23,7 +23,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
 from ansible_collections.longshore.oci.plugins.module_utils._host.detect import Host
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle import recovery
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
-from ansible_collections.longshore.oci.plugins.module_utils._state import model, unfinished
+from ansible_collections.longshore.oci.plugins.module_utils._state import names, unfinished
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Checkpoint,
     Definition,
@@ -189,7 +189,7 @@ class TestRestore:
         record = self._running(
             place, definition=builders.definition(cgroup_parent=scratch_cgroup), checkpoint=Checkpoint(path, (), once)
         )
-        where = model.container_cgroup(record)
+        where = names.container_cgroup(record)
         init = int(pathlib.Path(place.paths.pidfile).read_text(encoding="utf-8"))
         assert observe(place.store, "web").status is Status.CHECKPOINTED  # That process is in no cgroup of it.
         cgroup.place(where, init)

@@ -18,11 +18,11 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError, ProgramFailed
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import identify
-from ansible_collections.longshore.oci.plugins.module_utils._container import teardown
+from ansible_collections.longshore.oci.plugins.module_utils._container import stop
 from ansible_collections.longshore.oci.plugins.module_utils._container.create import Launch
 from ansible_collections.longshore.oci.plugins.module_utils._container.observe import as_systemd_has_it
-from ansible_collections.longshore.oci.plugins.module_utils._service import service
-from ansible_collections.longshore.oci.plugins.module_utils._state import model
+from ansible_collections.longshore.oci.plugins.module_utils._service import service, service_unit
+from ansible_collections.longshore.oci.plugins.module_utils._state import names
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Program, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders, programs
@@ -61,7 +61,7 @@ class Scripted:
             name="web", definition=definition, runtime=runtime, conmon=monitor, cgroup_manager="systemd",
             runtime_root=f"{self._directory}/the root", **more,
         )  # fmt: skip
-        text = service._script(record, self.paths, terminal=False)
+        text = service_unit.script_text(record, self.paths, terminal=False)
         return subprocess.run(
             [*before, "/bin/sh", "-c", text, "sh", verb], capture_output=True, text=True, timeout=30, check=False
         )
@@ -120,7 +120,7 @@ def test_a_container_that_says_when_it_is_ready(
         listener.join()
     assert heard[0] == "MAINPID=4711"
     assert os.stat(scripted.paths.notify).st_mode & 0o777 == 0o755
-    unit = service._unit(
+    unit = service_unit.unit_text(
         builders.record(definition=Definition("/srv/web", service=True, sdnotify="container")), scripted.paths,
         Timeouts(create=10, ready=20),
     ).splitlines()  # fmt: skip
@@ -139,15 +139,15 @@ MOUNTED = """\
 
 def test_an_overlay_is_mounted_again(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = str(tmp_path)
-    monkeypatch.setattr(service, "read_text", lambda _path: MOUNTED.format(root=root))
+    monkeypatch.setattr(service_unit, "read_text", lambda _path: MOUNTED.format(root=root))
     overlay = (root, "lowerdir=/a b,upperdir=/u,workdir=/w,redirect_dir=nofollow")
-    assert service._overlay_at(root) == overlay
-    assert [service._overlay_at(path) for path in ("/relative", "/plain", "/", "/nowhere")] == 4 * [None]
-    assert service._overlay_at("/labelled") == (
+    assert service_unit.overlay_at(root) == overlay
+    assert [service_unit.overlay_at(path) for path in ("/relative", "/plain", "/", "/nowhere")] == 4 * [None]
+    assert service_unit.overlay_at("/labelled") == (
         "/labelled", 'context="a:b:c:s0:c1,c2",lowerdir=/l,upperdir=/u,workdir=/w'
     )  # fmt: skip
     record = builders.record(definition=Definition("/srv/web", service=True), overlay=list(overlay))
-    script = service._script(record, Store(state_dir="/s", run_dir="/r").paths("web"), terminal=False)
+    script = service_unit.script_text(record, Store(state_dir="/s", run_dir="/r").paths("web"), terminal=False)
     wanted = f"mountpoint --quiet {root} || mount -t overlay -o 'lowerdir=/a b,upperdir=/u,workdir=/w,redirect_dir=nofollow' overlay {root}"
     assert wanted in script
 
@@ -237,7 +237,7 @@ def test_the_unit_escapes_what_systemd_would_replace(tmp_path: pathlib.Path) -> 
     record = builders.record(
         name="web", definition=Definition("/srv/a b%c", service=True, restart_policy="always"), stop_timeout=7
     )
-    lines = service._unit(record, store.paths("web"), Timeouts(create=0.1)).splitlines()
+    lines = service_unit.unit_text(record, store.paths("web"), Timeouts(create=0.1)).splitlines()
     assert f'RequiresMountsFor="{tmp_path}/100%%/containers/web" "/srv/a b%%c"' in lines
     assert "Restart=always" in lines
     assert "TimeoutStartSec=1" in lines
@@ -262,8 +262,8 @@ QUOTED = [
 
 @pytest.mark.parametrize(("text", "path", "command"), QUOTED)
 def test_words_of_a_unit(text: str, path: str, command: str) -> None:
-    assert service.unit_quote(text) == path
-    assert service.unit_quote(text, command=True) == command
+    assert service_unit.unit_quote(text) == path
+    assert service_unit.unit_quote(text, command=True) == command
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
@@ -273,7 +273,7 @@ def test_systemd_reads_every_unit(tmp_path: pathlib.Path) -> None:
         store = Store(state_dir=f"{tmp_path}{text}", run_dir=f"{tmp_path}/run{text}")
         record = builders.record(name="web", definition=Definition(f"{text}/bundle", service=True))
         unit = tmp_path / f"longshore-{number}.service"
-        unit.write_text(service._unit(record, store.paths("web"), Timeouts(create=5)), encoding="utf-8")
+        unit.write_text(service_unit.unit_text(record, store.paths("web"), Timeouts(create=5)), encoding="utf-8")
         done = subprocess.run(
             ["systemd-analyze", "verify", "--man=no", str(unit)],
             capture_output=True,
@@ -287,7 +287,7 @@ def test_systemd_reads_every_unit(tmp_path: pathlib.Path) -> None:
 @pytest.fixture
 def without_systemd(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Units are in a directory of the test, and the bus of systemd cannot be reached. Returns the path of the unit."""
-    monkeypatch.setattr(model, "service_path", lambda name, _realm: f"{tmp_path}/{name}.service")
+    monkeypatch.setattr(names, "service_path", lambda name, _realm: f"{tmp_path}/{name}.service")
 
     def unreachable(_seconds: float) -> t.NoReturn:
         raise EngineError("Cannot reach the bus of systemd.")
@@ -429,7 +429,7 @@ def test_one_that_is_not_ready_is_told_to_end_by_the_task(
 ) -> None:
     store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
     monkeypatch.setattr(service, "_bus", lambda _seconds: StartingUnit([]))
-    monkeypatch.setattr(teardown, "kill_all", lambda *_arguments: None)
+    monkeypatch.setattr(stop, "kill_all", lambda *_arguments: None)
     monkeypatch.setattr(service, "collect_exit", lambda *_arguments: None)
     with subprocess.Popen(
         ["/bin/sh", "-c", f"{program}; echo; while :; do read -t 0.05 x </dev/zero || sleep 0.05; done"],

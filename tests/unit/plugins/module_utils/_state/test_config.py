@@ -13,7 +13,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
-from ansible_collections.longshore.oci.plugins.module_utils._state import config, model
+from ansible_collections.longshore.oci.plugins.module_utils._state import config, names
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Desired, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
 from ansible_collections.longshore.oci.tests.unit import builders
@@ -286,23 +286,23 @@ def test_where_the_cgroup_is(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: uid)
     record = builders.record(cgroup_manager=manager, definition=builders.definition(cgroup_parent=wanted))
-    assert model.cgroup_parent(record) == parent
+    assert names.cgroup_parent(record) == parent
     found = _effective(builders.config(), manager=manager, name="a+b", cgroup_parent=wanted)
     assert found["linux"]["cgroupsPath"] == path
 
 
 def test_units_of_all_containers_are_different() -> None:
-    names = ["web", "conmon", "conmon-web", "a+b", "ax2bb", "a-b"]
-    makers = (model.container_unit, model.conmon_unit, model.service_unit)
-    units = [make(name, realm) for name in names for make in makers for realm in ("", "01234567", "conmon")]
+    containers = ["web", "conmon", "conmon-web", "a+b", "ax2bb", "a-b"]
+    makers = (names.container_unit, names.conmon_unit, names.service_unit)
+    units = [make(name, realm) for name in containers for make in makers for realm in ("", "01234567", "conmon")]
     assert len(set(units)) == len(units)
-    assert model.container_unit("a+b", "") == "longshore-a\\x2bb.scope"
-    assert model.container_unit("web", "01234567") == "longshore.01234567-web.scope"
+    assert names.container_unit("a+b", "") == "longshore-a\\x2bb.scope"
+    assert names.container_unit("web", "01234567") == "longshore.01234567-web.scope"
 
 
 def test_cgroups_of_two_state_directories_are_different() -> None:
     records = [builders.record(name=name, realm=realm) for name in ("a", "a.01234567") for realm in ("", "01234567")]
-    made = [make(record) for record in records for make in (model.container_cgroup, model.conmon_cgroup)]
+    made = [make(record) for record in records for make in (names.container_cgroup, names.conmon_cgroup)]
     assert len(set(made)) == len(made)
     assert made[2:4] == ["/longshore/a@01234567", "/longshore/conmon:a@01234567"]
 

@@ -14,7 +14,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError, InvalidInput
-from ansible_collections.longshore.oci.plugins.module_utils._base.process import find_program
+from ansible_collections.longshore.oci.plugins.module_utils._base.program import find_program
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (

@@ -10,7 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
-from ansible_collections.longshore.oci.plugins.module_utils._base.process import SEARCH_PATH
+from ansible_collections.longshore.oci.plugins.module_utils._base.program import SEARCH_PATH
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import spec
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_document import ImageConfig
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Facts, Options, User

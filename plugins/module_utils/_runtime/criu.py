@@ -13,9 +13,9 @@ import typing as t
 
 from .._base.deadline import Deadline
 from .._base.errors import EngineError, InvalidInput
-from .._base.process import SEARCH_PATH, Completed, run
+from .._base.program import SEARCH_PATH, Completed, run
+from .._base.versions import numbers
 from .._state.model import Program
-from .runtime import numbers
 
 Version = tuple[int, ...]
 NEVER: Version = (9999,)

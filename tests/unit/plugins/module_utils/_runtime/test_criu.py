@@ -7,9 +7,9 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
-from ansible_collections.longshore.oci.plugins.module_utils._host import criu
-from ansible_collections.longshore.oci.plugins.module_utils._host.criu import NEVER, Options
-from ansible_collections.longshore.oci.plugins.module_utils._host.runtime import criu_error
+from ansible_collections.longshore.oci.plugins.module_utils._runtime import criu
+from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu import NEVER, Options
+from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu_log import criu_error
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Program
 from ansible_collections.longshore.oci.tests.unit import builders
 

@@ -10,12 +10,13 @@ import typing as t
 
 import pytest
 
+from ansible_collections.longshore.oci.plugins.module_utils._base import versions
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
     DeadlineExceeded,
     EngineError,
     ProgramFailed,
 )
-from ansible_collections.longshore.oci.plugins.module_utils._host import runtime
+from ansible_collections.longshore.oci.plugins.module_utils._runtime import runtime
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Program
 from ansible_collections.longshore.oci.tests.unit import builders, programs
 
@@ -33,12 +34,12 @@ RECORDED = [("runc", "1.1.5"), ("runc", "1.1.15"), ("crun", "1.8.1"), ("crun", "
     ],
 )
 def test_parse_version(program: str, directory: str, version: str) -> None:
-    assert runtime.parse_version(builders.transcript(program, directory, "version.txt")) == version
+    assert versions.parse_version(builders.transcript(program, directory, "version.txt")) == version
 
 
 @pytest.mark.parametrize("text", ["", "usage: runc", "version 1.0"])
 def test_no_version(text: str) -> None:
-    assert runtime.parse_version(text) is None
+    assert versions.parse_version(text) is None
 
 
 @pytest.mark.parametrize(("program", "version"), RECORDED)

@@ -6,30 +6,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import typing as t
 
 from .._base.deadline import Deadline
 from .._base.errors import DeadlineExceeded, EngineError, ProgramFailed
 from .._base.files import make_directory, read_json, read_text, write_text
-from .._base.process import Completed, run
+from .._base.program import Completed, run
 from .._state.model import Record
 
-_VERSION = re.compile(r"^\S+ version (\S+)", re.MULTILINE)
-_CRIU_NOISE = re.compile(r"rlimit: |exited, status=|Dump files |Dumping FAILED|Restoring FAILED|\S+save -V failed")
 CALL_SECONDS = 30.0
 DELETE_SECONDS = 60.0  # runc itself tries for 10 s, and its hooks may take their time
-
-
-def parse_version(text: str) -> str | None:
-    """From what conmon, runc and crun say to ``--version``."""
-    found = _VERSION.search(text)
-    return found.group(1) if found else None
-
-
-def numbers(version: str) -> tuple[int, ...]:
-    """The first three numbers of a version, to compare it by."""
-    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
 def parse_bundle(state: t.Mapping[str, t.Any]) -> str | None:
@@ -52,12 +38,6 @@ def last_error(log: str) -> str | None:
             found = str(entry.get("msg") or "").strip() or found
         start = log.find("{", end)
     return found
-
-
-def criu_error(log: t.Sequence[str]) -> str:
-    """Why CRIU failed, from its log: the last errors, without those that it also writes when all is well."""
-    errors = [re.sub(r"^(\([\d.]+\) +(\d+: )?)?Error \([^)]*\): ", "", line) for line in log if "Error (" in line]
-    return "; ".join(list(dict.fromkeys(text.rstrip(".") for text in errors if not _CRIU_NOISE.match(text)))[-3:])
 
 
 def global_arguments(record: Record, log: str) -> list[str]:

@@ -1,0 +1,222 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Write the unit of a service and the script that it runs, as texts. Nothing is written here."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import typing as t
+
+from .._base.files import plain_path, read_text
+from .._base.program import clean_environment
+from .._container import sd_notify
+from .._host.conmon import create_argv
+from .._runtime.runtime import global_arguments
+from .._state.model import Record, Timeouts
+from .._state.store import Paths, Store
+
+if t.TYPE_CHECKING:
+    pass
+
+
+_OVERLAY = ("lowerdir", "upperdir", "workdir", "redirect_dir", "metacopy", "context")
+
+
+_MOUNT = "mountpoint --quiet {0} || mount -t overlay -o {1} overlay {0} || exit"
+
+
+_ALONE = dict.fromkeys(("functions", "share", "closed", "shared"), "")  # for no namespaces of other containers
+
+
+MARGIN = 10.0  # seconds that systemd waits longer than the script, before it kills everything itself
+
+
+# Type=forking: conmon forks, and the main process is the one in its pid file. Type=notify, for a container that says when it
+# is ready: the script says which conmon is, and conmon passes on what the container says. KillSignal: the script has sent the
+# signal that the container knows; conmon would forward another. TimeoutStartFailureMode: else SIGCONT would be waited for in
+# vain (since systemd 246; older ones do that). IgnoreSIGPIPE: as in any other launch; pasta of Debian 12 refuses to run where
+# that is ignored.
+_UNIT = """\
+# Written by longshore.oci for the container {name}, and written anew by it.
+[Unit]
+Description=Container {name}
+Wants=network-online.target
+After=network-online.target
+{bound}RequiresMountsFor={state} {bundle}
+
+[Service]
+{type}
+ExecStart=/bin/sh {script} start
+ExecStop=/bin/sh {script} stop
+ExecStopPost=/bin/sh {script} clean
+KillMode=mixed
+KillSignal=SIGCONT
+IgnoreSIGPIPE=no
+TimeoutStartSec={start_timeout:.0f}
+TimeoutStartFailureMode=kill
+TimeoutStopSec={stop_timeout:.0f}
+Restart={restart}
+RestartSec=1
+
+[Install]
+WantedBy={target}
+"""
+
+
+# $alive is locked as long as conmon lives: it inherits descriptor 9, and the runtime closes it. conmon reports the pid in
+# one line, or an error, and keeps that pipe until it ends.
+_SCRIPT = """\
+# Written by longshore.oci for the container {name}: what its service runs.
+set -u
+umask 027
+manager=${{NOTIFY_SOCKET-}}
+unset NOTIFY_SOCKET WATCHDOG_PID WATCHDOG_USEC
+{environment}
+runtime() {{ {runtime} "$@"; }}
+{functions}{network}mounted() {{
+    while read -r id parent device root place rest; do
+        case $place/ in {mounts}) printf '%s\\n' "$place" ;; esac
+    done </proc/self/mountinfo
+}}
+clean() {{
+    mounted | sed 's/\\\\/\\\\0/g' | while read -r place; do umount -l "$(printf %b "$place")" 2>/dev/null; done
+    left=$(mounted) && test -z "$left" || {{ echo "Nothing is removed: something is mounted at $left" >&2; exit 1; }}
+    test ! -d {runtime_state} || runtime delete --force {id}
+}}
+case $1 in
+start)
+    clean
+    rm -rf {run} {persist}
+    mkdir -p {bundle} {exits} {persist} {runtime_root} || exit
+    (umask 077 && : >{runtime_log})
+    ln -s {state} {owner}
+    {notify}
+    {overlay}
+    ln -s {config} {bundle}/config.json
+    cd {bundle} && exec 9>{alive} && flock 9 || exit
+    {share}{before}_OCI_SYNCPIPE=3 {conmon} 3>&1 >>{output} 2>&1 </dev/null{closed} | {{
+        exec 9>&-
+        read -r report
+        case $report in
+        '{{"data": '[1-9]*) {shared}{connect}{main}runtime start {id} ;;
+        *) echo "conmon: $report" >&2; cat {runtime_log} {output} >&2; exit 1 ;;
+        esac
+    }}
+    ;;
+stop)
+    runtime kill {id} {signal}
+    {resume}
+    flock --wait {grace} {alive} true || runtime kill {id} KILL
+    ;;
+clean)
+    clean
+    ;;
+esac
+"""
+
+
+def unit_quote(text: str, *, command: bool = False) -> str:
+    """Return a word of a unit (systemd.syntax(7)), which means the text itself; in a ``command``, systemd.service(5) has
+    variables too. There is no way to write a line break: create refuses it."""
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return '"{}"'.format(quoted.replace("$", "$$") if command else quoted)
+
+
+def unit_text(record: Record, paths: Paths, timeouts: Timeouts, bound: str = "") -> str:
+    definition = record.definition
+    # The pid file is no list of words: it is written without quotes.
+    pidfile = (definition.conmon_pidfile or paths.conmon_pidfile).replace("%", "%%")
+    notifies = definition.sdnotify == "container"
+    return _UNIT.format(
+        name=record.name, state=unit_quote(paths.state), bundle=unit_quote(definition.bundle),
+        script=unit_quote(paths.service_script, command=True),
+        type="Type=notify\nNotifyAccess=all" if notifies else f"Type=forking\nPIDFile={pidfile}",
+        bound=bound, start_timeout=max(1.0, start_seconds(record, timeouts)), stop_timeout=record.stop_timeout + MARGIN,
+        restart=definition.restart_policy, target="multi-user.target" if os.geteuid() == 0 else "default.target",
+    )  # fmt: skip
+
+
+def start_seconds(record: Record, timeouts: Timeouts) -> float:
+    """What systemd gives a start, until the container is ready."""
+    return timeouts.create + (sd_notify.ready_seconds(timeouts) if record.definition.sdnotify == "container" else 0)
+
+
+def script_text(record: Record, paths: Paths, joins: t.Mapping[str, str] | None = None, *, terminal: bool) -> str:
+    definition = record.definition
+    passthrough = record.log_path if definition.log_driver == "passthrough" else None
+    settings = clean_environment(**definition.conmon_env)
+    runtime = [record.runtime.path, *global_arguments(record, paths.runtime_log)]
+    grace, notifies = record.stop_timeout, definition.sdnotify == "container"
+    pidfile = shlex.quote(definition.conmon_pidfile or paths.conmon_pidfile)
+    words = {
+        "name": record.name, "id": record.runtime_id, "run": paths.run, "persist": paths.persist, "bundle": paths.bundle,
+        "exits": paths.exits, "state": paths.state, "owner": paths.owner, "config": paths.config, "runtime_root": record.runtime_root,
+        "runtime_state": f"{record.runtime_root}/{record.runtime_id}", "runtime_log": paths.runtime_log,
+        "alive": f"{paths.run}/alive", "output": passthrough or paths.conmon_log,
+        "signal": str(record.stop_signal if grace > 0 else 9), "grace": f"{grace:g}",
+    }  # fmt: skip
+    places = (paths.run, paths.persist, words["runtime_state"])
+    return _SCRIPT.format(
+        mounts=_mounts(*places),
+        **{name: shlex.quote(word) for name, word in words.items()},
+        environment="\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items()),
+        runtime=shlex.join(runtime), conmon=_conmon(record, paths, terminal=terminal),
+        overlay=_MOUNT.format(*map(shlex.quote, record.overlay)) if record.overlay else ":",
+        notify=f"mkdir -m 755 {shlex.quote(paths.notify)}" if notifies else ":",
+        main=f'NOTIFY_SOCKET=$manager systemd-notify "MAINPID=$(cat {pidfile})"; ' if notifies else "",
+        resume=f"runtime resume {shlex.quote(record.runtime_id)} 2>/dev/null",
+        **_network(record, paths), **(joins or _ALONE),
+    )  # fmt: skip
+
+
+def _mounts(*places: str) -> str:
+    """Return a pattern of the shell, for the places of mounts (with a slash) that are these directories or below them.
+
+    Nothing is removed through a mount: a restore that was killed leaves the root file system of the container in there.
+    """
+    texts = [re.sub(r"[ \\]", lambda found: f"\\{ord(found[0]):03o}", os.path.realpath(place)) for place in places]
+    return " | ".join(f"{shlex.quote(text + '/')}*" for text in texts)
+
+
+def namespaces_of(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> tuple[t.Mapping[str, str], str]:
+    """What script and unit do for namespaces of other containers."""
+    if f"{store.paths(record.name).namespaces}/" not in str((config.get("linux") or {}).get("namespaces")):
+        return _ALONE, ""
+    from .._container import joined_namespaces
+
+    found = joined_namespaces.peers(config, store.paths(record.name))
+    return joined_namespaces.script(store, record, found), joined_namespaces.bound(store, found)
+
+
+def overlay_at(root: str) -> tuple[str, str] | None:
+    """A root file system that is an overlay now, and the options to mount it with; after a reboot nobody else would."""
+    found = None
+    # A carriage return or the like in the path of a mount ends no line (proc(5)).
+    for line in filter(None, (read_text("/proc/self/mountinfo") or "").split("\n")):
+        before, _dash, after = line.partition(" - ")
+        place, (kind, _source, options) = before.split(" ")[4], after.split(" ", 2)
+        if plain_path(place) == os.path.realpath(root):
+            # A label of SELinux has a comma, and is in quotes.
+            parts = re.findall(r'(?:[^,"]|"[^"]*")+', options)
+            kept = [option for option in parts if option.partition("=")[0] in _OVERLAY]
+            # Relative paths mean nothing any more where the script runs.
+            absolute = sum(option.startswith(("lowerdir=/", "upperdir=/", "workdir=/")) for option in kept) == 3
+            found = (root, plain_path(",".join(kept))) if kind == "overlay" and absolute else None
+    return found
+
+
+def _network(record: Record, paths: Paths) -> dict[str, str]:
+    """What the script does for a network helper."""
+    if record.definition.network_helper == "none":
+        return dict.fromkeys(("network", "before", "connect"), "")
+    from .._ports.network_helper import script
+
+    return script(record, paths)
+
+
+def _conmon(record: Record, paths: Paths, *, terminal: bool) -> str:
+    """Its command line, with the socket of systemd in the place of ours: nobody else is there to hear."""
+    argv = create_argv(record, paths, terminal=terminal)
+    return " ".join('"$manager"' if word == paths.ready_socket else shlex.quote(word) for word in argv)
