@@ -84,8 +84,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import is_busy
 from ansible_collections.longshore.oci.plugins.module_utils._base.lock_holders import holders
 from ansible_collections.longshore.oci.plugins.module_utils._container.observe import describe, observe
-from ansible_collections.longshore.oci.plugins.module_utils._exec import sessions
-from ansible_collections.longshore.oci.plugins.module_utils._module import boundary
+from ansible_collections.longshore.oci.plugins.module_utils._exec import session_store
+from ansible_collections.longshore.oci.plugins.module_utils._module import boundary, session
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store, check_name
 
 
@@ -107,7 +107,7 @@ def _describe(store: Store, name: str) -> dict[str, t.Any]:
     return {
         **found,
         "busy": _is_busy(store, name),
-        "exec_sessions": sessions.describe_all(store.paths(name), seen.record),
+        "exec_sessions": [session.describe(each) for each in session_store.look_at_all(store.paths(name), seen.record)],
     }
 
 

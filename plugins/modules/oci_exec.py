@@ -370,9 +370,9 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.longshore.oci.plugins.module_utils._exec.sessions import Sessions
 from ansible_collections.longshore.oci.plugins.module_utils._module import boundary
 from ansible_collections.longshore.oci.plugins.module_utils._module import exec as oci_exec
-from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 
 
 def main() -> None:
@@ -390,7 +390,7 @@ def main() -> None:
     params = oci_exec.conceal(module)
 
     def act(module: AnsibleModule) -> dict[str, t.Any]:
-        return oci_exec.ACTIONS[params["state"]](module, Store(**boundary.directories(params)), params)
+        return oci_exec.perform(module, Sessions(**boundary.directories(params)), params)
 
     boundary.run(module, act)
 

@@ -23,7 +23,7 @@ from .._runtime.runtime import last_error
 from .._state.model import Record
 from .output import KEEP, Keep, Output, outputs
 from .process_spec import Command
-from .sessions import SessionPaths
+from .session_store import SessionPaths
 
 _STDERR = 3  # config.h
 _PACKET = 32768  # what conmon reads at once (CONN_SOCK_BUF_SIZE); more of a packet would be lost

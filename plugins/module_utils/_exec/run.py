@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Commands in containers that run: through conmon and the runtime's ``exec``, waited for or detached.
 
-    result = exec.run(store, "web", Command(("nginx", "-t")))
+    result = run(store, "web", Command(("nginx", "-t")))
 
 One conmon and one runtime are started for each, and nothing else: what the container is, files tell.
 """
@@ -25,21 +25,12 @@ from .._host import cgroup, conmon, conmon_launch
 from .._state import names
 from .._state.model import Record, Status
 from .._state.store import Store, check_name
-from . import output, sessions
+from . import output, session_store
 from .attach import Streams, exec_argv, explain, failed_late
 from .container_fs import Rootfs
 from .process_spec import Command, User, capabilities_of, check, find_user, needed_files, process_spec
-from .sessions import Session, SessionPaths
-
-
-class Limits(t.NamedTuple):
-    """Seconds. ``run`` None: as long as it takes."""
-
-    run: float | None = None
-    stop: float = 10
-    kill: float = 5
-    create: float = 240
-
+from .request import Limits, Result
+from .session_store import Session, SessionPaths
 
 _LIMITS = Limits()
 _LAUNCH_SECONDS = 10.0  # for conmon and the runtime, beside the time that a command has
@@ -51,20 +42,6 @@ class Preserved(t.Protocol):
     numbers: tuple[int, ...]
 
     def arrange(self, argv: list[str]) -> list[str]: ...
-
-
-class Result(t.NamedTuple):
-    """How a session went. ``rc`` None where nobody knows; ``start`` and ``end`` are seconds since 1970."""
-
-    session: str
-    pid: int | None
-    rc: int | None
-    stdout: bytes
-    stderr: bytes
-    start: float
-    end: float
-    timed_out: bool = False
-    truncated: tuple[str, ...] = ()  # of stdout and stderr those of which only the beginning is kept
 
 
 def running(store: Store, name: str) -> tuple[Record, ProcessId]:
@@ -112,11 +89,11 @@ def run(
             timed_out = _copy_to_the_end(live, streams, limits)
             rc = _code(live)
         except BaseException:
-            sessions.clear_away(live.paths, live.record, grace=0, kill=limits.kill)
+            session_store.clear_away(live.paths, live.record, grace=0, kill=limits.kill)
             raise
         if rc is None:  # conmon was killed, and what it watched may go on
-            sessions.clear_away(live.paths, live.record, grace=limits.stop, kill=limits.kill)
-        sessions.forget(live.paths)
+            session_store.clear_away(live.paths, live.record, grace=limits.stop, kill=limits.kill)
+        session_store.forget(live.paths)
         late = failed_late(command.argv, rc, streams)
         if late is not None:
             raise explain(late, live.record, live.paths, command)
@@ -144,21 +121,21 @@ def finish(
             f"The container {name} has no session {identifier}.", hint="A session is gone with its container."
         )
     deadline = None if limits.run is None else Deadline(limits.run)
-    if sessions.wait(paths, record, session, deadline) is None:
-        session = sessions.save(paths, session._replace(timed_out=True))
-        sessions.stop(paths, record, session, grace=limits.stop, kill=limits.kill)
+    if session_store.wait(paths, record, session, deadline) is None:
+        session = session_store.save(paths, session._replace(timed_out=True))
+        session_store.stop(paths, record, session, grace=limits.stop, kill=limits.kill)
     with output.outputs(keep) as (stdout, stderr):
         output.read_log(paths.log, stdout, stderr)
-    code, finished = sessions.ended(paths, record, session) or (None, None)
+    code, finished = session_store.ended(paths, record, session) or (None, None)
     return _result(session, code, stdout, stderr, finished or time.time(), session.timed_out)
 
 
 def stop(store: Store, name: str, identifier: str, *, limits: Limits = _LIMITS) -> bool:
     """Stop a session; its result can still be asked for. False where there is none that runs."""
     record, paths, session = _known(store, name, identifier)
-    if session is None or record is None or sessions.ended(paths, record, session):
+    if session is None or record is None or session_store.ended(paths, record, session):
         return False
-    sessions.stop(paths, record, session, grace=limits.stop, kill=limits.kill)
+    session_store.stop(paths, record, session, grace=limits.stop, kill=limits.kill)
     return True
 
 
@@ -169,15 +146,15 @@ def forget(store: Store, name: str, identifier: str, *, limits: Limits = _LIMITS
         return False
     if session is not None and session.pid is None and is_alive(session.owner):
         raise Conflict(f"The session {identifier} of the container {name} is being started by another task.")
-    sessions.clear_away(paths, record, grace=limits.stop, kill=limits.kill)
+    session_store.clear_away(paths, record, grace=limits.stop, kill=limits.kill)
     return True
 
 
 def _known(store: Store, name: str, identifier: str) -> tuple[Record | None, SessionPaths, Session | None]:
     check_name(name)
-    sessions.check_id(identifier)
+    session_store.check_id(identifier)
     paths = SessionPaths(store.paths(name), identifier)
-    return store.load(name), paths, sessions.load(paths)
+    return store.load(name), paths, session_store.load(paths)
 
 
 def _result(
@@ -220,7 +197,7 @@ def _launched(plan: _Launch, streams: Streams | None) -> t.Iterator[_Live]:
     """The lock is held until the command runs: nobody can stop or remove the container meanwhile, or use the id."""
     check(plan.command)
     identifier = plan.session or os.urandom(8).hex()
-    sessions.check_id(identifier)
+    session_store.check_id(identifier)
     store, container, limits = plan.store, plan.store.paths(plan.name), plan.limits
     if not _is_dumped_now(store, plan.name):
         running(store, plan.name)  # What cannot work is refused before even a lock is taken.
@@ -229,7 +206,7 @@ def _launched(plan: _Launch, streams: Streams | None) -> t.Iterator[_Live]:
         with store.locked(plan.name, Deadline(limits.create)):
             record, init = running(store, plan.name)
             paths = SessionPaths(container, identifier)
-            there = sessions.load(paths)
+            there = session_store.load(paths)
             if there is not None or os.path.isdir(paths.bundle):
                 yield _Live(record, paths, _same(there, plan, streams, record, paths), None)
                 return
@@ -237,15 +214,15 @@ def _launched(plan: _Launch, streams: Streams | None) -> t.Iterator[_Live]:
             argv, user, tty = plan.command.argv, plan.command.user, plan.command.tty
             session = Session(identifier, argv, user, tty, detached=streams is None, owner=identify(os.getpid()))
             try:
-                sessions.lay_out(paths, session)
+                session_store.lay_out(paths, session)
                 write_text(paths.spec, json.dumps(spec))
                 sync, session = _start(plan, record, paths, session, streams, stack)
             except BaseException as exc:
                 failed = explain(exc, record, paths, plan.command) if isinstance(exc, EngineError) else exc
                 # A report of conmon's is its last word; otherwise what it has begun has to be looked for.
                 if not isinstance(exc, ProgramFailed) or exc.message.startswith("conmon "):
-                    sessions.clear_away(paths, record, grace=0, kill=limits.kill)
-                sessions.forget(paths)
+                    session_store.clear_away(paths, record, grace=0, kill=limits.kill)
+                session_store.forget(paths)
                 raise failed from exc
             finally:
                 remove_file(paths.spec)  # The environment in it is nobody's business any more.
@@ -255,7 +232,12 @@ def _launched(plan: _Launch, streams: Streams | None) -> t.Iterator[_Live]:
 def _same(
     there: Session | None, plan: _Launch, streams: Streams | None, record: Record, paths: SessionPaths
 ) -> Session:
-    if there is None or streams is not None or there.argv != plan.command.argv or sessions.ended(paths, record, there):
+    if (
+        there is None
+        or streams is not None
+        or there.argv != plan.command.argv
+        or session_store.ended(paths, record, there)
+    ):
         raise Conflict(
             f"The container {plan.name} has a session {paths.id} already.",
             hint="Choose another id, or forget that one with state=absent.",
@@ -266,10 +248,10 @@ def _same(
 def _clear_abandoned(store: Store, name: str, limits: Limits) -> None:
     """What killed tasks have left. Their processes are known, so this needs no lock."""
     record = store.load(name)
-    for paths in sessions.all_of(store.paths(name)):
-        session = sessions.load(paths)
+    for paths in session_store.all_of(store.paths(name)):
+        session = session_store.load(paths)
         if record is not None and session is not None and session.abandoned:
-            sessions.clear_away(paths, record, grace=limits.stop, kill=limits.kill)
+            session_store.clear_away(paths, record, grace=limits.stop, kill=limits.kill)
 
 
 def _spec(store: Store, record: Record, init: ProcessId, command: Command) -> dict[str, t.Any]:
@@ -329,7 +311,7 @@ def _start(
     pid = conmon_launch.read_pid(pipes["SYNC"], deadline)
     monitor = in_pid_file(paths.conmon_pidfile)
     session = session._replace(pid=pid, process=identify(pid), monitor=monitor, started=time.time())
-    return pipes["SYNC"], sessions.save(paths, session)
+    return pipes["SYNC"], session_store.save(paths, session)
 
 
 def _beside(record: Record) -> str | None:
@@ -362,12 +344,12 @@ def _copy_to_the_end(live: _Live, streams: Streams, limits: Limits) -> bool:
     leaders = [live.session.process] if live.session.process else []
     for number, seconds in ((signal.SIGTERM, limits.stop), (signal.SIGKILL, limits.kill)):
         deadline = Deadline(seconds)
-        members = [process for leader in leaders for process in sessions.family(leader)] if seconds > 0 else []
+        members = [process for leader in leaders for process in session_store.family(leader)] if seconds > 0 else []
         kill_and_wait(members, Deadline(0), number)
         if streams.copy(sync, deadline):
             kill_and_wait(members, deadline, 0)  # the children have the same grace
             break
-    left = sessions.end_families(leaders, grace=0, kill=limits.kill)
+    left = session_store.end_families(leaders, grace=0, kill=limits.kill)
     if left or not sync.complete():
         raise DeadlineExceeded(
             f"The session {live.session.id} in the container {live.record.name} ran into its time limit, and does not end."
@@ -380,5 +362,5 @@ def _code(live: _Live) -> int | None:
     number, _message = t.cast(conmon_launch.Pipe, live.sync).report(Deadline(0))
     if number >= 0:
         return number
-    end = sessions.ended(live.paths, live.record, live.session)
+    end = session_store.ended(live.paths, live.record, live.session)
     return end.code if end else None

@@ -13,12 +13,14 @@ from ansible.module_utils.common.text.converters import to_bytes, to_text
 from ansible.module_utils.common.text.formatters import human_to_bytes
 
 from .._base.errors import InvalidInput
-from .._exec import output, sessions
-from .._exec import run as engine
+from .._exec import output
 from .._exec.process_spec import Command, check
-from .._state.store import Store, check_name
+from .._exec.request import Goal, Limits, Request, Result
+from .._exec.session_store import signal_of
+from .._exec.sessions import Outcome, Sessions
 from . import secrets
 from .boundary import DIRECTORY_ARGUMENTS
+from .session import describe
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "name": {"type": "str", "required": True, "aliases": ["container"]},
@@ -107,138 +109,97 @@ def _argv(params: t.Mapping[str, t.Any]) -> tuple[str, ...]:
         raise InvalidInput(f"The command cannot be split into words: {exc}.") from exc
 
 
-def started(module: AnsibleModule, store: Store, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Run the command, or start it and leave it. Returns what the task returns, or fails it."""
-    wanted = command(params)
-    check_name(params["name"])
-    keep = _keep(params)
-    result: dict[str, t.Any] = {"cmd": list(wanted.argv), "changed": False, "stdout": "", "stderr": ""}
-    guarded = params["creates"] is not None or params["removes"] is not None
-    reason = _unneeded(module, store, params) if guarded else None
-    if reason:
-        return {**result, "rc": 0, "msg": f"{'Would' if module.check_mode else 'Did'} not run command {reason}",
-                "stdout": f"skipped, {reason}"}  # fmt: skip
-    if module.check_mode:
+def request(params: t.Mapping[str, t.Any]) -> Request:
+    """Return what the parameters ask for. Raises InvalidInput."""
+    goal = Goal(params["state"])
+    newline = b"\n" if params["stdin_add_newline"] else b""
+    stdin = params["stdin"]
+    starts = goal is Goal.STARTED
+    return Request(
+        params["name"], goal, command(params) if starts else None,
+        stdin=None if stdin is None else to_bytes(stdin, errors="surrogate_or_strict") + newline,
+        detach=params["detach"], session=params["session"], creates=params["creates"], removes=params["removes"],
+        runtime=params["runtime"] if starts else None, limits=Limits(run=params["timeout"], stop=params["stop_timeout"]),
+        keep=_keep(params) if goal in (Goal.STARTED, Goal.FINISHED) else output.KEEP,
+    )  # fmt: skip
+
+
+def perform(module: AnsibleModule, sessions: Sessions, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Carry out what the parameters ask for. Returns what the task returns, or fails it."""
+    wanted = request(params)
+    outcome = sessions.converge(wanted, check=module.check_mode)
+    listed = describe(outcome.seen) if outcome.seen else None
+    if wanted.goal is Goal.FINISHED:
+        if module.check_mode:
+            return {"changed": False, "skipped": True, "msg": "Would have waited for the session if not in check mode"}
+        ended = t.cast(Result, outcome.result)
+        found = {"cmd": (listed or {}).get("argv"), "changed": ended.timed_out, "exec_session": listed}
+        return report(module, found, ended, params)
+    if wanted.goal is Goal.STARTED:
+        return _started(module, wanted, outcome, listed, params)
+    result = {"changed": bool(outcome.plan.actions), "session": params["session"]}
+    # Without an rc: Ansible would take that of a command that was stopped for a failure of this task.
+    return {**result, "exec_session": listed} if wanted.goal is Goal.STOPPED else result
+
+
+def _started(
+    module: AnsibleModule, wanted: Request, outcome: Outcome, listed: dict[str, t.Any] | None, params: t.Mapping[str, t.Any]
+) -> dict[str, t.Any]:  # fmt: skip
+    argv = list(wanted.command.argv) if wanted.command else []
+    result: dict[str, t.Any] = {"cmd": argv, "changed": False, "stdout": "", "stderr": ""}
+    option = outcome.plan.unneeded
+    if option:
+        reason = f"since '{params[option]}' {'exists' if option == 'creates' else 'does not exist'}"
+        verb = "Would" if module.check_mode else "Did"
+        return {**result, "rc": 0, "msg": f"{verb} not run command {reason}", "stdout": f"skipped, {reason}"}
+    if module.check_mode and outcome.plan.actions:
         # Skipped and changed exclude one another.
+        guarded = wanted.creates is not None or wanted.removes is not None
         said = "Command would have run if not in check mode"
         return {**result, "rc": 0, "msg": said, "changed": guarded, **({} if guarded else {"skipped": True})}
-    _check_runtime(store, params)
-    options: dict[str, t.Any] = {"session": params["session"], "limits": _limits(params)}
-    if params["detach"]:
-        session, new = engine.start(store, params["name"], wanted, **options)
-        return {**result, "changed": new, "session": session.id, "pid": session.pid, "timed_out": False,
-                "start": _moment(session.started or 0), "exec_session": _listed(store, params, session.id)}  # fmt: skip
-    outcome = engine.run(store, params["name"], wanted, stdin=_stdin(params), keep=keep, **options)
-    return _report(module, {**result, "changed": True}, outcome, params)
+    if outcome.result is not None:
+        return report(module, {**result, "changed": True}, outcome.result, params)
+    session = outcome.seen.session if outcome.seen else None
+    return {
+        **result, "changed": bool(outcome.plan.actions), "session": session.id if session else None,
+        "pid": session.pid if session else None, "timed_out": False, "exec_session": listed,
+        "start": _moment((session.started if session else None) or 0),
+    }  # fmt: skip
 
 
-def _unneeded(module: AnsibleModule, store: Store, params: t.Mapping[str, t.Any]) -> str | None:
-    """Why creates or removes make the command unneeded, in the words of ansible.builtin.command."""
-    try:
-        for name, needless, words in (("creates", True, "exists"), ("removes", False, "does not exist")):
-            pattern = params[name]
-            if pattern is not None:
-                found = engine.exists(store, params["name"], pattern, directory=params["chdir"])
-                if found is needless:
-                    return f"since '{pattern}' {words}"
-    except InvalidInput:
-        # Earlier tasks of the play, not carried out either, may be what starts the container.
-        if not module.check_mode:
-            raise
-    return None
-
-
-def _check_runtime(store: Store, params: t.Mapping[str, t.Any]) -> None:
-    record = store.load(params["name"])
-    if record is not None and params["runtime"] not in (None, "auto", record.runtime.name, record.runtime.path):
-        raise InvalidInput(
-            f"The container {params['name']} was made with {record.runtime.path}, not with {params['runtime']}.",
-            hint="Leave out runtime; a container stays with the one that made it.",
-        )
-
-
-def _limits(params: t.Mapping[str, t.Any]) -> engine.Limits:
-    return engine.Limits(run=params["timeout"], stop=params["stop_timeout"])
-
-
-def _stdin(params: t.Mapping[str, t.Any]) -> bytes | None:
-    if params["stdin"] is None:
-        return None
-    newline = b"\n" if params["stdin_add_newline"] else b""
-    return to_bytes(params["stdin"], errors="surrogate_or_strict") + newline
-
-
-def finished(module: AnsibleModule, store: Store, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Wait for a session and return its result, or fail with it."""
-    keep = _keep(params)
-    if module.check_mode:
-        return {"changed": False, "skipped": True, "msg": "Would have waited for the session if not in check mode"}
-    outcome = engine.finish(store, params["name"], params["session"], limits=_limits(params), keep=keep)
-    listed = _listed(store, params, outcome.session)
-    result = {"changed": outcome.timed_out, "cmd": (listed or {}).get("argv"), "exec_session": listed}
-    return _report(module, result, outcome, params)
-
-
-def stopped(module: AnsibleModule, store: Store, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Without an rc: Ansible would take that of a command that was stopped for a failure of this task."""
-    listed = _listed(store, params, params["session"])
-    changed = listed is not None and listed["status"] != "finished"
-    if changed and not module.check_mode:
-        engine.stop(store, params["name"], params["session"], limits=_limits(params))
-        listed = _listed(store, params, params["session"])
-    return {"changed": changed, "session": params["session"], "exec_session": listed}
-
-
-def absent(module: AnsibleModule, store: Store, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    changed = _listed(store, params, params["session"]) is not None
-    if not module.check_mode:
-        changed = engine.forget(store, params["name"], params["session"], limits=_limits(params))
-    return {"changed": changed, "session": params["session"]}
-
-
-def _listed(store: Store, params: t.Mapping[str, t.Any], identifier: str) -> dict[str, t.Any] | None:
-    check_name(params["name"])
-    sessions.check_id(identifier)
-    record = store.load(params["name"])
-    paths = sessions.SessionPaths(store.paths(params["name"]), identifier)
-    return None if record is None else sessions.describe(paths, record)
-
-
-def _report(
-    module: AnsibleModule, result: dict[str, t.Any], outcome: engine.Result, params: t.Mapping[str, t.Any]
+def report(
+    module: AnsibleModule, result: dict[str, t.Any], ended: Result, params: t.Mapping[str, t.Any]
 ) -> dict[str, t.Any]:
-    result = {**result, "rc": outcome.rc, "msg": "", **_said(module, outcome, params)}
-    if outcome.truncated:
-        streams = " and ".join(outcome.truncated)
+    """Return the result of a command that was waited for, or fail the task with it."""
+    result = {**result, "rc": ended.rc, "msg": "", **_said(module, ended, params)}
+    if ended.truncated:
+        streams = " and ".join(ended.truncated)
         module.warn(f"Of {streams} only the first {params['output_limit']} are in the result (output_limit). {_HINT}")
-    if outcome.timed_out:
+    if ended.timed_out:
         limit = "its time limit" if params["timeout"] is None else f"{params['timeout']:g} seconds"
         module.fail_json(**{**result, "msg": f"The command did not end within {limit}, and was stopped"})
-    if outcome.rc is None:
-        module.fail_json(**{**result, "msg": "Nobody knows how the command ended: its conmon was killed"})
-    if outcome.rc != 0:
+    if ended.rc is None:
+        module.fail_json(**{**result, "msg": "The exit code of the command is not known: its conmon was killed"})
+    if ended.rc != 0:
         killed = f" (killed by the signal {result['signal']})" if result["signal"] else ""
         module.fail_json(**{**result, "msg": f"non-zero return code{killed}"})
     return result
 
 
-def _said(module: AnsibleModule, outcome: engine.Result, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def _said(module: AnsibleModule, ended: Result, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     # What is not UTF-8 is kept so that it can be written back; since 2.19 a controller refuses a result with that in it.
     numbers = [int(number) for number in str(module.ansible_version).split(".")[:2] if number.isdecimal()]
     errors = "surrogate_then_replace" if numbers < [2, 19] else "replace"
-    stdout, stderr = to_text(outcome.stdout, errors=errors), to_text(outcome.stderr, errors=errors)
+    stdout, stderr = to_text(ended.stdout, errors=errors), to_text(ended.stderr, errors=errors)
     if params["strip_empty_ends"]:
         stdout, stderr = stdout.rstrip("\r\n"), stderr.rstrip("\r\n")
     return {
-        "stdout": stdout, "stderr": stderr, "start": _moment(outcome.start), "end": _moment(outcome.end),
-        "delta": str(datetime.timedelta(seconds=outcome.end - outcome.start)), "session": outcome.session,
-        "stdout_truncated": "stdout" in outcome.truncated, "stderr_truncated": "stderr" in outcome.truncated,
-        "pid": outcome.pid, "timed_out": outcome.timed_out, "signal": sessions.signal_of(outcome.rc),
+        "stdout": stdout, "stderr": stderr, "start": _moment(ended.start), "end": _moment(ended.end),
+        "delta": str(datetime.timedelta(seconds=ended.end - ended.start)), "session": ended.session,
+        "stdout_truncated": "stdout" in ended.truncated, "stderr_truncated": "stderr" in ended.truncated,
+        "pid": ended.pid, "timed_out": ended.timed_out, "signal": signal_of(ended.rc),
     }  # fmt: skip
 
 
 def _moment(seconds: float) -> str:
     return str(datetime.datetime.fromtimestamp(seconds))
-
-
-ACTIONS = {"started": started, "finished": finished, "stopped": stopped, "absent": absent}

@@ -27,15 +27,16 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     ProgramFailed,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import Handle, is_alive
+from ansible_collections.longshore.oci.plugins.module_utils._exec import request, session_store
 from ansible_collections.longshore.oci.plugins.module_utils._exec import run as exec_run
-from ansible_collections.longshore.oci.plugins.module_utils._exec import sessions
 from ansible_collections.longshore.oci.plugins.module_utils._exec.output import DEFAULT_LIMIT, Keep
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
-from ansible_collections.longshore.oci.plugins.module_utils._exec.run import Limits
-from ansible_collections.longshore.oci.plugins.module_utils._exec.sessions import SessionPaths
+from ansible_collections.longshore.oci.plugins.module_utils._exec.request import Limits
+from ansible_collections.longshore.oci.plugins.module_utils._exec.session_store import SessionPaths
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, conmon_launch
 from ansible_collections.longshore.oci.plugins.module_utils._host.fd_mapping import Descriptors
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
+from ansible_collections.longshore.oci.plugins.module_utils._module.session import describe
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Desired, Goal, Timeouts
 from ansible_collections.longshore.oci.tests.unit import bundle, programs
 
@@ -68,13 +69,13 @@ class Container:
         timeouts = Timeouts(**{"stop": 0.0, **seconds})
         return self.engine.converge(Desired(self.name, goal, wanted, timeouts=timeouts))
 
-    def run(self, text: str, **more: t.Any) -> exec_run.Result:
+    def run(self, text: str, **more: t.Any) -> request.Result:
         """A shell's text; the options of the command, and those of the run."""
         names = ("stdin", "session", "limits", "preserve", "keep")
         options = {name: more.pop(name) for name in names if name in more}
         return exec_run.run(self.store, self.name, Command(("/bin/sh", "-c", text), **more), **options)
 
-    def start(self, text: str, **options: t.Any) -> sessions.Session:
+    def start(self, text: str, **options: t.Any) -> session_store.Session:
         return exec_run.start(self.store, self.name, Command(("/bin/sh", "-c", text)), **options)[0]
 
     def wait_until_ready(self) -> None:
@@ -334,12 +335,12 @@ class TestTimeout:
 
 
 class TestDetached:
-    def _finish(self, container: Container, session: sessions.Session, **limits: float) -> exec_run.Result:
+    def _finish(self, container: Container, session: session_store.Session, **limits: float) -> request.Result:
         return exec_run.finish(container.store, container.name, session.id, limits=Limits(**limits))
 
     def _listed(self, container: Container) -> list[tuple[t.Any, ...]]:
         record = container.store.load(container.name)
-        listed = sessions.describe_all(container.paths, record)
+        listed = [describe(seen) for seen in session_store.look_at_all(container.paths, record)]
         return [(each["session"], each["status"], each["rc"]) for each in listed]
 
     def test_a_life(self, container: Container) -> None:
@@ -423,7 +424,7 @@ def test_a_conmon_that_is_killed_while_it_is_waited_for(container: Container) ->
     def kill() -> None:
         deadline = Deadline(30)
         while deadline.remaining():
-            session = sessions.load(SessionPaths(container.paths, "lost"))
+            session = session_store.load(SessionPaths(container.paths, "lost"))
             if session and session.monitor:
                 container.wait_until_ready()
                 os.kill(session.monitor.pid, signal.SIGKILL)
@@ -502,7 +503,7 @@ class TestStates:
 
 
 class TestEndOfTheContainer:
-    def _wait_ready(self, session: sessions.Session, own: Container) -> None:
+    def _wait_ready(self, session: session_store.Session, own: Container) -> None:
         log = SessionPaths(own.paths, session.id).log
         deadline = Deadline(30)
         while b"ready" not in pathlib.Path(log).read_bytes() and deadline.remaining():
@@ -544,12 +545,12 @@ class TestEndOfTheContainer:
 
     def test_who_waits_is_told(self, own: Container) -> None:
         own.converge()
-        results: list[exec_run.Result] = []
+        results: list[request.Result] = []
         thread = threading.Thread(target=lambda: results.append(own.run("exec sleep 60", session="waited")))
         thread.start()
         deadline = Deadline(30)
         while deadline.remaining():
-            session = sessions.load(SessionPaths(own.paths, "waited"))
+            session = session_store.load(SessionPaths(own.paths, "waited"))
             if session and session.pid:
                 break
             time.sleep(0.01)

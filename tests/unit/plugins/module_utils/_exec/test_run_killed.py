@@ -16,9 +16,9 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
-from ansible_collections.longshore.oci.plugins.module_utils._exec import run, sessions
+from ansible_collections.longshore.oci.plugins.module_utils._exec import run, session_store
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
-from ansible_collections.longshore.oci.plugins.module_utils._exec.run import Limits
+from ansible_collections.longshore.oci.plugins.module_utils._exec.request import Limits
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Desired, Goal, Timeouts
@@ -67,7 +67,7 @@ class Place:
         began = time.monotonic()
         assert child.wait() == 0
         length = time.monotonic() - began
-        for paths in sessions.all_of(self.paths):
+        for paths in session_store.all_of(self.paths):
             run.forget(self.engine.store, self.name, paths.id, limits=Limits(stop=0))
         return length
 
@@ -112,7 +112,7 @@ def test_killed_at_any_moment(place: Place, kind: str, next_task: str) -> None:
             result = run.run(place.engine.store, place.name, Command(("/bin/echo", "next")), limits=Limits(stop=0.5))
             assert (result.rc, result.stdout) == (0, b"next\n")
             # A detached one that was started before its task was killed is what was asked for.
-            for paths in sessions.all_of(place.paths):
+            for paths in session_store.all_of(place.paths):
                 assert kind == "starts"
                 assert run.forget(place.engine.store, place.name, paths.id, limits=Limits(stop=0))
         else:

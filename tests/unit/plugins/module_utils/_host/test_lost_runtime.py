@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import DeadlineExceeded, ProgramFailed
 from ansible_collections.longshore.oci.plugins.module_utils._exec import run
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
-from ansible_collections.longshore.oci.plugins.module_utils._exec.run import Limits
+from ansible_collections.longshore.oci.plugins.module_utils._exec.request import Limits
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, conmon_launch, lost_runtime
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (

@@ -8,9 +8,9 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
-from ansible_collections.longshore.oci.plugins.module_utils._exec.run import Result
+from ansible_collections.longshore.oci.plugins.module_utils._exec.request import Result
+from ansible_collections.longshore.oci.plugins.module_utils._exec.sessions import Sessions
 from ansible_collections.longshore.oci.plugins.module_utils._module import exec as oci_exec
-from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 
 
 def _params(**given: t.Any) -> dict[str, t.Any]:
@@ -115,44 +115,47 @@ def test_no_secrets() -> None:
     ],
 )
 def test_stdin(given: dict[str, t.Any], stdin: bytes | None) -> None:
-    assert oci_exec._stdin(_params(**given)) == stdin
+    assert oci_exec.request(_params(**given)).stdin == stdin
 
 
 class TestCheckMode:
     @pytest.fixture
-    def store(self, tmp_path: t.Any) -> t.Iterator[Store]:
-        yield Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+    def sessions(self, tmp_path: t.Any) -> t.Iterator[Sessions]:
+        yield Sessions(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_command_is_skipped(self, store: Store) -> None:
-        result = oci_exec.started(t.cast(t.Any, Module(check_mode=True)), store, _params())
+    def _check(self, sessions: Sessions, *, check_mode: bool = True, **given: t.Any) -> dict[str, t.Any]:
+        return oci_exec.perform(t.cast(t.Any, Module(check_mode=check_mode)), sessions, _params(**given))
+
+    def test_a_command_is_skipped(self, sessions: Sessions) -> None:
+        result = self._check(sessions)
         assert (result["skipped"], result["changed"], result["rc"]) == (True, False, 0)
 
     @pytest.mark.parametrize("given", [{"creates": "/x"}, {"removes": "/x"}])
-    def test_a_container_that_would_have_been_made(self, store: Store, given: dict[str, t.Any]) -> None:
-        result = oci_exec.started(t.cast(t.Any, Module(check_mode=True)), store, _params(**given))
+    def test_a_container_that_would_have_been_made(self, sessions: Sessions, given: dict[str, t.Any]) -> None:
+        result = self._check(sessions, **given)
         assert (result.get("skipped"), result["changed"]) == (None, True)
 
-    def test_bad_input_is_refused(self, store: Store) -> None:
+    def test_bad_input_is_refused(self, sessions: Sessions) -> None:
         with pytest.raises(InvalidInput):
-            oci_exec.started(t.cast(t.Any, Module(check_mode=True)), store, _params(argv=[]))
+            self._check(sessions, argv=[])
         with pytest.raises(InvalidInput, match="cannot be the name"):
-            oci_exec.started(t.cast(t.Any, Module(check_mode=True)), store, _params(name="a/b"))
+            self._check(sessions, name="a/b")
 
-    def test_waiting_is_skipped(self, store: Store) -> None:
-        result = oci_exec.finished(t.cast(t.Any, Module(check_mode=True)), store, _params(session="x"))
+    def test_waiting_is_skipped(self, sessions: Sessions) -> None:
+        result = self._check(sessions, state="finished", session="x")
         assert (result["skipped"], result["changed"]) == (True, False)
 
-    @pytest.mark.parametrize("act", [oci_exec.stopped, oci_exec.absent])
-    def test_nothing_to_stop(self, store: Store, act: t.Any) -> None:
-        for check_mode in (True, False):
-            assert act(Module(check_mode=check_mode), store, _params(session="x"))["changed"] is False
+    @pytest.mark.parametrize("state", ["stopped", "absent"])
+    @pytest.mark.parametrize("check_mode", [True, False])
+    def test_nothing_to_stop(self, sessions: Sessions, state: str, check_mode: bool) -> None:
+        assert self._check(sessions, check_mode=check_mode, state=state, session="x")["changed"] is False
 
 
 class TestReport:
     def _report(self, rc: int | None, *, timed_out: bool = False, **given: t.Any) -> dict[str, t.Any]:
         outcome = Result("s", 7, rc, b"out\n\r\n", b"e\xff\n", 1000.0, 1001.5, timed_out)
-        return oci_exec._report(t.cast(t.Any, Module()), {"changed": True}, outcome, _params(**given))
+        return oci_exec.report(t.cast(t.Any, Module()), {"changed": True}, outcome, _params(**given))
 
     def test_success(self) -> None:
         result = self._report(0)
@@ -168,7 +171,7 @@ class TestReport:
         module = Module()
         module.ansible_version = version
         outcome = Result("s", 7, 0, b"", b"e\xff", 1.0, 2.0)
-        assert oci_exec._report(t.cast(t.Any, module), {}, outcome, _params())["stderr"] == text
+        assert oci_exec.report(t.cast(t.Any, module), {}, outcome, _params())["stderr"] == text
 
     def test_ends_as_they_are(self) -> None:
         assert self._report(0, strip_empty_ends=False)["stdout"] == "out\n\r\n"
@@ -180,7 +183,7 @@ class TestReport:
             (137, False, "non-zero return code (killed by the signal KILL)", "KILL"),
             (143, True, "did not end within 5 seconds, and was stopped", "TERM"),
             (0, True, "did not end within 5 seconds, and was stopped", None),
-            (None, False, "Nobody knows how the command ended", None),
+            (None, False, "exit code of the command is not known", None),
         ],
     )
     def test_failure(self, rc: int | None, timed_out: bool, says: str, name: str | None) -> None:

@@ -15,8 +15,14 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.deadline impor
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError, InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import Handle, ProcessId, identify, is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._container.observe import EXIT_FILE_SECONDS
-from ansible_collections.longshore.oci.plugins.module_utils._exec import sessions
-from ansible_collections.longshore.oci.plugins.module_utils._exec.sessions import Ended, Session, SessionPaths
+from ansible_collections.longshore.oci.plugins.module_utils._exec import session_store
+from ansible_collections.longshore.oci.plugins.module_utils._exec.session_store import (
+    Ended,
+    Seen,
+    Session,
+    SessionPaths,
+)
+from ansible_collections.longshore.oci.plugins.module_utils._module.session import describe
 from ansible_collections.longshore.oci.plugins.module_utils._state import conmon_processes
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
 from ansible_collections.longshore.oci.tests.unit import builders
@@ -46,53 +52,58 @@ def _session(**changes: t.Any) -> Session:
 def _kept(container: Paths, **changes: t.Any) -> SessionPaths:
     session = _session(**changes)
     paths = SessionPaths(container, session.id)
-    sessions.lay_out(paths, session)
+    session_store.lay_out(paths, session)
     return paths
 
 
 @pytest.mark.parametrize("identifier", ["a", "A-1_2.3", "x" * 64, "0"])
 def test_ids(identifier: str) -> None:
-    sessions.check_id(identifier)
+    session_store.check_id(identifier)
 
 
 @pytest.mark.parametrize("identifier", ["", ".", "..", "-a", "a/b", "a b", "x" * 65, "ä", "a\n"])
 def test_what_is_no_id(identifier: str) -> None:
     with pytest.raises(InvalidInput, match="cannot be the id of a session"):
-        sessions.check_id(identifier)
+        session_store.check_id(identifier)
 
 
 class TestKept:
     def test_it_comes_back_as_it_was(self, container: Paths) -> None:
         made = _session(owner=_myself(), process=_myself(), monitor=_myself(), user="app", tty=True, timed_out=True)
         paths = SessionPaths(container, "one")
-        sessions.lay_out(paths, made)
-        assert sessions.load(paths) == made
+        session_store.lay_out(paths, made)
+        assert session_store.load(paths) == made
         assert os.stat(paths.record).st_mode & 0o777 == 0o600
 
     @pytest.mark.parametrize("text", ["", "{", "[]", '{"id": "one"}', '{"owner": 5}'])
     def test_a_damaged_one_is_none(self, container: Paths, text: str) -> None:
         paths = _kept(container)
         pathlib.Path(paths.record).write_text(text)
-        assert sessions.load(paths) is None
-        assert sessions.describe(paths, RECORD) is None
+        assert session_store.load(paths) is None
+        assert session_store.look(paths, RECORD) is None
 
     def test_forgotten_there_is_nothing_left(self, container: Paths) -> None:
         one, two = _kept(container), _kept(container, id="two")
         pathlib.Path(one.log).write_text("x")
-        sessions.forget(one)
+        session_store.forget(one)
         assert os.listdir(container.exec) == ["two.session"]
-        sessions.forget(two)
+        session_store.forget(two)
         assert not os.path.exists(container.exec)
         assert os.listdir(container.persist) == []
-        sessions.forget(two)
+        session_store.forget(two)
 
     def test_listed_by_age(self, container: Paths) -> None:
-        assert sessions.all_of(container) == []
+        assert session_store.all_of(container) == []
         for name, started in (("zoo", 1.0), ("ape", 3.0), ("bee", None), ("cow", 2.0)):
             _kept(container, id=name, started=started, pid=5 if started else None)
-        assert sorted(paths.id for paths in sessions.all_of(container)) == ["ape", "bee", "cow", "zoo"]
-        assert [each["session"] for each in sessions.describe_all(container, RECORD)] == ["zoo", "cow", "ape", "bee"]
-        assert sessions.describe_all(container, None) == []
+        assert sorted(paths.id for paths in session_store.all_of(container)) == ["ape", "bee", "cow", "zoo"]
+        assert [each.session.id for each in session_store.look_at_all(container, RECORD)] == [
+            "zoo",
+            "cow",
+            "ape",
+            "bee",
+        ]
+        assert session_store.look_at_all(container, None) == []
 
 
 class TestAbandoned:
@@ -118,16 +129,14 @@ class TestAbandoned:
 class TestEnd:
     def test_it_runs(self, container: Paths) -> None:
         paths = _kept(container, process=_myself())
-        session = t.cast(Session, sessions.load(paths))
-        assert sessions.ended(paths, RECORD, session) is None
-        listed = sessions.describe(paths, RECORD)
-        assert listed is not None
+        session = t.cast(Session, session_store.load(paths))
+        assert session_store.ended(paths, RECORD, session) is None
+        listed = describe(t.cast(Seen, session_store.look(paths, RECORD)))
         assert (listed["status"], listed["pid"], listed["rc"]) == ("running", 5, None)
         assert listed["started_at"] == "1970-01-01T00:00:01.500000Z"
 
     def test_it_is_being_launched(self, container: Paths) -> None:
-        listed = sessions.describe(_kept(container, pid=None), RECORD)
-        assert listed is not None
+        listed = describe(t.cast(Seen, session_store.look(_kept(container, pid=None), RECORD)))
         assert listed["status"] == "starting"
 
     @pytest.mark.parametrize(("where", "code"), [("exits", "7"), ("persist", "137")])
@@ -137,22 +146,21 @@ class TestEnd:
         files = {"exits": f"{paths.exits}/web", "persist": f"{paths.persist}/exit"}
         for name, file in files.items():
             pathlib.Path(file).write_text(code if name == where else "")
-        listed = sessions.describe(paths, RECORD)
-        assert listed is not None
+        listed = describe(t.cast(Seen, session_store.look(paths, RECORD)))
         assert (listed["status"], listed["rc"], listed["pid"]) == ("finished", int(code), None)
         assert listed["signal"] == {"7": None, "137": "KILL"}[code]
         assert listed["finished_at"].endswith("Z")
 
     def test_nobody_knows_how(self, container: Paths) -> None:
         paths = _kept(container)
-        assert sessions.ended(paths, RECORD, _session()) == Ended(None, None)
+        assert session_store.ended(paths, RECORD, _session()) == Ended(None, None)
 
 
 @pytest.mark.parametrize(
     ("code", "name"), [(None, None), (0, None), (128, None), (129, "HUP"), (137, "KILL"), (143, "TERM"), (193, None), (255, None)]
 )  # fmt: skip
 def test_signals(code: int | None, name: str | None) -> None:
-    assert sessions.signal_of(code) == name
+    assert session_store.signal_of(code) == name
 
 
 class TestLaunchOfAKilledTask:
@@ -182,7 +190,7 @@ class TestLaunchOfAKilledTask:
         original = os.readlink
         monkeypatch.setattr(os, "readlink", readlink)
         before = time.monotonic()
-        sessions.clear_away(paths, record, grace=0, kill=5)
+        session_store.clear_away(paths, record, grace=0, kill=5)
         assert time.monotonic() - before < EXIT_FILE_SECONDS - 1
         assert not is_alive(process)
         assert not os.path.exists(paths.bundle)
@@ -206,10 +214,10 @@ class TestLaunchOfAKilledTask:
             files.remove_tree(path)
 
         original = conmon_processes.find_conmons
-        monkeypatch.setattr(sessions, "find_conmons", find)
-        monkeypatch.setattr(sessions, "remove_tree", remove)
-        monkeypatch.setattr(sessions, "EXIT_FILE_SECONDS", 0.2)
-        sessions.clear_away(paths, RECORD.replace(init=_myself()), grace=0, kill=5)
+        monkeypatch.setattr(session_store, "find_conmons", find)
+        monkeypatch.setattr(session_store, "remove_tree", remove)
+        monkeypatch.setattr(session_store, "EXIT_FILE_SECONDS", 0.2)
+        session_store.clear_away(paths, RECORD.replace(init=_myself()), grace=0, kill=5)
         assert not is_alive(process)
         assert not os.path.exists(paths.bundle)
 
@@ -223,10 +231,10 @@ class TestLaunchOfAKilledTask:
 
         with monkeypatch.context() as context:
             context.setattr(os, "readlink", readlink)
-            sessions.clear_away(paths, RECORD.replace(init=_myself()), grace=0, kill=5)
+            session_store.clear_away(paths, RECORD.replace(init=_myself()), grace=0, kill=5)
         assert is_alive(process)
-        assert sessions.load(paths) is not None
-        sessions.clear_away(paths, RECORD.replace(init=_myself()), grace=0, kill=5)
+        assert session_store.load(paths) is not None
+        session_store.clear_away(paths, RECORD.replace(init=_myself()), grace=0, kill=5)
         assert not is_alive(process)
 
 
@@ -257,33 +265,33 @@ class TestFamilies:
     )
     def test_all_of_it_ends(self, spawn: t.Any, text: str, size: int | None) -> None:
         leader = self._start(spawn, text)
-        found = sessions.family(leader)
+        found = session_store.family(leader)
         assert leader in found
         assert len(found) == size if size else len(found) > 1
         assert os.getpid() not in {process.pid for process in found}
-        assert sessions.end_families([leader], grace=30, kill=30) == []
+        assert session_store.end_families([leader], grace=30, kill=30) == []
         assert not any(map(is_alive, found))
 
     def test_what_a_leader_that_is_gone_has_left(self, spawn: t.Any) -> None:
         leader = self._start(spawn, "sleep 60 & ready; sleep 0.2")
         with Handle(leader) as handle:
             assert handle.wait(Deadline(30))
-        child = next(process for process in sessions.family(leader) if process != leader)
-        assert sessions.end_families([leader], grace=30, kill=30) == []
+        child = next(process for process in session_store.family(leader) if process != leader)
+        assert session_store.end_families([leader], grace=30, kill=30) == []
         assert not is_alive(child)
 
     def test_what_ignores_term(self, spawn: t.Any) -> None:
         leader = self._start(spawn, "trap '' TERM; sleep 60 & ready; wait")
-        assert sessions.end_families([leader], grace=0.05, kill=30) == []
+        assert session_store.end_families([leader], grace=0.05, kill=30) == []
 
     def test_no_grace(self, spawn: t.Any, tmp_path: pathlib.Path) -> None:
         leader = self._start(spawn, f"trap 'touch {tmp_path}/asked; exit' TERM; ready; while :; do sleep 0.01; done")
-        assert sessions.end_families([leader], grace=0, kill=30) == []
+        assert session_store.end_families([leader], grace=0, kill=30) == []
         assert list(tmp_path.iterdir()) == []
 
     def test_somebody_else_with_its_number(self, spawn: t.Any) -> None:
         leader = self._start(spawn, "ready; exec sleep 60")
-        assert sessions.family(leader._replace(start=leader.start - 1)) == []
-        assert sessions.family(leader._replace(boot="another")) == []
-        assert sessions.end_families([], grace=30, kill=30) == []
+        assert session_store.family(leader._replace(start=leader.start - 1)) == []
+        assert session_store.family(leader._replace(boot="another")) == []
+        assert session_store.end_families([], grace=30, kill=30) == []
         assert is_alive(leader)
