@@ -128,6 +128,18 @@ def test_a_folder_is_small(folder: str) -> None:
     assert sum(lines[name] for name in here) <= MOST_OF_LINES * sum(lines.values())
 
 
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_has_a_page_that_names_its_files(folder: str) -> None:
+    """Files that a table of the page names exist, and the map in docs/design.md leads to the page."""
+    top = os.path.join(COLLECTION, "plugins", "module_utils", folder)
+    with open(f"{top}/README.md", encoding="utf-8") as stream:
+        cells = re.findall(r"^\| ((?:`[a-z_]+`(?:, )?)+) \|", stream.read(), re.MULTILINE)
+    named = {name for cell in cells for name in re.findall(r"`([a-z_]+)`", cell)}
+    assert {name for name in named if not os.path.exists(f"{top}/{name}.py")} == set()
+    with open(os.path.join(COLLECTION, "docs", "design.md"), encoding="utf-8") as stream:
+        assert f"(../plugins/module_utils/{folder}/README.md)" in stream.read()
+
+
 @pytest.mark.parametrize("folder", BESIDE)
 def test_a_library_beside_takes_what_is_no_containers(folder: str) -> None:
     taken = {_folder(imported) for name in SOURCES if _folder(name) == folder for imported in _ours(name)}
