@@ -46,6 +46,7 @@ def _linters(workspace: Workspace, tree: str) -> dict[str, tuple[list[str], str]
         "mypy": (["mypy", "--config-file", os.path.join(inside, "mypy.ini"), "--cache-dir", mypy_cache, *typed], above),
         "ansible-lint": (["ansible-lint", "--offline", "--nocolor", "-c", ".ansible-lint.yml"], tree),
         "shellcheck": (["shellcheck", "--color=never", "--external-sources", *_shell_scripts(tree)], tree),
+        "reuse": (["reuse", "lint"], tree),
         "antsibull-changelog": (["antsibull-changelog", "lint"], tree),
         "antsibull-docs": (
             [
