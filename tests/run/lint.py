@@ -9,7 +9,7 @@ import os
 import re
 import time
 
-from . import processes
+from . import artefact, changelog, processes
 from .report import Part
 from .workspace import Workspace, collections_path
 
@@ -18,9 +18,9 @@ def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
     tree = workspace.tree()
     env = workspace.environment(tree)
     linters = _linters(workspace, tree)
-    unknown = set(arguments) - {*linters, "open-points"}
+    unknown = set(arguments) - {*linters, *_CHECKS}
     if unknown:
-        known = ", ".join([*linters, "open-points"])
+        known = ", ".join([*linters, *_CHECKS])
         report.add("lint", failed=1, output=f"no such linter: {', '.join(sorted(unknown))}\nthere are: {known}")
         return
     for name, (argv, cwd) in linters.items():
@@ -28,8 +28,9 @@ def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
             outcome = processes.run(argv, cwd=cwd, env=env)
             failed = int(outcome.status != 0)
             report.add(name, passed=1 - failed, failed=failed, seconds=outcome.seconds, output=outcome.output)
-    if not arguments or "open-points" in arguments:
-        _check_open_points(report, tree)
+    for name, check in _CHECKS.items():
+        if not arguments or name in arguments:
+            check(workspace, report, tree)
 
 
 def _linters(workspace: Workspace, tree: str) -> dict[str, tuple[list[str], str]]:
@@ -55,8 +56,6 @@ def _linters(workspace: Workspace, tree: str) -> dict[str, tuple[list[str], str]
             ],
             tree,
         ),
-        # The output goes where no other linter looks.
-        "build": (["ansible-galaxy", "collection", "build", "--output-path", os.path.join(above, "dist")], tree),
     }  # fmt: skip
 
 
@@ -74,7 +73,7 @@ def _shell_scripts(tree: str) -> list[str]:
     return scripts
 
 
-def _check_open_points(report: Part, tree: str) -> None:
+def _check_open_points(_workspace: Workspace, report: Part, tree: str) -> None:
     """What is still to be done belongs into an issue, not into what users get."""
     started = time.monotonic()
     # Written so that this file does not match.
@@ -103,3 +102,11 @@ def _files(tree: str, *directories: str) -> list[str]:
                 os.path.relpath(path, tree) for path in paths if os.path.isfile(path) and not os.path.islink(path)
             ]
     return sorted(found)
+
+
+# What is no program of somebody else.
+_CHECKS = {
+    "build": artefact.check,
+    "changelog": lambda workspace, report, _tree: changelog.check(workspace, report),
+    "open-points": _check_open_points,
+}
