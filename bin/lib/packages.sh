@@ -6,6 +6,8 @@
 
 declare -A debian_package_of=(
     [busybox]=busybox-static
+    [chromedriver]=chromium-driver
+    [chromium]=chromium
     [conmon]=conmon
     [crun]=crun
     [docker-registry]=docker-registry

@@ -11,14 +11,21 @@ import sys
 import traceback
 from collections.abc import Iterable
 
-from . import hosts, integration, lint, processes, sanity, unit
+from . import docs, hosts, integration, lint, processes, sanity, unit
 from .report import Report
 from .workspace import Workspace
 
-PARTS = {"unit": unit.run, "lint": lint.run, "sanity": sanity.run, "integration": integration.run, "hosts": hosts.run}
+PARTS = {
+    "unit": unit.run,
+    "lint": lint.run,
+    "docs": docs.run,
+    "sanity": sanity.run,
+    "integration": integration.run,
+    "hosts": hosts.run,
+}
 # In the order in which they run: what fails soonest comes first. In a step, each list is gone through beside the others.
 # unit is alone because it holds the engine to its times.
-STEPS = [[["unit"]], [["integration"], ["lint", "sanity", "hosts"]]]
+STEPS = [[["unit"]], [["integration"], ["lint", "docs", "sanity", "hosts"]]]
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ import os
 import re
 import time
 
-from . import artefact, changelog, processes
+from . import artefact, changelog, links, processes
 from .report import Part
 from .workspace import Workspace, collections_path
 
@@ -108,5 +108,6 @@ def _files(tree: str, *directories: str) -> list[str]:
 _CHECKS = {
     "build": artefact.check,
     "changelog": lambda workspace, report, _tree: changelog.check(workspace, report),
+    "links": links.check,
     "open-points": _check_open_points,
 }

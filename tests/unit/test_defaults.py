@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The defaults of a bundle beside those of podman: dumped configs, and the table of docs/security.md, which must say the same.
+"""The defaults of a bundle beside those of podman: dumped configs, and the table of guide_security.rst, which must say the same.
 
 A row in which a container of ours may do more than one of podman fails.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import typing as t
 
 import pytest
@@ -24,7 +25,7 @@ from ansible_collections.longshore.oci.tests.unit import builders
 
 Config = dict[str, t.Any]
 HERE = os.path.dirname(os.path.abspath(__file__))
-TABLE = os.path.join(HERE, "..", "..", "docs", "security.md")
+TABLE = os.path.join(HERE, "..", "..", "docs", "docsite", "rst", "guide_security.rst")
 VERSION = "5.4.2"
 # The session that podman was recorded in, whose limits it takes over.
 SESSION = {"RLIMIT_NOFILE": 20000, "RLIMIT_NPROC": 96364}
@@ -107,11 +108,16 @@ def _allowed(config: Config) -> set[str]:
 
 def _table() -> dict[str, tuple[str, str]]:
     with open(TABLE, encoding="utf-8") as stream:
-        text = stream.read().partition("## Defaults, beside podman's")[2].partition("\n## ")[0]
-    lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
-    cells = [[cell.strip().replace("`", "") for cell in line] for line in lines[2:]]
-    assert all(len(line) == 3 for line in cells)
-    return {name: (left, right) for name, left, right in cells}
+        text = stream.read().partition("Defaults, beside podman's\n")[2].partition(".. list-table::")[2]
+    rows: list[list[str]] = []
+    for line in text.partition("\n* ")[0].splitlines():
+        found = re.fullmatch(r"   (\* -|  -) (.*)", line)
+        if found:
+            if found[1] == "* -":
+                rows.append([])
+            rows[-1].append(found[2].replace("`", "").replace("\\", ""))
+    assert all(len(row) == 3 for row in rows)
+    return {name: (left, right) for name, left, right in rows[1:]}
 
 
 def test_the_table_says_what_the_dumps_say(ours: Config, podman: Config) -> None:
