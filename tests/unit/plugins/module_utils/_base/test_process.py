@@ -332,7 +332,7 @@ class TestRun:
         """It goes with the task, and so does what it has started, unless it has something to keep."""
         code = f"""
             import os
-            from ansible_collections.longshore.oci.plugins.module_utils._base.process import run
+            from ansible_collections.longshore.oci.plugins.module_utils._base.program import run
             from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
             held = [os.open("/dev/null", os.O_RDONLY)] if {keeps} else []
             text = "sleep 60 & echo $$ $! >{tmp_path}/new; mv {tmp_path}/new {tmp_path}/pids; wait"
@@ -355,7 +355,7 @@ class TestRun:
     def test_what_it_leaves_running_is_not_killed_with_the_task(self, tmp_path: pathlib.Path) -> None:
         """A hook may start a daemon."""
         code = f"""
-            from ansible_collections.longshore.oci.plugins.module_utils._base.process import run
+            from ansible_collections.longshore.oci.plugins.module_utils._base.program import run
             from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
             run(["sh", "-c", "sleep 60 >/dev/null & echo $! >{tmp_path}/pid"], Deadline(60), what="go on")
         """
