@@ -9,7 +9,7 @@ import os
 import re
 import time
 
-from . import artefact, changelog, links, processes
+from . import artefact, changelog, language, links, processes
 from .report import Part
 from .workspace import Workspace, collections_path
 
@@ -74,7 +74,7 @@ def _shell_scripts(tree: str) -> list[str]:
 
 
 def _check_open_points(_workspace: Workspace, report: Part, tree: str) -> None:
-    """What is still to be done belongs into an issue, not into what users get."""
+    """Find notes about work to be done: these belong in an issue, not in the collection."""
     started = time.monotonic()
     # Written so that this file does not match.
     pattern = re.compile(rb"\b(TO[D]O|FIX[M]E)\b")
@@ -86,8 +86,18 @@ def _check_open_points(_workspace: Workspace, report: Part, tree: str) -> None:
                 for number, line in enumerate(file, 1)
                 if pattern.search(line)
             ]
+    _report(report, "open-points", started, found)
+
+
+def _check_language(_workspace: Workspace, report: Part, tree: str) -> None:
+    """Find the banned words in the texts of the collection."""
+    started = time.monotonic()
+    _report(report, "language", started, language.check(tree, _files(tree)))
+
+
+def _report(report: Part, name: str, started: float, found: list[str]) -> None:
     seconds = time.monotonic() - started
-    report.add("open-points", passed=int(not found), failed=int(bool(found)), seconds=seconds, output="\n".join(found))
+    report.add(name, passed=int(not found), failed=int(bool(found)), seconds=seconds, output="\n".join(found))
 
 
 def _files(tree: str, *directories: str) -> list[str]:
@@ -104,10 +114,11 @@ def _files(tree: str, *directories: str) -> list[str]:
     return sorted(found)
 
 
-# What is no program of somebody else.
+# Checks of our own.
 _CHECKS = {
     "build": artefact.check,
     "changelog": lambda workspace, report, _tree: changelog.check(workspace, report),
+    "language": _check_language,
     "links": links.check,
     "open-points": _check_open_points,
 }
