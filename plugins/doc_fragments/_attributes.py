@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """What modules say about check mode, diff mode and the like; each states only its own support."""
+    """The attributes of modules, such as check mode and diff mode. Each module states only its own support."""
 
     DOCUMENTATION = r"""
 options: {}

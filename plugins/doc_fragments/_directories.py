@@ -6,20 +6,20 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Where the engine keeps its files; the options of C(_module/boundary.py)."""
+    """The directories of Longshore. C(_module/boundary.py) declares the options."""
 
     DOCUMENTATION = r"""
 options:
   state_dir:
     description:
-      - Directory for what must survive a reboot (records, exit codes, logs). Must not be on the same file system as
-        O(run_dir), if that can be helped.
+      - Directory for files that must survive a reboot (records, exit codes, logs). If possible, it must not be on the file system of
+        O(run_dir).
       - Default is V(/var/lib/longshore) for root, and C($XDG_STATE_HOME/longshore) (V(~/.local/state/longshore)) for
         other users.
     type: path
   run_dir:
     description:
-      - Directory for what must not survive a reboot (pid files, sockets, locks, the state of the runtimes).
+      - Directory for files that must not survive a reboot (pid files, sockets, locks, the state of the runtimes).
       - Default is V(/run/longshore) for root, and C($XDG_RUNTIME_DIR/longshore) for other users.
     type: path
 requirements:

@@ -6,33 +6,33 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """What becomes of the output of a command in a container; the options of C(_module/exec.py)."""
+    """The output of a command in a container. C(_module/exec.py) declares the options."""
 
     DOCUMENTATION = r"""
 options:
   output_limit:
     description:
-      - Size of what is kept of the standard output, and as much of the standard error, such as V(64m). Suffixes are V(k), V(m)
-        and V(g). Nothing is lost of what is shorter.
-      - The command is not stopped there. The rest is read and dropped, RV(stdout_truncated) or RV(stderr_truncated) is V(true),
-        and there is a warning.
-      - The default keeps the module below 100 MiB of memory. Each byte takes up to 20 bytes on the host, and more on the
-        controller. For more than that use O(stdout_path).
+      - Maximum size of the standard output that the module keeps, and of the standard error, such as V(64m). Suffixes are V(k), V(m) and
+        V(g). Shorter output is always complete.
+      - The command continues after the limit. The module discards the rest of the output, sets RV(stdout_truncated) or
+        RV(stderr_truncated) to V(true), and warns.
+      - With the default, the module needs less than 100 MiB of memory. Each byte takes up to 20 bytes on the host, and more on the
+        controller. For large output, use O(stdout_path).
       - At most V(1g).
     type: str
     default: 2m
     version_added: 0.1.0
   stdout_path:
     description:
-      - A file on the host, as an absolute path, that gets all of the standard output.
-      - It is made with mode 0600. One that is there must be a regular file of this user without other names, and is written
-        anew. Symbolic links are refused.
-      - Not with O(detach=true). Give it to the task with O(state=finished).
+      - Absolute path of a file on the host to which the module writes the complete standard output.
+      - The module creates the file with mode 0600. An existing file must be a regular file of this user with no other hard link, and is
+        overwritten. The module refuses symbolic links.
+      - Cannot be used with O(detach=true). Use it in the task with O(state=finished).
     type: path
     version_added: 0.1.0
   stderr_path:
     description:
-      - The same for the standard error. It may be the file of O(stdout_path); then both are in it as they came.
+      - The same for the standard error. It can be the file of O(stdout_path). The file then has both outputs in the order of their arrival.
     type: path
     version_added: 0.1.0
   strip_empty_ends:
