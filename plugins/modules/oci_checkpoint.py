@@ -6,16 +6,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: oci_checkpoint
-short_description: Write a running container to disk and bring it back to life
+short_description: Checkpoint and restore OCI containers
 version_added: 0.1.0
 description:
-  - Checkpoints a container of M(longshore.oci.oci_container), which writes its processes with their memory and open files to
-    disk, and restores it from there. It goes on where it was, on the same host or on another one.
-  - CRIU does the work, and the runtime asks for it. The host needs crun or runc, criu and root. For a container with a
-    network namespace CRIU also needs iptables. M(longshore.oci.oci_engine_info) says what works on a host and why not.
-  - A checkpoint is whole or is none. When it fails, the container goes on, and the error says what CRIU could not do. When a
-    restore fails, nothing of the container is left, and the checkpoint is as it was.
-  - Restored containers are like any other. Log and attach go on in the same files, and the exit code is recorded.
+  - A checkpoint writes the processes of a container of M(longshore.oci.oci_container), with their memory and open files, to disk. A
+    restore reads them from there, and the container continues at the same point, on the same host or on another one.
+  - The runtime calls CRIU for this. The host needs crun or runc, criu and root. For a container with a network namespace, CRIU also
+    needs iptables. M(longshore.oci.oci_engine_info) returns which features work on a host and why the others do not.
+  - There are no partial checkpoints. If a checkpoint fails, the container continues, and the error contains the messages of CRIU. If a
+    restore fails, the module removes all parts of the container, and the checkpoint stays as it was.
+  - A restored container works like any other. Its log and attached clients use the same files, and its exit code is recorded.
 extends_documentation_fragment:
   - longshore.oci._attributes
   - longshore.oci._attributes.action_group
@@ -29,162 +29,164 @@ attributes:
   idempotent:
     support: partial
     details:
-      - Not with O(leave_running=true), which makes a new checkpoint each time.
+      - Not with O(leave_running=true), which creates a new checkpoint each time.
 options:
   name:
-    description: Name of the container. With O(archive) and O(state=restored) the one that the archive was made of.
+    description: Name of the container. With O(archive) and O(state=restored), the name of the container in the archive.
     type: str
     required: true
   state:
     description:
-      - V(checkpointed) writes a running or paused container to disk and ends it, unless O(leave_running=true). The stored
-        checkpoint takes the place of an earlier one. A container that is checkpointed is left alone, but O(archive) is
-        written when it is missing.
-      - V(restored) brings a container back to life from its stored checkpoint, or from O(archive). A container that runs or
-        is paused is left alone. One that has ended, or was not started yet, makes room. The stored checkpoint is deleted
-        afterwards, unless O(keep=true). An archive is never deleted.
-      - V(absent) deletes the stored checkpoint. A container that was only there as a checkpoint is then a stopped one.
-      - O(longshore.oci.oci_container#module:state=started) restores a checkpointed container too.
+      - V(checkpointed) writes a running or paused container to disk and ends it, unless O(leave_running=true). The stored checkpoint
+        replaces an earlier one. A checkpointed container stays unchanged, but the module writes O(archive) if it is missing.
+      - V(restored) restores a container from its stored checkpoint or from O(archive). A running or paused container stays unchanged. The
+        module removes a container that has ended or has not been started, and restores the checkpoint in its place. After the restore, it
+        deletes the stored checkpoint, unless O(keep=true). It never deletes an archive.
+      - V(absent) deletes the stored checkpoint. The status of a checkpointed container then changes to stopped.
+      - O(longshore.oci.oci_container#module:state=started) also restores a checkpointed container.
     type: str
     choices: [checkpointed, restored, absent]
     default: checkpointed
   leave_running:
     description:
-      - Let the container go on after the checkpoint. With O(include_rootfs=true) it is paused until its files are packed.
+      - Keep the container running after the checkpoint. With O(include_rootfs=true), the container is paused until its files are in the
+        archive.
     type: bool
   tcp_established:
-    description: Checkpoint and restore TCP connections. Both ends must find each other at the same addresses afterwards.
+    description: Checkpoint and restore TCP connections. Both ends must have the same addresses after the restore.
     type: bool
   tcp_close:
-    description: Restore TCP connections as closed ones. Needs crun 1.23. Only for O(state=restored).
+    description: Restore TCP connections as closed. Needs crun 1.23. Only for O(state=restored).
     type: bool
   tcp_skip_in_flight:
-    description: Leave out TCP connections that are just being made. Needs runc 1.3. Only for O(state=checkpointed).
+    description: Omit TCP connections that are not established yet. Needs runc 1.3. Only for O(state=checkpointed).
     type: bool
   file_locks:
-    description: Checkpoint and restore locks on files.
+    description: Checkpoint and restore file locks.
     type: bool
   ext_unix_sk:
-    description: Allow unix sockets that are connected to a process outside of the container.
+    description: Allow Unix sockets that are connected to a process outside the container.
     type: bool
   shell_job:
-    description: Allow a terminal that comes from outside of the container.
+    description: Allow a terminal from outside the container.
     type: bool
   link_remap:
-    description: Allow open files that have been deleted but for another hard link. Needs runc 1.3.
+    description: Allow open files that have been deleted, if another hard link to them exists. Needs runc 1.3.
     type: bool
   manage_cgroups_mode:
     description:
-      - What CRIU does about cgroups. The default is that of the runtime, V(soft).
-      - V(ignore) leaves them to the runtime. It helps where CRIU meets cgroups that it cannot place, such as those of a host
-        that is itself a container. Needs crun 1.4.5 or runc 1.2. crun does not heed it in a restore, and can then restore the
-        container only under the name that it had.
+      - How CRIU handles cgroups. The default is the default of the runtime, V(soft).
+      - V(ignore) leaves cgroups to the runtime. Use it if CRIU finds cgroups that it cannot handle, for example on a host that is itself
+        a container. Needs crun 1.4.5 or runc 1.2. crun ignores it in a restore, and can then restore the container only under its former
+        name.
     type: str
     choices: [soft, ignore, full, strict]
   network_lock:
-    description: How CRIU keeps packets away meanwhile. Needs crun 1.19. The default is that of CRIU, V(iptables) in most builds.
+    description: How CRIU blocks network packets during the operation. Needs crun 1.19. Default is that of CRIU, V(iptables) in most builds.
     type: str
     choices: [iptables, nftables, skip]
   lsm_profile:
     description: Security profile for the restored processes, as C(TYPE:NAME). Needs crun 1.18 or runc 1.1.
     type: str
   lsm_mount_context:
-    description: SELinux context of the mounts of the restored container. Needs crun 1.18 or runc 1.1.
+    description: SELinux context for the mounts of the restored container. Needs crun 1.18 or runc 1.1.
     type: str
   pre_dump:
     description:
-      - Write the memory once while the container runs, and then only what has changed since, while it is frozen.
-      - Needs a kernel that tracks changes of memory, and crun 1.4.3 or runc.
+      - First write the memory while the container runs, then freeze it and write only the memory that has changed since.
+      - Needs a kernel that tracks memory changes, and crun 1.4.3 or runc.
     type: bool
   pre_dump_rounds:
     description:
-      - How often the memory is written beforehand with O(pre_dump), each time what has changed since the last. At most V(9).
-      - It ends early when a round wrote hardly less than the one before. podman cannot import an archive with more than one.
+      - Number of times that O(pre_dump) writes the memory while the container runs. Each round writes only the changes since the round
+        before. At most V(9).
+      - The rounds end early if a round writes almost as much as the round before. podman cannot import an archive with more than one round.
       - Default is V(1).
     type: int
   archive:
     description:
-      - Absolute path of a file. With O(state=checkpointed) the checkpoint is also written there, with O(state=restored) it is
-        taken from there. An archive that exists is overwritten by a new checkpoint.
-      - The archive has the layout of C(podman container checkpoint --export), so C(checkpointctl) can read it, and archives
-        of podman can be restored. Its mode is 0600. Memory holds secrets, and so does the archive.
-      - It may be a named pipe. A checkpoint goes through one as it is written, not compressed if O(compression) does not say so, and
-        needs somebody who reads it. The pipe must belong to the user of the task or to root, with no right for others
-        (C(mkfifo -m 0600)). A restore waits for what comes through it, no longer than O(timeout), and stores it first.
-      - An archive that another user can change, or that lies where another user can write, is refused.
-      - Members that have no business in it, that lead out of it or that are damaged are refused. Of what it says about the container
-        only what CRIU needs is used. Commands, mounts, hooks, devices, limits and annotations come from the task and from
-        O(bundle) (see there). An archive that asks for more rights than those give is refused, and the error names them.
-      - The images of CRIU in it have to be trusted. Whoever makes them decides what runs, as which user and with which capabilities.
-        O(verify) takes archives of known origin only.
+      - Absolute path of a file. With O(state=checkpointed), the module also writes the checkpoint to this file and overwrites an existing
+        one. With O(state=restored), it reads the checkpoint from this file.
+      - The archive has the layout of C(podman container checkpoint --export). C(checkpointctl) can read it, and this module can restore
+        archives of podman. The mode of the file is 0600, because memory contains secrets, and so does the archive.
+      - The path can be a named pipe. A checkpoint is written to the pipe as it is created, without compression unless O(compression) is
+        given, and needs a process that reads from the pipe. The pipe must belong to the user of the task or to root, without permissions
+        for others (C(mkfifo -m 0600)). A restore waits for the data no longer than O(timeout), and stores them first.
+      - The module refuses an archive that another user can change, or that is in a directory where another user can write.
+      - The module refuses unexpected or damaged members, and members that lead out of the archive. Of the data about the container, it uses
+        only those that CRIU needs. Commands, mounts, hooks, devices, limits and annotations come from the task and from O(bundle) (see
+        there). The module refuses an archive that needs more privileges than these give, and the error names them.
+      - You must trust the CRIU images in an archive. Their author controls which programs run, as which user and with which capabilities.
+        With O(verify), the module accepts only archives of known origin.
     type: path
   sign_key:
     description:
       - Absolute path, on the host, of a private key that signs O(archive). Only for O(state=checkpointed).
-      - A key of OpenSSH (C(ssh-keygen), OpenSSH 8.1 or newer) or of GnuPG (C(gpg --export-secret-keys)), without a passphrase.
-        It must belong to the user of the task, and not be readable by others.
-      - The signature is one more member of the archive, over sizes and digests of all others. C(checkpointctl) and podman do not mind it.
+      - A key of OpenSSH (C(ssh-keygen), OpenSSH 8.1 or newer) or GnuPG (C(gpg --export-secret-keys)) without a passphrase. It must belong
+        to the user of the task and must not be readable by others.
+      - The signature is an additional member of the archive. It covers the sizes and digests of all other members. C(checkpointctl) and
+        podman ignore it.
     type: path
   verify:
     description:
-      - Absolute paths, on the host, of files that say who may have signed O(archive). Only for O(state=restored).
-      - Public keys of OpenSSH, one a line, or allowed signers (C(ALLOWED SIGNERS) in ssh-keygen(1)), or public keys of GnuPG. They
-        must not be writable by others.
-      - An archive without a signature, with that of somebody else, or in which anything is not what was signed, is refused before
-        anything of it is used.
+      - Absolute paths, on the host, of files with the public keys that may sign O(archive). Only for O(state=restored).
+      - Public keys of OpenSSH, one on each line, or allowed signers (C(ALLOWED SIGNERS) in ssh-keygen(1)), or public keys of GnuPG. The
+        files must not be writable by others.
+      - The module refuses an archive without a signature, with a signature of another key, or with any content that differs from the signed
+        content. It does so before it uses any part of the archive.
     type: list
     elements: path
   trust_config:
     description:
-      - Restore a container from O(archive) with the C(config.json) that is in it, with all of its mounts, hooks, devices and
-        capabilities. Whoever made the archive can then do anything on this host. Only for O(state=restored).
-      - Annotations are left out even then, but for C(org.opencontainers.*).
+      - Restore a container from O(archive) with the C(config.json) in the archive, with all its mounts, hooks, devices and capabilities.
+        The author of the archive can then do anything on this host. Only for O(state=restored).
+      - The module omits the annotations even then, except C(org.opencontainers.*).
     type: bool
     default: false
   compression:
     description:
-      - How the archive is compressed. The default is V(zstd) where the host has the program C(zstd), else V(gzip).
-      - An archive that is read may be compressed with any of them.
+      - Compression of the archive. Default is V(zstd) if the host has the program C(zstd), otherwise V(gzip).
+      - For a restore, an archive can have any of these compressions.
     type: str
     choices: [zstd, gzip, none]
   include_rootfs:
     description:
-      - Pack into O(archive) what the container has changed in its root file system, with deletions. A restore makes the same
-        changes there.
-      - On an overlay these are the files of its upper directory. Of any other root file system all of it is packed, and the
-        restore also deletes what it did not have.
+      - Add the changes of the container in its root file system to O(archive), including deletions. A restore applies the same changes.
+      - For an overlay, these are the files of its upper directory. For any other root file system, the archive contains all files, and the
+        restore also deletes files that are not in the archive.
     type: bool
     default: false
   include_logs:
     description:
-      - Pack the log of the container into O(archive), with the log driver V(k8s-file). A restore on a host without a log of
-        that container goes on in it.
+      - Add the log of the container to O(archive), with the log driver V(k8s-file). A restore on a host without a log of this container
+        continues this log.
     type: bool
     default: true
   new_name:
     description:
-      - Restore the container under this name. It needs a bundle of its own (O(bundle)) when the one of O(name) is in use.
+      - Restore the container under this name. It needs a bundle of its own (O(bundle)) if the bundle of O(name) is in use.
     type: str
   keep:
-    description: Keep the stored checkpoint after a restore. What is restored from O(archive) then has one too.
+    description: Keep the stored checkpoint after a restore. A container restored from O(archive) then also has a stored checkpoint.
     type: bool
     default: false
   timeout:
-    description: Seconds for the checkpoint or restore, and to wait for another task that works on the container.
+    description: Seconds for the checkpoint or restore. Also the time to wait for another task on the same container.
     type: float
     default: 600
 notes:
-  - O(bundle) and the options of the launch are for O(state=restored). What is not given is as it was in a container of this host.
-  - For a container from O(archive), that this host has no record of, O(bundle) is needed. With a C(config.json) in it, that is the config of
-    the container, and the checkpoint must fit it (the same mount points and kinds of namespaces) and must not ask for more. With only a root file
-    system in C(rootfs), the container gets the part of the config in the archive that stays within the defaults of M(longshore.oci.oci_bundle),
-    and an archive that asks for more is refused (see O(trust_config)).
-  - Of the launch of such a container only O(stdin), O(sdnotify), O(log_size_max) and a O(log_driver) without a path come from the archive, and the
-    signal and time of a stop. A warning names other options that it had.
-  - The options of CRIU that were given for the checkpoint hold for its restore too, unless others are given.
-  - A checkpoint of crun cannot be restored by runc, nor the other way round.
-  - With the option O(exit_command) of the container, the command also runs when the container has been checkpointed.
-  - O(conmon_env) is not written into an archive.
+  - O(bundle) and the options of the launch apply to O(state=restored). For a container of this host, an option that is not given keeps its
+    value.
+  - For a container from O(archive) without a record on this host, O(bundle) is required. If the bundle has a C(config.json), it is the
+    config of the container. The checkpoint must fit it (the same mount points and kinds of namespaces) and must not ask for more. If the
+    bundle has only a root file system in C(rootfs), the container gets the part of the archived config that stays within the defaults of
+    M(longshore.oci.oci_bundle). The module then refuses an archive that asks for more (see O(trust_config)).
+  - Of the launch of such a container, only O(stdin), O(sdnotify), O(log_size_max), a O(log_driver) without a path, and the signal and
+    timeout of a stop come from the archive. A warning lists its other options.
+  - The CRIU options of the checkpoint also apply to its restore, unless other values are given.
+  - runc cannot restore a checkpoint of crun, and crun cannot restore a checkpoint of runc.
+  - If the container has the option O(exit_command), the command also runs after a checkpoint.
+  - The module does not write O(conmon_env) to an archive.
 seealso:
   - module: longshore.oci.oci_container
   - module: longshore.oci.oci_engine_info
@@ -202,7 +204,7 @@ EXAMPLES = r"""
   longshore.oci.oci_checkpoint:
     name: web
 
-- name: Let it go on where it was
+- name: Restore it, so that it continues
   longshore.oci.oci_checkpoint:
     name: web
     state: restored
@@ -216,17 +218,17 @@ EXAMPLES = r"""
     compression: gzip
   register: snapshot
 
-- name: Say how long it was frozen
+- name: Show how long it was frozen
   ansible.builtin.debug:
     msg: "{{ snapshot.statistics.frozen_time / 1000 }} ms"
 
-- name: Write a checkpoint that others can tell is ours
+- name: Write a signed checkpoint
   longshore.oci.oci_checkpoint:
     name: web
     archive: /srv/signed.tar
     sign_key: /etc/longshore/checkpoint_key
 
-- name: Restore it, on a host that knows the key
+- name: Restore it on a host that has the public key
   longshore.oci.oci_checkpoint:
     name: web
     state: restored
@@ -235,7 +237,7 @@ EXAMPLES = r"""
     verify:
       - /etc/longshore/checkpoint_key.pub
 
-- name: Start a second one from the snapshot, on a bundle of its own
+- name: Restore a second container from the snapshot, with its own bundle
   longshore.oci.oci_checkpoint:
     name: web
     state: restored
@@ -260,36 +262,36 @@ EXAMPLES = r"""
 RETURN = r"""
 checkpoint:
   description:
-    - The checkpoint that was made, restored or found. V(null) when there is none.
+    - The checkpoint that the task created, restored or found. V(null) without a checkpoint.
   returned: success
   type: dict
   contains:
     path:
-      description: Directory of the stored checkpoint, V(null) for one that was only in an archive.
+      description: Directory of the stored checkpoint, V(null) if the checkpoint is only in an archive.
       type: str
     archive:
-      description: The archive, V(null) without one.
+      description: Path of the archive, V(null) without an archive.
       type: str
     size:
-      description: Size of the archive, else of the stored checkpoint, in bytes.
+      description: Size in bytes of the archive, or of the stored checkpoint if there is no archive.
       type: int
     digest:
-      description: Digest of all that a restore is made from, the same in the state directory and in an archive.
+      description: Digest of all data for a restore. It is the same in the state directory and in an archive.
       type: str
     created_at:
-      description: When it was made, as RFC 3339 in UTC.
+      description: Time of its creation, in RFC 3339 format in UTC.
       type: str
     runtime:
-      description: Name and version of the runtime that made it.
+      description: Name and version of the runtime that created it.
       type: dict
     criu:
-      description: Version of CRIU that made it.
+      description: Version of CRIU that created it.
       type: str
     options:
-      description: The options of CRIU that were asked for.
+      description: The given CRIU options.
       type: dict
     rootfs:
-      description: What of the root file system is in it. V(changes), V(complete) or V(null).
+      description: Part of the root file system in the archive. V(changes), V(complete) or V(null).
       type: str
   sample:
     path: /var/lib/longshore/containers/web/checkpoints/20260601T120000.123456Z-0a1b2c3d
@@ -297,33 +299,34 @@ checkpoint:
     size: 1048576
 statistics:
   description:
-    - What CRIU counted, times in microseconds. Of a checkpoint C(freezing_time), C(frozen_time), C(memdump_time),
-      C(memwrite_time), C(pages_scanned), C(pages_skipped_parent) and C(pages_written), of a restore C(forking_time),
-      C(restore_time), C(pages_restored), C(pages_compared) and C(pages_skipped_cow). Empty when nothing was done.
+    - Statistics of CRIU, with times in microseconds. For a checkpoint, C(freezing_time), C(frozen_time), C(memdump_time),
+      C(memwrite_time), C(pages_scanned), C(pages_skipped_parent) and C(pages_written). For a restore, C(forking_time), C(restore_time),
+      C(pages_restored), C(pages_compared) and C(pages_skipped_cow). Empty if the task had nothing to do.
   returned: success
   type: dict
   sample:
     frozen_time: 132544
     pages_written: 34
 container:
-  description: The container after the task, as RV(longshore.oci.oci_container#module:container). In check mode, as it is.
+  description: State of the container after the task, as RV(longshore.oci.oci_container#module:container). In check mode, its current state.
   returned: success
   type: dict
 actions:
   description:
-    - What was done, in order. One or more of V(recover) (from a task that was killed), V(checkpoint), V(export), V(remove)
-      (what was there of the container to be restored), V(import), V(restore) and V(delete) (the stored checkpoint).
+    - The actions of the module, in order. One or more of V(recover) (clean up after a task that was killed), V(checkpoint), V(export),
+      V(remove) (remove an ended or created container before the restore), V(import), V(restore) and V(delete) (delete the stored
+      checkpoint).
   returned: success
   type: list
   elements: str
   sample: [checkpoint, export]
 dump_log:
-  description: The end of the log of CRIU. All of it is kept in the directory of the container, as the error says.
+  description: Last lines of the log of CRIU. The complete log stays in the directory of the container, and the error contains its path.
   returned: when a checkpoint failed
   type: list
   elements: str
 restore_log:
-  description: The end of the log of CRIU. C(runtime_log), C(conmon_log) and C(container_log) are returned likewise.
+  description: Last lines of the log of CRIU. C(runtime_log), C(conmon_log) and C(container_log) are returned in the same way.
   returned: when a restore failed
   type: list
   elements: str

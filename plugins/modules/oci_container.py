@@ -9,11 +9,11 @@ module: oci_container
 short_description: Run OCI containers with conmon and runc or crun
 version_added: 0.1.0
 description:
-  - Creates, starts, pauses, stops, restarts and removes a container from an OCI bundle. The host needs conmon and an OCI
-    runtime, and nothing else. There is no daemon.
-  - The container runs under conmon in a cgroup of its own, so it outlives the task, the connection and the session.
-  - Whether something has to be done is decided by Longshore's own record of the container, the files of the runtime and of
-    conmon, and the processes themselves. A task with nothing to do starts no process on the host.
+  - Creates, starts, pauses, stops, restarts and removes a container from an OCI bundle. The host needs only conmon and an OCI runtime.
+    There is no daemon.
+  - The container runs under conmon in its own cgroup, so it continues after the task, the connection and the session end.
+  - The module learns the state of a container from Longshore's record, from the files of the runtime and conmon, and from the
+    processes. A task that has nothing to change starts no process on the host.
 extends_documentation_fragment:
   - longshore.oci._attributes
   - longshore.oci._attributes.action_group
@@ -31,81 +31,85 @@ attributes:
       - Not with O(state=restarted) or O(recreate=always).
 options:
   name:
-    description: Name of the container, which is also its id for the runtime. Letters, digits, C(_), C(+), C(-) and C(.).
+    description:
+      - Name of the container, which is also its id for the runtime. It consists of letters, digits, C(_), C(+), C(-) and C(.).
     type: str
     required: true
   state:
     description:
-      - V(started) creates the container where needed and starts it. A paused one is resumed. One that has ended is made
-        anew from its bundle, one that is checkpointed goes on from its checkpoint (see O(restore)). A running one is left
-        alone, with or without O(bundle).
-      - V(present) creates the container and does not start it. One that exists is left as it is.
-      - V(stopped) stops a container that runs or is paused. One that does not exist is created, and not started.
-      - V(restarted) stops the container and makes it anew. It is started in any case.
-      - V(paused) freezes the container, after starting it where needed.
-      - V(absent) stops and removes the container, its record and its log.
+      - V(started) starts the container, and creates it if needed. It resumes a paused container. It recreates a container that has ended,
+        from its bundle. It restores a checkpointed container from its checkpoint (see O(restore)). A running container stays unchanged,
+        with or without O(bundle).
+      - V(present) creates the container without starting it. An existing container stays as it is.
+      - V(stopped) stops a running or paused container. If the container does not exist, the module creates it without starting it.
+      - V(restarted) stops the container, recreates it and always starts it.
+      - V(paused) freezes the container, and starts it first if needed.
+      - V(absent) stops the container, and removes it, its record and its log.
     type: str
     choices: [present, started, stopped, restarted, paused, absent]
     default: started
   recreate:
     description:
-      - What to do with an existing container whose definition differs, by its C(config.json) or by an option of the launch.
-      - V(changed) stops it and makes it anew. With O(state=present) it is started again if it was running.
-      - V(always) makes it anew even without a difference.
-      - V(never) keeps it, and warns.
-      - O(stop_signal) and O(stop_timeout) never need a new container.
+      - How to handle an existing container whose definition differs in its C(config.json) or in an option of the launch.
+      - V(changed) stops and recreates it. With O(state=present), the module starts it again if it was running.
+      - V(always) recreates it even without a difference.
+      - V(never) keeps it and warns.
+      - A change of O(stop_signal) or O(stop_timeout) never needs a new container.
     type: str
     choices: [changed, always, never]
     default: changed
   service:
     description:
-      - Whether the container is a service of systemd, C(longshore-NAME.service), whose unit runs conmon itself. (With a O(state_dir) of
-        your own the name has a digest of it, see RV(container.service).) It starts at boot then, unless it was stopped by this
-        module last, and again as O(restart_policy) says. C(systemctl) and C(journalctl) know it.
-      - systemd alone starts and stops it, for this module too. The stop contract is the same.
-      - Those of other users than root belong to their own systemd, which starts at boot with C(loginctl enable-linger).
-      - Default is V(false). Needs systemd, and does not go with O(listen) and O(reserve_ports). With O(sdnotify=container) the unit is
-        active (C(Type=notify)) when the container says that it is ready, at boot too.
+      - Whether the container is a service of systemd, C(longshore-NAME.service), whose unit runs conmon directly. (With a custom
+        O(state_dir), the name of the unit contains a digest of it, see RV(container.service).) The service starts at boot, unless this
+        module was the last to stop it, and restarts according to O(restart_policy). C(systemctl) and C(journalctl) work with it.
+      - Only systemd starts and stops the service, also for this module. The container stops in the same way as without a service.
+      - Services of users other than root belong to the systemd instance of the user, which starts at boot with
+        C(loginctl enable-linger).
+      - Default is V(false). V(true) requires systemd, and cannot be used with O(listen) and O(reserve_ports). With O(sdnotify=container),
+        the unit becomes active (C(Type=notify)) when the container reports that it is ready, at boot too.
     type: bool
   restart_policy:
     description:
-      - When systemd starts a container again that has ended without having been stopped, a second later. V(on-failure) after an
-        exit code that is not 0, or a signal. systemd gives up on one that ends again and again (five times within ten seconds).
-      - Default is V(no). Needs O(service).
+      - When systemd restarts, after one second, a container that has ended without being stopped. V(on-failure) means after an exit code
+        other than 0 or after a signal. systemd does not restart a container that ends five times within ten seconds.
+      - Default is V(no). Requires O(service).
     type: str
     choices: ["no", "on-failure", "always"]
   network_helper:
     description:
-      - Program that connects the network of the container with the host, without any rights on the host. So it works for other users
-        than root too. It is started before the container is, ends with it, and belongs to its conmon.
-      - The container needs a network namespace of its own, as bundles have by default.
-      - V(pasta) gives the container the address and routes of the host. V(slirp4netns) gives it 10.0.2.100 behind a router.
-      - One whose helper was killed, or whose conmon was, goes on without a network. A task says so in a warning, and
-        RV(container.network.pid) is V(null) then.
-      - V(slirp4netns) is refused for root, and for a container with C(CAP_NET_RAW) or C(CAP_NET_ADMIN), which could reach the loopback of
-        the host by it.
-      - Default is V(none). A container with a helper cannot be checkpointed, and V(slirp4netns) does not go with O(service).
+      - Program that connects the network of the container with the host. The program needs no privileges on the host, so this also works
+        for users other than root. It starts before the container, ends with it, and is a child of its conmon.
+      - The container needs its own network namespace, which is the default in bundles.
+      - With V(pasta), the container has the address and the routes of the host. With V(slirp4netns), it has the address 10.0.2.100 behind
+        a router.
+      - If the helper or conmon is killed, the container continues without a network. Tasks then warn about it, and
+        RV(container.network.pid) is V(null).
+      - The module refuses V(slirp4netns) for root, and for a container with C(CAP_NET_RAW) or C(CAP_NET_ADMIN), because such a container
+        could reach the loopback interface of the host through it.
+      - Default is V(none). A container with a helper cannot be checkpointed. V(slirp4netns) cannot be used with O(service).
     type: str
     choices: [none, slirp4netns, pasta]
   publish:
     description:
-      - Ports of the host at which O(network_helper) reaches ports of the container.
+      - Ports of the host that O(network_helper) forwards to ports of the container.
         C([IP:]HOST_PORT[-LAST]:CONTAINER_PORT[-LAST][/tcp|/udp]), with an IPv6 address in brackets (V(pasta) only).
-      - Without an address, on all of the host. To be quoted in YAML, which takes V(8080:22) for a number.
-      - A port that somebody else has is refused before anything is touched.
+      - Without an address, the port is published on all addresses of the host. Quote the value in YAML, because YAML reads V(8080:22)
+        as a number.
+      - If another process uses a port, the module fails before it changes anything.
     type: list
     elements: str
   network_options:
     description:
-      - More words for the command line of O(network_helper), such as V(--mtu=1400), or V(--interface) and V(eth1) for V(pasta). Those
-        that Longshore sets itself are refused.
+      - Additional arguments for O(network_helper), such as V(--mtu=1400), or V(--interface) and V(eth1) for V(pasta). The module refuses
+        arguments that Longshore sets itself.
     type: list
     elements: str
   restore:
     description:
-      - What becomes of a container that is checkpointed (see M(longshore.oci.oci_checkpoint)) with O(state=started) or
-        O(state=paused). V(true) restores it, and removes the checkpoint. V(false) makes it anew from its bundle.
-      - One whose definition has changed is made anew in any case (see O(recreate)). The checkpoint is kept then.
+      - How to start a checkpointed container (see M(longshore.oci.oci_checkpoint)) with O(state=started) or O(state=paused). V(true)
+        restores it, and removes the checkpoint. V(false) recreates it from its bundle.
+      - A container whose definition has changed is always recreated (see O(recreate)), and the checkpoint is kept.
     type: bool
     default: true
 seealso:
@@ -123,21 +127,21 @@ EXAMPLES = r"""
     log_size_max: 10M
     stop_timeout: 30
 
-- name: Restart it, as it is
+- name: Restart it as recorded
   longshore.oci.oci_container:
     name: web
     state: restarted
 
-- name: Freeze it while the disk is copied
+- name: Freeze it, for example to copy the disk
   longshore.oci.oci_container:
     name: web
     state: paused
 
-- name: Let it go on
+- name: Resume it
   longshore.oci.oci_container:
     name: web
 
-- name: See what a changed bundle would do, and do nothing
+- name: Show what a changed bundle would change
   longshore.oci.oci_container:
     name: web
     bundle: /srv/web
@@ -151,7 +155,7 @@ EXAMPLES = r"""
     runtime: runc
     recreate: never
 
-- name: Let systemd start the web server at boot, and again when it fails
+- name: Let systemd start the web server at boot and restart it on failure
   longshore.oci.oci_container:
     name: web
     bundle: /srv/web
@@ -161,7 +165,7 @@ EXAMPLES = r"""
     restart_policy: on-failure
   when: ansible_facts.service_mgr == 'systemd'
 
-- name: Keep a port for the database, and wait until it says that it is ready
+- name: Reserve a port for the database
   longshore.oci.oci_container:
     name: database
     bundle: /srv/database
@@ -170,13 +174,13 @@ EXAMPLES = r"""
     sdnotify: conmon
     ready_timeout: 60
 
-- name: Listen for the web server, which finds its sockets as those of a systemd service
+- name: Pass listening sockets to the web server, as systemd does with socket activation
   longshore.oci.oci_container:
     name: web
     bundle: /srv/web
     listen: ["http=8081", "admin=unix:/run/web-admin.sock"]
 
-- name: Reach a container without being root, at port 8080 of this host
+- name: Publish port 80 of a container at port 8080 of this host, without root
   longshore.oci.oci_container:
     name: wiki
     bundle: /srv/wiki
@@ -185,7 +189,7 @@ EXAMPLES = r"""
       - "127.0.0.1:8080:80"
       - "1053:53/udp"
 
-- name: Stop it at once, this time only
+- name: Kill it at once, in this task only
   longshore.oci.oci_container:
     name: web
     state: stopped
@@ -203,78 +207,78 @@ EXAMPLES = r"""
 
 RETURN = r"""
 container:
-  description: The container after the task. In check mode, as it is.
+  description: State of the container after the task. In check mode, its current state.
   returned: success
   type: dict
   contains:
     name:
-      description: Its name.
+      description: Name of the container.
       type: str
     status:
-      description: One of V(absent), V(created), V(running), V(paused), V(stopped) and V(checkpointed).
+      description: Status, one of V(absent), V(created), V(running), V(paused), V(stopped) and V(checkpointed).
       type: str
     pid:
-      description: Process id of its first process, V(null) when there is none.
+      description: Process id of the first process, V(null) if no process runs.
       type: int
     conmon_pid:
-      description: Process id of its conmon, V(null) when there is none.
+      description: Process id of conmon, V(null) if conmon does not run.
       type: int
     monitored:
-      description: Whether conmon watches it. A container whose conmon was killed goes on, but its exit code gets lost.
+      description: Whether conmon monitors the container. A container whose conmon was killed continues, but its exit code is lost.
       type: bool
     exit_code:
-      description: Exit code of a container that has ended, 128 and the number of the signal for one that was killed.
+      description: Exit code of a container that has ended. For a container that a signal killed, 128 plus the number of the signal.
       type: int
     exit_reason:
       description:
-        - How it ended. V(exited) or V(killed) with an exit code.
-        - Without one it is V(monitor-lost) (conmon was gone before the container), V(host-rebooted), V(no-exit-file) (conmon
-          could not write it, a full disk perhaps), V(monitor-timeout) (conmon ended it at its time limit) or
-          V(checkpoint-deleted) (it was checkpointed, and the checkpoint is gone).
+        - How the container ended. V(exited) or V(killed) with an exit code.
+        - Without an exit code, V(monitor-lost) (conmon ended before the container), V(host-rebooted), V(no-exit-file) (conmon could
+          not write the exit file, for example because the disk is full), V(monitor-timeout) (conmon ended the container at its time
+          limit) or V(checkpoint-deleted) (the container was checkpointed, and the checkpoint is gone).
       type: str
     oom_killed:
-      description: Whether the kernel killed one of its processes for want of memory.
+      description: Whether the kernel killed a process of the container because memory was exhausted.
       type: bool
     created_at:
-      description: When it was created, as RFC 3339 in UTC. So are the next two.
+      description: Time of its creation, in RFC 3339 format in UTC.
       type: str
     started_at:
-      description: When it was started.
+      description: Time of its start, in the same format.
       type: str
     finished_at:
-      description: When it ended.
+      description: Time of its end, in the same format.
       type: str
     bundle:
-      description: The bundle that it was created from.
+      description: The bundle from which the container was created.
       type: str
     config_digest:
-      description: Digest of the meaning of its config, the same for any order of keys.
+      description: Digest of the content of its config. It does not depend on the order of keys.
       type: str
     runtime:
-      description: Name, path and version of its runtime, and the state directory (C(root)) to use with it by hand.
+      description: Name, path and version of its runtime, and the state directory (C(root)), for example to call the runtime by hand.
       type: dict
     cgroup:
-      description: The manager of its cgroup, and the cgroups that it (C(path)) and conmon (C(conmon_path)) really are in.
+      description: The cgroup manager, and the actual cgroups of the container (C(path)) and of conmon (C(conmon_path)).
       type: dict
     log:
-      description: Driver and path of its log.
+      description: Log driver and path of the log.
       type: dict
     network:
-      description: How it is connected with the host.
+      description: Connection of its network with the host.
       type: dict
       contains:
         helper:
-          description: Its O(network_helper).
+          description: The O(network_helper).
           type: str
         pid:
-          description: The process id of that, V(null) when it does not run.
+          description: Process id of the helper, V(null) if it does not run.
           type: int
         publish:
-          description: The ports that it publishes.
+          description: The published ports.
           type: list
           elements: str
     service:
-      description: Its unit, where it is a service of systemd.
+      description: Name of its unit, if the container is a service of systemd.
       type: str
   sample:
     name: web
@@ -282,28 +286,28 @@ container:
     pid: 4711
 actions:
   description:
-    - What was done, in order. One or more of V(update), V(stop), V(remove), V(create), V(start), V(pause), V(resume),
-      V(restore), and V(recover) before them, for what a task that was killed in a checkpoint or restore has left.
+    - The actions of the module, in order. One or more of V(update), V(stop), V(remove), V(create), V(start), V(pause), V(resume) and
+      V(restore). V(recover) comes first if the module cleaned up after a task that was killed during a checkpoint or restore.
   returned: success
   type: list
   elements: str
   sample: [create, start]
 stop:
-  description: What it took to stop the container.
-  returned: when it was stopped
+  description: How the container was stopped.
+  returned: when the container was stopped
   type: dict
   contains:
     signal:
-      description: The signal that was sent.
+      description: Signal that the module sent.
       type: str
     killed:
-      description: Whether SIGKILL was needed (or asked for).
+      description: Whether the module used SIGKILL, because it was needed or requested.
       type: bool
     waited:
-      description: Seconds until nothing was left of it.
+      description: Seconds until all processes had ended.
       type: float
 runtime_log:
-  description: The end of the log of the runtime. C(conmon_log), C(container_log), C(restore_log) and C(network_log) are returned likewise.
+  description: Last lines of the log of the runtime. C(conmon_log), C(container_log), C(restore_log) and C(network_log) are returned in the same way.
   returned: when creating or starting failed
   type: list
   elements: str
