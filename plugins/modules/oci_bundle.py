@@ -6,19 +6,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: oci_bundle
-short_description: Make OCI bundles from images or root file systems
+short_description: Create OCI bundles from images or root file systems
 version_added: 0.1.0
 description:
-  - Makes a directory with a C(config.json) and a root file system, which M(longshore.oci.oci_container) runs, from an image
-    or from a root file system on the host. There is no daemon.
-  - C(skopeo) fetches images into a cache that all bundles of the host share, and C(umoci) unpacks them. The
-    C(config.json) is Longshore's own, made of what the image says, the options, and the defaults of podman (capabilities,
-    mounts, masked paths, seccomp).
-  - A bundle that is as it should be is left alone, and no program is started to find that out, but with O(pull=always).
-    An option that was taken away is a change too.
-  - With every change the bundle gets a new root file system. What a container wrote to its root file system is no part of
-    the next one; use O(mounts), or volumes of the image (O(image_volumes)), for what shall stay. A container that exists
-    keeps the root file system it has until it is made anew.
+  - Creates a directory with a C(config.json) and a root file system, which M(longshore.oci.oci_container) runs. It uses an image or a root
+    file system on the host. There is no daemon.
+  - C(skopeo) fetches images into a cache that all bundles of the host share, and C(umoci) unpacks them. Longshore generates the
+    C(config.json) from the image, the options, and the defaults of podman (capabilities, mounts, masked paths, seccomp).
+  - If the bundle already has the requested content, the module changes nothing. It starts no program to find this out, except with
+    O(pull=always). Removing an option from the task is a change.
+  - With every change, the bundle gets a new root file system. It does not contain files that a container wrote to the old one. For data
+    that must survive, use O(mounts) or volumes of the image (O(image_volumes)). An existing container keeps its root file system until it
+    is recreated.
 extends_documentation_fragment:
   - longshore.oci._attributes
   - longshore.oci._attributes.action_group
@@ -28,85 +27,86 @@ attributes:
   check_mode:
     support: full
     details:
-      - Images are looked up in their registries, and not fetched.
-      - A user that has only a name in an image that was not fetched yet is left out of the diff.
+      - The module looks up images in their registries, but does not fetch them.
+      - If an image that is not fetched yet gives its user by name, the diff does not show the user.
   diff_mode:
     support: full
   idempotent:
     support: full
     details:
-      - With O(pull=always) as long as the image stays the same.
+      - With O(pull=always), as long as the image stays the same.
 options:
   path:
     description:
-      - Directory of the bundle. An absolute path. The directories above are made.
-      - A directory that is there already, is not empty and was not made by this module is refused.
-      - The directory is for the user of the task alone (mode 0700), in every run. An empty one of another user is taken over
-        by root. A bundle, or a directory above it, that another user can change is refused, and so are O(rootfs),
-        O(env_files), O(seccomp), O(authfile) and O(ca_cert_dir).
+      - Absolute path of the directory of the bundle. The module creates missing parent directories.
+      - The module refuses an existing directory that is not empty and that it did not create.
+      - Every run ensures that only the user of the task can access the directory (mode 0700). As root, the module changes the owner of an
+        empty directory of another user. It refuses a bundle, or a directory above it, that another user can change. The same applies to
+        O(rootfs), O(env_files), O(seccomp), O(authfile) and O(ca_cert_dir).
     type: path
     required: true
   state:
     description:
-      - V(present) makes the bundle, or changes it to what is asked for.
-      - V(absent) removes it, with the volumes in it. Refused while a container has it.
-      - V(absent) also removes an empty directory, which a task that was killed may have left. It refuses a symbolic link, and
-        a directory at or in which something is mounted.
+      - V(present) creates the bundle, or changes it as requested.
+      - V(absent) removes the bundle and its volumes. The module refuses this while a container uses the bundle.
+      - V(absent) also removes an empty directory, because a killed task may have left it. It refuses a symbolic link, and a directory
+        with a mount at or below it.
     type: str
     choices: [present, absent]
     default: present
   image:
     description:
-      - Image to make the bundle of, as C(skopeo) writes it. With one of C(docker://), C(oci:), C(oci-archive:), C(docker-archive:),
-        C(dir:), C(containers-storage:) and C(docker-daemon:) in front.
-      - An image is known by its digests. Name it with C(@sha256:...) at the end to have exactly that one.
-      - One of O(image) and O(rootfs) is needed.
+      - Image for the bundle, in the notation of C(skopeo), with one of the prefixes C(docker://), C(oci:), C(oci-archive:),
+        C(docker-archive:), C(dir:), C(containers-storage:) and C(docker-daemon:).
+      - The module identifies an image by its digests. Add C(@sha256:...) to the name to select one exact image.
+      - One of O(image) and O(rootfs) is required.
     type: str
   rootfs:
     description:
-      - Directory or tar archive on the host to make the root file system of. The archive may be compressed, in any way that
-        C(tar) on the host understands.
+      - Directory or tar archive on the host with the root file system. C(tar) on the host must support the compression of the archive.
       - A directory is copied again when a name, owner, mode, size or time in it has changed.
     type: path
   pull:
     description:
-      - When to ask for O(image) where it comes from.
-      - V(missing) asks once for each O(image) and O(platform) on a host, and takes it from the cache after that.
-      - V(always) asks every time, and fetches what is not in the cache. V(never) takes it from the cache or fails.
+      - When to look up O(image) at its source.
+      - With V(missing), a host looks up each O(image) and O(platform) once, and uses the cache after that.
+      - V(always) looks it up every time, and fetches only data that is not in the cache. V(never) uses the cache, and fails if the image is
+        not there.
     type: str
     choices: [missing, always, never]
     default: missing
   platform:
-    description: Which one of an image for several platforms, as V(linux/arm64) or V(linux/arm/v7). Default is that of the host.
+    description: Platform of an image for several platforms, such as V(linux/arm64) or V(linux/arm/v7). Default is that of the host.
     type: str
   authfile:
-    description: File on the host with credentials, as C(skopeo login) writes it. Default is C(skopeo)'s own.
+    description: File on the host with credentials, in the format of C(skopeo login). Default is the default of C(skopeo).
     type: path
   username:
     description: User name for the registry.
     type: str
   password:
-    description: Password for the registry. It is in no log, no command line and no file.
+    description: Password for the registry. It does not appear in logs, command lines or files.
     type: str
   tls_verify:
-    description: Whether the registry must speak TLS with a certificate that the host trusts.
+    description: Whether the registry must use TLS with a certificate that the host trusts.
     type: bool
     default: true
   ca_cert_dir:
     description:
-      - Directory on the host with certificates (C(*.crt)) of whom to trust, and those (C(*.cert), C(*.key)) to show.
-      - Default is what C(/etc/containers/certs.d) has for the registry.
+      - Directory on the host with CA certificates (C(*.crt)) and client certificates with keys (C(*.cert), C(*.key)).
+      - Default is the directory of the registry in C(/etc/containers/certs.d).
     type: path
   timeout:
-    description: Seconds for all that has to be looked up, fetched, unpacked and copied.
+    description: Seconds for all lookups, downloads, unpacking and copying.
     type: float
     default: 1800
   rootfs_mode:
     description:
-      - V(copy) gives the bundle a copy of the root file system, which shares blocks with the cache on file systems that can
-        (XFS, Btrfs).
-      - V(overlay) mounts an overlay over the cache. It takes no space, but has to be mounted again after a reboot. This module
-        does so whenever it runs, and so does a service (O(longshore.oci.oci_container#module:service)). Needs root, and does not go with O(userns).
+      - V(copy) gives the bundle a copy of the root file system. On file systems that support it (XFS, Btrfs), the copy shares blocks with
+        the cache.
+      - V(overlay) mounts an overlay on top of the cache. It needs no space, but must be mounted again after a reboot. Each run of this
+        module does so, and so does a service (O(longshore.oci.oci_container#module:service)). Needs root, and cannot be used with
+        O(userns).
     type: str
     choices: [copy, overlay]
     default: copy
@@ -117,7 +117,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Make a bundle of an image
+- name: Create a bundle from an image
   longshore.oci.oci_bundle:
     path: /srv/shop
     image: docker://registry.example.com/shop:1
@@ -139,7 +139,7 @@ EXAMPLES = r"""
     username: robot
     password: "{{ registry_password | default('secret') }}"
 
-- name: See what other options would change, and do nothing
+- name: Show what other options would change
   longshore.oci.oci_bundle:
     path: /srv/shop
     image: docker://registry.example.com/shop:1
@@ -154,7 +154,7 @@ EXAMPLES = r"""
   check_mode: true
   diff: true
 
-- name: Share the network of another container, and set what no option has
+- name: Share the network of another container, and change a setting without an option
   longshore.oci.oci_bundle:
     path: /srv/sidecar
     image: docker://registry.example.com/shop:1
@@ -164,14 +164,14 @@ EXAMPLES = r"""
       linux:
         rootfsPropagation: rslave
 
-- name: Make a bundle of a root file system
+- name: Create a bundle from a root file system
   longshore.oci.oci_bundle:
     path: /srv/plain
     rootfs: /srv/rootfs
     argv: [sh, -c, "echo hello"]
     network: host
 
-- name: Remove the container, and all bundles
+- name: Remove the container
   longshore.oci.oci_container:
     name: shop
     state: absent
@@ -188,24 +188,24 @@ EXAMPLES = r"""
 
 RETURN = r"""
 bundle:
-  description: The bundle after the task. In check mode, as it is.
+  description: State of the bundle after the task. In check mode, its current state.
   returned: success
   type: dict
   contains:
     path:
-      description: Its directory.
+      description: Directory of the bundle.
       type: str
     config_digest:
-      description: Digest of what its C(config.json) means. V(null) for a bundle that is not there.
+      description: Digest of the content of its C(config.json), independent of its form. V(null) for a bundle that does not exist.
       type: str
     image:
-      description: The C(reference), C(platform) and C(digest) of its image, the digest as its registry has it. V(null) without one.
+      description: The C(reference), C(platform) and C(digest) of its image. The digest is that of the registry. V(null) without an image.
       type: dict
     rootfs:
-      description: Its root file system.
+      description: Path of its root file system.
       type: str
     rootfs_digest:
-      description: Digest of what the root file system was made of. The same for images with the same layers.
+      description: Digest of the source of the root file system. Images with the same layers have the same digest.
       type: str
   sample:
     path: /srv/shop
@@ -218,17 +218,17 @@ bundle:
     rootfs_digest: sha256:73b68b79bf28ce1c7072b2a8af1d927ea854cb8f4726f7848efc2a236b2681c6
 actions:
   description:
-    - What was done, or in check mode would be, in this order.
-    - V(pull) fetched the image, V(rootfs) made a root file system, V(mount) mounted one again, V(config) wrote
-      C(config.json) and what belongs to it, V(remove) removed the bundle.
+    - The actions of the module in this order. In check mode, the actions that it would carry out.
+    - V(pull) fetched the image, V(rootfs) created a root file system, V(mount) mounted it again, V(config) wrote C(config.json) and
+      related files, V(remove) removed the bundle.
   returned: success
   type: list
   elements: str
   sample: [pull, rootfs, config]
 diff:
   description:
-    - What is different, by JSON path of C(config.json). Values of the environment are hidden.
-    - A bundle that comes or goes has its C(state) only.
+    - Differences, by JSON path of C(config.json). Values of the environment are hidden.
+    - For a bundle that is created or removed, only its C(state).
   returned: success
   type: dict
   sample:

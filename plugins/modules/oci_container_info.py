@@ -6,11 +6,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: oci_container_info
-short_description: Look at OCI containers without touching them
+short_description: Return information about OCI containers
 version_added: 0.1.0
 description:
-  - Returns what is known of the containers of M(longshore.oci.oci_container), and of the commands that
-    M(longshore.oci.oci_exec) runs in them. Starts no process on the host.
+  - Returns information about the containers of M(longshore.oci.oci_container), and about the commands that M(longshore.oci.oci_exec) runs
+    in them. Starts no process on the host.
 extends_documentation_fragment:
   - longshore.oci._attributes
   - longshore.oci._attributes.action_group
@@ -18,7 +18,7 @@ extends_documentation_fragment:
   - longshore.oci._directories
 options:
   name:
-    description: Names of containers. Empty for all. One that does not exist is returned with the status V(absent).
+    description: Names of containers. An empty list means all containers. A container that does not exist is returned with the status V(absent).
     type: list
     elements: str
     default: []
@@ -30,11 +30,11 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Look at all containers
+- name: Get information about all containers
   longshore.oci.oci_container_info:
   register: all_containers
 
-- name: Show the names of those that run
+- name: Show the names of running containers
   ansible.builtin.debug:
     msg: "{{ all_containers.containers | selectattr('status', 'eq', 'running') | map(attribute='name') }}"
 
@@ -42,7 +42,7 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ all_containers.containers | map(attribute='exec_sessions') | flatten | selectattr('status', 'eq', 'running') }}"
 
-- name: Look at one
+- name: Get information about one container
   longshore.oci.oci_container_info:
     name: web
   register: web
@@ -52,20 +52,20 @@ EXAMPLES = r"""
 RETURN = r"""
 containers:
   description:
-    - A dictionary for each container, as RV(longshore.oci.oci_container#module:container), and two keys more.
+    - A dictionary for each container, as RV(longshore.oci.oci_container#module:container), with two more keys.
   returned: success
   type: list
   elements: dict
   contains:
     busy:
       description:
-        - Whether a task is at work on it just now, or a dump goes on whose task was killed. What is told of the container may
-          be different in a moment.
+        - Whether a task currently works on the container, or a checkpoint whose task was killed is still in progress. The returned
+          information may then change at any moment.
       type: bool
     exec_sessions:
       description:
-        - The commands that run in it, and the detached ones that have ended and are not forgotten, the oldest first. Each
-          as RV(longshore.oci.oci_exec#module:exec_session).
+        - The commands that run in the container, and ended detached commands whose session still exists, the oldest first. Each is like
+          RV(longshore.oci.oci_exec#module:exec_session).
       type: list
       elements: dict
   sample:

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: oci_engine_info
-short_description: Find out what a host can do with containers
+short_description: Return which container features work on a host
 version_added: 0.1.0
 description:
-  - Returns which conmon, runtimes and CRIU the host has, whether they work there, and if not why.
-  - Asks the programs for their versions and features, and CRIU whether it can work with the kernel (C(criu check)). Changes
-    nothing.
+  - Returns which conmon, runtimes and CRIU the host has, whether they work, and if not, why.
+  - Runs the programs to get their versions and features, and C(criu check) to learn whether CRIU works with the kernel. Changes nothing
+    on the host.
 extends_documentation_fragment:
   - longshore.oci._attributes
   - longshore.oci._attributes.action_group
@@ -25,11 +25,11 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Find out what this host can do
+- name: Get information about the host
   longshore.oci.oci_engine_info:
   register: engine
 
-- name: Say which runtimes can checkpoint a container here, and why the others cannot
+- name: Show which runtimes can checkpoint a container on this host, and why the others cannot
   ansible.builtin.debug:
     msg: "{{ item.name }}: {{ item.checkpoint.reason | default('works', true) }}"
   loop: "{{ engine.runtimes }}"
@@ -39,43 +39,43 @@ EXAMPLES = r"""
 
 RETURN = r"""
 conmon:
-  description: C(name), C(path) and C(version) of conmon, and a C(reason) when it cannot be used.
+  description: C(name), C(path) and C(version) of conmon, and a C(reason) if it cannot be used.
   returned: success
   type: dict
 runtimes:
-  description: The runtimes crun and runc, in the order in which they are preferred.
+  description: The runtimes crun and runc, in the order of preference.
   returned: success
   type: list
   elements: dict
   contains:
     name:
-      description: Its name.
+      description: Name of the runtime.
       type: str
     path:
-      description: Where it is, V(null) when it is not installed.
+      description: Path of the runtime, V(null) if it is not installed.
       type: str
     version:
-      description: Its version.
+      description: Version of the runtime.
       type: str
     works:
-      description: Whether containers can be run with it on this host.
+      description: Whether it can run containers on this host.
       type: bool
     reason:
-      description: Why it does not work.
+      description: The reason why it does not work.
       type: str
     checkpoint:
       description:
-        - Whether its containers can be checkpointed and restored on this host (C(works)), why not (C(reason)), and the
-          options that this version of it has for both (C(options)).
+        - Whether its containers can be checkpointed and restored on this host (C(works)), the reason why not (C(reason)), and the
+          options that this version has for both (C(options)).
       type: dict
 criu:
   description:
-    - C(name), C(path) and C(version) of CRIU, V(null) when it is not installed, and whether the kernel tracks changes of
-      memory for it (C(tracks_memory)), as O(longshore.oci.oci_checkpoint#module:pre_dump) needs.
+    - C(name), C(path) and C(version) of CRIU, V(null) if it is not installed, and whether the kernel tracks memory changes for it
+      (C(tracks_memory)), which O(longshore.oci.oci_checkpoint#module:pre_dump) needs.
   returned: success
   type: dict
 cgroup:
-  description: The cgroups of this host (C(mode), one of V(unified), V(hybrid) and V(legacy)), and who manages them (C(manager)).
+  description: The cgroups of this host (C(mode), one of V(unified), V(hybrid) and V(legacy)), and the cgroup manager (C(manager)).
   returned: success
   type: dict
 systemd:
@@ -83,15 +83,15 @@ systemd:
   returned: success
   type: bool
 kernel:
-  description: Release of the kernel.
+  description: Kernel release.
   returned: success
   type: str
 architecture:
-  description: The machine, such as V(x86_64).
+  description: Machine architecture, such as V(x86_64).
   returned: success
   type: str
 cpu_features:
-  description: Features of the processor. A container that uses one of them cannot go on where it is missing.
+  description: Features of the processor. A container that uses a feature cannot be restored on a host without it.
   returned: success
   type: list
   elements: str
