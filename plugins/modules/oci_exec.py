@@ -9,13 +9,13 @@ module: oci_exec
 short_description: Run commands in OCI containers
 version_added: 0.1.0
 description:
-  - Runs a command in a container of M(longshore.oci.oci_container) that runs, waits for it, and returns what
-    C(ansible.builtin.command) returns. Or starts it, and lets later tasks wait for it, stop it and forget it.
-  - The command is started by conmon and the OCI runtime, so it never hangs the task. The task ends when the command does,
-    also where a process that the command has started in the background holds on to its output.
-  - The command gets the environment, directory, user, capabilities and limits of the container's own first process, unless
-    the options say otherwise.
-  - The container needs no shell. Nothing is expanded on the host.
+  - Runs a command in a running container of M(longshore.oci.oci_container), waits for it, and returns what C(ansible.builtin.command)
+    returns. Alternatively, it only starts the command, and later tasks wait for it, stop it or delete its session.
+  - conmon and the OCI runtime start the command, so the command never blocks the task. The task ends together with the command, even if
+    a background process of the command keeps the output open.
+  - The command has the environment, directory, user, capabilities and limits of the first process of the container, unless options
+    override them.
+  - The container needs no shell. The module expands nothing on the host.
 extends_documentation_fragment:
   - longshore.oci._attributes
   - longshore.oci._attributes.action_group
@@ -25,9 +25,9 @@ attributes:
   check_mode:
     support: partial
     details:
-      - A command is not run, and the task is skipped as one of C(ansible.builtin.command) is. With O(creates) or O(removes)
-        it says whether the command would have been run. Waiting for a session is skipped too.
-      - C(check_mode=false) on the task lets a command that only looks run anyway.
+      - The command does not run, and the task is skipped like a task of C(ansible.builtin.command). With O(creates) or O(removes), the
+        task reports whether the command would have run. A task that waits for a session is skipped too.
+      - Use C(check_mode=false) on the task for a command that changes nothing and runs in check mode too.
   diff_mode:
     support: none
   idempotent:
@@ -36,42 +36,42 @@ attributes:
       - Only with O(creates) or O(removes), with O(session) and O(detach=true), and with O(state=stopped) or O(state=absent).
 options:
   name:
-    description: Name of the container. It must run, but for O(state=stopped) and O(state=absent).
+    description: Name of the container. It must run, except with O(state=stopped) and O(state=absent).
     type: str
     required: true
     aliases: [container]
   state:
     description:
-      - V(started) runs the command. With O(detach=true) and an O(session) that runs this very command already, nothing is
-        done.
-      - V(finished) waits for a detached session, and returns its result as if its command had been run by this task. It can
-        be asked for again and again.
-      - V(stopped) stops a detached session. Its result is kept.
-      - V(absent) stops the session if it runs, and forgets it.
+      - V(started) runs the command. With O(detach=true) and an O(session) that already runs exactly this command, the module changes
+        nothing.
+      - V(finished) waits for a detached session, and returns its result as if this task had run the command. Several tasks can do this for
+        the same session.
+      - V(stopped) stops a detached session and keeps its result.
+      - V(absent) stops the session if it runs, and deletes it with its result.
     type: str
     choices: [started, finished, stopped, absent]
     default: started
   argv:
     description:
-      - The command as a list of words. The first is looked for in the C(PATH) of the container.
-      - One of O(argv) and O(command) is needed with O(state=started).
+      - The command as a list. The first element is the program, which is searched in the C(PATH) of the container.
+      - One of O(argv) and O(command) is required with O(state=started).
     type: list
     elements: str
   command:
     description:
-      - The command as a string. It is split into words like a shell does, and never given to one. There are no pipes,
-        variables or wildcards. For these make the shell of the container the command.
+      - The command as a string. The module splits it into words as a shell does, but uses no shell. Pipes, variables and wildcards are not
+        available. To use them, run the shell of the container as the command.
     type: str
   env:
     description:
-      - More environment variables, and others than the container has.
-      - Values must be strings. What YAML reads as a number or a boolean is refused, so put it in quotes.
+      - Environment variables, in addition to those of the container. They override variables of the same name.
+      - Values must be strings. The module refuses values that YAML reads as a number or a boolean, so put them in quotes.
       - The values are secret. They are hidden in logs and results, unless the command itself prints them.
     type: dict
   stdin:
     description:
-      - Standard input of the command. It is secret, as the values of O(env) are. Without it the input is empty.
-      - With O(tty=true) it is typed into the terminal, and followed by C(Ctrl-D).
+      - Standard input of the command. It is secret, like the values of O(env). By default, the input is empty.
+      - With O(tty=true), it is typed into the terminal, followed by C(Ctrl-D).
     type: str
   stdin_add_newline:
     description: Whether to add a newline to O(stdin).
@@ -79,79 +79,81 @@ options:
     default: true
   user:
     description:
-      - User that runs the command. A name or a uid, with C(:group) or C(:gid) if wanted.
-      - Names are looked up in C(/etc/passwd) and C(/etc/group) of the container. Numbers work without these files, and are
-        never taken for names. The files are read only where they are regular files that answer at once. Where they are not, a
-        name is refused. Other runtimes than crun read them for every command, so there a number is refused too.
-      - Another user than the container's own gets no capabilities, but for uid 0, and a C(HOME) of its own.
-      - Default is the container's own user.
+      - User that runs the command, as a name or a uid, optionally with C(:group) or C(:gid).
+      - The module looks up names in C(/etc/passwd) and C(/etc/group) of the container. Numbers work without these files and are never
+        treated as names. The module reads the files only if they are regular files that can be read without delay. Otherwise it refuses
+        names. Runtimes other than crun read these files for every command, so with them the module then refuses numbers too.
+      - A user other than that of the container, except uid 0, gets no capabilities. It gets its own C(HOME).
+      - Default is the user of the container.
     type: str
   chdir:
-    description: Directory in the container to run the command in, as an absolute path. Default is the container's own.
+    description: Absolute path of the directory in the container in which the command runs. Default is the directory of the container.
     type: str
     aliases: [workdir]
   tty:
     description:
-      - Give the command a terminal, for programs that behave otherwise without one. Its errors are then part of its
-        output, and lines end in CR LF.
-      - The container needs a C(devpts) mounted at C(/dev/pts).
+      - Give the command a terminal, for programs that behave differently without one. Its standard error is then part of its standard
+        output, and lines end with CR LF.
+      - The container needs a C(devpts) mount at C(/dev/pts).
     type: bool
     default: false
   privileged:
     description:
-      - Give the command all capabilities (as root; any other user may only gain them), lift C(no_new_privs) and the AppArmor
-        profile. Its seccomp filter and its namespaces stay those of the container.
+      - Give the command all capabilities (any user other than root can only acquire them), and remove C(no_new_privs) and the AppArmor
+        profile. The seccomp filter and the namespaces stay those of the container.
     type: bool
     default: false
   capabilities:
-    description: More capabilities for the command, such as V(NET_ADMIN). With any user.
+    description: Additional capabilities for the command, such as V(NET_ADMIN). They apply to any user.
     type: list
     elements: str
     default: []
   no_new_privs:
-    description: Whether the command can never gain privileges, by a setuid program perhaps. Default is as in the container.
+    description: Whether the command cannot gain privileges, for example through a setuid program. Default is the setting of the container.
     type: bool
   timeout:
     description:
-      - Seconds that the command may take. Then the session is stopped. SIGTERM goes to the command and all that it has
-        started, and after O(stop_timeout) seconds SIGKILL. The task fails, with RV(timed_out) and the output so far.
-      - So it is with O(state=finished) too. M(longshore.oci.oci_container_info) looks at a session without stopping it.
+      - Maximum run time of the command in seconds. After that, the module stops the session. It sends SIGTERM to the command and to all
+        processes that the command has started, and SIGKILL after O(stop_timeout) seconds. The task fails with RV(timed_out) and the
+        output up to that time.
+      - This also applies to O(state=finished). M(longshore.oci.oci_container_info) returns information about a session without stopping it.
       - Cannot be used with O(detach=true).
     type: float
   stop_timeout:
-    description: Seconds between SIGTERM and SIGKILL, where a session is stopped. V(0) kills at once.
+    description: Seconds between SIGTERM and SIGKILL when the module stops a session. V(0) kills at once.
     type: float
     default: 10
   detach:
     description:
-      - Start the command and do not wait for it. It goes on after the task, and is known by RV(session).
-      - Its output is kept in a log, and its exit code too, until the session is forgotten (O(state=absent)).
-      - It ends with its container, and nothing is kept of it then.
+      - Start the command without waiting for it. The command continues after the task, and RV(session) identifies it.
+      - A log keeps its output, and its exit code is kept too, until a task deletes the session (O(state=absent)).
+      - The command ends together with its container, and its result is then lost.
     type: bool
     default: false
   session:
     description:
-      - Id of the session. Needed with the other states than V(started), where the default is a random one.
-      - Letters, digits, C(_), C(-) and C(.), at most 64 of them.
+      - Id of the session. Required with all states except V(started), which has a random default.
+      - At most 64 letters, digits, C(_), C(-) and C(.).
     type: str
   creates:
     description:
-      - A path in the container, or a pattern (C(*), C(?), C([])). When there is such a file, the command is not run.
-      - A relative one counts from O(chdir).
+      - A path in the container, or a pattern (C(*), C(?), C([])). If a matching file exists, the command does not run.
+      - A relative path starts at O(chdir).
     type: str
   removes:
-    description: As O(creates). When there is no such file, the command is not run.
+    description: The same as O(creates), but if no matching file exists, the command does not run.
     type: str
   runtime:
     description:
-      - A container stays with the OCI runtime that it was made with, and so do its commands. When this names another, by
-        name or path, the task fails. V(auto) and the default are any.
+      - Name or path of the OCI runtime. The commands of a container always use the runtime that created the container. If this option
+        names another one, the task fails. V(auto) and the default accept any runtime.
     type: str
 notes:
-  - A process that has left the session of the command (C(setsid)) and lost its parent belongs to the container from then
-    on. It is not stopped with the command.
-  - An exit code from 129 to 192 is taken for 128 and the number of a signal, as a shell does.
-  - A command whose task is killed is stopped by the next task that runs a command in the container, or stops it.
+  - A process that has left the session of the command (C(setsid)) and has lost its parent belongs to the container. The module does not
+    stop it together with the command.
+  - The module treats an exit code from 129 to 192 as 128 plus the number of a signal, as a shell does.
+  - If a task is killed while it waits for a command, the next task that runs a command in the container, or stops the container, stops
+    this command.
 seealso:
   - module: longshore.oci.oci_container
   - module: longshore.oci.oci_container_info
@@ -172,11 +174,11 @@ EXAMPLES = r"""
   register: orders_kernel
   changed_when: false
 
-- name: Show what it said
+- name: Show its output
   ansible.builtin.debug:
     var: orders_kernel.stdout
 
-- name: Use the shell of the container, as another user, in another directory
+- name: Use the shell of the container, as another user and in another directory
   longshore.oci.oci_exec:
     name: orders
     argv: [/bin/sh, -c, 'echo "$GREETING from $(id -u) in $PWD" | tr a-z A-Z']
@@ -185,27 +187,27 @@ EXAMPLES = r"""
     user: "1000:1000"
     chdir: /dev/shm
 
-- name: Feed a command, and allow it 30 seconds
+- name: Give a command standard input and at most 30 seconds
   longshore.oci.oci_exec:
     name: orders
     command: wc -l
     stdin: "{{ ['one', 'two'] | join('\n') }}"
     timeout: 30
 
-- name: Do something once
+- name: Run a command only once
   longshore.oci.oci_exec:
     name: orders
     command: touch /dev/shm/done
     creates: /dev/shm/done
 
-- name: Start something that takes long
+- name: Start a long command in the background
   longshore.oci.oci_exec:
     name: orders
     argv: [/bin/sh, -c, 'sleep 1; echo "The backup is complete."']
     session: backup
     detach: true
 
-- name: Wait for it
+- name: Wait for it and return its result
   longshore.oci.oci_exec:
     name: orders
     session: backup
@@ -213,7 +215,7 @@ EXAMPLES = r"""
     timeout: 600
   register: orders_backup
 
-- name: Forget it
+- name: Delete its session
   longshore.oci.oci_exec:
     name: orders
     session: backup
@@ -228,140 +230,140 @@ EXAMPLES = r"""
 RETURN = r"""
 cmd:
   description: The command as a list.
-  returned: always, but with O(state=stopped) and O(state=absent)
+  returned: always, except with O(state=stopped) and O(state=absent)
   type: list
   elements: str
   sample: [uname, -r]
 rc:
   description:
-    - Exit code of the command. It is 128 and the number of the signal for one that was killed.
-    - 127 when there is no such program, and 126 when it cannot be executed.
-    - The task fails for any other than 0.
+    - Exit code of the command. For a command that a signal killed, 128 plus the number of the signal.
+    - 127 if the program does not exist, and 126 if it cannot be executed.
+    - The task fails for any exit code other than 0.
   returned: when the command has ended
   type: int
   sample: 0
 stdout:
   description:
-    - Standard output. Bytes that are not UTF-8 are treated as by C(ansible.builtin.command). With ansible-core 2.19 and
-      newer, where that fails because of them, each becomes U+FFFD.
-  returned: when the command was run
+    - Standard output. Bytes that are not UTF-8 are handled as in C(ansible.builtin.command). With ansible-core 2.19 and newer, which
+      fails because of such bytes, each of them becomes U+FFFD.
+  returned: when the command ran
   type: str
   sample: 6.1.0
 stdout_lines:
-  description: The same as a list of lines.
-  returned: when the command was run
+  description: The same output as a list of lines.
+  returned: when the command ran
   type: list
   elements: str
   sample: [6.1.0]
 stdout_truncated:
-  description: Whether there was more standard output than RV(stdout) has, because of O(output_limit).
-  returned: when the command was run
+  description: Whether the module discarded a part of the standard output because of O(output_limit).
+  returned: when the command ran
   type: bool
   sample: false
 stderr_truncated:
   description: The same for the standard error.
-  returned: when the command was run
+  returned: when the command ran
   type: bool
   sample: false
 stderr:
   description: Standard error.
-  returned: when the command was run
+  returned: when the command ran
   type: str
   sample: ""
 stderr_lines:
-  description: The same as a list of lines.
-  returned: when the command was run
+  description: The same output as a list of lines.
+  returned: when the command ran
   type: list
   elements: str
   sample: []
 start:
-  description: When the command was started, in the time of the host.
-  returned: when the command was run
+  description: Start time of the command, in local time of the host.
+  returned: when the command ran
   type: str
   sample: "2026-01-02 03:04:05.123456"
 end:
-  description: When it ended.
+  description: End time of the command, in local time of the host.
   returned: when the command has ended
   type: str
   sample: "2026-01-02 03:04:05.234567"
 delta:
-  description: How long it took.
+  description: Run time of the command.
   returned: when the command has ended
   type: str
   sample: "0:00:00.111111"
 pid:
   description: Process id of the command on the host.
-  returned: when the command was run
+  returned: when the command ran
   type: int
   sample: 4711
 signal:
-  description: Name of the signal that killed the command, V(null) when none did.
+  description: Name of the signal that killed the command, V(null) without a signal.
   returned: when the command has ended
   type: str
   sample: KILL
 timed_out:
-  description: Whether the command was stopped at its O(timeout).
-  returned: when the command was run
+  description: Whether the module stopped the command because of O(timeout).
+  returned: when the command ran
   type: bool
   sample: false
 session:
-  description: Id of the session. One that the task has waited for is forgotten already, unless it was detached.
-  returned: when there is one
+  description: Id of the session. If the task waited for the command, the session is already deleted, unless it was detached.
+  returned: when there is a session
   type: str
   sample: backup
 exec_session:
   description:
-    - A detached session, as M(longshore.oci.oci_container_info) lists it. V(null) when there is none.
-    - With O(state=stopped) its exit code is here, since it is no failure of the task.
-  returned: for detached sessions, but with O(state=absent)
+    - A detached session, as M(longshore.oci.oci_container_info) lists it. V(null) if the session does not exist.
+    - With O(state=stopped), it contains the exit code of the command, which does not make the task fail.
+  returned: for detached sessions, except with O(state=absent)
   type: dict
   contains:
     session:
-      description: Its id.
+      description: Id of the session.
       type: str
     status:
-      description: V(starting), V(running) or V(finished).
+      description: Status, one of V(starting), V(running) and V(finished).
       type: str
     detached:
-      description: Whether it goes on without the task that started it.
+      description: Whether the command continues without the task that started it.
       type: bool
     argv:
-      description: Its command.
+      description: The command.
       type: list
       elements: str
     user:
-      description: The user that was asked for, V(null) for the container's own.
+      description: The requested user, V(null) for the user of the container.
       type: str
     tty:
-      description: Whether it has a terminal.
+      description: Whether the command has a terminal.
       type: bool
     pid:
-      description: Process id of the command, V(null) when it has ended.
+      description: Process id of the command, V(null) if it has ended.
       type: int
     rc:
-      description: Exit code. V(null) while it runs, and when nobody knows (its conmon was killed).
+      description: Exit code. V(null) while the command runs, and if the exit code is lost (because conmon was killed).
       type: int
     signal:
-      description: Name of the signal that killed it.
+      description: Name of the signal that killed the command.
       type: str
     timed_out:
-      description: Whether it was stopped at a O(timeout).
+      description: Whether the module stopped the command because of a O(timeout).
       type: bool
     started_at:
-      description: When it was started, as RFC 3339 in UTC.
+      description: Start time, in RFC 3339 format in UTC.
       type: str
     finished_at:
-      description: When it ended.
+      description: End time, in the same format.
       type: str
     log_path:
-      description: The file on the host with its output, in conmon's format V(k8s-file).
+      description: Path of the file on the host with its output, in conmon's format V(k8s-file).
       type: str
   sample:
     session: backup
     status: running
 runtime_log:
-  description: The end of the log of the runtime. C(conmon_log) is returned likewise.
-  returned: when the command could not be run
+  description: Last lines of the log of the runtime. C(conmon_log) is returned in the same way.
+  returned: when the command could not run
   type: list
   elements: str
 """

@@ -6,18 +6,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: oci_network
-short_description: Make networks for containers
+short_description: Create networks for containers
 version_added: 0.1.0
 description:
-  - Makes a named network namespace, as C(ip netns) has them, connects it with bridges of the host, gives it addresses, and
+  - Creates a named network namespace, like those of C(ip netns), connects it with bridges of the host, assigns addresses to it, and
     publishes its ports.
-  - A container uses it by its path, with O(longshore.oci.oci_bundle#module:network=path:/run/netns/NAME). Several containers may
-    use the same one; then they reach one another at C(127.0.0.1).
-  - What is there as it should be is left alone, and no program is started to find that out. What somebody has taken away or
-    changed is mended. An option that was taken away is a change too.
-  - A namespace does not survive a reboot. Run the task again, and it is the same as before, with the same addresses.
-  - Rules are in one table of nftables of our own, which is replaced as a whole, in one transaction. Other tables, those of podman
-    and firewalls too, are left alone. Where the policy of one is to drop what is forwarded, the task warns of it.
+  - A container uses the network by its path, with O(longshore.oci.oci_bundle#module:network=path:/run/netns/NAME). Several containers can
+    use the same network. They then reach each other at C(127.0.0.1).
+  - The module changes only the parts of a network that differ from the request, and starts no program to find them. It restores parts
+    that another program has removed or changed. Removing an option from the task is a change.
+  - A namespace does not survive a reboot. The next run of the task creates the network again, with the same addresses.
+  - All rules are in one nftables table of Longshore. The module replaces it as a whole, in one transaction, and does not touch other
+    tables, including those of podman and firewalls. If the policy of another table drops forwarded packets, the task warns.
 extends_documentation_fragment:
   - longshore.oci._attributes
   - longshore.oci._attributes.action_group
@@ -36,55 +36,58 @@ options:
     required: true
   state:
     description:
-      - V(present) makes the network, or changes it to what is asked for. Containers that use it go on, and see the change.
-      - V(absent) removes everything that V(present) has made and nothing else, and forgets its addresses. Refused while a process is
-        in the namespace.
+      - V(present) creates the network, or changes it as requested. Containers that use it continue and see the change.
+      - V(absent) removes exactly what V(present) created, and releases the addresses. The module refuses this while a process is in the
+        namespace.
     type: str
     choices: [present, absent]
     default: present
   bridge:
     description:
-      - Bridge of the host that the interface is connected with. One that is not there is made, and removed with the last network
-        that needs it. One that somebody else has made is used, and never changed; it has to be there first after a reboot, too.
+      - Bridge of the host to which the interface is connected. The module creates a missing bridge, and removes it together with the last
+        network that needs it. It uses an existing bridge of another program and never changes it. Such a bridge must exist before the task
+        runs, also after a reboot.
       - Default is C(longshore0).
     type: str
   subnet:
     description:
-      - Networks to take the address from, one of IPv4 or one of IPv6 or one of each. It gets the lowest that is free, and keeps it.
-      - The first address of a subnet is the gateway, unless O(gateway) says otherwise.
+      - Networks from which the interface gets an address, at most one for IPv4 and one for IPv6. The interface gets the lowest free
+        address and keeps it.
+      - The first address of a subnet is the gateway, unless O(gateway) is given.
     type: list
     elements: str
   address:
     description:
-      - Addresses, each with the length of its network, as V(10.78.0.9/24). With O(subnet) the length may be left out.
-      - Of several in one network, the kernel chooses which one packets come from.
+      - Addresses, each with a prefix length, such as V(10.78.0.9/24). With O(subnet), the prefix length can be omitted.
+      - If there are several addresses in one network, the kernel chooses the source address of packets.
     type: list
     elements: str
   gateway:
     description:
-      - Addresses of the gateways, one of IPv4 or one of IPv6 or one of each. A bridge that this module has made gets them, so that this
+      - Addresses of the gateways, at most one for IPv4 and one for IPv6. A bridge that this module created gets these addresses, so this
         host is the gateway.
-      - The first interface with a gateway has the default route.
+      - The default route uses the first interface with a gateway.
     type: list
     elements: str
   mac:
     description:
-      - Hardware address. Default is one made of C(/etc/machine-id) (where that is missing, the name of the host) and the names of network
-        and interface, so it is the same each time.
+      - MAC address. The default is always the same for a network. It depends on C(/etc/machine-id) (or the host name if this file is
+        missing) and the names of the network and the interface.
     type: str
   mtu:
-    description: Largest packet, in bytes. Default is that of a bridge that somebody else has made, below which it cannot be, and else 1500.
+    description:
+      - MTU in bytes. For a bridge of another program, the default and the minimum are the MTU of the bridge. Otherwise the default is 1500.
     type: int
   interfaces:
     description:
-      - Several interfaces, in the place of O(bridge), O(subnet), O(address), O(gateway), O(mac) and O(mtu), which make one with the name
-        C(eth0).
-      - A network with none of all these has its loopback interface only.
+      - Several interfaces. Use this instead of O(bridge), O(subnet), O(address), O(gateway), O(mac) and O(mtu), which configure one interface
+        with the name C(eth0).
+      - A network without any of these options has only its loopback interface.
     type: list
     elements: dict
     suboptions:
       name:
-        description: Name in the namespace. Default is C(eth) with the number of its place in the list, from 0.
+        description: Name in the namespace. Default is C(eth) with the position in the list, from 0.
         type: str
       bridge:
         description: As O(bridge).
@@ -108,7 +111,7 @@ options:
         description: As O(mtu).
         type: int
   routes:
-    description: Routes in the namespace, beside those that come with addresses and gateways.
+    description: Routes in the namespace, in addition to those of addresses and gateways.
     type: list
     elements: dict
     suboptions:
@@ -122,48 +125,48 @@ options:
         required: true
   publish:
     description:
-      - Ports of this host that lead to ports in the namespace, as V(8080:80), V(8080:80/tcp), V(127.0.0.1:8080:80),
-        V([2001:db8::1]:8080:80) or V(8000-8010:8000-8010/udp). Without an address they are those of all addresses of the host,
-        of IPv4 and IPv6 as far as the network has them.
-      - They lead to the first address with a gateway on this host. It lets the host forward packets (C(net.ipv4.ip_forward) and
-        C(net.ipv6.conf.all.forwarding)), which it no longer does when the last network that needs it is gone, unless others have rules
-        about what is forwarded by then.
-      - A port that is published at an address, as V(127.0.0.1:8080:80), is reached at this address only, and one at 127.0.0.1 from this
-        host only. A route to the container does not lead to it.
-      - A port that another network publishes, or that a program of the host listens on, is refused. To keep programs away from it later
-        too, see O(longshore.oci.oci_container#module:reserve_ports).
+      - Ports of this host that are forwarded to ports in the namespace, such as V(8080:80), V(8080:80/tcp), V(127.0.0.1:8080:80),
+        V([2001:db8::1]:8080:80) or V(8000-8010:8000-8010/udp). Without an address, a port is published on all addresses of the host, for
+        IPv4 and for IPv6 if the network has addresses of that family.
+      - Packets go to the first address with a gateway on this host. The module enables forwarding on the host (C(net.ipv4.ip_forward) and
+        C(net.ipv6.conf.all.forwarding)). It disables forwarding when the last network that needs it is removed, unless other programs have
+        rules for forwarded packets at that time.
+      - A port that is published at an address, such as V(127.0.0.1:8080:80), is reachable at this address only. A port at 127.0.0.1 is
+        reachable from this host only. A route to the container does not lead to the published port.
+      - The module refuses a port that another network publishes or that a program of the host uses. To reserve a port on the host, see
+        O(longshore.oci.oci_container#module:reserve_ports).
     type: list
     elements: str
   masquerade:
     description:
-      - Whether packets from the network that leave its bridge get the address of the host, so that answers come back. This is
-        for addresses whose gateway is this host, and lets the host forward packets.
-      - V(false) lets others see the addresses of the network. Answers come back where they have a route to it by this host. They open
-        connections to it with O(routed) only.
+      - Whether packets that leave the bridge of the network get the address of the host, so that replies return. This applies to addresses
+        whose gateway is this host, and enables forwarding on the host.
+      - With V(false), other hosts see the addresses of the network. Replies return only if these hosts have a route to the network through
+        this host. Only with O(routed) can these hosts open connections to the network.
     type: bool
     default: true
   isolate:
     description:
-      - Whether containers on other bridges of this module are kept from opening connections to this network.
-      - V(false) lets them reach all of its ports. The network that is to be reached says so; the other one does not have to.
-      - Networks on the same bridge reach one another in any case, and ports that are published for all addresses of the host, or for
-        one that they reach, are open to every container.
+      - Whether to prevent containers on other bridges of this module from opening connections to this network.
+      - With V(false), they reach all ports of this network. Only the network that is reached needs V(false), not the other one.
+      - Networks on the same bridge always reach each other. Every container reaches ports that are published on all addresses of the host,
+        or on an address that the container can reach.
     type: bool
     default: true
   routed:
     description:
-      - Whether other hosts that have a route to this network by this host reach all of its ports, and not only what O(publish) publishes.
-      - By default the host forwards nothing to the network but answers and what came to a published port.
-      - V(true) is for addresses whose gateway is this host, and lets the host forward packets. Containers on other bridges are kept out
-        by O(isolate) even so.
+      - Whether other hosts with a route to this network through this host reach all its ports, and not only the ports of O(publish).
+      - By default, the host forwards to the network only replies and packets to published ports.
+      - V(true) applies to addresses whose gateway is this host, and enables forwarding on the host. O(isolate) still applies to containers on
+        other bridges.
     type: bool
     default: false
 requirements:
   - pyroute2 (Python)
-  - nft, for every network with an interface
+  - nft, for networks with an interface
 notes:
-  - Needs root. Other users connect a container with O(longshore.oci.oci_container#module:network_helper).
-  - C(ip link) shows of each interface on the host what it belongs to.
+  - Needs root. Other users can connect a container with O(longshore.oci.oci_container#module:network_helper).
+  - For each interface on the host, C(ip link) shows the network to which it belongs.
 seealso:
   - module: longshore.oci.oci_network_info
   - module: longshore.oci.oci_bundle
@@ -173,14 +176,14 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Make a network whose web server is reached at port 8080 of this host
+- name: Create a network with a web server that is reachable at port 8080 of this host
   longshore.oci.oci_network:
     name: shop
     subnet: [10.78.1.0/24, "fd00:78:1::/64"]
     publish:
       - "8080:80"
 
-- name: Make a bundle that uses it
+- name: Create a bundle that uses it
   longshore.oci.oci_bundle:
     path: /srv/shop
     image: docker://registry.example.com/shop:1
@@ -191,7 +194,7 @@ EXAMPLES = r"""
     name: shop
     bundle: /srv/shop
 
-- name: Let the server be reached from this host only, at another address, and see what that would change
+- name: Show what another address, and a port for this host only, would change
   longshore.oci.oci_network:
     name: shop
     subnet: [10.78.1.0/24]
@@ -201,7 +204,7 @@ EXAMPLES = r"""
   check_mode: true
   diff: true
 
-- name: Make a network with two interfaces, and a router behind one of them
+- name: Create a network with two interfaces, and a router behind one of them
   longshore.oci.oci_network:
     name: router
     interfaces:
@@ -214,7 +217,7 @@ EXAMPLES = r"""
         via: 10.78.2.254
     masquerade: false
 
-- name: Make a network that other hosts reach by a route to it, and that containers on other bridges reach too
+- name: Create a network that other hosts reach through a route, and that containers on other bridges reach too
   longshore.oci.oci_network:
     name: lab
     bridge: testing
@@ -223,7 +226,7 @@ EXAMPLES = r"""
     routed: true
     isolate: false
 
-- name: Make a namespace with a loopback interface only
+- name: Create a namespace with only a loopback interface
   longshore.oci.oci_network:
     name: lonely
 
@@ -246,23 +249,23 @@ EXAMPLES = r"""
 
 RETURN = r"""
 network:
-  description: The network after the task. In check mode, as it would be.
+  description: The network after the task. In check mode, the predicted network.
   returned: success
   type: dict
   contains:
     name:
-      description: Its name.
+      description: Name of the network.
       type: str
     state:
-      description: V(present) or V(absent). All that follows is there with V(present) only.
+      description: V(present) or V(absent). The other keys except C(name) exist only with V(present).
       type: str
     path:
-      description: Its namespace.
+      description: Path of its namespace.
       type: str
     interfaces:
       description:
-        - Its interfaces, each with C(name), C(bridge), C(addresses), C(gateways), C(mac), C(mtu), and with C(host_interface), the
-          name of its other end on the host.
+        - Its interfaces, each with C(name), C(bridge), C(addresses), C(gateways), C(mac), C(mtu) and C(host_interface), the name of the
+          other end on the host.
       type: list
       elements: dict
     routes:
@@ -274,13 +277,13 @@ network:
       type: list
       elements: str
     masquerade:
-      description: Whether what leaves gets the address of the host.
+      description: Whether packets that leave the bridge get the address of the host.
       type: bool
     isolate:
-      description: Whether containers on other bridges are kept out.
+      description: Whether containers on other bridges cannot open connections to it.
       type: bool
     routed:
-      description: Whether hosts with a route to the network reach all of its ports.
+      description: Whether hosts with a route to the network reach all its ports.
       type: bool
   sample:
     name: shop
@@ -303,16 +306,16 @@ network:
     routed: false
 actions:
   description:
-    - What was done, or in check mode would be, in this order.
-    - V(record) wrote down what the network shall be, V(bridge) made, changed or removed a bridge, V(namespace) made the namespace,
-      V(interface) made, changed or removed interfaces, V(route) changed routes, V(forwarding) let the host forward packets,
-      V(rules) replaced the table of nftables, V(remove) removed the network.
+    - The actions of the module in this order. In check mode, the actions that it would carry out.
+    - V(record) recorded the definition of the network, V(bridge) created, changed or removed a bridge, V(namespace) created the namespace,
+      V(interface) created, changed or removed interfaces, V(route) changed routes, V(forwarding) enabled forwarding on the host, V(rules)
+      replaced the nftables table, V(remove) removed the network.
   returned: success
   type: list
   elements: str
   sample: [record, bridge, namespace, interface, route, forwarding, rules]
 diff:
-  description: What is different, by what it is about.
+  description: Differences, by part of the network.
   returned: success
   type: dict
   sample:
@@ -331,7 +334,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._network.networks im
 
 
 def converge(module: AnsibleModule) -> dict[str, t.Any]:
-    check_root()  # Before anything is said about directories, which others have to give where there is no session.
+    check_root()  # First: without a session, other users would get an error about directories instead.
     request = network.request(module.params)
     networks = Networks(**boundary.directories(module.params))
     return network.result(module, networks.converge(request, check=module.check_mode))

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: oci_network_info
-short_description: Look at networks for containers without touching them
+short_description: Return information about networks for containers
 version_added: 0.1.0
 description:
-  - Returns the networks of M(longshore.oci.oci_network), what of them is not on the host as it should be, and who uses them.
-    Starts no process on the host.
+  - Returns the networks of M(longshore.oci.oci_network), the parts of them that are missing or changed on the host, and the processes that
+    use them. Starts no process on the host.
 extends_documentation_fragment:
   - longshore.oci._attributes
   - longshore.oci._attributes.action_group
@@ -18,7 +18,7 @@ extends_documentation_fragment:
   - longshore.oci._directories
 options:
   name:
-    description: Names of networks. Empty for all. One that does not exist is returned with the state V(absent).
+    description: Names of networks. An empty list means all networks. A network that does not exist is returned with the state V(absent).
     type: list
     elements: str
     default: []
@@ -33,19 +33,19 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Look at all networks
+- name: Get information about all networks
   longshore.oci.oci_network_info:
   register: all_networks
 
-- name: Show the ports of this host that lead to containers
+- name: Show the published ports
   ansible.builtin.debug:
     msg: "{{ all_networks.networks | items2dict(key_name='name', value_name='publish') }}"
 
-- name: Fail where somebody has changed what the task of a network has made
+- name: Fail if a network is not on the host as its task created it
   ansible.builtin.assert:
     that: all_networks.networks | rejectattr('lacks', 'eq', []) | length == 0
 
-- name: Look at one
+- name: Get information about one network
   longshore.oci.oci_network_info:
     name: shop
   register: shop
@@ -58,25 +58,24 @@ EXAMPLES = r"""
 RETURN = r"""
 networks:
   description:
-    - A dictionary for each network, as RV(longshore.oci.oci_network#module:network), and with the state V(present) these keys
-      more.
+    - A dictionary for each network, as RV(longshore.oci.oci_network#module:network), and with the state V(present) these additional keys.
   returned: success
   type: list
   elements: dict
   contains:
     lacks:
       description:
-        - What its task would do now, as RV(longshore.oci.oci_network#module:actions), when it asks for what it has asked for before.
-          After a reboot, that is nearly everything.
+        - The actions that its last task would carry out if it ran again now, as RV(longshore.oci.oci_network#module:actions). After a
+          reboot, these are nearly all actions.
       type: list
       elements: str
     conflict:
-      description: Why its task would fail now, since somebody else has what it needs. Empty where nobody has.
+      description: The reason why its task would fail now, because another program uses something that it needs. Empty without a conflict.
       type: str
     used_by:
       description:
-        - The processes in its namespace, each with its C(pid), the name of its C(command), and the C(container) whose first process
-          it is, V(null) for any other.
+        - The processes in its namespace, each with its C(pid), the name of its C(command), and its C(container) if it is the first
+          process of a container, otherwise V(null).
       type: list
       elements: dict
   sample:
