@@ -80,9 +80,8 @@ options:
   user:
     description:
       - User that runs the command, as a name or a uid, optionally with C(:group) or C(:gid).
-      - The module looks up names in C(/etc/passwd) and C(/etc/group) of the container. Numbers work without these files and are never
-        treated as names. The module reads the files only if they are regular files that can be read without delay. Otherwise it refuses
-        names. Runtimes other than crun read these files for every command, so with them the module then refuses numbers too.
+      - Names come from C(/etc/passwd) and C(/etc/group) of the container. Numbers work without these files and are never treated as names.
+        If these are not regular files that can be read at once, the module refuses names, and with a runtime other than crun also numbers.
       - A user other than that of the container, except uid 0, gets no capabilities. It gets its own C(HOME).
       - Default is the user of the container.
     type: str
@@ -152,8 +151,7 @@ notes:
   - A process that has left the session of the command (C(setsid)) and has lost its parent belongs to the container. The module does not
     stop it together with the command.
   - The module treats an exit code from 129 to 192 as 128 plus the number of a signal, as a shell does.
-  - If a task is killed while it waits for a command, the next task that runs a command in the container, or stops the container, stops
-    this command.
+  - If a task is killed while it waits for a command, the next task that runs a command in the container, or stops it, stops this command.
 seealso:
   - module: longshore.oci.oci_container
   - module: longshore.oci.oci_container_info
