@@ -12,7 +12,25 @@ import tokenize
 import typing as t
 
 # Python files whose texts still use banned words. Rewrite the texts of one and delete its line. Nothing may be added.
-NOT_YET: tuple[str, ...] = ("plugins/module_utils/", "docs/")
+NOT_YET: tuple[str, ...] = (
+    "docs/",
+    "plugins/module_utils/_trust/",
+    "plugins/module_utils/_state/",
+    "plugins/module_utils/_host/",
+    "plugins/module_utils/_ports/",
+    "plugins/module_utils/_bundle_spec/",
+    "plugins/module_utils/_bundle/",
+    "plugins/module_utils/_netlink/",
+    "plugins/module_utils/_network_spec/",
+    "plugins/module_utils/_network/",
+    "plugins/module_utils/_container/",
+    "plugins/module_utils/_service/",
+    "plugins/module_utils/_exec/",
+    "plugins/module_utils/_archive/",
+    "plugins/module_utils/_checkpoint/",
+    "plugins/module_utils/_lifecycle/",
+    "plugins/module_utils/_module/",
+)
 
 # Changelog fragments of former releases stay as they were published.
 _NEW_FRAGMENTS = re.compile(r"changelogs/fragments/(001[5-9]|00[2-9]|0[1-9]|[1-9])")
@@ -32,7 +50,7 @@ class Fault(t.NamedTuple):
 _BANNED: tuple[tuple[str, str], ...] = (
     (r"shall", "must, or the present tense"),
     (r"(?:made |make |makes |making )?anew|afresh", "again, from zero, or recreate"),
-    (r"(?<!there\s)(?:is|are|was|were) none\b(?! of)", "does not exist, or is not a ..."),
+    (r"(?<!there\s)(?:is|are|was|were) (?-i:none)\b(?! of)", "does not exist, or is not a ..."),
     (r"(?:is|are|was|were|can be|could be) (?:to be )?had", "is available"),
     (r"go(?:es|ing)? on|went on|gone on", "continue"),
     (r"whoever|whosoever", "name the actor: the user, the process, the task that ..."),

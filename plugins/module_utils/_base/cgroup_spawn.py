@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A program that is born in a cgroup of version 2 (CLONE_INTO_CGROUP, Linux 5.7), for Python cannot ask for that."""
+"""Start a program directly in a cgroup of version 2 (CLONE_INTO_CGROUP, Linux 5.7). Python has no call for that."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import signal
 import struct
 import typing as t
 
-# Its children shall not.
+# Its children must not.
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
@@ -18,8 +18,8 @@ def born_into(
     cgroup: str, argv: t.Sequence[str], *, directory: str, environment: t.Mapping[str, str], output: int,
     inherited: t.Sequence[int],
 ) -> int:  # fmt: skip
-    """Start it, as ``process.spawn`` says; returns its pid, 0 or less where it cannot be born there."""
-    # What is to be open in the program, or not, the other way round than it would be.
+    """Start the program as ``process.spawn`` does. Return its pid, or 0 or less if it cannot start in the cgroup."""
+    # Descriptors whose FD_CLOEXEC flag must be the opposite of what it is now.
     turned = [number for number in _descriptors() if os.get_inheritable(number) != (number in inherited)]
     born = _spawn_into if hasattr(ctypes.pythonapi, "posix_spawnattr_setcgroup_np") else _fork_into
     directory_of_cgroup = os.open(cgroup, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -30,7 +30,7 @@ def born_into(
 
 
 def _descriptors() -> list[int]:
-    """What is open, but for the first three."""
+    """Return the open descriptors except the first three."""
     numbers = [int(name) for name in os.listdir("/proc/self/fd")]
     return [number for number in numbers if number > 2 and os.path.lexists(f"/proc/self/fd/{number}")]
 
@@ -38,7 +38,7 @@ def _descriptors() -> list[int]:
 def _spawn_into(
     cgroup: int, argv: t.Sequence[str], directory: str, environment: t.Mapping[str, str], output: int, turned: t.Sequence[int]
 ) -> int:  # fmt: skip
-    """posix_spawn() of glibc 2.39, which copies nothing; 0 where the kernel, seccomp or the rights forbid the cgroup."""
+    """Start it with posix_spawn() of glibc 2.39, which copies no memory. Return 0 if the kernel, seccomp or permissions forbid it."""
     libc, number = ctypes.pythonapi, ctypes.c_int()
     attributes, actions = ctypes.create_string_buffer(1024), ctypes.create_string_buffer(1024)  # 336 and 80 in glibc
     defaults = ctypes.create_string_buffer(128)  # sigset_t
@@ -72,15 +72,16 @@ def _spawn_into(
 def _fork_into(
     cgroup: int, argv: t.Sequence[str], directory: str, environment: t.Mapping[str, str], output: int, turned: t.Sequence[int]
 ) -> int:  # fmt: skip
-    """The same with an older glibc, by a raw fork; not in a program with threads, where it might take over a lock that
-    nobody is left to open. 0 or less where it cannot be."""
+    """Do the same with an older glibc, with a raw fork. Return 0 or less if that fails.
+
+    Never in a program with threads: the child might inherit a locked lock that no thread can release."""
     if len(os.listdir("/proc/self/task")) > 1:
         return 0
     # struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size,
     # cgroup. The number of the call is the same on all architectures (Linux 5.3).
     arguments = struct.pack("=11Q", 0x2_0000_0000, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, 0, 0, cgroup)
-    # Called like this it keeps the interpreter's lock: the child must have it too. Every page that the child writes to is
-    # copied first, so it is left little to do.
+    # A call through ctypes.pythonapi keeps the interpreter's lock, which the child needs. The kernel copies each page that the child
+    # writes to, so the child does little.
     pid = int(ctypes.pythonapi.syscall(435, arguments, len(arguments)))
     if pid == 0:
         _exec(argv, directory, environment, output, turned)
@@ -90,7 +91,7 @@ def _fork_into(
 def _exec(
     argv: t.Sequence[str], directory: str, environment: t.Mapping[str, str], output: int, turned: t.Sequence[int]
 ) -> t.NoReturn:
-    """Become the program, as subprocess does it."""
+    """Replace this process by the program, as subprocess does."""
     try:
         os.setsid()
         os.chdir(directory)
@@ -102,7 +103,7 @@ def _exec(
         for number in _IGNORED_BY_PYTHON:
             signal.signal(number, signal.SIG_DFL)
         os.execve(argv[0], list(argv), environment)
-    except BaseException as exc:  # nobody is there to catch it
+    except BaseException as exc:  # no caller can catch it
         os.write(2, f"cannot run {argv[0]}: {exc}\n".encode())
     finally:
         os._exit(127)

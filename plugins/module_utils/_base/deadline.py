@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Waiting: one deadline on the monotonic clock, and events instead of sleeping."""
+"""Wait with one deadline on the monotonic clock, and for events instead of sleeping."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ IN_MOVED_TO = 0x80
 
 
 class Deadline:
-    """A point in time that several steps share. ``seconds`` from now, on the monotonic clock."""
+    """A point in time, ``seconds`` from now on the monotonic clock. Several steps share it."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
 
     def remaining(self) -> float:
-        """Seconds left, never negative."""
+        """Return the remaining seconds, never a negative number."""
         return max(0.0, self._end - time.monotonic())
 
     def milliseconds(self) -> int:
-        """For poll(), which takes 24 days at most. Rounded up: with 0.4 ms left, poll(0) would spin."""
+        """Return the remaining time for poll(), at most 24 days. It is rounded up: with 0.4 ms left, poll(0) would spin."""
         return int(min(self.remaining(), 2_000_000) * 1000) + 1
 
     def at_most(self, seconds: float) -> Deadline:
-        """A nearer deadline for one step of the way."""
+        """Return a deadline for one step: this one, or ``seconds`` from now if that is earlier."""
         return Deadline(min(self.remaining(), seconds))
 
 
 def wait_readable(descriptors: t.Iterable[int], deadline: Deadline) -> set[int]:
-    """Those of the descriptors that have something to say; empty when the deadline passed first.
+    """Return the readable descriptors, or an empty set after the deadline.
 
     poll() rather than select(), which breaks in a program with more than 1024 open files.
     """
@@ -48,7 +48,7 @@ def wait_readable(descriptors: t.Iterable[int], deadline: Deadline) -> set[int]:
 
 
 class Watch:
-    """An inotify watch on one file or directory, as a context manager. ``fd`` polls readable when it fired."""
+    """An inotify watch on one file or directory, as a context manager. ``fd`` is readable after an event."""
 
     def __init__(self, path: str, mask: int) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
@@ -56,10 +56,13 @@ class Watch:
         if self.fd < 0 or libc.inotify_add_watch(self.fd, os.fsencode(path), mask) < 0:
             reason = os.strerror(ctypes.get_errno())
             self.close()
-            raise EngineError(f"Cannot watch {path}: {reason}.", hint="Is fs.inotify.max_user_instances used up?")
+            raise EngineError(
+                f"Cannot watch {path}: {reason}.",
+                hint="Check whether the limit fs.inotify.max_user_instances is reached.",
+            )
 
     def clear(self) -> None:
-        """Forget what fired so far."""
+        """Discard the events so far."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.fd, 65536)
 
@@ -78,10 +81,10 @@ class Watch:
 def wait_until(
     check: t.Callable[[], bool], deadline: Deadline, *, path: str, mask: int, until: t.Sequence[int] = ()
 ) -> bool:
-    """Wait until ``check()`` is true; ``path`` is watched for what may make it so.
+    """Wait until ``check()`` is true, and call it after each event at ``path``.
 
-    Stops early when one of the descriptors ``until`` becomes readable (the process that would do it is gone): then
-    ``check()`` is asked a last time. The watch is set before the first check, so nothing falls in between.
+    Stop early when one of the descriptors ``until`` becomes readable, because the process in question has ended. Then
+    call ``check()`` one last time. The watch starts before the first check, so no event is lost.
     """
     with Watch(path, mask) as watch:
         while not check():

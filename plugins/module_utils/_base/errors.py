@@ -8,15 +8,15 @@ import typing as t
 
 
 def reason_of(exc: OSError | ValueError) -> str:
-    """What went wrong, without number and path."""
+    """Return the reason of an exception, without its number and path."""
     return getattr(exc, "strerror", None) or str(exc)
 
 
 class EngineError(Exception):
-    """Something could not be done.
+    """An operation failed.
 
-    ``message`` is one sentence for a person, ``hint`` (may be empty) says what to do next, and ``details`` holds what a
-    program may want: ``argv``, ``rc``, ``runtime_log``, ``conmon_log``, ``container_log`` and the like, all JSON values.
+    ``message`` is one sentence, ``hint`` (may be empty) tells the user the next step, and ``details`` has values for
+    programs: ``argv``, ``rc``, ``runtime_log``, ``conmon_log``, ``container_log`` and others, all JSON values.
     """
 
     def __init__(self, message: str, *, hint: str = "", **details: t.Any) -> None:
@@ -30,16 +30,16 @@ class EngineError(Exception):
 
 
 class InvalidInput(EngineError):
-    """What was asked for cannot work. Raised before anything is touched."""
+    """The request cannot work. Raised before the host is changed."""
 
 
 class ProgramFailed(EngineError):
-    """conmon or the runtime said no, or died."""
+    """conmon, the runtime or another program failed."""
 
 
 class DeadlineExceeded(EngineError):
-    """Something did not happen in time."""
+    """The deadline passed before the operation was complete."""
 
 
 class Conflict(EngineError):
-    """Somebody else has what is needed: the lock, the bundle, the name in the runtime's root."""
+    """Another task, container or program uses a resource: the lock, the bundle, the name in the runtime's root."""

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small, exact file operations. Modes are given at creation, so nothing depends on the process's umask."""
+"""Small, exact file operations. Files get their mode at creation, so the umask of the process has no effect."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ _MOST_BYTES = 16 << 20
 
 
 def has_labels() -> bool:
-    """Whether SELinux is enabled; where it is not, nothing of it is looked at (selinux.py)."""
+    """Tell whether SELinux is enabled. If not, no code reads labels (selinux.py)."""
     return os.path.exists("/sys/fs/selinux/enforce")
 
 
 def read_text(path: str, *, limit: int = _MOST_BYTES, errors: str = "replace") -> str | None:
-    """Return the content of a small file, or None where there is none (missing, or gone between two calls).
+    """Return the content of a small file, or None if it does not exist (any more).
 
-    Never waits, and takes no more memory than ``limit``: a FIFO, a device, a leased file and a larger one are errors.
+    Never wait, and use no more memory than ``limit``. A FIFO, a device, a leased file and a larger file are errors.
     """
     try:
         with open(path, "rb", opener=without_waiting) as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 raise EngineError(f"Cannot read {path}: it is not a regular file.")
-            # Most files are tiny, and read() makes room for all that it may get.
+            # Most files are tiny, and read() allocates memory for the largest possible result.
             data = stream.read(min(limit + 1, _AT_ONCE)) or b""
             data += (stream.read(limit + 1 - _AT_ONCE) or b"") if len(data) == _AT_ONCE else b""
     except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
         return None
     except OSError as exc:
-        # ENODEV is what a file of a removed cgroup says.
+        # The files of a removed cgroup fail with ENODEV.
         if exc.errno == 19:
             return None
         raise EngineError(f"Cannot read {path}: {exc.strerror}.") from exc
@@ -46,12 +46,12 @@ def read_text(path: str, *, limit: int = _MOST_BYTES, errors: str = "replace") -
 
 
 def without_waiting(path: str, flags: int) -> int:
-    """For open(opener=): a FIFO, a device, or a file with a lease on it (fcntl(2)) cannot hold the open up."""
+    """Open a file, for open(opener=), without blocking on a FIFO, a device or a file with a lease (fcntl(2))."""
     return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def read_tail(path: str, *, lines: int = 20, limit: int = 16384) -> list[str]:
-    """The last lines of a log, at most ``limit`` bytes of it; nothing where there is no such regular file."""
+    """Return the last lines of a log, at most ``limit`` bytes. Empty if no such regular file exists."""
     try:
         with open(path, "rb", opener=without_waiting) as stream:
             stream.seek(max(0, os.fstat(stream.fileno()).st_size - limit))
@@ -61,7 +61,7 @@ def read_tail(path: str, *, lines: int = 20, limit: int = 16384) -> list[str]:
 
 
 def read_json(path: str) -> dict[str, t.Any] | None:
-    """A JSON object of our own; None where it is missing or damaged, which the caller treats alike: as not written."""
+    """Return a JSON object of Longshore, or None if the file is missing or damaged. Callers treat both as not written."""
     try:
         value = json.loads(read_text(path) or "null")
     except (ValueError, RecursionError):
@@ -70,23 +70,23 @@ def read_json(path: str) -> dict[str, t.Any] | None:
 
 
 def check_text(name: str, text: str) -> None:
-    """Refuse a name or path that cannot stand in a line of a unit, a log or a message: one with control characters, or with bytes
-    that are not UTF-8, which are lone surrogates here."""
+    """Refuse a name or path that is not valid in a line of a unit, a log or a message: one with control characters, or with
+    bytes that are not UTF-8 (lone surrogates in Python)."""
     if re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", text):
         raise InvalidInput(f"{name} cannot have control characters, or bytes that are not UTF-8: {text!a}.")
 
 
 def plain_path(text: str) -> str:
-    r"""From /proc/PID/mountinfo (proc(5)): blanks and backslashes are octal there, ``\040``."""
+    r"""Decode a path of /proc/PID/mountinfo (proc(5)), which has octal blanks and backslashes such as ``\040``."""
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), text)
 
 
 def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False) -> None:
-    """Replace a file in one step: a reader, or the next run after a kill, sees the old content or the new, never half.
+    """Replace a file in one step. A reader, or the next run after a kill, sees the complete old or the complete new content.
 
-    ``durable`` is for what shall be as whole after a power cut. Most of what is written here describes processes, and those do
-    not survive it, so there is no fsync otherwise. A damaged file reads as missing. A kill may leave the temporary file:
-    leftovers.py clears those that are in no directory that goes as a whole.
+    ``durable`` guarantees the same after a power cut. Most files describe processes, which do not survive a power cut, so
+    there is no fsync by default. A damaged file reads as missing. A kill may leave the temporary file: leftovers.py
+    removes the ones whose directory is not removed as a whole.
     """
     temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
@@ -98,7 +98,7 @@ def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False
                 stream.flush()
                 os.fsync(stream.fileno())
         os.rename(temporary, path)
-    except BaseException as exc:  # also one by a signal
+    except BaseException as exc:  # also from a signal
         remove_file(temporary)
         if isinstance(exc, OSError):
             raise EngineError(f"Cannot write {path}: {exc.strerror}.") from exc
@@ -106,15 +106,16 @@ def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False
 
 
 def make_directory(path: str, *, mode: int = 0o750, tries: int = 20) -> None:
-    """Make a directory and its parents, all with ``mode``; one that exists is left as it is.
+    """Create a directory and its parents, all with ``mode``. An existing directory stays as it is.
 
-    One that another user has made in a shared place (sticky, such as /tmp) is refused: nobody had to be asked for that.
+    Refuse a directory of another user in a shared place (sticky, such as /tmp), where every user may create it.
     """
     try:
         if os.path.isdir(path):
             if os.lstat(path).st_uid not in (0, os.geteuid()) and os.stat(os.path.dirname(path)).st_mode & stat.S_ISVTX:
                 raise EngineError(
-                    f"The directory {path} belongs to another user.", hint="Choose another place, or remove it."
+                    f"The directory {path} belongs to another user.",
+                    hint="Choose another path, or remove the directory.",
                 )
             return
         parent = os.path.dirname(path)
@@ -124,26 +125,26 @@ def make_directory(path: str, *, mode: int = 0o750, tries: int = 20) -> None:
         os.chmod(path, mode)
     except OSError as exc:
         if os.path.lexists(path) and not os.path.isdir(path):
-            raise EngineError(f"{path} is in the way: it is not a directory.") from None
+            raise EngineError(f"Cannot create the directory {path}: a file with this name exists.") from None
         if not isinstance(exc, (FileExistsError, FileNotFoundError)) or not tries:
-            raise EngineError(f"Cannot make the directory {path}: {exc.strerror}.") from exc
-        # Another task has made it, or has removed it or its parent, as they are removed when they are empty.
+            raise EngineError(f"Cannot create the directory {path}: {exc.strerror}.") from exc
+        # Another task has created it, or has removed it or its parent because they were empty.
         make_directory(path, mode=mode, tries=tries - 1)
 
 
 def lock_file(run_dir: str, name: str) -> str:
-    """Return where the lock of a container is, or of what else has a name that no container can have."""
+    """Return the path of the lock of a container, or of another object whose name no container can have."""
     return f"{run_dir}/locks/{name}"
 
 
 def is_busy(run_dir: str, name: str) -> bool:
-    """Whether a task is at work on what is locked by a name, or was killed at that. A task with nothing to do asks only this, and
-    locks nothing."""
+    """Tell whether a task works on the object with this lock name, or was killed while it did. A task with nothing to do
+    only asks this and takes no lock."""
     return os.path.lexists(lock_file(run_dir, name))
 
 
 def remove_file(path: str) -> None:
-    """Remove a file or a symbolic link; one that is gone already is fine."""
+    """Remove a file or a symbolic link, if it exists."""
     try:
         os.unlink(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -153,7 +154,7 @@ def remove_file(path: str) -> None:
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory with all that is in it, however deep; never follows a symbolic link, and one that is gone is fine."""
+    """Remove a directory tree of any depth, if it exists. Never follow a symbolic link."""
     if os.path.lexists(path):
         from .trees import remove
 

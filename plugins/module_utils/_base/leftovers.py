@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Temporary files of ``files.write_text`` whose task was killed before it could rename them.
+"""Remove temporary files of ``files.write_text`` whose task was killed before it could rename them.
 
-Most are in a directory that goes as a whole. These functions are for the other places. A file of a user may have any name,
-so the name alone does not tell.
+Most of them are in a directory that is removed as a whole. These functions are for the other places. A file of a user may
+have any name, so the name alone proves nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _INEXACT = 2  # seconds between the clock of files and that of processes
 
 
 def find(directory: str, names: str) -> list[str]:
-    """Return the temporary files for files whose name matches ``names``: of this user alone, and with no second link."""
+    """Return the temporary files for files whose name matches ``names``, if they belong to this user and have one link."""
     found = []
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for name in os.listdir(directory):
@@ -33,7 +33,7 @@ def find(directory: str, names: str) -> list[str]:
 
 
 def clear(directory: str, names: str) -> None:
-    """Remove those of ended tasks. Raises EngineError."""
+    """Remove the temporary files of ended tasks. Raises EngineError."""
     for name in find(directory, names):
         if not _is_at_work(int(name.split(".")[-2]), f"{directory}/{name}"):
             remove_file(f"{directory}/{name}")
@@ -53,7 +53,7 @@ def _is_plain(path: str) -> bool:
 
 
 def _is_at_work(pid: int, path: str) -> bool:
-    """Whether the task may still rename the file. A later process with its number is younger than the file."""
+    """Tell whether the task may still rename the file. A later process with the same pid is younger than the file."""
     who = identify(pid)
     if who is None:
         return False

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lock of a container, and of what else tasks must not work on at once."""
+"""Lock a container, or another object on which only one task at a time may work."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from .errors import Conflict, EngineError
 from .files import make_directory, remove_file
 
 _AGAIN_SECONDS = 1.0
-# A lock needs a file, and there is no way to make one.
+# Errors of a run directory in which no file for the lock can be created.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class Lock:
-    """An flock on a file of its own, which vanishes with the last user. Not held while a container stops gracefully.
+    """An flock on its own file, which the last user removes. Not held while a container stops gracefully.
 
-    Where no file can be made (the run directory is full or read-only), the directory of the locks is locked instead, which
-    is why every holder of a file shares that. flock has no timeout, so a waiter watches what it waits for: the holder
-    closes it in the end, and that is an event.
+    If the file cannot be created (the run directory is full or read-only), the lock is an exclusive flock on the
+    directory of the locks. For this reason, every holder of a file has a shared flock on the directory. flock has no
+    timeout, so a waiter watches the file: the holder closes it in the end, and that is an event.
     """
 
     def __init__(self, path: str, name: str, what: str = "") -> None:
         self._path = path
         self._what = what or f"the container {name}"
         self._held: tuple[int, ...] = ()  # the file, if there is one, and the directory
-        self.abandoned = False  # The last holder was killed: it did not remove the file.
+        self.abandoned = False  # The last holder was killed before it removed the file.
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """For a program that outlives this task when it is killed: it has the lock as long as it has these."""
+        """Return the descriptors for a program that may outlive this task. It keeps the lock as long as they are open."""
         return self._held
 
     def acquire(self, deadline: Deadline) -> None:
-        """Raises Conflict, with who has it, at the deadline."""
+        """Take the lock. Raises Conflict, which names the holders, at the deadline."""
         if self._held:
             return
         top = os.path.dirname(self._path)
@@ -54,7 +54,7 @@ class Lock:
                 os.close(descriptor)
 
     def _take_file(self, opened: list[int], deadline: Deadline) -> bool:
-        """False where the last holder has removed the file meanwhile: then the lock is on nothing, and a new file counts."""
+        """Return False if the last holder has removed the file in the meantime: then only a lock on a new file counts."""
         there = os.path.lexists(self._path)
         try:
             opened.append(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -68,10 +68,10 @@ class Lock:
         return _same_file(self._path, opened[1])
 
     def _take(self, descriptor: int, deadline: Deadline, how: int) -> None:
-        """One descriptor for all attempts: each close is an event for everybody who waits, us included.
+        """Use one descriptor for all attempts, because each close is an event for all waiters, including this one.
 
-        When a holder is killed, the kernel tells of the close an instant before it gives the lock back (__fput). So the lock is asked
-        for again after a second, should that have been the last event.
+        When a holder is killed, the kernel reports the close shortly before it releases the lock (__fput). This may be
+        the last event, so try again after a second.
         """
         path = f"/proc/self/fd/{descriptor}"
         taken = _flock(descriptor, how)
@@ -83,16 +83,16 @@ class Lock:
             from .lock_holders import holders
 
             who = ", ".join(holders(os.readlink(path))) or "another process"
-            raise Conflict(f"Waited in vain for {self._what}. At work on it: {who}.")
+            raise Conflict(f"Timed out while waiting for {self._what}. In use by: {who}.")
 
     def release(self) -> None:
-        """Also removes the file: while the lock is held nobody else can have it. Once, also where it is interrupted."""
+        """Release the lock and remove its file, which no other task can hold. Do so only once, also after an interruption."""
         held, self._held = self._held, ()
         if len(held) > 1:
-            with contextlib.suppress(EngineError):  # It is read-only by now; that is no reason to fail.
+            with contextlib.suppress(EngineError):  # The file system is read-only now, which must not fail the task.
                 remove_file(self._path)
         for descriptor in held:
-            # Before the close: that is what wakes the others, and they are to find the lock free.
+            # Unlock before the close, because the close wakes the waiters, and they must find the lock free.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 

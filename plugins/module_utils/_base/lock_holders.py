@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who has a lock: for the message to somebody who waited for it in vain. Nothing is locked or written for that."""
+"""Find the holders of a lock, for the error of a task that waited too long. This locks and writes nothing."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .files import read_text
 
 
 def holders(path: str) -> list[str]:
-    """Return the processes that hold an flock on a file, as words: ``process 12 (runc)``. Of other users only root sees any.
+    """Return the processes that hold an flock on a file, as ``process 12 (runc)``. Only root sees those of other users.
 
-    The kernel lists a lock with each descriptor of the open file that it was taken by (fdinfo, proc(5)), so a program that
-    has inherited it is found too, where /proc/locks names the task that is gone.
+    The kernel lists a lock with each descriptor of the open file (fdinfo, proc(5)), so this also finds a program that has
+    inherited the lock. /proc/locks only names the task that took it, which may have ended.
     """
-    found, path = [], os.path.realpath(path)  # as the kernel calls it: /var/run is a link
+    found, path = [], os.path.realpath(path)  # the kernel uses the path without links: /var/run is a link
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError, EngineError):
             if any(_holds(pid, number, path) for number in os.listdir(f"/proc/{pid}/fd")):

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Processes: who they are, signalling just them, and running one to its end."""
+"""Identify processes, send signals to exactly one process, and run programs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .files import read_text
 
 
 class ProcessId(t.NamedTuple):
-    """A process that cannot be mistaken for a later one with the same number."""
+    """A process, distinct from any later process with the same pid."""
 
     pid: int
     start: int  # clock ticks after boot, field 22 of /proc/PID/stat
@@ -27,10 +27,11 @@ def boot_id() -> str:
 
 
 def _stat(pid: int) -> tuple[str, int] | None:
-    """State letter and start time. The name in parentheses may hold anything, so fields count from the last one.
+    """Return the state letter and the start time of a process, or None if it does not exist.
 
-    The state is that of the first thread; Z while others live on (a program may end its main thread alone, and a killed
-    one with many threads takes a while) is not the end, so that is called R.
+    The name in parentheses may contain any character, so fields count from the last parenthesis. The state is that of the
+    first thread. Z while other threads live (a program may end only its main thread, and a killed program with many threads
+    needs time to end) does not mean that the process has ended, so this function returns R instead.
     """
     text = read_text(f"/proc/{pid}/stat")
     if not text:
@@ -41,37 +42,37 @@ def _stat(pid: int) -> tuple[str, int] | None:
 
 
 def identify(pid: int) -> ProcessId | None:
-    """Who has this number now; None for nobody and for a zombie."""
+    """Return the process that has this pid now, or None if no process or only a zombie has it."""
     stat = _stat(pid)
     return None if stat is None or stat[0] in "ZX" else ProcessId(pid, stat[1], boot_id())
 
 
 def in_pid_file(path: str) -> ProcessId | None:
-    """Who has the number in a file now; None too where there is no such file, or none in it yet."""
+    """Return the process whose pid is in a file, or None if there is no such process, no file, or no pid in it yet."""
     text = (read_text(path) or "").strip()
     return identify(int(text)) if text.isdecimal() else None
 
 
 def parent_of(pid: int) -> int:
-    """0 for a process that is gone."""
+    """Return the pid of the parent, or 0 if the process has ended."""
     fields = (read_text(f"/proc/{pid}/stat") or "").rpartition(")")[2].split()
     return int(fields[1]) if fields else 0
 
 
 def is_alive(process: ProcessId | None) -> bool:
-    """A zombie is dead: it may wait long for a lazy parent, and kill(pid, 0) would call it alive."""
+    """Tell whether a process runs. A zombie does not, although kill(pid, 0) finds it until its parent waits for it."""
     return process is not None and identify(process.pid) == process
 
 
 def stuck_in(process: ProcessId) -> str:
-    """What a process that will not die is waiting for, as words for an error message."""
+    """Describe what a process that does not end is waiting for, as words for an error message."""
     stat = _stat(process.pid)
     where = (read_text(f"/proc/{process.pid}/wchan") or "").strip(" \n0") or "the kernel"
-    return f"in state {stat[0]}, waiting in {where}" if stat else "gone by now"
+    return f"in state {stat[0]}, waiting in {where}" if stat else "no longer there"
 
 
 class Handle:
-    """A pidfd of exactly one process, as a context manager. ``fd`` is None when that process is gone."""
+    """A pidfd of exactly one process, as a context manager. ``fd`` is None if the process has ended."""
 
     def __init__(self, process: ProcessId | None) -> None:
         self.fd: int | None = None
@@ -81,17 +82,17 @@ class Handle:
             self.fd = os.pidfd_open(process.pid)
         except ProcessLookupError:
             return
-        # Only now is the number nailed to a process; see whether it is the one that was meant.
+        # Only an open pidfd fixes the process. Verify now that it is the right one.
         if not is_alive(process):
             self.close()
 
     def send(self, number: int) -> None:
         if self.fd is not None:
-            with contextlib.suppress(ProcessLookupError):  # It exited just now: that is what a signal wants.
+            with contextlib.suppress(ProcessLookupError):  # It has ended, which is what the signal is for.
                 signal.pidfd_send_signal(self.fd, number)
 
     def wait(self, deadline: Deadline) -> bool:
-        """True when the process is gone (a zombie is), False when the deadline passed first."""
+        """Return True when the process has ended (also as a zombie), False after the deadline."""
         return self.fd is None or bool(wait_readable([self.fd], deadline))
 
     def close(self) -> None:
@@ -110,7 +111,7 @@ def kill_and_wait(
     processes: t.Iterable[ProcessId], deadline: Deadline, number: int = signal.SIGKILL, *,
     before_waiting: t.Callable[[], None] = lambda: None,
 ) -> list[ProcessId]:  # fmt: skip
-    """SIGKILL, or another signal; returns those that are still there at the deadline."""
+    """Send SIGKILL, or another signal. Return the processes that still run at the deadline."""
     handles = [(process, Handle(process)) for process in processes]
     try:
         for _process, handle in handles:
@@ -123,7 +124,7 @@ def kill_and_wait(
 
 
 def parse_signal(value: str | int) -> int:
-    """``TERM``, ``SIGTERM``, ``15`` or ``RTMIN+3`` as a number. Raises InvalidInput for anything else."""
+    """Return the number of ``TERM``, ``SIGTERM``, ``15`` or ``RTMIN+3``. Raises InvalidInput for anything else."""
     text = str(value).strip().upper()
     name, plus, offset = text.partition("+")
     number = int(text) if text.isdecimal() else 0
@@ -133,7 +134,7 @@ def parse_signal(value: str | int) -> int:
         found = getattr(signal.Signals, text if text.startswith("SIG") else f"SIG{text}", None)
         number = int(found) if found else 0
     if not 1 <= number <= signal.SIGRTMAX:
-        raise InvalidInput(f"{value} is not a signal of this system.", hint="Give a name such as TERM, or a number.")
+        raise InvalidInput(f"{value} is not a signal of this system.", hint="Use a name such as TERM, or a number.")
     return number
 
 

@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Directory trees that a container may have filled: walked and removed, however deep they are and however long their paths.
+"""Walk and remove directory trees of any depth and with paths of any length, because a container may have created them.
 
-Everything is reached by the descriptor of the directory that it is in, and one directory is open at a time: a path may be
-longer than the kernel takes (PATH_MAX), and a tree deeper than descriptors or a recursion go. No symbolic link is followed.
+Each entry is accessed through the descriptor of its directory, and only one directory is open at a time: a path may be longer
+than PATH_MAX, and a tree deeper than the limits for descriptors or recursion. No function follows symbolic links.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DETACH_NOFOLLOW = 2 | 8  # MNT_DETACH, UMOUNT_NOFOLLOW of umount2(2)
 
 
 class Entry(t.NamedTuple):
-    """Something in a tree. ``path`` is relative to its top, ``at`` is a short path of it, for as long as it is the current one."""
+    """An entry of a tree. ``path`` is relative to its top, ``at`` is a short path that is valid while the entry is the current one."""
 
     path: str
     at: str
@@ -37,17 +37,17 @@ class Entry(t.NamedTuple):
 
 
 class _Level:
-    """A directory on the way down. ``below``: the directories in it that are still to come."""
+    """A directory between the top and the current one. ``below``: the directories in it that are still to be visited."""
 
     def __init__(self, descriptor: int, below: list[str], *, more: bool = False) -> None:
         status = os.fstat(descriptor)
         self.identity = status.st_dev, status.st_ino
         self.below = below
-        self.more = more  # directories than there was room for in ``below``
+        self.more = more  # whether it has more directories than fit in ``below``
 
 
 class _Way:
-    """The way from a top directory down to the current one, whose descriptor is ``here``."""
+    """The path from a top directory to the current one, whose descriptor is ``here``."""
 
     def __init__(self, top: int) -> None:
         self.here = os.dup(top)
@@ -64,20 +64,20 @@ class _Way:
         self.here = descriptor
 
     def up(self) -> None:
-        """Go to the directory above. Raises EngineError where the current one was moved since it was entered."""
+        """Go to the parent directory. Raises EngineError if the current one was moved since it was entered."""
         above = os.open("..", _HOLDING, dir_fd=self.here)
         self.down(above)
         self.levels.pop()
         status = os.fstat(above)
         if (status.st_dev, status.st_ino) != self.levels[-1].identity:
-            raise EngineError("one of its directories was moved meanwhile.")
+            raise EngineError("one of its directories was moved in the meantime.")
 
     def path(self) -> str:
         return "/".join(level.below[-1] for level in self.levels if level.below)
 
 
 def walk(top: str) -> t.Iterator[Entry]:
-    """Yield everything below a directory, a directory before what is in it, and sorted by name in each. Raises OSError."""
+    """Yield all entries below a directory, each directory before its content, sorted by name. Raises OSError."""
     start = os.open(top, _DIRECTORY & ~os.O_NOFOLLOW)
     try:
         with _Way(start) as way:
@@ -92,7 +92,7 @@ def walk(top: str) -> t.Iterator[Entry]:
                     prefixes.pop()
                     continue
                 name = below.pop()
-                with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # gone meanwhile
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # removed in the meantime
                     status = os.stat(name, dir_fd=way.here, follow_symlinks=False)
                     yield Entry(prefixes[-1] + name, f"/proc/self/fd/{way.here}/{name}", status)
                     if not stat.S_ISDIR(status.st_mode):
@@ -109,7 +109,7 @@ def _listed(directory: int) -> list[str]:
 
 
 def remove(path: str) -> None:
-    """Remove a directory with all that is in it. One that is gone is fine; a mount in it is a refusal, before anything is removed."""
+    """Remove a directory tree, if it exists. Refuse a tree with a mount in it before anything is removed."""
     refuse_mounts(path)
     parent, name = os.path.split(path)
     try:
@@ -129,7 +129,7 @@ def remove(path: str) -> None:
 
 
 def remove_at(parent: int, name: str) -> None:
-    """Remove what has a name in an open directory, a directory with all that is in it. Raises EngineError and OSError."""
+    """Remove an entry of an open directory, and the whole tree if it is a directory. Raises EngineError and OSError."""
     repeats = _MOST_REPEATS
     with _Way(parent) as way:
         mount = mount_of(way.here)
@@ -155,7 +155,7 @@ def remove_at(parent: int, name: str) -> None:
             except FileNotFoundError:
                 way.levels[-1].below.pop()
             except (OSError, EngineError) as exc:
-                # Somebody writes there (a conmon that is just ending), or has moved it: it is entered once more.
+                # Another process (such as an ending conmon) writes there, or has moved it: enter it again.
                 repeats -= 0 if expected else 1
                 if repeats < 0 or getattr(exc, "errno", errno.ENOTEMPTY) not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
@@ -165,7 +165,7 @@ def remove_at(parent: int, name: str) -> None:
 
 
 def _enter(parent: int, name: str) -> int | None:
-    """Open a directory with all rights for its owner. What is none is unlinked; None for that, and where nothing is."""
+    """Open a directory and give its owner all permissions. Unlink any other entry and return None, also if it does not exist."""
     try:
         found = os.open(name, _DIRECTORY, dir_fd=parent)
     except FileNotFoundError:
@@ -184,7 +184,7 @@ def _enter(parent: int, name: str) -> int | None:
 
 
 def _empty(directory: int) -> tuple[list[str], bool]:
-    """Unlink all that is no directory; returns the names of directories, and whether there are more of them."""
+    """Unlink all entries that are not directories. Return names of directories, and whether there are more of them."""
     found: list[str] = []
     with os.scandir(directory) as entries:
         for entry in entries:
@@ -199,7 +199,7 @@ def _empty(directory: int) -> tuple[list[str], bool]:
 
 
 def _permit(parent: int, name: str) -> None:
-    """Give the owner of a directory all rights in it. By a descriptor, since chmod(2) follows symbolic links."""
+    """Give the owner of a directory all permissions. Use a descriptor, because chmod(2) follows symbolic links."""
     holding = os.open(name, _HOLDING, dir_fd=parent)
     try:
         os.chmod(f"/proc/self/fd/{holding}", 0o700)
@@ -208,9 +208,9 @@ def _permit(parent: int, name: str) -> None:
 
 
 def mount_of(descriptor: int) -> str:
-    """Return the id of the mount that a descriptor is on. Its device would not tell: a bind mount has the one of its source.
+    """Return the id of the mount of a descriptor. The device is no substitute: a bind mount has the device of its source.
 
-    It is the number of the table of mounts, which statx(2) tells since Linux 5.8, and fdinfo (proc(5)) elsewhere.
+    It is the id in the mount table. statx(2) returns it since Linux 5.8. Older kernels have it in fdinfo (proc(5)).
     """
     answer, libc = bytearray(256), ctypes.CDLL(None)
     if hasattr(libc, "statx"):
@@ -226,9 +226,9 @@ def mount_of(descriptor: int) -> str:
 
 
 def mounted(path: str) -> list[str]:
-    """Return the places at a path and below it where something is mounted, in the order of the table of mounts."""
+    """Return the mount points at a path and below it, in the order of the mount table."""
     real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
-    # Blanks, tabs, line feeds and backslashes are octal there (proc(5)); what else ends a line for Python is not.
+    # Blanks, tabs, line feeds and backslashes are octal there (proc(5)). Other characters that end a line for Python are not.
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n") as stream:
         fields = [line.split(" ")[4] for line in stream]
     places = [re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), field) for field in fields]
@@ -236,24 +236,24 @@ def mounted(path: str) -> list[str]:
 
 
 def refuse_mounts(*paths: str) -> None:
-    """Refuse directories with a mount in them, before anything is removed. Every remover asks this first, runtimes included:
-    what is removed through a mount is lost somewhere else."""
+    """Refuse directories with a mount in them, before anything is removed. Call this before every removal, also by a runtime:
+    a removal through a mount deletes files of another place."""
     for path in paths:
         for place in mounted(path):
             raise EngineError(f"Cannot remove {path}: something is mounted at {place}.", hint="Unmount it first.")
 
 
 def unmount(path: str) -> None:
-    """Unmount whatever is mounted at a path and below it, also what is in use. Raises EngineError where the table of mounts
-    still has some of it afterwards."""
+    """Unmount all mounts at a path and below it, also those in use. Raises EngineError if the mount table still has one of
+    them afterwards."""
     places = mounted(path)
     if not places:
         return
     reasons = {}
     for place in reversed(places):
-        # By the kernel's own call: umount(8) asks other files first, and another program may have its place.
+        # Call the kernel directly: umount(8) reads other files first, and may be a different program.
         if ctypes.CDLL(None, use_errno=True).umount2(os.fsencode(place), _DETACH_NOFOLLOW) != 0:
             reasons[place] = os.strerror(ctypes.get_errno())
     for place in mounted(path):
-        reason = reasons.get(place, "something is mounted there again")
-        raise EngineError(f"Cannot unmount {place}: {reason}.", hint=f"Unmount it first: then {path} can be removed.")
+        reason = reasons.get(place, "another file system is mounted there again")
+        raise EngineError(f"Cannot unmount {place}: {reason}.", hint=f"Unmount it, then {path} can be removed.")

@@ -212,7 +212,7 @@ class TestDirectories:
             os.stat("/nowhere")
 
         monkeypatch.setattr(os, "mkdir", make)
-        with pytest.raises(EngineError, match=f"Cannot make the directory {tmp_path}/a: No such file"):
+        with pytest.raises(EngineError, match=f"Cannot create the directory {tmp_path}/a: No such file"):
             files.make_directory(f"{tmp_path}/a")
         assert 1 < len(made) < 100
 

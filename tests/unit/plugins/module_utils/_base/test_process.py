@@ -164,7 +164,7 @@ class TestKilling:
     def test_stuck_in_of_one_that_is_gone(self, spawn: t.Any) -> None:
         child = spawn("true")
         child.wait()
-        assert process.stuck_in(ProcessId(child.pid, 1, "")) == "gone by now"
+        assert process.stuck_in(ProcessId(child.pid, 1, "")) == "no longer there"
 
 
 def test_parents(spawn: t.Any) -> None:
