@@ -1,10 +1,10 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who else can write there: the question that sshd (StrictModes) asks about files that it believes, asked about ours.
+"""Refuse paths that another user can change, as sshd (StrictModes) does for the files that it trusts.
 
-The way is followed from ``/``, a component at a time. A directory that only root and this user can write to keeps its
-entries as they are, so what was found stays true until the path is used. In a sticky directory, such as /tmp, that holds
-for the entries of root and of this user. A user namespace shows all users that it does not map as one; that one is not
+The check follows the path from ``/``, one component at a time. Other users cannot change the entries of a directory that
+only root and this user can write to, so the result stays true until the path is used. In a sticky directory, such as /tmp,
+this holds for the entries of root and of this user. A user namespace shows all unmapped users as one user, which is not
 trusted.
 """
 
@@ -25,11 +25,11 @@ def check(
     path: str, what: str, *, missing: bool = False, way_only: bool = False, entry: bool = False, tree: bool = False,
     ids: Ids = (), log: bool = False,
 ) -> None:  # fmt: skip
-    """Refuse a path that another user can change: the thing itself, or the way to it (InvalidInput).
+    """Refuse (InvalidInput) a path if another user can change its target or a component of the path.
 
-    With ``missing`` it need not be there yet. With ``way_only`` the thing itself does not count, with ``entry`` not its mode.
-    A ``tree`` is a root file system: its own owner and mode are the affair of the container, which has these ``ids``, where
-    no other user can get to it. With ``log`` a directory may be open to a group of the system, as /var/log is on Ubuntu.
+    With ``missing``, the target may be missing. With ``way_only``, the target is not checked, with ``entry`` its mode is not.
+    A ``tree`` is a root file system: if no other user can enter it, its owner may be one of the ``ids`` of the container, and
+    its mode may be any. With ``log``, a system group may write to a directory, as to /var/log on Ubuntu.
     """
     way, links, closed = "/", 0, False
     pending = path.split("/")[::-1]
@@ -76,7 +76,7 @@ def _judge(
 
 
 def _can_enter(found: os.stat_result, path: str, ids: Ids) -> bool:
-    """Whether other users than root, this one and the container's get into a directory."""
+    """Tell whether users other than root, this one and those of the container can enter a directory."""
     if found.st_mode & 0o010 and not found.st_mode & 0o001:
         from . import untrusted
 

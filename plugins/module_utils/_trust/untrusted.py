@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A closer look at what trust.check() does not trust at first sight, and the words for what it refuses."""
+"""The slow checks for paths that fail the fast checks of trust.check(), and the error for refused paths."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ACL = "system.posix_acl_access"
 
 
 def may_group_write(found: os.stat_result, path: str, *, log: bool) -> bool:
-    """Whether those in the group of a file of root's or this user's can do nothing by it that they cannot do anyway."""
+    """Tell whether write permission of the group of a file of root or this user gives its members no new power."""
     if is_private_group(found, path):
         return True
     try:
@@ -27,7 +27,7 @@ def may_group_write(found: os.stat_result, path: str, *, log: bool) -> bool:
             return False
     except (KeyError, OSError):
         return False
-    # Debian gives /usr/local to staff, with the programs that root finds first in PATH.
+    # On Debian, the group staff can write to /usr/local, which has the programs that root finds first in PATH.
     if group.gr_name == "staff" and f"{path}/".startswith("/usr/local/"):
         return True
     members = {user.pw_uid for user in pwd.getpwall() if user.pw_gid == group.gr_gid or user.pw_name in group.gr_mem}
@@ -35,9 +35,9 @@ def may_group_write(found: os.stat_result, path: str, *, log: bool) -> bool:
 
 
 def is_private_group(found: os.stat_result, path: str) -> bool:
-    """Whether only this user is in the group that may write: distributions give each user such a group, and a umask of 002.
+    """Tell whether this user is the only member of a group. Distributions give each user such a group, and a umask of 002.
 
-    Never for root, whose files have no reason to be open to a group. (sshd of Debian draws the same line.)
+    Never true for root, whose files need no write permission for a group. (sshd of Debian has the same rule.)
     """
     me = os.geteuid()
     if me == 0:
@@ -49,12 +49,12 @@ def is_private_group(found: os.stat_result, path: str) -> bool:
     except (KeyError, OSError):
         return False
     known = {user.pw_uid for user in pwd.getpwall() if user.pw_gid == found.st_gid}
-    # A directory service may list nobody (enumerate of sssd). Then only the name tells that the group is the user's.
+    # A directory service may list no users (enumerate of sssd). Then only the name shows that the group belongs to the user.
     return known == {me} or (not known and group.gr_name == mine.pw_name)
 
 
 def has_acl(path: str) -> bool:
-    """Whether the bits of the group are the mask of an ACL, which says nothing of who it is for."""
+    """Tell whether a file has an ACL. Then the mode bits of the group are the mask of the ACL, for any users and groups."""
     try:
         return _ACL in os.listxattr(path)
     except OSError as exc:
@@ -64,16 +64,16 @@ def has_acl(path: str) -> bool:
 
 
 def refuse(found: os.stat_result, path: str, what: str) -> t.NoReturn:
-    """Raise InvalidInput, with who may change it now."""
+    """Raise InvalidInput, which names the owner, the group and the mode of the path."""
     me = _name(os.geteuid())
     try:
         group = grp.getgrgid(found.st_gid).gr_name
     except KeyError:
         group = str(found.st_gid)
     raise InvalidInput(
-        f"{what} can be changed by others than {me}: {path} belongs to {_name(found.st_uid)}:{group}, with the mode "
+        f"{what} can be changed by users other than {me}: {path} belongs to {_name(found.st_uid)}:{group}, with the mode "
         f"{stat.S_IMODE(found.st_mode):04o}.",
-        hint=f"Choose another place, or see that only {me} can write there (chown, chmod go-w).",
+        hint=f"Choose another path, or make sure that only {me} can write there (chown, chmod go-w).",
     )
 
 

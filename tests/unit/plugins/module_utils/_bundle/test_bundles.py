@@ -686,14 +686,14 @@ class TestDirectory:
         os.chown(made.path, owner, owner)
         os.chmod(made.path, mode)
         for request in (made, made._replace(absent=True)):
-            with pytest.raises(InvalidInput, match="can be changed by others than root"):
+            with pytest.raises(InvalidInput, match="can be changed by users other than root"):
                 bundles.converge(request)
 
     @pytest.mark.parametrize("mode", [0o777, 0o775])
     def test_in_a_place_of_others(self, bundles: Bundles, made: Request, tmp_path: pathlib.Path, mode: int) -> None:
         (tmp_path / "open").mkdir()
         (tmp_path / "open").chmod(mode)
-        with pytest.raises(InvalidInput, match="can be changed by others than root"):
+        with pytest.raises(InvalidInput, match="can be changed by users other than root"):
             bundles.converge(made._replace(path=f"{tmp_path}/open/web"))
         assert os.listdir(tmp_path / "open") == []
 
@@ -713,7 +713,7 @@ class TestDirectory:
         if what == "files":
             (theirs / "files").mkdir()
             os.chown(theirs, 4242, 0)
-        with pytest.raises(InvalidInput, match="can be changed by others than root"):
+        with pytest.raises(InvalidInput, match="can be changed by users other than root"):
             bundles.converge(wanted)
         assert not os.path.exists(made.path)
 

@@ -286,7 +286,7 @@ def test_what_another_user_can_change_is_refused(place: Place, name: str) -> Non
             text["root"]["path"] = f"{path.parent}/root"
         config_json.write_text(json.dumps(text))
         before = place.tree()
-    with pytest.raises(InvalidInput, match="can be changed by others than root"):
+    with pytest.raises(InvalidInput, match="can be changed by users other than root"):
         place.prepare(**wanted)
     assert place.tree() == before
 

@@ -67,10 +67,10 @@ class TestDirectories:
     def test_of_others(self, tmp_path: pathlib.Path, name: str, owner: int, mode: int) -> None:
         os.chown(tmp_path, owner, 0)
         tmp_path.chmod(mode)
-        with pytest.raises(InvalidInput, match=f"{name} .* can be changed by others than root"):
+        with pytest.raises(InvalidInput, match=f"{name} .* can be changed by users other than root"):
             boundary.directories({**NONE, name: str(tmp_path)})
         if mode != 0o1777:
-            with pytest.raises(InvalidInput, match="can be changed by others than root"):
+            with pytest.raises(InvalidInput, match="can be changed by users other than root"):
                 boundary.directories({**NONE, name: f"{tmp_path}/not/yet"})
 
     @pytest.mark.parametrize("uid", [0, 1000])

@@ -73,7 +73,7 @@ def test_parents(top: pathlib.Path, uid: int, gid: int, mode: int, says: str | N
         return
     with pytest.raises(InvalidInput, match=says) as caught:
         trust.check(path, "The bundle")
-    assert f"The bundle {path} can be changed by others than root: {top}/parent belongs" in caught.value.message
+    assert f"The bundle {path} can be changed by users other than root: {top}/parent belongs" in caught.value.message
     assert caught.value.hint
 
 
