@@ -56,10 +56,7 @@ class Watch:
         if self.fd < 0 or libc.inotify_add_watch(self.fd, os.fsencode(path), mask) < 0:
             reason = os.strerror(ctypes.get_errno())
             self.close()
-            raise EngineError(
-                f"Cannot watch {path}: {reason}.",
-                hint="Check whether the limit fs.inotify.max_user_instances is reached.",
-            )
+            raise EngineError(f"Cannot watch {path}: {reason}.", hint="Raise fs.inotify.max_user_instances.")
 
     def clear(self) -> None:
         """Discard the events so far."""

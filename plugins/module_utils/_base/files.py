@@ -114,8 +114,7 @@ def make_directory(path: str, *, mode: int = 0o750, tries: int = 20) -> None:
         if os.path.isdir(path):
             if os.lstat(path).st_uid not in (0, os.geteuid()) and os.stat(os.path.dirname(path)).st_mode & stat.S_ISVTX:
                 raise EngineError(
-                    f"The directory {path} belongs to another user.",
-                    hint="Choose another path, or remove the directory.",
+                    f"The directory {path} belongs to another user.", hint="Choose another path, or remove it."
                 )
             return
         parent = os.path.dirname(path)
