@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a task was doing when it was killed, as far as it may go on: its programs.
+"""End the programs of a killed task that still run.
 
-The kernel kills a program with its task (process.tie). There is an instant after the start of a program in which that is not
-arranged yet, and in which a task can be killed as in any other. So the next task looks once more.
+The kernel kills a program together with its task (process.tie). This takes effect shortly after the start of the program,
+and the task may be killed before. So the next task looks for such programs.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _SECONDS = 5.0
 
 
 def end_programs(record: Record | None, log: str) -> None:
-    """End the runtime of a task that was killed while it had the lock of a container. One that belongs to a conmon goes with that.
-    ``log`` is the runtime's, which is no other container's.
+    """End the runtime of a task that was killed while it held the lock of a container. A runtime of conmon ends with conmon.
+    ``log`` is the log of the runtime, which is unique to the container.
 
-    Reads all of /proc. Raises EngineError where one does not die.
+    Read all of /proc. Raises EngineError if a process does not end.
     """
     if record is None:
         return
@@ -32,6 +32,6 @@ def end_programs(record: Record | None, log: str) -> None:
     left = kill_and_wait(found, Deadline(_SECONDS))
     if left:
         raise EngineError(
-            f"Process {left[0].pid}, which a task that was killed has started, does not die of SIGKILL.",
-            hint="A process in state D waits for a device or file system; nothing but that can end it.",
+            f"SIGKILL does not end process {left[0].pid}, which a killed task has started.",
+            hint="A process in state D waits for a device or file system. It ends only when that answers.",
         )

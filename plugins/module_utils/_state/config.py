@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The config.json of a bundle: read and checked, completed with what we owe it, and compared.
+"""Read and check the config.json of a bundle, derive the effective config from it, and compare configs.
 
-A container runs from an effective config, made from the bundle's by pure functions and kept in directories of our own.
-The bundle itself is never written to: it may be read-only, and conmon's sockets have no business in it.
+A container runs from an effective config, which pure functions derive from the config of the bundle. It is in a directory of
+Longshore. Longshore never writes to the bundle, which may be read-only and must not contain conmon's sockets.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from .store import Paths
 
 Config = dict[str, t.Any]
 
-# Lists whose order means nothing to a runtime: by the last key of their path.
+# Lists whose order has no meaning for a runtime, by the last key of their path.
 _SETS = {
     "additionalGids", "ambient", "bounding", "effective", "inheritable", "permitted",
     "maskedPaths", "readonlyPaths", "architectures",
 }  # fmt: skip
-# Lists of objects that are told apart by one key.
+# Lists of objects that one key identifies.
 _KEYED = {"namespaces": "type", "rlimits": "type", "devices": "path", "hugepageLimits": "pageSize"}
 NOTIFY_DIRECTORY = "/run/notify"
 DEFAULT_STOP_SECONDS = 10.0
 
 
 def read_bundle(bundle: str) -> Config:
-    """The bundle's config.json with its root path made absolute. Raises InvalidInput with one clear sentence."""
+    """Return the config.json of a bundle with an absolute root path. Raises InvalidInput."""
     if not os.path.isabs(bundle):
         raise InvalidInput(f"The bundle {bundle} must be given as an absolute path.")
     if not os.path.isdir(bundle):
-        raise InvalidInput(f"There is no bundle at {bundle}.", hint="It is a directory with a config.json in it.")
+        raise InvalidInput(f"There is no bundle at {bundle}.", hint="A bundle is a directory with a config.json.")
     path = os.path.join(bundle, "config.json")
     trust.check(bundle, "The bundle")
     trust.check(path, "The bundle", missing=True)
@@ -60,7 +60,7 @@ def read_bundle(bundle: str) -> Config:
         raise InvalidInput(f"The root file system {root} of the bundle does not exist.")
     config["root"]["path"] = os.path.normpath(root)
     check_root(config)
-    # Relative sources count from the bundle (runtime-spec, config.md); ours lies elsewhere.
+    # Relative sources start at the bundle (runtime-spec, config.md), but the effective config is in another directory.
     for mount in config.get("mounts") or []:
         binds = {"bind", "rbind"} & set(mount.get("options") or ())
         if (binds or mount.get("type") == "bind") and mount.get("source"):
@@ -69,16 +69,16 @@ def read_bundle(bundle: str) -> Config:
 
 
 def check_root(config: t.Mapping[str, t.Any]) -> None:
-    """Raises InvalidInput where another user can get at the root file system."""
+    """Raises InvalidInput if another user can change the root file system."""
     linux, ids = config.get("linux") or {}, []
-    with contextlib.suppress(KeyError, TypeError, ValueError):  # The runtime says what is wrong with them.
+    with contextlib.suppress(KeyError, TypeError, ValueError):  # The runtime reports what is wrong with them.
         for each in [*(linux.get("uidMappings") or ()), *(linux.get("gidMappings") or ())]:
             ids.append(range(int(each["hostID"]), int(each["hostID"]) + int(each["size"])))
     trust.check(config["root"]["path"], "The root file system", tree=True, ids=ids)
 
 
 def _check(config: t.Any, path: str) -> None:
-    """What every runtime needs, said more clearly than a runtime says it; the rest is the runtime's to judge."""
+    """Check what every runtime needs, for clearer errors. The runtime checks the rest."""
     if not isinstance(config, dict) or not isinstance(config.get("ociVersion"), str):
         raise InvalidInput(f"{path} is not an OCI runtime configuration: it has no ociVersion.")
     for name in ("root", "process", "linux", "annotations"):
@@ -129,10 +129,10 @@ def effective(config: Config, record: Record, paths: Paths) -> Config:
         # sd_listen_fds(3). runc says the first two by itself, crun does not; the first process of a pid namespace is 1.
         _set_env(result, LISTEN_FDS=str(len(sockets)), LISTEN_PID="1", LISTEN_FDNAMES=":".join(sockets))
     elif any(word.startswith("LISTEN_FDS=") for word in config["process"].get("env") or []):
-        _set_env(result, LISTEN_FDS=None, LISTEN_PID=None, LISTEN_FDNAMES=None)  # of a listen that was taken away
+        _set_env(result, LISTEN_FDS=None, LISTEN_PID=None, LISTEN_FDNAMES=None)  # of a removed option listen
     if record.definition.sdnotify == "container":
         _set_env(result, NOTIFY_SOCKET=f"{NOTIFY_DIRECTORY}/notify.sock")
-        # A socket can be sent to on a read-only mount, and what is behind this one is a file system of the host.
+        # A read-only mount does not prevent sending to a socket, and the mount is part of a file system of the host.
         options = ["bind", "rprivate", "ro", "nosuid", "nodev", "noexec"]
         mount = {"destination": NOTIFY_DIRECTORY, "type": "bind", "source": paths.notify, "options": options}
         others = [other for other in config.get("mounts") or [] if other.get("destination") != NOTIFY_DIRECTORY]
@@ -146,7 +146,7 @@ def effective(config: Config, record: Record, paths: Paths) -> Config:
 
 
 def listen_name(text: str) -> str:
-    """The name in front of an address to listen on, ``admin`` of ``admin=8081``; empty where there is none."""
+    """Return the name in front of an address to listen on, such as ``admin`` of ``admin=8081``, or an empty string."""
     name, equals, _address = text.partition("=")
     return name if equals and re.fullmatch(r"[A-Za-z0-9_.-]{1,255}", name) else ""
 
@@ -159,7 +159,7 @@ def _set_env(config: Config, **variables: str | None) -> None:
 
 
 def stop_settings(desired: Desired, source: Config, recorded: Record | None) -> tuple[int, float]:
-    """Signal and grace in seconds for the record. With a bundle the task says it all; else what is recorded stays."""
+    """Return the stop signal and timeout (seconds) for the record. Without a bundle, the recorded values stay."""
     if desired.definition is None and recorded is not None:
         return recorded.stop_signal, recorded.stop_timeout
     number = desired.stop_signal or parse_signal(default_stop_signal(source))
@@ -167,15 +167,15 @@ def stop_settings(desired: Desired, source: Config, recorded: Record | None) -> 
 
 
 def default_stop_signal(config: Config) -> str:
-    """What the image says, where the bundle was made of one (image-spec, conversion.md), else TERM."""
+    """Return the stop signal of the image of the bundle (image-spec, conversion.md), otherwise TERM."""
     return str((config.get("annotations") or {}).get("org.opencontainers.image.stopSignal") or "TERM")
 
 
 def flatten(value: t.Any, path: str = "") -> dict[str, t.Any]:
-    """Leaves of an object or list by JSON path, with everything that means nothing to a runtime taken out.
+    """Return the leaves of an object or list by JSON path, without differences that have no meaning for a runtime.
 
-    Empty is the same as absent, lists without an order are sorted, environments and keyed lists go by name rather than
-    by position, so a new first variable is one difference and not one for each.
+    Empty values are the same as absent ones, and lists without an order are sorted. Environments and keyed lists use
+    names instead of positions, so a new first variable is only one difference.
     """
     key = path.rpartition(".")[2]
     if isinstance(value, list) and key == "env":
@@ -198,7 +198,7 @@ def flatten(value: t.Any, path: str = "") -> dict[str, t.Any]:
 
 
 def differences(before: t.Any, after: t.Any) -> dict[str, tuple[t.Any, t.Any]]:
-    """JSON path to (old, new), None for a side that has no such value. Values of environments are never shown."""
+    """Return JSON paths with (old, new), None for a missing value. Values of environments are hidden."""
     old, new = flatten(before), flatten(after)
     found = {}
     for path in sorted(old.keys() | new.keys()):
@@ -216,6 +216,6 @@ def _hide(pair: tuple[t.Any, t.Any]) -> tuple[t.Any, t.Any]:
 
 
 def digest(config: Config) -> str:
-    """sha256 of what the config means: the same for any order of keys and of unordered lists."""
+    """Return the sha256 of a config. It does not depend on the order of keys and of unordered lists."""
     text = json.dumps(flatten(config), sort_keys=True, separators=(",", ":"))
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finding the conmons of launches that were interrupted: those that no record tells of.
+"""Find the conmons of interrupted launches that are in no record.
 
-A path in a command line proves nothing: a shell, an editor or another user's process may have it there too. Only the
-recorded program, run by this user, with our path as the value of its very option is ours to end.
+A path in a command line proves nothing, because a shell, an editor or a process of another user may have it too. Only the
+recorded program, run by this user, with the path as the value of the expected option may be ended.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from .._base.files import read_text
 from .._base.process import Handle, ProcessId, identify
 from .model import Program
 
-# Of conmon, and of the runtime that it calls: where the pid of what it starts is written.
+# The options of conmon and of the runtime for the file with the pid of the started process.
 PIDFILE, RUNTIME_PIDFILE = "--container-pidfile", "--pid-file"
 _WRAPPED_SECONDS = 0.5
 
 
 def find_conmons(conmon: Program, accept: t.Callable[[str], bool]) -> list[ProcessId]:
-    """The conmons of this user whose ``--container-pidfile`` is accepted. Reads all of /proc: for recovery only."""
+    """Return the conmons of this user whose ``--container-pidfile`` is accepted. Read all of /proc, for recovery only."""
     candidates = list(with_option(PIDFILE, accept))
     found = [process for process, _argv in candidates if runs(process.pid, conmon.path)]
     wrapped = [process for process, argv in candidates if process not in found and conmon.path in argv[1:]]
     deadline = Deadline(_WRAPPED_SECONDS)
     for process in wrapped:
-        # A program that prepares something (userns.py, descriptors.py) may become conmon in a moment.
+        # A program that prepares the launch (userns.py, fd_mapping.py) may become conmon in a moment.
         with Handle(process) as handle:
             handle.wait(deadline)
             found += [process] if runs(process.pid, conmon.path) and identify(process.pid) == process else []
@@ -38,15 +38,15 @@ def find_conmons(conmon: Program, accept: t.Callable[[str], bool]) -> list[Proce
 
 
 def find_runtimes(runtime: Program, option: str, value: str) -> list[ProcessId]:
-    """The runtimes of this user that are known by the value of an option. A runtime may be a script, which its interpreter
-    runs. Reads all of /proc, as above."""
+    """Return the runtimes of this user with this value of an option. A runtime may be a script of an interpreter. Read all
+    of /proc."""
     found = with_option(option, value.__eq__)
     return [process for process, argv in found if runtime.path in argv or runs(process.pid, runtime.path)]
 
 
 def with_option(option: str, accept: t.Callable[[str], bool]) -> t.Iterator[tuple[ProcessId, list[str]]]:
-    """Processes of this user, and their command lines, with an option in them whose value is accepted. That is no proof of
-    what they are."""
+    """Yield processes of this user, with their command lines, that have an option with an accepted value. This does not prove
+    which program they are."""
     for entry in filter(_is_ours, filter(str.isdigit, os.listdir("/proc"))):
         argv = _text(entry, "cmdline").split("\0")
         if any(word == option and accept(value) for word, value in zip(argv, argv[1:])):
@@ -56,21 +56,21 @@ def with_option(option: str, accept: t.Callable[[str], bool]) -> t.Iterator[tupl
 
 
 def _is_ours(pid: str) -> bool:
-    """Whether it acts as this user (the owner of /proc/PID is root for what is not dumpable, proc(5)) and is in no container, as far
-    as that has a pid namespace: such a process may have a command line without end, or one that is never read to its end."""
+    """Tell whether a process acts as this user (/proc/PID belongs to root for processes that are not dumpable, proc(5)), and is
+    in no pid namespace of a container: such a process may have an endless command line, or one that blocks readers."""
     lines = {line.partition(":")[0]: line.split()[1:] for line in _text(pid, "status").splitlines()}
     return set(lines.get("Uid", ())) == {str(os.geteuid())} and len(lines.get("NSpid", ())) <= 1
 
 
 def _text(pid: str, name: str) -> str:
-    """Empty for what cannot be read: with hidepid, other users' processes are only names (proc(5))."""
+    """Return the text, or an empty string if it cannot be read, as with hidepid for processes of other users (proc(5))."""
     with contextlib.suppress(EngineError):
         return read_text(f"/proc/{pid}/{name}") or ""
     return ""
 
 
 def runs(pid: int, path: str) -> bool:
-    """Whether a process runs just this program, also where an upgrade has replaced the file since."""
+    """Tell whether a process runs exactly this program, also if an upgrade has replaced the file since."""
     link = f"/proc/{pid}/exe"
     with contextlib.suppress(OSError):
         if os.readlink(link) == f"{os.path.realpath(path)} (deleted)":

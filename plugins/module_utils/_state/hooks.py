@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hooks of the runtime: programs of the host that a config.json names. Checked, and each with an environment.
+"""Check the hooks of the runtime, which are programs of the host in a config.json, and give each an environment.
 
-runc gives a hook without ``env`` the environment of the container, which the image chose: its LD_PRELOAD would run in a
-program of the host, before the root file system is in place (CVE-2025-23266). So no hook goes to a runtime without one.
+runc gives a hook without ``env`` the environment of the container, which the image controls: its LD_PRELOAD would run in a
+program of the host, before the root file system is mounted (CVE-2025-23266). So every hook gets an ``env``.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from .model import Record
 from .store import Paths
 
 KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
-# Runs in the namespaces of a container that is being created, before its root file system is in place: says its pid, as
-# the host has it, and waits (network_helper.py). Only builtins of the shell: no program is looked for there.
+# Runs in the namespaces of a new container, before its root file system is mounted. It writes its pid on the host, and
+# waits (network_helper.py). It uses only builtins of the shell, so it searches no program there.
 _HOOK = 'read -r pid _ </proc/self/stat && echo "$pid" >"$1" && read -r _ <"$2"'
 
 
 def checked(value: t.Any) -> dict[str, list[dict[str, t.Any]]]:
-    """Return hooks as a config.json has them, each with an ``env``. Raises InvalidInput for what the runtime-spec does not
-    know."""
+    """Return the hooks of a config.json, each with an ``env``. Raises InvalidInput for hooks that the runtime-spec does not
+    allow."""
     if not isinstance(value, dict):
         raise InvalidInput("hooks must be an object with a list of hooks for each kind.")
     for kind, entries in value.items():
@@ -49,16 +49,16 @@ def _check(kind: str, entry: t.Any) -> None:
             raise InvalidInput(f"hooks: {name} of {path} ({kind}) must be a list of strings.")
     seconds = entry.get("timeout")
     if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int) or seconds <= 0):
-        raise InvalidInput(f"hooks: the timeout of {path} ({kind}) must be a whole number of seconds, and more than 0.")
+        raise InvalidInput(f"hooks: the timeout of {path} ({kind}) must be a positive whole number of seconds.")
 
 
 def _with_environment(entry: dict[str, t.Any]) -> dict[str, t.Any]:
-    # An empty one too: between a config.json and the hook, runtimes leave out what is empty.
+    # Also for an empty one: runtimes treat an empty environment as absent.
     return entry if entry.get("env") else {**entry, "env": [f"PATH={SEARCH_PATH}"]}
 
 
 def effective(value: t.Any, record: Record, paths: Paths) -> dict[str, list[dict[str, t.Any]]]:
-    """Those of a config, with ours where the network helper needs it, and not one that an earlier definition needed."""
+    """Return the hooks of a config, with Longshore's own hook only if this definition needs it for the network helper."""
     hooks = checked(value or {})
     others = [hook for hook in hooks.get("createContainer") or [] if _HOOK not in (hook.get("args") or [])]
     if record.definition.network_helper != "none" and os.geteuid() != 0:

@@ -1,9 +1,8 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The vocabulary: what a container shall be, what it is, what can be done about it, and what its cgroups are called. No
-behaviour here.
+"""The data types: the desired and the observed container, the actions, and the names of cgroups and units. No behaviour.
 
-Named tuples rather than dataclasses: those cost each task 10 ms more, to be imported and to write their methods.
+These are named tuples because dataclasses cost each task 10 ms more, for the import and for generated methods.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import typing as t
 
 from .._base.process import ProcessId
 
-RECORD_FORMAT = 1  # Raised when an older release could misread what is written.
+RECORD_FORMAT = 1  # Increased when an older release could misread a new record.
 
 
 class Status(str, enum.Enum):
@@ -26,7 +25,7 @@ class Status(str, enum.Enum):
 
 
 class Goal(str, enum.Enum):
-    """The states that can be asked for."""
+    """The states that a task can request."""
 
     PRESENT = "present"
     STARTED = "started"
@@ -37,9 +36,9 @@ class Goal(str, enum.Enum):
 
 
 class Action(str, enum.Enum):
-    """The steps of a plan, in the words of the result."""
+    """The steps of a plan, with their names in the result."""
 
-    UPDATE = "update"  # the record only: what needs no new container
+    UPDATE = "update"  # changes only the record, for options that need no new container
     STOP = "stop"
     REMOVE = "remove"
     CREATE = "create"
@@ -47,7 +46,7 @@ class Action(str, enum.Enum):
     PAUSE = "pause"
     RESUME = "resume"
     RESTORE = "restore"  # from its checkpoint
-    RECOVER = "recover"  # what a task that was killed in a checkpoint or restore has left
+    RECOVER = "recover"  # cleans up after a task that was killed in a checkpoint or restore
 
 
 class Recreate(str, enum.Enum):
@@ -57,7 +56,7 @@ class Recreate(str, enum.Enum):
 
 
 class Definition(t.NamedTuple):
-    """Everything that a launch is made of, as it was asked for. A difference in any field needs a new container."""
+    """All requested options of a launch. A difference in any field needs a new container."""
 
     bundle: str
     runtime: str = "auto"
@@ -95,7 +94,7 @@ class Definition(t.NamedTuple):
 
 
 class Timeouts(t.NamedTuple):
-    """Seconds. ``stop`` None: as recorded, else 10. ``ready`` None: as long as ``create``."""
+    """Timeouts in seconds. ``stop`` None: the recorded value, otherwise 10. ``ready`` None: the value of ``create``."""
 
     stop: float | None = None
     kill: float = 5
@@ -104,10 +103,10 @@ class Timeouts(t.NamedTuple):
 
 
 class Desired(t.NamedTuple):
-    """One container as it shall be.
+    """One container as requested.
 
-    ``definition`` None: as recorded, apart from the fields in ``overrides``. ``stop_signal`` None: as recorded, else what
-    the image says, else TERM. ``restore`` False: one that is checkpointed starts afresh.
+    ``definition`` None: the recorded one, with the fields of ``overrides``. ``stop_signal`` None: the recorded one, otherwise
+    the one of the image, otherwise TERM. ``restore`` False: recreate a checkpointed container.
     """
 
     name: str
@@ -121,7 +120,7 @@ class Desired(t.NamedTuple):
 
 
 class Program(t.NamedTuple):
-    """conmon or a runtime, as found on this host."""
+    """conmon or a runtime on this host."""
 
     name: str
     path: str
@@ -139,8 +138,8 @@ class Exit(t.NamedTuple):
 
 
 class Checkpoint(t.NamedTuple):
-    """A checkpoint on disk: its directory, with CRIU's images in ``checkpoint``, and the runtime's options for a restore. ``once``: it
-    goes when the container runs that is restored from it."""
+    """A checkpoint on disk: its directory, with CRIU's images in ``checkpoint``, and the runtime's options for a restore.
+    ``once``: remove it when the restored container runs."""
 
     path: str
     options: t.Sequence[str] = ()
@@ -148,10 +147,10 @@ class Checkpoint(t.NamedTuple):
 
 
 class Record(t.NamedTuple):
-    """What we know of a container since its last launch; one JSON file, replaced as a whole."""
+    """The recorded facts about a container since its last launch. One JSON file, replaced as a whole."""
 
     name: str
-    # creating, created, starting (until it says that it is ready), running, stopping, stopped, removed, checkpointing,
+    # creating, created, starting (until it reports that it is ready), running, stopping, stopped, removed, checkpointing,
     # checkpointed, restoring
     phase: str
     definition: Definition
@@ -170,19 +169,19 @@ class Record(t.NamedTuple):
     monitor: ProcessId | None = None
     created_at: str | None = None
     started_at: str | None = None
-    last_exit: Exit | None = None  # of the previous run, kept while the container waits to be made anew
-    # What it goes on from, or is being written. Of one that runs: what it was restored from, and is still to be removed.
+    last_exit: Exit | None = None  # of the previous run, kept until the container is recreated
+    # The checkpoint to restore, or in progress. For a running container: the one it was restored from, to be removed.
     checkpoint: Checkpoint | None = None
     helper: ProcessId | None = None  # of the network
-    realm: str = ""  # what its names have of the state directory; nothing for the default one
-    # What conmon_pidfile said before conmon wrote there, for a launch that fails. None: there was none, or conmon has it.
+    realm: str = ""  # the part of its names that identifies the state directory; empty for the default one
+    # Content of conmon_pidfile before conmon wrote there, for a launch that fails. None: no file, or it is conmon's.
     pidfile_before: str | None = None
-    overlay: t.Sequence[str] | None = None  # of a service on an overlay: where it is mounted, and the options for that
-    unit_pending: bool = False  # of a service: unit and script may not say yet what this says
+    overlay: t.Sequence[str] | None = None  # of a service on an overlay: its mount point and mount options
+    unit_pending: bool = False  # of a service: unit and script may not match this record yet
 
     @property
     def runtime_id(self) -> str:
-        """The name, but for conmon's journald driver, which takes no id of 12 characters or less (ctr_logging.c)."""
+        """Return the name. conmon's journald driver needs ids of more than 12 characters (ctr_logging.c), so extend short ones."""
         short = self.definition.log_driver == "journald" and len(self.name) <= 12
         return f"{self.name}.longshore.oci" if short else self.name
 
@@ -191,7 +190,7 @@ class Record(t.NamedTuple):
 
     @classmethod
     def from_json(cls, value: t.Mapping[str, t.Any]) -> Record:
-        """Raises KeyError or TypeError where something is missing: the caller takes that for a damaged record."""
+        """Raises KeyError or TypeError if a value is missing. The caller then treats the record as damaged."""
         known = {name: value[name] for name in cls._fields if name in value}
         known["definition"] = Definition.from_json(value["definition"])
         kinds = {"runtime": Program, "conmon": Program, "init": ProcessId, "monitor": ProcessId, "last_exit": Exit}
@@ -204,20 +203,20 @@ class Record(t.NamedTuple):
 
 
 class Observed(t.NamedTuple):
-    """One container as it is."""
+    """One container in its current state."""
 
     name: str
     status: Status
     record: Record | None = None
     monitored: bool = False
     exit: Exit | None = None  # when stopped
-    leftovers: bool = False  # something of an interrupted run, of an earlier boot or without a record is in the way
-    disconnected: bool = False  # it runs, and its network helper does not
-    unfinished: bool = False  # a checkpoint or restore is under way, or a task was killed in one
+    leftovers: bool = False  # parts of an interrupted run, of an earlier boot or without a record exist
+    disconnected: bool = False  # the container runs without its network helper
+    unfinished: bool = False  # a checkpoint or restore is in progress, or its task was killed
 
 
 class Plan(t.NamedTuple):
-    """What has to be done, in order, and why. ``definition`` is what a create uses."""
+    """The actions in order, and their reasons. ``definition`` is for a create."""
 
     actions: tuple[Action, ...]
     result: Status
@@ -227,7 +226,7 @@ class Plan(t.NamedTuple):
 
 
 class StopReport(t.NamedTuple):
-    """What a stop took. ``waited`` in seconds."""
+    """How a container was stopped. ``waited`` in seconds."""
 
     signal: str
     killed: bool

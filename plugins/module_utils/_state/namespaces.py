@@ -1,9 +1,10 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Namespaces that a container shares with others: how a config names them.
+"""Names of shared namespaces in a config.
 
-``container:NAME`` in the place of a path is ours. No other program takes it, so nothing joins the wrong namespace by it. The
-config of a launch has a path in our run directory for it, which leads to the namespace of just that launch (namespaces.py).
+``container:NAME`` instead of a path is an extension of Longshore. No other program accepts it, so none can join a wrong
+namespace because of it. The config of a launch has a path in the run directory instead, which leads to the namespace for
+exactly this launch.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ import typing as t
 from .._base.errors import InvalidInput
 
 PEER = "container:"
-# By the word of the runtime-spec: those that can be shared by the name of a container, as /proc/PID/ns has them.
+# The namespaces that can be shared by the name of a container: from the word of the runtime-spec to that of /proc/PID/ns.
 KINDS = {"network": "net", "pid": "pid", "ipc": "ipc", "uts": "uts"}
 _PROCESS = re.compile(r"/proc/(\d+|self|thread-self)(/.*)?")
-_NAMESPACE = re.compile(r"[a-z_]+:\[\d+\]")  # what a link in /proc/PID/ns says
+_NAMESPACE = re.compile(r"[a-z_]+:\[\d+\]")  # the target of a link in /proc/PID/ns
 _MOST_LINKS = 40  # as the kernel
 
 
 def check_path(kind: str, path: str, hint: str) -> None:
-    """Raises InvalidInput for a path by the number of a process: the number will be another's one day."""
+    """Raises InvalidInput for a path with the pid of a process, because another process may get this pid later."""
     if is_of_process(path):
         message = (
             f"The {kind} namespace {path} is named by the number of a process, which may be another process later."
@@ -32,7 +33,7 @@ def check_path(kind: str, path: str, hint: str) -> None:
 
 
 def is_of_process(path: str) -> bool:
-    """Whether a path leads through the directory of a process in /proc, by links too, wherever it ends."""
+    """Tell whether a path leads, also through links, through the directory of a process in /proc."""
     place, links, left = "/", 0, [word for word in reversed(path.split("/")) if word]
     while left:
         word = left.pop()
@@ -43,7 +44,7 @@ def is_of_process(path: str) -> bool:
         if not os.path.islink(place):
             continue
         target, links = os.readlink(place), links + 1
-        if _NAMESPACE.fullmatch(target) or links > _MOST_LINKS:  # the procfs of another place
+        if _NAMESPACE.fullmatch(target) or links > _MOST_LINKS:  # of a procfs at another path
             return True
         place = "/" if target.startswith("/") else os.path.dirname(place)
         left += [part for part in reversed(target.split("/")) if part]
@@ -51,7 +52,7 @@ def is_of_process(path: str) -> bool:
 
 
 def by_name(config: t.Mapping[str, t.Any], directory: str) -> dict[str, t.Any]:
-    """The config of a launch (whose shared namespaces are in ``directory``) as it can be had anywhere: with ``container:NAME``."""
+    """Return the config of a launch, whose shared namespaces are in ``directory``, with ``container:NAME`` instead."""
 
     def change(kind: str, path: str) -> str:
         front = f"{directory}/{kind}/"
@@ -61,7 +62,7 @@ def by_name(config: t.Mapping[str, t.Any], directory: str) -> dict[str, t.Any]:
 
 
 def by_path(config: t.Mapping[str, t.Any], directory: str) -> dict[str, t.Any]:
-    """The other way round. The path says whose namespace it is, and each launch puts it there."""
+    """Return a config with paths in ``directory`` instead of ``container:NAME``. Each launch creates these paths."""
     return _changed(
         config, lambda kind, path: f"{directory}/{kind}/{path[len(PEER) :]}" if path.startswith(PEER) else path
     )

@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is kept about containers on disk: where, the record, the lock, and who uses a bundle.
+"""The files of containers on disk: their paths, the record, the lock, and claims on bundles.
 
-The state directory is durable and the run directory volatile, on purpose two file systems: when one is full, conmon still
-leaves the exit code in the other.
+The state directory is durable and the run directory is volatile. They are two file systems on purpose: if one is full, conmon
+can still write the exit code to the other.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from .model import RECORD_FORMAT, Record
 if t.TYPE_CHECKING:
     from .._base.lock import Lock
 
-# In the state directory of a container, what the next container of this name takes over.
+# The files in the state directory of a container that the next container of this name inherits.
 CHECKPOINTS, LOG = "checkpoints", "container.log"
 
-# What runc and crun both take as an id, apart from a "-" in front: for both that is an option on the command line.
+# Both runc and crun accept this as an id, except a leading "-", which is an option on the command line.
 _NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+.-]*")
 
 
 def check_name(name: str) -> None:
-    # The length is that of a unit's name (255) without our additions; "+" is four characters there.
+    # The limit is that of a unit's name (255) without Longshore's additions. "+" is four characters there.
     if not _NAME.fullmatch(name) or len(name) + 3 * name.count("+") > 200:
         raise InvalidInput(
             f"{name!r} cannot be the name of a container.",
-            hint="Use letters, digits, '_', '+', '-' and '.', no '-' or '.' first, at most 200 characters.",
+            hint="Use letters, digits, '_', '+', '-' and '.', at most 200 of them, with no '-' or '.' at the beginning.",
         )
 
 
 class Paths:
-    """Every path of one container. ``state`` is durable, ``run`` volatile."""
+    """All paths of one container. ``state`` is durable, ``run`` is volatile."""
 
     def __init__(self, name: str, *, state_dir: str, run_dir: str) -> None:
         self.name = name
@@ -73,7 +73,7 @@ class Paths:
 
 
 class Store:
-    """The containers of one pair of directories. Stores only; touches the disk when asked to."""
+    """The containers of one state directory and one run directory. The constructor does no I/O."""
 
     def __init__(self, *, state_dir: str, run_dir: str) -> None:
         self.state_dir = state_dir
@@ -84,7 +84,7 @@ class Store:
         return Paths(name, state_dir=self.state_dir, run_dir=self.run_dir)
 
     def names(self) -> list[str]:
-        """Containers that have a record, sorted. Damaged ones, and those of a newer release, are not among them."""
+        """Return the sorted names of containers with a record that this release can read."""
         found = []
         with contextlib.suppress(FileNotFoundError):
             for name in os.listdir(f"{self.state_dir}/containers"):
@@ -93,14 +93,14 @@ class Store:
         return sorted(found)
 
     def load(self, name: str) -> Record | None:
-        """None where there is none or it is damaged; then nothing of it can be believed."""
+        """Return the record, or None if it does not exist or is damaged."""
         value = read_json(self.paths(name).record)
         if value is None:
             return None
         if value.get("format") != RECORD_FORMAT:
             raise EngineError(
-                f"The record of the container {name} has the format {value.get('format')}, this release knows {RECORD_FORMAT}.",
-                hint="Use the newer release of longshore.oci that wrote it.",
+                f"The record of the container {name} has the format {value.get('format')}, but this release supports {RECORD_FORMAT}.",
+                hint="Use the newer release of longshore.oci that created it.",
             )
         try:
             return Record.from_json(value)
@@ -115,8 +115,8 @@ class Store:
         return read_json(self.paths(name).config)
 
     def forget(self, name: str, *, but: t.Sequence[str] = ()) -> None:
-        """Remove all that is kept durably, but for some names. Claims go first, also that of a former bundle which a killed task has
-        left; then the record: without it nothing else counts."""
+        """Remove all durable files except some names. Claims first, also that of a former bundle from a killed task, then the
+        record, because without a record nothing else counts."""
         claims = f"{self.state_dir}/bundles"
         with contextlib.suppress(FileNotFoundError):
             for path in [f"{claims}/{key}" for key in os.listdir(claims)]:
@@ -146,30 +146,30 @@ class Store:
             lock.release()
 
     def claim_bundle(self, bundle: str, name: str) -> None:
-        """Reserve a bundle for a container whose record is saved. Raises Conflict where another container has it."""
+        """Reserve a bundle for a container whose record is saved. Raises Conflict if another container has it."""
         path = self._claim(bundle)
         make_directory(os.path.dirname(path))
         with contextlib.suppress(FileExistsError):
             return os.symlink(name, path)
-        # To replace a link takes a lock, whose name no container can have; held for a moment only.
+        # Replacing a link needs a lock, with a name that no container can have. It is held only for a moment.
         with self.locked(".bundles", Deadline(10)):
             while True:
                 self.check_bundle(bundle, name)
-                remove_file(path)  # Ours, or left by a run that was killed.
+                remove_file(path)  # A claim of this container, or of a killed task.
                 with contextlib.suppress(FileExistsError):
                     return os.symlink(name, path)
 
     def check_bundle(self, bundle: str, name: str) -> None:
-        """Raises Conflict where another container has the bundle."""
+        """Raises Conflict if another container has the bundle."""
         record = self.bundle_holder(bundle)
         if record is not None and record.name != name:
             raise Conflict(
                 f"The bundle {bundle} is in use by the container {record.name}.",
-                hint="Two containers cannot share one root file system; make a bundle for each.",
+                hint="Containers cannot share a root file system. Create a bundle for each container.",
             )
 
     def bundle_holder(self, bundle: str) -> Record | None:
-        """The container that has the bundle."""
+        """Return the record of the container that has the bundle, or None."""
         holder = link(self._claim(bundle))
         record = self.load(holder) if holder else None
         return record if record and self._claim(record.definition.bundle) == self._claim(bundle) else None
@@ -184,7 +184,7 @@ class Store:
 
 
 def link(path: str) -> str | None:
-    """Where a symbolic link leads; None for none."""
+    """Return the target of a symbolic link, or None if it does not exist."""
     try:
         return os.readlink(path)
     except OSError:
@@ -192,7 +192,7 @@ def link(path: str) -> str | None:
 
 
 def _realm(state_dir: str) -> str:
-    """What names of the host have of a state directory, so that those of two are never the same. Nothing for the default."""
+    """Return the part of names on the host that identifies a state directory. Empty for the default one."""
     home = "/var/lib" if os.geteuid() == 0 else f"{pwd.getpwuid(os.geteuid()).pw_dir}/.local/state"
     path = os.path.normpath(state_dir)
     return "" if path == f"{home}/longshore" else hashlib.sha256(path.encode()).hexdigest()[:8]

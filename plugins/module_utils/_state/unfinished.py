@@ -1,8 +1,8 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What tasks that were killed have left of checkpoints and restores, from files alone.
+"""Find the leftovers of killed checkpoints and restores, from files alone.
 
-What a task makes beside its record has a name that says whose it is: what a dead task has left is of no use to anybody.
+The names of such files and directories identify their task. The leftovers of an ended task are useless.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ WORK, NOTE = ".work-", ".note-"
 
 
 def own_name(prefix: str) -> str:
-    """Return a name that is never used again, and says that it is of this task."""
+    """Return a unique name that identifies this task."""
     me = t.cast(ProcessId, identify(os.getpid()))
     return f"{prefix}{me.pid}-{me.start}-{os.urandom(4).hex()}"
 
 
 def is_abandoned(name: str) -> bool:
-    """Whether the task is gone that has made something of such a name. False for a name that no task gives."""
+    """Tell whether the task that chose this name has ended. False for a name that no task chose."""
     words = name.split("-")
     numbers = [int(word) for word in words[1:3] if word.isdecimal()]
     return len(words) == 4 and len(numbers) == 2 and not is_alive(ProcessId(numbers[0], numbers[1], boot_id()))
 
 
 def is_unfinished(paths: Paths, record: Record | None) -> bool:
-    """Whether a task is in the middle of a checkpoint or restore, or was killed there, or has left something of one."""
+    """Tell whether a checkpoint or restore is in progress, was killed, or has left files."""
     if record is not None and record.phase in ("checkpointing", "restoring"):
         return True
     if record is not None and record.checkpoint is not None:
@@ -45,8 +45,8 @@ def is_unfinished(paths: Paths, record: Record | None) -> bool:
 
 
 def left(paths: Paths, record: Record | None) -> list[str]:
-    """Return the paths of what is of no use any more: what a dead task has unpacked or noted, a dump that is no checkpoint, and
-    checkpoints that a later one has taken the place of."""
+    """Return the paths of useless files: those that an ended task has unpacked or written, incomplete dumps, and replaced
+    checkpoints."""
     top = f"{paths.state}/checkpoints"
     own = record.checkpoint.path if record and record.checkpoint else ""
     replaced = os.path.basename(own) if record and record.phase == "checkpointed" and _is(own, MANIFEST) else ""
@@ -60,14 +60,14 @@ def left(paths: Paths, record: Record | None) -> list[str]:
         elif _is(path, MANIFEST):
             useless = name < replaced and not replaced.startswith(".")
         else:
-            # Without a record nothing says whether it is all that there is of a container.
+            # Without a record, it is unknown whether this is the only rest of a container.
             useless = record is not None or not has_dumped(path)
         found += [path] if useless else []
     return found
 
 
 def pending(path: str) -> dict[str, t.Any]:
-    """Return what was known before a dump; empty where that has become a checkpoint, or none."""
+    """Return the facts from before a dump. Empty if the dump is complete, or if there is no dump."""
     return read_json(f"{path}/{PENDING}") or {}
 
 
@@ -76,28 +76,28 @@ def _is(directory: str, name: str) -> bool:
 
 
 def has_dumped(checkpoint: str) -> bool:
-    """Whether the dump into this directory has succeeded, also if nobody was there to see: CRIU says so in the end."""
+    """Tell whether the dump into this directory has succeeded, also without a task: CRIU logs it at the end."""
     log = "".join(read_tail(f"{checkpoint}/dump.log"))
     return "Dumping finished successfully" in log and _is(checkpoint, "checkpoint/inventory.img")
 
 
 def has_ended(checkpoint: str) -> bool:
-    """Whether the dump into this directory has ended its container. One that was to go on has ended by itself, if it has."""
+    """Tell whether the dump into this directory has ended its container. Never true if the container was to keep running."""
     known = read_json(f"{checkpoint}/{MANIFEST}") or pending(checkpoint)
     return has_dumped(checkpoint) and not (known.get("options") or {}).get("leave_running")
 
 
 def discard(path: str) -> None:
-    """Remove a checkpoint. What is half removed must not look whole."""
+    """Remove a checkpoint, in an order in which a partly removed one does not look complete."""
     remove_file(f"{path}/{MANIFEST}")
     remove_tree(path)
 
 
 def check_whole(name: str, checkpoint: Checkpoint | None) -> None:
-    """Raises InvalidInput where the checkpoint that a container goes on from is gone."""
+    """Raises InvalidInput if the checkpoint of a container is missing."""
     path = checkpoint.path if checkpoint else ""
     if not _is(path, "checkpoint/inventory.img") or not (_is(path, MANIFEST) or _is(path, PENDING)):
         raise InvalidInput(
             f"The checkpoint of the container {name} is not there any more, so it cannot be restored.",
-            hint="Start it afresh with restore: false, or restore it from an archive (oci_checkpoint).",
+            hint="Recreate it with restore: false, or restore it from an archive (oci_checkpoint).",
         )

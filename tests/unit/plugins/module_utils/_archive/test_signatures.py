@@ -153,7 +153,7 @@ def test_files_that_cannot_be_taken(tmp_path: pathlib.Path) -> None:
         signatures.check_signers([allowed(tmp_path / "empty", "# nobody\n")])
     allowed(tmp_path / "open", "ssh-ed25519 AAAA").encode()
     (tmp_path / "open").chmod(0o666)
-    with pytest.raises(InvalidInput, match=r"verify: .* can be changed by others"):
+    with pytest.raises(InvalidInput, match=r"verify: .* can be changed by users other than"):
         signatures.check_signers([str(tmp_path / "open")])
 
 
@@ -165,9 +165,9 @@ def test_a_key_in_a_directory_of_another_user_is_none(tmp_path: pathlib.Path) ->
     os.chown(tmp_path / "theirs", 12345, 12345)
     (tmp_path / "link").symlink_to(signers)
     for path in (signers, str(tmp_path / "link")):
-        with pytest.raises(InvalidInput, match=r"verify: .* can be changed by others"):
+        with pytest.raises(InvalidInput, match=r"verify: .* can be changed by users other than"):
             signatures.check_signers([path])
-        with pytest.raises(InvalidInput, match=r"sign_key: .* can be changed by others"):
+        with pytest.raises(InvalidInput, match=r"sign_key: .* can be changed by users other than"):
             signatures.sign(TEXT, path.replace(".pub", ""))
 
 

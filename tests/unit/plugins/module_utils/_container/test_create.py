@@ -89,7 +89,7 @@ REFUSED: list[tuple[dict[str, t.Any], str]] = [
     ({"log_path": "{directory}/log", "log_driver": "journald"}, "log_path does not go with the log driver journald"),
     ({"log_tag": "x"}, "log_tag needs the log driver journald"),
     ({"log_size_max": 1, "log_driver": "none"}, "log_size_max needs the log driver k8s-file"),
-    ({"exit_delay": 1}, "exit_delay delays the exit_command, and there is none"),
+    ({"exit_delay": 1}, "exit_delay needs exit_command"),
     ({"log_size_max": 2**63}, "log_size_max must be a number of bytes from 0 to 9223372036854775807"),
     ({"log_size_max": -1}, "log_size_max must be a number of bytes"),
     (

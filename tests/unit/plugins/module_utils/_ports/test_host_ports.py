@@ -289,7 +289,7 @@ class TestListen:
         os.chown(tmp_path, owner, 0)
         tmp_path.chmod(mode)
         wanted = builders.definition(listen=(f"unix:{tmp_path}/sock",))
-        says = "can be changed by others"
+        says = "can be changed by users other than"
         with contextlib.nullcontext() if fine else pytest.raises(InvalidInput, match=says):
             host_ports.check_free(wanted, None, nobody)
         with contextlib.nullcontext() if fine else pytest.raises(InvalidInput, match=says):

@@ -88,7 +88,7 @@ def test_a_file(top: pathlib.Path, uid: int, mode: int, fine: bool) -> None:
     (top / "file").touch()
     os.chown(top / "file", uid, 0)
     (top / "file").chmod(mode)
-    with contextlib.nullcontext() if fine else pytest.raises(InvalidInput, match="can be changed by others"):
+    with contextlib.nullcontext() if fine else pytest.raises(InvalidInput, match="can be changed by users other than"):
         trust.check(f"{top}/file", "The file")
 
 
@@ -176,7 +176,7 @@ def test_root_file_systems(top: pathlib.Path, closed: int, uid: int, mode: int, 
     (top / "bundle").chmod(closed)
     os.chown(top / "bundle" / "rootfs", uid, 0)
     (top / "bundle" / "rootfs").chmod(mode)
-    with contextlib.nullcontext() if fine else pytest.raises(InvalidInput, match="can be changed by others"):
+    with contextlib.nullcontext() if fine else pytest.raises(InvalidInput, match="can be changed by users other than"):
         trust.check(f"{top}/bundle/rootfs", "The root", tree=True, ids=[range(100_000, 165_536)])
 
 
@@ -184,9 +184,9 @@ def test_root_file_systems(top: pathlib.Path, closed: int, uid: int, mode: int, 
 def test_logs_of_a_group_of_the_system(top: pathlib.Path, group: int, mode: int, fine: bool) -> None:
     os.chown(top, 0, group)
     top.chmod(mode)
-    with contextlib.nullcontext() if fine else pytest.raises(InvalidInput, match="can be changed by others"):
+    with contextlib.nullcontext() if fine else pytest.raises(InvalidInput, match="can be changed by users other than"):
         trust.check(f"{top}/log", "The log", missing=True, log=True)
-    with pytest.raises(InvalidInput, match="can be changed by others"):
+    with pytest.raises(InvalidInput, match="can be changed by users other than"):
         trust.check(f"{top}/log", "The bundle", missing=True)
 
 
@@ -213,11 +213,11 @@ def test_what_an_acl_opens(top: pathlib.Path) -> None:
     trust.check(f"{top}/log", "The log", missing=True, log=True)
     _acl(top / "bundle")
     (top / "bundle").chmod(0o710)
-    with pytest.raises(InvalidInput, match="can be changed by others"):
+    with pytest.raises(InvalidInput, match="can be changed by users other than"):
         trust.check(f"{top}/bundle/rootfs", "The root", tree=True)
     os.chown(top, 0, 4)
     _acl(top)
-    with pytest.raises(InvalidInput, match="can be changed by others"):
+    with pytest.raises(InvalidInput, match="can be changed by users other than"):
         trust.check(f"{top}/log", "The log", missing=True, log=True)
 
 
@@ -238,7 +238,7 @@ class TestOtherUsers:
         path = _tree(top, DAEMON, DAEMON, 0o755)
         with user(DAEMON):
             trust.check(path, "The bundle")
-        with user(OTHER), pytest.raises(InvalidInput, match=f"by others than {OTHER}: .*parent belongs to daemon"):
+        with user(OTHER), pytest.raises(InvalidInput, match=f"by users other than {OTHER}: .*parent belongs to daemon"):
             trust.check(path, "The bundle")
 
     def test_a_private_group_may_write(self, top: pathlib.Path) -> None:
