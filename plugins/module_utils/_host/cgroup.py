@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Control groups: v1, hybrid and v2 behind one set of verbs.
+"""Control groups: one set of functions for v1, hybrid and v2.
 
-A cgroup is named by its path as /proc/PID/cgroup has it (``/longshore/web``). On v1 and hybrid hosts it is one
-directory for each hierarchy, on v2 a single one.
+The name of a cgroup is its path in /proc/PID/cgroup (``/longshore/web``). On v1 and hybrid hosts it has one directory in each
+hierarchy, on v2 a single one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .._base.errors import EngineError
 from .._base.files import make_directory, read_text
 from .._base.process import ProcessId, identify, kill_and_wait
 
-# cgroups(7); other mount options stand between them.
+# cgroups(7). Other mount options are between them.
 _V1_CONTROLLERS = {
     "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "net_cls", "net_prio", "blkio", "perf_event", "hugetlb",
     "pids", "rdma", "misc",
@@ -25,14 +25,14 @@ _V1_CONTROLLERS = {
 
 
 class Layout(t.NamedTuple):
-    """Where this host mounts its hierarchies."""
+    """The mount points of the hierarchies of this host."""
 
     v2: str | None  # mount point of cgroup2
     v1: tuple[tuple[str, str], ...]  # (controllers, mount point), such as ("cpu,cpuacct", "/sys/fs/cgroup/cpu")
 
     @property
     def mode(self) -> str:
-        """``unified``, ``hybrid`` or ``legacy``, the words of the systemd documentation."""
+        """Return ``unified``, ``hybrid`` or ``legacy``, the terms of the systemd documentation."""
         if not self.v1:
             return "unified"
         return "hybrid" if self.v2 else "legacy"
@@ -42,7 +42,7 @@ class Layout(t.NamedTuple):
 
 
 def parse_mounts(text: str) -> Layout:
-    """From the text of /proc/self/mounts; of several mounts of one hierarchy the first counts."""
+    """Return the layout from the text of /proc/self/mounts. If a hierarchy has several mounts, the first one counts."""
     v2: str | None = None
     v1: dict[str, str] = {}
     for line in text.splitlines():
@@ -62,22 +62,22 @@ def layout() -> Layout:
 
 
 def path_of(pid: int, where: Layout | None = None) -> str | None:
-    """The cgroup of a process: the longest path, since what a manager made is below what it found.
+    """Return the cgroup of a process: the longest path, because a manager creates cgroups below existing ones.
 
-    Only hierarchies that are mounted here count: a namespace, or a container with systemd in it, lists others too.
+    Only mounted hierarchies count: in a namespace, or in a container with systemd, the kernel lists others too.
     """
     return parse_membership(read_text(f"/proc/{pid}/cgroup") or "", where or layout())
 
 
 def parse_membership(text: str, where: Layout) -> str | None:
-    """From the text of /proc/PID/cgroup, lines of ``number:controllers:path``; v2 has no controllers there."""
+    """Return the cgroup from the text of /proc/PID/cgroup, lines of ``number:controllers:path`` (v2 without controllers)."""
     mounted = {names for names, _mount in where.v1} | ({""} if where.v2 else set())
     lines = [line.split(":", 2) for line in text.splitlines() if line.count(":") >= 2]
     return max((path for _number, names, path in lines if names in mounted), key=len, default=None)
 
 
 def directories(path: str | None, where: Layout | None = None) -> list[str]:
-    """The directories of a cgroup that exist. Nothing for the root: no one may act on that by mistake."""
+    """Return the existing directories of a cgroup. Empty for the root cgroup, so that no caller changes it by mistake."""
     if not path or os.path.normpath(path).strip("/.") == "":
         return []
     found = [root + path for root in (where or layout()).roots()]
@@ -85,9 +85,9 @@ def directories(path: str | None, where: Layout | None = None) -> list[str]:
 
 
 def place(path: str, pid: int) -> None:
-    """Make a cgroup and move a process there. Raises OSError or EngineError."""
+    """Create a cgroup and move a process there. Raises OSError or EngineError."""
     where = layout()
-    # Sessions end and are limited by these; what the other v1 hierarchies count is of no interest for conmon.
+    # These hierarchies end and limit sessions. The other v1 hierarchies are not needed for conmon.
     matter = {"name=systemd", "memory", "pids"}
     for root in [where.v2] + [mount for names, mount in where.v1 if matter & set(names.split(","))]:
         if root is None:
@@ -98,13 +98,13 @@ def place(path: str, pid: int) -> None:
 
 
 def birthplace(path: str | None, where: Layout) -> str | None:
-    """Make a cgroup and return its directory, for a process to be started in; None where that takes more than one."""
+    """Create a cgroup and return its directory, in which a process can start. None if it has more than one directory."""
     if path is None or where.v2 is None or where.v1:
         return None
     try:
         make_directory(where.v2 + path, mode=0o755)
     except EngineError:
-        return None  # The one who moves the process there will say what is wrong.
+        return None  # The move of the process reports the error.
     return where.v2 + path
 
 
@@ -114,12 +114,12 @@ def is_frozen(path: str | None) -> bool:
 
 
 def thaw(path: str | None) -> None:
-    """Let a frozen cgroup go on, without asking the runtime: runc and crun read the same files back."""
+    """Thaw a frozen cgroup without the runtime. runc and crun read their state from the same files."""
     _write(path, {"cgroup.freeze": "0", "freezer.state": "THAWED"})
 
 
 def _write(path: str | None, values: t.Mapping[str, str]) -> None:
-    """Into those files of a cgroup that there are: they differ by hierarchy, and may be gone at any moment."""
+    """Write values to the existing files of a cgroup. The files differ by hierarchy, and may disappear at any moment."""
     for directory in directories(path):
         for name, value in values.items():
             with contextlib.suppress(OSError), open(f"{directory}/{name}", "w", encoding="ascii") as stream:
@@ -127,7 +127,7 @@ def _write(path: str | None, values: t.Mapping[str, str]) -> None:
 
 
 def members(path: str | None) -> list[ProcessId]:
-    """All processes of a cgroup and of those below it. Never ourselves."""
+    """Return all processes of a cgroup and of those below it, except this process."""
     pids = set()
     for top in directories(path):
         for directory, _names, _files in os.walk(top):
@@ -137,10 +137,10 @@ def members(path: str | None) -> list[ProcessId]:
 
 
 def kill(path: str | None, deadline: Deadline) -> list[ProcessId]:
-    """SIGKILL everything in a cgroup, frozen or not; returns what is still there at the deadline.
+    """Send SIGKILL to all processes in a cgroup, frozen or not. Return those that still run at the deadline.
 
-    cgroup.kill (Linux 5.14, v2) also catches a fork bomb; elsewhere the list is read again until it is empty. A v1
-    freezer holds back SIGKILL until it is thawed; v2 does not (engine contract of runc 1.1 and crun 1.8, both tried).
+    cgroup.kill (Linux 5.14, v2) also stops a fork bomb. Without it, read the list again until it is empty. A v1 freezer
+    delays SIGKILL until it is thawed, v2 does not (verified with runc 1.1 and crun 1.8).
     """
     while True:
         before = members(path)
@@ -153,7 +153,7 @@ def kill(path: str | None, deadline: Deadline) -> list[ProcessId]:
 
 
 def remove(path: str | None) -> list[str]:
-    """Remove a cgroup and those below it; returns the directories that would not go."""
+    """Remove a cgroup and those below it. Return the directories that could not be removed."""
     left = []
     for top in directories(path):
         for directory, _names, _files in os.walk(top, topdown=False):

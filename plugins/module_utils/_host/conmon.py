@@ -1,8 +1,8 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""conmon, the monitor of one container: its command line, and the hand-shake of a launch.
+"""conmon, the monitor of one container: its command line, and the handshake of a launch.
 
-The contract is that of conmon 2.0 to 2.2 (conmon.c, cli.c, ctr_exit.c), which podman follows too.
+The interface is that of conmon 2.0 to 2.2 (conmon.c, cli.c, ctr_exit.c), which podman also uses.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .._state.model import Definition, Record
 from .._state.store import Paths
 from . import cgroup
 
-# The first version that has an option (tags of conmon's repository). What is not here has always been there.
+# The first version with an option (tags of conmon's repository). All versions have the other options.
 SINCE = {
     "--log-tag": (2, 0, 3), "--persist-dir": (2, 0, 5), "--exit-delay": (2, 0, 17), "--sdnotify-socket": (2, 0, 22),
     "--full-attach": (2, 0, 23),
@@ -30,7 +30,7 @@ def has(version: str, option: str) -> bool:
 
 
 def common_argv(record: Record, paths: Paths, *, uuid: str, log: str) -> list[str]:
-    """What every launch has on conmon's command line, without anything that this version does not have."""
+    """Return the part of conmon's command line that all launches share, without options that this version lacks."""
     version = record.conmon.version
     argv = [
         record.conmon.path, "--api-version", "1",
@@ -42,7 +42,7 @@ def common_argv(record: Record, paths: Paths, *, uuid: str, log: str) -> list[st
         "--exit-dir", paths.exits,
         "--log-path", log,
     ]  # fmt: skip
-    # Without --full-attach its socket directory would be one that exists only under CRI-O.
+    # Without --full-attach, conmon uses a socket directory that only CRI-O has.
     argv += ["--full-attach"] if has(version, "--full-attach") else ["--socket-dir-path", paths.run]
     if has(version, "--persist-dir"):
         argv += ["--persist-dir", paths.persist]
@@ -50,7 +50,7 @@ def common_argv(record: Record, paths: Paths, *, uuid: str, log: str) -> list[st
 
 
 def place(record: Record, pid: int, deadline: Deadline) -> None:
-    """conmon must outlive the session that starts it, and must not be in the container's own cgroup."""
+    """Move conmon out of the session that starts it, into a cgroup that is not the container's own."""
     if record.cgroup_manager == "systemd":
         from . import systemd
 

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What this host has: conmon, the runtimes, and who manages cgroups."""
+"""Find conmon, the runtimes and the cgroup manager of this host."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .._trust import trust
 from . import cgroup
 
 RUNTIMES = ("crun", "runc")  # in the order of preference
-# conmon is a helper of podman to most distributions, and lies where podman looks for it (containers.conf(5)).
+# Most distributions install conmon as a helper of podman, where podman looks for it (containers.conf(5)).
 _CONMON_DIRECTORIES = (
     "/usr/libexec/podman", "/usr/local/libexec/podman", "/usr/lib/podman", "/usr/local/lib/podman", "/usr/libexec/crio",
     "/run/current-system/sw/bin",
@@ -27,7 +27,7 @@ _PACKAGES = "The role longshore.oci.runtime installs it."
 
 
 def crun_refuses(where: cgroup.Layout) -> str | None:
-    """Why crun would refuse this host's cgroups, or None. It checks for itself and says so only at the first create."""
+    """Return the reason why crun refuses this host's cgroups, or None. crun itself reports it only at the first create."""
     controllers = read_text(f"{where.v2}/cgroup.controllers") if where.mode == "hybrid" else ""
     if (controllers or "").strip():
         return "crun does not support hybrid cgroups (cgroup v1 with controllers in cgroup v2 too)"
@@ -35,14 +35,14 @@ def crun_refuses(where: cgroup.Layout) -> str | None:
 
 
 def systemd_runs() -> bool:
-    """The test of sd_booted(3)."""
+    """Tell whether systemd runs, with the test of sd_booted(3)."""
     return os.path.isdir("/run/systemd/system")
 
 
 class Host:
-    """Programs are found without starting one; versions are asked once and remembered in the run directory.
+    """The programs of this host. A search starts no program. Versions are queried once and cached in the run directory.
 
-    ``remember`` False (check mode) writes nothing. Safe to share between threads.
+    ``remember`` False (check mode) writes nothing. Thread-safe.
     """
 
     def __init__(self, *, run_dir: str, remember: bool = True) -> None:
@@ -52,12 +52,12 @@ class Host:
         self._versions: dict[str, str] = {}
 
     def runtime(self, wanted: str) -> Program:
-        """Raises InvalidInput where there is none that can run here."""
+        """Return the runtime. Raises InvalidInput if none can run on this host."""
         if wanted != "auto":
             path = find_program(wanted)
             if path is None:
-                raise InvalidInput(f"The runtime {wanted} is not on this host.", hint=_PACKAGES)
-            if "/" in wanted:  # What is found in PATH is the affair of who has set that.
+                raise InvalidInput(f"The runtime {wanted} is not installed on this host.", hint=_PACKAGES)
+            if "/" in wanted:  # The author of PATH is responsible for programs found there.
                 trust.check(path, "The runtime")
             reason = crun_refuses(cgroup.layout()) if os.path.basename(path) == "crun" else None
             if reason:
@@ -80,19 +80,19 @@ class Host:
         return self._probe(path, known=True)
 
     def cgroup_manager(self, wanted: str) -> str:
-        """Raises InvalidInput where systemd is wanted, or runs, and cannot be asked for a scope."""
+        """Return the cgroup manager. Raises InvalidInput if it is systemd and this user cannot get a scope."""
         manager = ("systemd" if systemd_runs() else "cgroupfs") if wanted == "auto" else wanted
         if manager == "systemd" and not systemd_runs():
             raise InvalidInput("systemd does not run on this host.", hint="Use cgroup_manager: cgroupfs, or auto.")
         if manager == "systemd" and os.geteuid() != 0 and not os.path.exists(f"{user_runtime_directory()}/bus"):
             raise InvalidInput(
-                f"The user {os.geteuid()} has no session of systemd ({user_runtime_directory()}/bus), so no scope can be had.",
+                f"The user {os.geteuid()} has no session of systemd ({user_runtime_directory()}/bus), so it cannot get a scope.",
                 hint="As root: loginctl enable-linger USER.",
             )
         return manager
 
     def _probe(self, path: str, *, known: bool) -> Program:
-        """Also proves that the program can be run at all: wrong architecture or missing libraries show here."""
+        """Return the version of a program. This also detects a wrong architecture or missing libraries."""
         stat = os.stat(path)
         key = f"{path} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns}"
         with self._lock:
@@ -102,13 +102,13 @@ class Host:
                 try:
                     result = run([path, "--version"], Deadline(10), what="tell its version")
                 except EngineError as exc:
-                    raise InvalidInput(exc.message, hint="Is it made for this machine?") from exc
+                    raise InvalidInput(exc.message, hint="Check that it is built for this machine.") from exc
                 version = parse_version(result.stdout)
                 if result.rc != 0 or version is None:
-                    # Another runtime may word it differently; conmon and the two we know do not.
+                    # Another runtime may use another format, but not conmon, crun and runc.
                     if result.rc != 0 or known:
                         said = (result.stderr or result.stdout).strip()[:300]
-                        raise InvalidInput(f"{path} cannot be used: asked for its version it said {said!r}.")
+                        raise InvalidInput(f"{path} cannot be used: its answer to --version was {said!r}.")
                     version = "unknown"
                 self._versions[key] = version
                 if self._remember:

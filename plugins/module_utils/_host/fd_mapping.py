@@ -1,12 +1,12 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Open files for a container or for the command of an exec session, beside its input and output.
+"""Pass open files to a container or to the command of an exec session, in addition to its input and output.
 
     read, write = os.pipe()
     exec.run(store, "web", Command(("tar", "-cf", "/proc/self/fd/3", "/data")), preserve=Descriptors(write))
 
-The runtime takes them from 3 up (--preserve-fds, LISTEN_FDS), so that is where conmon must have them; nothing else of a
-process can be arranged between fork and exec without changing this one.
+The runtime passes descriptors from 3 up (--preserve-fds, LISTEN_FDS), so conmon must have them there. A small program does
+this, because it cannot be done between fork and exec without a change in this process.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from __future__ import annotations
 import sys
 import typing as t
 
-# Puts descriptors at 3 and up, where the runtime looks for them, and conmon's pipes out of their way. Arguments: how many,
-# their numbers, the program and its arguments.
+# Moves descriptors to 3 and up, where the runtime looks for them, and conmon's pipes to other numbers. Arguments: the number
+# of descriptors, the descriptors, the program and its arguments.
 _ARRANGE = """
 import fcntl, os, sys
 count = int(sys.argv[1])
@@ -37,17 +37,17 @@ os.execv(argv[0], argv)
 
 
 def arrange(argv: t.Sequence[str], numbers: t.Sequence[int]) -> list[str]:
-    """A command line that gives ``argv`` these descriptors as 3, 4 and so on: of a Python that sees to it first."""
+    """Return a command line that runs ``argv`` with these descriptors as 3, 4 and so on. It runs Python first."""
     return [sys.executable, "-SEc", _ARRANGE, str(len(numbers)), *map(str, numbers), *argv]
 
 
 class Descriptors:
-    """For an exec session: the first is 3 in it, the next 4, and so on. They stay open here, and are the caller's to close."""
+    """Descriptors for an exec session: the first is 3 there, the next is 4, and so on. The caller must close them."""
 
     def __init__(self, *numbers: int) -> None:
         self.numbers = numbers
 
     def arrange(self, argv: list[str]) -> list[str]:
-        """The command line of conmon."""
+        """Return the command line of conmon with these descriptors."""
         words = ["--runtime-opt=--preserve-fds", f"--runtime-opt={len(self.numbers)}"]
         return arrange([*argv, *words], self.numbers)

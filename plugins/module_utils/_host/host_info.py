@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What this host can do, and why not the rest: conmon, the runtimes, cgroups, and checkpoints."""
+"""Collect which features work on this host, and why the others do not: conmon, the runtimes, cgroups, and checkpoints."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Value = t.Any
 
 
 def survey(host: Host) -> dict[str, Value]:
-    """All of it, as JSON values. Nothing is changed; a program that cannot be used is a reason and not an error."""
+    """Return all facts as JSON values, and change nothing. An unusable program is not an error but a ``reason``."""
     program, memory = _find_criu()
     return {
         "conmon": _try(lambda: host.conmon(None)),
@@ -55,7 +55,7 @@ def _try(probe: t.Callable[[], t.Any], key: str = "") -> dict[str, Value]:
 
 
 def _runtime(host: Host, name: str, program: Program | None) -> dict[str, Value]:
-    """A runtime that is there may still be one that this host's cgroups do not suit."""
+    """Return the facts about a runtime. An installed runtime may still not support this host's cgroups."""
     found = _try(lambda: host.runtime(name))
     reason = found["reason"]
     runtime = None if reason else Program(found["name"], found["path"], found["version"])
@@ -72,7 +72,8 @@ def _runtime(host: Host, name: str, program: Program | None) -> dict[str, Value]
 
 
 def cpu_features(cpuinfo: str) -> list[str]:
-    """Of the first processor, from the text of /proc/cpuinfo: a program that uses one cannot go on where it is missing."""
+    """Return the features of the first processor from the text of /proc/cpuinfo. A program that uses one needs it after a
+    restore too."""
     for line in cpuinfo.splitlines():
         key, _colon, value = line.partition(":")
         if key.strip() in ("flags", "Features"):

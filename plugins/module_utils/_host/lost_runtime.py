@@ -1,10 +1,10 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The wait for a report of conmon that does not come at once: because its runtime is slow, or because it was killed.
+"""Wait for a late report of conmon: its runtime may be slow, or may have been killed.
 
-conmon reads what a failed runtime has said to the end. A process that the runtime has started holds that pipe too. If the
-runtime is killed when such a process waits already, conmon waits for ever and reports nothing (conmon 2.0 to 2.2). So the
-runtime itself is watched here: it is the child of conmon that has conmon's option for it.
+conmon reads the error output of a failed runtime until the end. A process that the runtime has started has the same pipe. If
+the runtime is killed while such a process waits, conmon waits forever and reports nothing (conmon 2.0 to 2.2). So this code
+watches the runtime itself. It is the child of conmon whose command line has conmon's option for the pid file.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from .._base.process import Handle, ProcessId, parent_of
 from .._state.conmon_processes import PIDFILE, RUNTIME_PIDFILE, with_option
 from . import cgroup
 
-# A runtime that has ended by itself is reported within milliseconds. conmon forks the runtime as soon as it may.
+# conmon reports the end of a runtime within milliseconds. conmon forks the runtime as soon as it may continue.
 _GRACE = 3.0
 
 
 def wait(descriptors: t.Sequence[int], pidfile: str, deadline: Deadline) -> set[int]:
-    """Return the descriptors that are readable, none at the deadline. ``pidfile`` is the value of conmon's
-    --container-pidfile, by which conmon and runtime are known.
+    """Return the readable descriptors, none at the deadline. ``pidfile`` is the value of conmon's --container-pidfile, which
+    identifies conmon and the runtime.
 
-    Raises ProgramFailed when the runtime has ended, and conmon does not report that.
+    Raises ProgramFailed when the runtime has ended and conmon does not report it.
     """
     ready: set[int] = set()
     while not ready and deadline.remaining():
@@ -37,9 +37,9 @@ def wait(descriptors: t.Sequence[int], pidfile: str, deadline: Deadline) -> set[
                 ready = wait_readable([*descriptors, handle.fd], deadline) - {handle.fd}
                 continue
         ready = wait_readable(descriptors, deadline.at_most(_GRACE))
-        # A conmon that is stopped, or has got no time to run, is none that waits in vain.
+        # A stopped conmon, or one that has had no time to run, may still report.
         if not ready and monitor and _look(pidfile) == (monitor, None) and _sleeps(monitor.pid):
-            # It may have reported between the two looks.
+            # It may have reported between the two checks.
             ready = wait_readable(descriptors, Deadline(0))
             if not ready:
                 raise _killed(monitor)
@@ -47,9 +47,9 @@ def wait(descriptors: t.Sequence[int], pidfile: str, deadline: Deadline) -> set[
 
 
 def _look(pidfile: str) -> tuple[ProcessId | None, ProcessId | None]:
-    """conmon, and the runtime that it waits for."""
+    """Return conmon, and the runtime that it waits for."""
     monitors = {process.pid: process for process, _argv in with_option(PIDFILE, pidfile.__eq__)}
-    # Until it has become the runtime, a child of conmon has the command line of conmon.
+    # Before the exec of the runtime, the child of conmon has the command line of conmon.
     runtimes = {process.pid: process for process, _argv in with_option(RUNTIME_PIDFILE, pidfile.__eq__)}
     children = [
         (process, parent) for process in {**monitors, **runtimes}.values()
@@ -61,8 +61,8 @@ def _look(pidfile: str) -> tuple[ProcessId | None, ProcessId | None]:
 
 
 def _is_beside(pid: int, monitor: int) -> bool:
-    """Whether a process is in the session of conmon, as the runtime is. The first process of a container has one of its own,
-    may have the command line of its runtime, and becomes a child of conmon when that ends."""
+    """Tell whether a process is in the session of conmon, as the runtime is. The first process of a container has its own
+    session. It may have the command line of the runtime, and becomes a child of conmon when the runtime ends."""
     try:
         return os.getsid(pid) == os.getsid(monitor)
     except ProcessLookupError:
@@ -77,13 +77,13 @@ def _killed(monitor: ProcessId) -> ProgramFailed:
     counted = sum(_killed_by_kernel(cgroup.path_of(monitor.pid)))
     reason = "the kernel has killed a process there because memory ran out" if counted else "did memory run out?"
     return ProgramFailed(
-        f"conmon has not reported, and the runtime that it has started is gone: it was killed ({reason})",
-        hint="If memory ran out, the log of the kernel tells what was killed: journalctl --dmesg --grep oom-kill",
+        f"conmon has not reported, because the runtime that it has started was killed ({reason})",
+        hint="If memory ran out, the log of the kernel lists the killed processes: journalctl --dmesg --grep oom-kill",
     )
 
 
 def _killed_by_kernel(path: str | None) -> t.Iterator[int]:
-    """The counts of processes that were killed in a cgroup for want of memory."""
+    """Yield the numbers of processes in a cgroup that the kernel killed because memory ran out."""
     for directory in cgroup.directories(path):
         for name in ("memory.events", "memory.oom_control"):
             fields = [line.split() for line in (read_text(f"{directory}/{name}") or "").splitlines()]

@@ -1,8 +1,8 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SELinux, where it is enabled (``files.has_labels``): the level of conmon, the labels of logs and checkpoint images, and of CRIU's sockets.
+"""SELinux, if enabled (``files.has_labels``): the level of conmon, and the labels of logs, checkpoint images and CRIU's sockets.
 
-As podman does it. Labels are attributes of a thread (/proc/thread-self/attr), so other threads do not notice.
+As in podman. Labels are attributes of a thread (/proc/thread-self/attr), so other threads are not affected.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _LOWEST = "s0"
 
 
 def lowest_level(label: str) -> str | None:
-    """The label ``user:role:type:level`` with the level s0; None where it has that already, or no level at all."""
+    """Return the label ``user:role:type:level`` with the level s0, or None if it already has that or has no level."""
     parts = label.strip("\0 \n").split(":", 3)
     return None if len(parts) < 4 or parts[3] == _LOWEST else ":".join([*parts[:3], _LOWEST])
 
 
 @contextlib.contextmanager
 def for_conmon(attributes: str = _ATTRIBUTES) -> t.Iterator[None]:
-    """What this thread starts meanwhile runs at level s0: conmon handles containers of every level."""
+    """Run programs that this thread starts at level s0, because conmon handles containers of every level."""
     label = lowest_level(read_text(f"{attributes}/current") or "")
     with _attribute(f"{attributes}/exec", label):
         yield
@@ -35,7 +35,7 @@ def for_conmon(attributes: str = _ATTRIBUTES) -> t.Iterator[None]:
 
 @contextlib.contextmanager
 def for_sockets(config: t.Mapping[str, t.Any], attributes: str = _ATTRIBUTES) -> t.Iterator[None]:
-    """Sockets that are made meanwhile have the label of the container's processes, which they are handed to by CRIU."""
+    """Create sockets with the label of the container's processes, to which CRIU passes them."""
     with _attribute(f"{attributes}/sockcreate", (config.get("process") or {}).get("selinuxLabel")):
         yield
 
@@ -48,9 +48,9 @@ def label_file(path: str, config: t.Mapping[str, t.Any]) -> None:
 
 
 def label_tree(path: str, label: str) -> None:
-    """Give a directory and all that is in it a label, the directory itself last: one that has it is not walked again.
+    """Label a directory tree, with the directory itself last. A directory that already has the label is not walked again.
 
-    By descriptors, and never through a symbolic link: a container may move what is in there meanwhile. Raises EngineError.
+    Use descriptors and never follow a symbolic link, because a container may move files at the same time. Raises EngineError.
     """
     value = label.encode() + b"\0"
     try:
@@ -86,6 +86,6 @@ def _attribute(path: str, label: str | None) -> t.Iterator[None]:
 def _write(path: str, label: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
     try:
-        os.write(descriptor, label.encode())  # nothing at all takes the label away
+        os.write(descriptor, label.encode())  # an empty value removes the label
     finally:
         os.close(descriptor)

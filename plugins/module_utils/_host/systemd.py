@@ -1,8 +1,8 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Transient scopes of systemd, over D-Bus by libsystemd (sd-bus), which every host that runs systemd has.
+"""Create transient scopes of systemd over D-Bus with libsystemd (sd-bus), which every host with systemd has.
 
-python-systemd has no bus calls, and busctl would be one more process for each container and could not wait for the job.
+python-systemd has no bus calls. busctl would be one more process for each container, and cannot wait for a job.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def nothing_if_unknown() -> t.Iterator[None]:
 
 
 class Bus:
-    """A connection to the manager (system, or the user's own), as a context manager. All its calls share one deadline."""
+    """A connection to the manager of the system or of the user, as a context manager. All its calls share one deadline."""
 
     def __init__(self, *, user: bool, deadline: Deadline) -> None:
         try:
@@ -64,10 +64,10 @@ class Bus:
         self._lib.sd_bus_flush_close_unref(self._bus)
 
     def start_scope(self, unit: str, *, pid: int, parent: str, description: str) -> None:
-        """Move ``pid`` into a new scope under the slice ``parent``, or into the scope where it exists already.
+        """Move ``pid`` into a new scope in the slice ``parent``, or into the existing scope.
 
-        DefaultDependencies=false: at shutdown the scope must not be stopped before what is in it has been, as podman
-        does. CollectMode: a scope whose process was killed must not stay behind as a failed unit.
+        DefaultDependencies=false as in podman: at shutdown, systemd must not stop the scope before its processes have ended.
+        CollectMode: a scope whose process was killed must not remain as a failed unit.
         """
         texts = {"Description": description, "Slice": parent, "CollectMode": "inactive-or-failed"}
         properties: list[str | int] = [word for name, value in texts.items() for word in (name, "s", value)]
@@ -78,21 +78,21 @@ class Bus:
         except EngineError as exc:
             if exc.details.get("bus_error") != "org.freedesktop.systemd1.UnitExists":
                 raise
-            # From an earlier run of the same container that was killed: join it.
+            # A killed task has left the scope of this container: join it.
             self.call("AttachProcessesToUnit", "ssau", unit, "", 1, pid)
             return
         result = self.wait_for_job(job)
         if result != "done":
-            raise EngineError(f"systemd could not start {unit}: its job ended as {result}.")
+            raise EngineError(f"systemd could not start {unit}: the result of its job is {result}.")
 
     def stop_unit(self, unit: str) -> None:
-        """Kill what is left in a unit, stop it and wait for that; one that is not there is fine."""
+        """Kill the processes of a unit, stop it and wait for that. Do nothing if the unit does not exist."""
         with nothing_if_unknown():
             self.call("KillUnit", "ssi", unit, "all", 9)
         self.wait_for_job(self.begin_job("StopUnit", unit))
 
     def begin_job(self, method: str, unit: str) -> str | None:
-        """StartUnit or StopUnit; returns the job, or None for a unit that systemd does not know."""
+        """Call StartUnit or StopUnit. Return the job, or None for a unit that systemd does not know."""
         self._watch_jobs()
         try:
             return self.call(method, "ss", unit, "replace", reply=True)
@@ -104,7 +104,7 @@ class Bus:
     def call(
         self, method: str, types: str, *values: str | int, to: tuple[str, ...] = SYSTEMD, reply: bool = False
     ) -> str:
-        """One method call; with ``reply`` the object path that it answers, else an empty string."""
+        """Call one method. Return the object path of the reply if ``reply`` is set, otherwise an empty string."""
         error, answer = _BusError(), ctypes.c_void_p()
         self._lib.sd_bus_set_method_call_timeout(self._bus, ctypes.c_uint64(self._microseconds()))
         words = [word.encode() if isinstance(word, str) else ctypes.c_int(word) for word in (*to, method)]
@@ -122,28 +122,28 @@ class Bus:
             self._lib.sd_bus_message_unref(answer)
 
     def _read(self, message: ctypes.c_void_p, types: str) -> list[str]:
-        """The fields of a message as text; a number (``u``) too."""
+        """Return the fields of a message as text, including numbers (``u``)."""
         fields = [ctypes.c_uint32() if kind == "u" else ctypes.c_char_p() for kind in types]
         result = self._lib.sd_bus_message_read(message, types.encode(), *(ctypes.byref(field) for field in fields))
         if result < 0:
-            raise EngineError(f"systemd's answer is not understood: {os.strerror(-result)}.")
+            raise EngineError(f"Cannot read the reply of systemd: {os.strerror(-result)}.")
         return [v.decode() if isinstance(v, bytes) else str(v) for v in (field.value for field in fields)]
 
     def _watch_jobs(self) -> None:
-        """Ask for the signal before the job exists: it may end before its own name has come back."""
+        """Subscribe to the signal before the job exists, because the job may end before its name arrives."""
         rule = "type='signal',sender='org.freedesktop.systemd1',member='JobRemoved',path='/org/freedesktop/systemd1'"
         self.call("AddMatch", "s", rule, to=_BUS)
 
     def wait_for_job(self, job: str | None) -> str:
-        """The result of a job: done, canceled, timeout, failed, dependency or skipped (org.freedesktop.systemd1(5)). For no
-        job, there was nothing to be done."""
+        """Return the result of a job: done, canceled, timeout, failed, dependency or skipped (org.freedesktop.systemd1(5)). No
+        job is the same as done."""
         if job is None:
             return "done"
         while self._deadline.remaining():
             message = ctypes.c_void_p()
             progress = self._lib.sd_bus_process(self._bus, ctypes.byref(message))
             if progress < 0:
-                raise EngineError(f"The bus of systemd went away: {os.strerror(-progress)}.")
+                raise EngineError(f"Lost the connection to the bus of systemd: {os.strerror(-progress)}.")
             if not progress:
                 self._lib.sd_bus_wait(self._bus, ctypes.c_uint64(self._microseconds()))
             if not message:
@@ -155,7 +155,7 @@ class Bus:
                         return result
             finally:
                 self._lib.sd_bus_message_unref(message)
-        raise DeadlineExceeded("systemd did not finish its job in time.", hint="Look at: systemctl list-jobs")
+        raise DeadlineExceeded("systemd did not finish its job in time.", hint="To list its jobs: systemctl list-jobs")
 
     def _microseconds(self) -> int:
         return int(self._deadline.remaining() * 1_000_000) + 1

@@ -1,10 +1,10 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Containers of root with a user namespace, whose own root cannot get to the root file system: it lies below a directory
-that is for others only (a home, 0700).
+"""Run containers of root with a user namespace whose root cannot reach the root file system, because a directory above (such
+as a home, 0700) is closed to it.
 
-conmon is born in a mount namespace of its own then, in which the root file system is also where the container's root gets
-to. Nothing has to be undone: all of it is gone with the last process in there, and the host never sees it.
+conmon then starts in its own mount namespace, where the root file system is also mounted at a path that the container's root
+can reach. No cleanup is needed: the mount ends with the last process in the namespace, and is not visible on the host.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from .._base.program import find_program
 from .._state.store import Paths
 
 Config = t.Mapping[str, t.Any]
-# Mounts of the host go on to appear in there, and what is mounted there never appears on the host (mount_namespaces(7)).
+# New mounts of the host also appear there, and mounts there never appear on the host (mount_namespaces(7)).
 _ENTER = ("--mount", "--propagation", "slave", "--", "/bin/sh", "-c")
 _MOUNT = 'mount --rbind -- "$1" "$2" && shift 2 && exec "$@"'
 
 
 def barrier(config: Config) -> str | None:
-    """The directory that keeps the container's root from its root file system; None where there is none.
+    """Return the directory that the container's root cannot enter on the way to its root file system, or None.
 
-    Only for who is root and maps users: others own what they run.
+    Only for root with mapped users, because other users own the files of their containers.
     """
     owner = _owner(config)
     if os.geteuid() != 0 or owner is None:
@@ -36,18 +36,18 @@ def barrier(config: Config) -> str | None:
 
 
 def check(config: Config, paths: Paths, *, service: bool) -> None:
-    """Raises InvalidInput where it cannot be done."""
+    """Raises InvalidInput if this is needed and not possible."""
     closed = barrier(config)
     if closed is None:
         return
     if service:
         raise InvalidInput(
-            f"The root of the container cannot enter {closed}, which its root file system is in.",
-            hint="A service needs it where that can: chmod o+x, or another place for the bundle.",
+            f"The root of the container cannot enter {closed}, which contains its root file system.",
+            hint="A service needs access: use chmod o+x, or another path for the bundle.",
         )
     if find_program("unshare") is None:
         raise InvalidInput(f"The root of the container cannot enter {closed}, and unshare (util-linux) is missing.")
-    # Our own directories are opened for it (enter), those above are not ours.
+    # enter() opens Longshore's own directories for it, but not those above.
     above = _closed(os.path.dirname(os.path.dirname(os.path.dirname(paths.run))), _owner(config))
     if above is not None:
         raise InvalidInput(
@@ -56,11 +56,11 @@ def check(config: Config, paths: Paths, *, service: bool) -> None:
 
 
 def enter(config: Config, paths: Paths, argv: t.Sequence[str]) -> list[str]:
-    """Prepare the place, and the config for the runtime, which has the root file system there. Returns the command line that
-    runs ``argv`` with it in place."""
+    """Create the mount point, and the config for the runtime with the root file system there. Return the command line that
+    runs ``argv`` with the mount."""
     owner = _owner(config) or (0, 0)
     for directory in (os.path.dirname(os.path.dirname(paths.run)), os.path.dirname(paths.run), paths.run):
-        os.chmod(directory, 0o711)  # to go through, not to look around
+        os.chmod(directory, 0o711)  # search permission only
     make_directory(paths.staged_root)
     os.chown(paths.staged_root, *owner)
     staged = {**config, "root": {**config["root"], "path": paths.staged_root}}
@@ -70,7 +70,7 @@ def enter(config: Config, paths: Paths, argv: t.Sequence[str]) -> list[str]:
 
 
 def _owner(config: Config) -> tuple[int, int] | None:
-    """User and group of the host that are root in there."""
+    """Return the user and group of the host that are root in the container."""
     linux = config.get("linux") or {}
     kinds = {namespace.get("type") for namespace in linux.get("namespaces") or []}
     user, group = _host_id(linux.get("uidMappings")), _host_id(linux.get("gidMappings"))
@@ -82,7 +82,7 @@ def _host_id(mappings: t.Sequence[t.Mapping[str, int]] | None) -> int | None:
 
 
 def _closed(path: str, owner: tuple[int, int] | None) -> str | None:
-    """The first directory on the way to ``path``, itself included, that this user may not go through."""
+    """Return the first directory of ``path``, including itself, that this user cannot enter."""
     user, group = owner or (0, 0)
     way = "/"
     for part in ["", *path.strip("/").split("/")]:

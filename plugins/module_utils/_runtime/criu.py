@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""CRIU, and what the runtimes make of it: options by version, whether it works on this host, and its statistics."""
+"""CRIU and its use by the runtimes: options by version, whether it works on this host, and its statistics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NEVER: Version = (9999,)
 
 
 class Options(t.NamedTuple):
-    """What is asked of CRIU. None is not asked for; in a restore it is as at the dump."""
+    """The CRIU options. None is not given. A restore then uses the value of the dump."""
 
     leave_running: bool | None = None
     tcp_established: bool | None = None
@@ -40,17 +40,17 @@ class Options(t.NamedTuple):
     pre_dump_rounds: int | None = None
 
     def at_restore(self, given: Options) -> Options:
-        """These are of the dump, and hold for the restore too unless other ones are given."""
+        """Return the options for a restore: the ones ``given``, and otherwise these, which are of the dump."""
         kept = {name: value for name, value in self._asdict().items() if name in _RESTORE and name in _CHECKPOINT}
         kept.update((name, value) for name, value in given._asdict().items() if value is not None)
-        # The two contradict each other; what the task asks for counts.
+        # The two exclude each other. The option of the task wins.
         if given.tcp_close and given.tcp_established is None:
             kept["tcp_established"] = None
         return Options(**kept)
 
 
-# The first version of crun and of runc that has an option, and for which value if not for all (NEWS of crun, CHANGELOG and
-# source of runc). crun declares --network-lock as if it had no value, but takes the next word for it.
+# The first version of crun and of runc with an option, or with one value of it (NEWS of crun, CHANGELOG and source of
+# runc). crun declares --network-lock without a value, but uses the next argument as its value.
 _CHECKPOINT: dict[str, dict[str, Version]] = {
     "leave_running": {},
     "tcp_established": {},
@@ -81,15 +81,15 @@ _VERBS = {"checkpoint": _CHECKPOINT, "restore": _RESTORE}
 
 
 def check_options(verb: str, options: Options, runtime: Program) -> None:
-    """Raises InvalidInput for an option that this runtime lacks, naming the version of each runtime that has it.
+    """Raises InvalidInput for an option that this runtime lacks. The error names the versions of the runtimes that have it.
 
-    Nothing is known of other runtimes than crun and runc: those say themselves what they do not take.
+    Nothing is known about runtimes other than crun and runc. They report unknown options themselves.
     """
     for option, value in options._asdict().items():
         if not value:
             continue
         if option not in _VERBS[verb]:
-            raise InvalidInput(f"{option} is not for a {verb}.")
+            raise InvalidInput(f"{option} is not an option of a {verb}.")
         precise = f"{option}: {value}"
         named = precise if precise in _VERBS[verb] else option
         since = _VERBS[verb][named]
@@ -104,7 +104,7 @@ def _who(name: str, since: Version) -> str:
 
 
 def options_of(runtime: Program) -> dict[str, list[str]]:
-    """The options that a runtime has, for a checkpoint and for a restore."""
+    """Return the options of a runtime for a checkpoint and for a restore."""
     return {
         verb: sorted(
             option for option, since in table.items() if numbers(runtime.version) >= since.get(runtime.name, ())
@@ -114,7 +114,7 @@ def options_of(runtime: Program) -> dict[str, list[str]]:
 
 
 def words(verb: str, options: Options) -> list[str]:
-    """The options as both runtimes take them, an option and its value as two words."""
+    """Return the options as arguments for both runtimes, with an option and its value as two arguments."""
     found: list[str] = []
     for option, value in options._asdict().items():
         if value and option in _VERBS[verb] and not option.startswith("pre_dump"):
@@ -123,7 +123,7 @@ def words(verb: str, options: Options) -> list[str]:
 
 
 def find() -> Program | None:
-    """The criu that the runtimes take, which is the one in the search path that they are given."""
+    """Return the criu that the runtimes use, which is the one in the search path of their environment."""
     path = shutil.which("criu", path=SEARCH_PATH)
     if path is None:
         return None
@@ -133,11 +133,11 @@ def find() -> Program | None:
 
 
 def why_not(criu: Program | None, runtime: Program) -> str | None:
-    """Why no container of this runtime can be checkpointed on this host, or None when nothing speaks against it."""
+    """Return the reason why no container of this runtime can be checkpointed on this host, or None."""
     if os.geteuid() != 0:
-        return "CRIU needs root, and this user is not"
+        return "CRIU needs root, and this user is not root"
     if criu is None:
-        return "criu is not installed (the distributions call the package criu)"
+        return "criu is not installed (the package is called criu)"
     result = run([criu.path, "check"], Deadline(30), what="check this kernel")
     if result.rc != 0:
         return f"criu {criu.version} does not work with this kernel: {_last_line(result)}"
@@ -147,7 +147,7 @@ def why_not(criu: Program | None, runtime: Program) -> str | None:
 
 
 def tracks_memory(criu: Program) -> bool:
-    """Whether a pre-dump is possible: the kernel then tells which pages have changed since (soft-dirty)."""
+    """Tell whether a pre-dump is possible: for this, the kernel must track changed pages (soft-dirty)."""
     argv = [criu.path, "check", "--feature", "mem_dirty_track"]
     return run(argv, Deadline(30), what="check this kernel").rc == 0
 
@@ -160,7 +160,8 @@ def _last_line(result: Completed) -> str:
 
 
 def _is_built_in(runtime: Program) -> bool:
-    """``features`` says it (runc 1.1, crun 1.8.6). An older crun lists it with its version; an older runc always has it."""
+    """Tell whether a runtime has CRIU, from ``features`` (runc 1.1, crun 1.8.6) or from the version of an older crun. An older
+    runc always has it."""
     result = run([runtime.path, "features"], Deadline(10), what="list its features")
     if result.rc == 0:
         try:
@@ -186,7 +187,7 @@ _MAGIC = (0x55105940, 0x57093306)  # of a service file, and of statistics (criu/
 
 
 def parse_statistics(data: bytes) -> dict[str, int]:
-    """From ``stats-dump`` or ``stats-restore``. Raises ValueError for anything else."""
+    """Return the statistics in ``stats-dump`` or ``stats-restore``. Raises ValueError for anything else."""
     if len(data) < 12 or struct.unpack_from("<II", data) != _MAGIC:
         raise ValueError("no statistics of CRIU")
     (size,) = struct.unpack_from("<I", data, 8)
@@ -201,7 +202,7 @@ def parse_statistics(data: bytes) -> dict[str, int]:
 
 
 def _fields(data: bytes) -> t.Iterator[tuple[int, int | bytes]]:
-    """The fields of a message in the encoding of protocol buffers; only the two kinds that occur here."""
+    """Yield the fields of a message of protocol buffers. Only the two kinds of fields that occur here are supported."""
     position = 0
     while position < len(data):
         key, position = _varint(data, position)
@@ -228,20 +229,20 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 
 
 _HINTS = (
-    (r"iptables-restore", "Install iptables, with which CRIU holds up the network, or give network_lock (crun only)."),
-    (r"No space left|ENOSPC", "Make room where the state directory is: an image is about as big as the memory in use."),
-    (r"mem.*dirty|Memory tracking", "Leave out pre_dump: this kernel does not track memory."),
-    # CRIU 4.2 holds the old root there for a moment.
-    (r"temporary directory: Read-only", "A read-only root file system needs a directory /tmp. Make it, and restore again."),
+    (r"iptables-restore", "Install iptables, with which CRIU blocks the network, or use network_lock (crun only)."),
+    (r"No space left|ENOSPC", "Free space in the state directory: an image is about as big as the used memory."),
+    (r"mem.*dirty|Memory tracking", "Remove pre_dump: this kernel does not track memory."),
+    # CRIU 4.2 mounts the old root there for a moment.
+    (r"temporary directory: Read-only", "A read-only root file system needs a directory /tmp. Create it, and restore again."),
 )  # fmt: skip
 
 
 def hint(log: t.Sequence[str]) -> str:
-    """What to do about a failure. CRIU itself often names the option that would help."""
+    """Return a hint for a failure. CRIU itself often names the option that would help."""
     text = "\n".join(line for line in log if "Error" in line)
     named = re.search(r"--(tcp-established|tcp-close|ext-unix-sk|file-locks|link-remap|shell-job)", text)
     remap = re.search(r"[Uu]se (link-remap) option", text)
     if named or remap:
         option = (named or remap).group(1).replace("-", "_")  # type: ignore[union-attr]
-        return f"Give the option {option}."
+        return f"Use the option {option}."
     return next((advice for pattern, advice in _HINTS if re.search(pattern, text)), "")

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The OCI runtime, runc or crun: its command line, its answers, and where it keeps its state."""
+"""The OCI runtime, runc or crun: its command line, its output, and its state files."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from .._base.program import Completed, run
 from .._state.model import Record
 
 CALL_SECONDS = 30.0
-DELETE_SECONDS = 60.0  # runc itself tries for 10 s, and its hooks may take their time
+DELETE_SECONDS = 60.0  # runc itself tries for 10 s, and hooks may take longer
 
 
 def parse_bundle(state: t.Mapping[str, t.Any]) -> str | None:
-    """From ``state.json`` of runc, which has it among its labels, or ``status`` of crun."""
+    """Return the bundle from ``state.json`` of runc, which has it as a label, or from ``status`` of crun."""
     labels = (state.get("config") or {}).get("labels") or ()
     found = [label[len("bundle=") :] for label in labels if label.startswith("bundle=")]
     return found[0] if found else state.get("bundle")
 
 
 def last_error(log: str) -> str | None:
-    """The last error of a runtime's JSON log; it may hold warnings before it, and lines that are no JSON. An entry is one
-    line, and several with crun 1.28."""
+    """Return the last error of a runtime's JSON log, which may also have warnings and lines without JSON. An entry is one
+    line, but several lines with crun 1.28."""
     found, start, decoder = None, log.find("{"), json.JSONDecoder()
     while start >= 0:
         try:
@@ -41,14 +41,14 @@ def last_error(log: str) -> str | None:
 
 
 def global_arguments(record: Record, log: str) -> list[str]:
-    """The options before the verb, the same for conmon's calls and ours; the state root is always named."""
+    """Return the options before the verb. They are the same for calls by conmon, and always contain the state root."""
     systemd = ["--systemd-cgroup"] if record.cgroup_manager == "systemd" else []
     logging = ["--log", log, "--log-format", "json"]
     return ["--root", record.runtime_root, *logging, *systemd, *record.definition.runtime_args]
 
 
 class Runtime:
-    """The runtime of one container. ``log`` is the file for its JSON log, emptied before each call."""
+    """The runtime of one container. ``log`` is the file for its JSON log, which each call empties first."""
 
     def __init__(self, record: Record, log: str) -> None:
         self._record = record
@@ -56,22 +56,22 @@ class Runtime:
         self.directory = f"{record.runtime_root}/{record.runtime_id}"
 
     def call(self, verb: str) -> None:
-        """``start``, ``pause`` or ``resume``. Raises ProgramFailed with what the runtime said, or DeadlineExceeded."""
+        """Call ``start``, ``pause`` or ``resume``. Raises ProgramFailed with the error of the runtime, or DeadlineExceeded."""
         result = self._run([verb, self._record.runtime_id], CALL_SECONDS)
         if result.rc != 0:
             raise self._failure(verb, result)
 
     def bundle(self) -> str | None:
-        """The bundle of the container that the runtime knows by our id, from the files that it would read itself; None
-        where there is none, or one that is only half there."""
+        """Return the bundle of the container that the runtime has under this id, from the runtime's own files. None if there is
+        no such container, or only a part of its state."""
         return parse_bundle(read_json(f"{self.directory}/state.json") or read_json(f"{self.directory}/status") or {})
 
     def delete(self) -> str | None:
-        """Delete a container that has ended. None when it is gone, else what the runtime said.
+        """Delete a container that has ended. Return None on success, otherwise the error of the runtime.
 
-        ``--force`` is the second try, for state that is only half there. A runtime that hangs (crun on a process in
-        uninterruptible sleep tries for ever) is cut short. Raises EngineError, before the runtime is run, where something is
-        mounted below what it would remove: runc removes state without a status file through a mount.
+        The second try uses ``--force``, for incomplete state. A runtime that hangs is killed (crun tries forever on a process
+        in uninterruptible sleep). Raises EngineError before the runtime runs if there is a mount below the directory that it
+        would remove: without a status file, runc removes files through a mount.
         """
         from .._base.trees import refuse_mounts
 
@@ -96,15 +96,15 @@ class Runtime:
     def _run(self, words: list[str], seconds: float) -> Completed:
         try:
             make_directory(os.path.dirname(self._log))
-            write_text(self._log, "")  # The runtime would let others read it.
+            write_text(self._log, "")  # The runtime would create it readable for others.
             log = self._log
         except EngineError:
-            log = os.devnull  # The file system is full or read-only: a container can be deleted nonetheless.
+            log = os.devnull  # The file system is full or read-only, which does not prevent a delete.
         argv = [self._record.runtime.path, *global_arguments(self._record, log), *words]
         return run(argv, Deadline(seconds), what=words[0])
 
     def _said(self, result: Completed) -> str:
-        return self.error_in_log() or result.stderr.strip()[-2000:] or f"nothing, only exit status {result.rc}"
+        return self.error_in_log() or result.stderr.strip()[-2000:] or f"no message, only exit status {result.rc}"
 
     def _failure(self, verb: str, result: Completed) -> ProgramFailed:
         return ProgramFailed(

@@ -155,7 +155,7 @@ class TestDeaths:
         launch = conmon_launch.launch(
             ["/nowhere/conmon"], directory=str(tmp_path), output=f"{tmp_path}/output", environment={}, place=_nowhere
         )
-        with pytest.raises(ProgramFailed, match=r"conmon cannot be run \(/nowhere/conmon\): No such file"), launch:
+        with pytest.raises(ProgramFailed, match=r"Cannot run conmon \(/nowhere/conmon\): No such file"), launch:
             pass
 
 

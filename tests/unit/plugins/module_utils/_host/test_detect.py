@@ -102,9 +102,9 @@ class TestWhatCannotBeUsed:
     @pytest.mark.parametrize(
         ("says", "error"),
         [
-            ("echo hello", "cannot be used: asked for its version it said 'hello'"),
-            ("echo runc version 1; echo broken >&2; exit 1", "cannot be used: asked for its version it said 'broken'"),
-            ("kill -9 $$", "cannot be used: asked for its version it said ''"),
+            ("echo hello", "cannot be used: its answer to --version was 'hello'"),
+            ("echo runc version 1; echo broken >&2; exit 1", "cannot be used: its answer to --version was 'broken'"),
+            ("kill -9 $$", "cannot be used: its answer to --version was ''"),
         ],
     )
     def test_a_program_that_is_broken(
