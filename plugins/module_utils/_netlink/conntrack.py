@@ -10,8 +10,8 @@ import typing as t
 
 
 def forget_udp(ports: t.Collection[int]) -> None:
-    """Flows of UDP to ports of this host. They have no end, and keep the way that they had when they began: a client that goes on
-    sending would never come to where its port leads now. Does what it can: a kernel without nf_conntrack_netlink cannot.
+    """Forget UDP flows to ports of this host. They have no end and keep their first route, so a client that continues to send
+    would never reach the new destination of its port. Without nf_conntrack_netlink in the kernel, this does nothing.
     """
     from pyroute2.netlink.exceptions import NetlinkError
     from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple, NFCTSocket

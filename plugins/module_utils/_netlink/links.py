@@ -1,8 +1,8 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Links, addresses and routes over netlink, by pyroute2. It is slow to import, so that is done here, in a function.
+"""Links, addresses and routes over netlink, with pyroute2. Its import is slow, so it is done in a function.
 
-A session is in the network namespace of the thread that opens it (see netns.inside).
+A session belongs to the network namespace of the thread that opens it (see netns.inside).
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import typing as t
 from .._base.errors import InvalidInput
 from .netlink import ask
 
-STATIC = 4  # RTPROT_STATIC: what an administrator sets, and so the routes that are ours to change
-_NO_DAD = 2  # IFA_F_NODAD: nobody else can have it, and it shall be there at once
+STATIC = 4  # RTPROT_STATIC: routes of an administrator, and so of Longshore
+_NO_DAD = 2  # IFA_F_NODAD: no other host can have the address, and it must be usable at once
 _MAIN, _UNICAST, _LINK_SCOPE = 254, 1, 253
 _ANNOUNCED, _PERMANENT = 9, 0x80  # RTPROT_RA, IFA_F_PERMANENT
 
 
 class Link(t.NamedTuple):
-    """A network interface. ``addresses``: those of more than link scope, with the length of their network. ``settings``: sysctls
-    by their path, where somebody has looked (observe.py)."""
+    """A network interface. ``addresses``: those with more than link scope, with their prefix length. ``settings``: sysctls by
+    their path, if observe.py has read them."""
 
     ifindex: int
     name: str
@@ -45,14 +45,14 @@ class Route(t.NamedTuple):
 
 
 class Links:
-    """A session with the kernel, as a context manager. Every method raises EngineError where the kernel says no."""
+    """A session with the kernel, as a context manager. Every method raises EngineError if the kernel refuses the request."""
 
     def __init__(self) -> None:
         try:
             from pyroute2 import IPRoute
         except ImportError as exc:
             raise InvalidInput(
-                f"pyroute2 is not there for the Python of this host ({exc}), and networks need it.",
+                f"Networks need pyroute2, which is not installed for the Python of this host ({exc}).",
                 hint="The role longshore.oci.runtime installs it (package python3-pyroute2).",
             ) from exc
         self._kernel = IPRoute()
@@ -67,7 +67,7 @@ class Links:
         return ask(what, lambda: getattr(self._kernel, method)(*arguments, **more), fine=fine)
 
     def all(self, *, lasting: bool = False) -> dict[str, Link]:
-        """By name. ``lasting``: without the addresses of IPv6 that a router has announced."""
+        """Return the links by name. ``lasting``: without IPv6 addresses that a router has announced."""
         addresses: dict[int, list[str]] = {}
         for message in self._ask("list addresses", "get_addr"):
             if message["scope"] != _LINK_SCOPE and not (lasting and _is_announced(message)):
@@ -85,7 +85,7 @@ class Links:
         return found
 
     def routes(self) -> list[Route]:
-        """Those with a gateway that were set by hand, by us or somebody else, sorted."""
+        """Return the static routes with a gateway, sorted."""
         names = {link.ifindex: link.name for link in self.all().values()}
         found = []
         for family in (socket.AF_INET, socket.AF_INET6):
@@ -98,31 +98,31 @@ class Links:
         return sorted(found)
 
     def make_bridge(self, name: str, mac: str) -> Link:
-        self._ask(f"make the bridge {name}", "link", "add", ifname=name, kind="bridge", address=mac)
+        self._ask(f"create the bridge {name}", "link", "add", ifname=name, kind="bridge", address=mac)
         return self.all()[name]
 
     def make_cable(self, name: str, address: str, mtu: int, there: t.Mapping[str, t.Any]) -> Link:
-        """A pair of veth; ``there`` is the other end: ifname, address, net_ns_fd. It never is in our namespace."""
-        what = f"make the interface {there['ifname']}"
+        """Create a veth pair. ``there`` is the other end: ifname, address, net_ns_fd. It is never in this namespace."""
+        what = f"create the interface {there['ifname']}"
         self._ask(what, "link", "add", ifname=name, kind="veth", address=address, mtu=mtu, peer={**there, "mtu": mtu})
         return self.all()[name]
 
     def change(self, link: Link, **what: t.Any) -> None:
-        """``mtu``, ``address``, ``master`` (an index), ``state``, ``ifalias``."""
+        """Change ``mtu``, ``address``, ``master`` (an index), ``state`` or ``ifalias``."""
         self._ask(f"change the interface {link.name}", "link", "set", index=link.ifindex, **what)
 
     def let_return(self, link: Link) -> None:
-        """Let the bridge send back what comes from a port: to a published port of one's own (hairpin mode)."""
+        """Set hairpin mode: the bridge sends packets back to their port. A container needs it for its own published ports."""
         self._ask(f"change the port {link.name} of its bridge", "brport", "set", index=link.ifindex, mode=1)
 
     def forget_router(self, link: Link) -> None:
-        """Remove the addresses and routes of IPv6 that somebody has announced on a link."""
+        """Remove the addresses and routes of IPv6 that a router has announced on a link."""
         index = link.ifindex
         for message in self._ask("list addresses", "get_addr", index=index, family=socket.AF_INET6):
             if _is_announced(message):
                 self.drop_address(link, f"{message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}")
         for message in self._ask("list routes", "get_routes", family=socket.AF_INET6, table=_MAIN):
-            # The route to a network that was announced is the kernel's own, and expires.
+            # The route to an announced network belongs to the kernel, and expires.
             expires = (message.get_attr("RTA_CACHEINFO") or {}).get("rta_expires")
             if message.get_attr("RTA_OIF") == index and (message["proto"] == _ANNOUNCED or expires):
                 to = f"{message.get_attr('RTA_DST') or '::'}/{message['dst_len']}"
@@ -151,7 +151,7 @@ class Links:
         self._ask(f"{how} the address {text} of {link.name}", "addr", how, **where, **more)
 
     def add_route(self, route: Route, link: Link) -> None:
-        """Also in the place of another one to the same network."""
+        """Add a route. It replaces another one to the same network."""
         what = f"set the route to {route.to} via {route.via}"
         self._ask(what, "route", "replace", dst=route.to, gateway=route.via, oif=link.ifindex, proto=STATIC)
 

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the kernel answers over netlink, and what it refuses, as errors that a person understands."""
+"""Return the kernel's answers over netlink, and turn its refusals into readable errors."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import typing as t
 
 from .._base.errors import EngineError
 
-_INTERRUPTED = 0x10  # NLM_F_DUMP_INTR; pyroute2 0.7 raises an error then, and 0.9 says nothing
+_INTERRUPTED = 0x10  # NLM_F_DUMP_INTR: pyroute2 0.7 raises an error, 0.9 does not
 _MOST_ATTEMPTS = 50
 
 
 def ask(what: str, call: t.Callable[[], t.Any], *, fine: t.Collection[int] = ()) -> list[t.Any]:
-    """The messages that ``call`` returns. ``fine``: errors that mean that it is so already. Raises EngineError.
+    """Return the messages of ``call``. ``fine``: errors that mean that there is nothing to do. Raises EngineError.
 
-    A list that changed while the kernel gave it out is asked for again.
+    If a list changes while the kernel returns it, ask again.
     """
     from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 
@@ -29,10 +29,8 @@ def ask(what: str, call: t.Callable[[], t.Any], *, fine: t.Collection[int] = ())
         except NetlinkError as exc:
             if exc.code in fine:
                 return []
-            hint = (
-                "Does this host, maybe a container itself, give root CAP_NET_ADMIN?" if exc.code == errno.EPERM else ""
-            )
+            hint = "On this host, root may lack CAP_NET_ADMIN, as in a container." if exc.code == errno.EPERM else ""
             raise EngineError(f"Cannot {what}: {os.strerror(exc.code)}.", hint=hint) from exc
         if not any(message["header"]["flags"] & _INTERRUPTED for message in messages):
             return messages
-    raise EngineError(f"Cannot {what}: others change it all the time.", hint="Run the task again.")
+    raise EngineError(f"Cannot {what}: other programs change it continuously.", hint="Run the task again.")

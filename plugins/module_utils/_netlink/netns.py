@@ -1,8 +1,8 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Named network namespaces, as ``ip netns`` has them, and work inside of them: the caller never leaves its own.
+"""Named network namespaces, like those of ``ip netns``, and functions that run in them. The caller never leaves its own.
 
-What has to happen in another namespace happens in a thread that enters it and ends there.
+Work in another namespace runs in a thread that enters it and ends there.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def path_of(name: str) -> str:
 
 
 def exists(name: str) -> bool:
-    """A file that no namespace is mounted on is what a killed ``ip netns add`` leaves."""
+    """Tell whether a namespace exists. A killed ``ip netns add`` leaves a file without a mounted namespace."""
     path = path_of(name)
     with contextlib.suppress(FileNotFoundError):
         return os.stat(path).st_dev != os.stat(DIRECTORY).st_dev
@@ -37,12 +37,12 @@ def exists(name: str) -> bool:
 
 
 def inode(name: str) -> int | None:
-    """What tells a namespace from any other as long as it lives; None for none."""
+    """Return the inode of a namespace, which is unique while it exists, or None."""
     return os.stat(path_of(name)).st_ino if exists(name) else None
 
 
 def create(name: str) -> None:
-    """Raises EngineError. Safe to be killed anywhere: what is half made is made again."""
+    """Create a namespace. Raises EngineError. After a kill at any point, the next call completes the work."""
     path = path_of(name)
     make_directory(DIRECTORY, mode=0o755)
     try:
@@ -51,11 +51,11 @@ def create(name: str) -> None:
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
         _in_thread(lambda: _new_at(path))
     except OSError as exc:
-        raise EngineError(f"Cannot make the network namespace {name}: {reason_of(exc)}.") from exc
+        raise EngineError(f"Cannot create the network namespace {name}: {reason_of(exc)}.") from exc
 
 
 def _share() -> None:
-    """So that other mount namespaces see what is mounted there, and when it is gone."""
+    """Share the directory, so that other mount namespaces see new and removed mounts there."""
     try:
         _mount("none", DIRECTORY, _MS_SHARED | _MS_REC)
     except OSError as exc:
@@ -72,7 +72,7 @@ def _new_at(path: str) -> None:
 
 
 def _stop_forwarding() -> None:
-    """A new namespace takes the value of the first one of the host: a container on two bridges would be a router between them."""
+    """Disable forwarding. A new namespace inherits the value of the host, and would be a router between two bridges."""
     if (read_text(_FORWARDING) or "0").strip() != "0":
         with open(_FORWARDING, "w", encoding="ascii") as stream:
             stream.write("0")
@@ -91,8 +91,8 @@ def remove(name: str) -> None:
 
 @contextlib.contextmanager
 def hidden(name: str) -> t.Iterator[int]:
-    """Take a namespace out of its directory, so that it cannot be entered by its name any more; yields a descriptor of it. An
-    exception in the block puts it back."""
+    """Remove a namespace from its directory, so that no process can enter it by name. Yield a descriptor of it. An exception in
+    the block puts it back."""
     descriptor = os.open(path_of(name), os.O_RDONLY | os.O_CLOEXEC)
     try:
         remove(name)
@@ -107,7 +107,7 @@ def hidden(name: str) -> t.Iterator[int]:
 
 
 def inside(name: str, work: t.Callable[[], _Result]) -> _Result:
-    """The result of ``work``, done in the namespace."""
+    """Run ``work`` in the namespace and return its result."""
     descriptor = os.open(path_of(name), os.O_RDONLY | os.O_CLOEXEC)
     try:
 
@@ -121,7 +121,7 @@ def inside(name: str, work: t.Callable[[], _Result]) -> _Result:
 
 
 def users(where: str | int) -> list[int]:
-    """The processes in a namespace, by its path or a descriptor. Reads all of /proc."""
+    """Return the processes in a namespace, given as its path or a descriptor. Read all of /proc."""
     wanted, found = os.stat(where), []
     for entry in os.listdir("/proc"):
         if entry.isdigit():

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the kernel has of nftables, listed over netlink, so that a look starts no process."""
+"""List the kernel's nftables rules over netlink, without starting a process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NOT_THERE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOENT)
 
 
 class Chain(t.NamedTuple):
-    table: str  # with its family, as nft has it: ``ip filter``
+    table: str  # with its family, as in nft: ``ip filter``
     name: str
     hook: int | None
     priority: int | None
@@ -24,12 +24,12 @@ class Chain(t.NamedTuple):
 
     @property
     def ip(self) -> bool:
-        """Whether it sees packets, and not the frames of a bridge."""
+        """Tell whether the chain sees packets, and not frames of a bridge."""
         return not self.table.startswith("bridge ")
 
 
 class Rule(t.NamedTuple):
-    """``expressions`` are attributes as libnftnl writes them: what pyroute2 makes of them depends on its version."""
+    """A rule. ``expressions`` are raw attributes as in libnftnl, because their decoding differs between versions of pyroute2."""
 
     chain: str
     expressions: bytes
@@ -37,7 +37,7 @@ class Rule(t.NamedTuple):
 
 
 def chains() -> list[Chain]:
-    """Of all tables of IP and of bridges; none where the kernel has no nf_tables."""
+    """Return the chains of all tables of IP and of bridges, none if the kernel has no nf_tables."""
     from pyroute2.netlink.nfnetlink.nftsocket import NFT_MSG_GETCHAIN, NFTSocket, nft_chain_msg
 
     found = []
@@ -55,7 +55,7 @@ def chains() -> list[Chain]:
 
 
 def rules(table: str) -> list[Rule]:
-    """Those of one table (``inet longshore``), in their order."""
+    """Return the rules of one table (``inet longshore``), in their order."""
     from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_NFTABLES, nfgen_msg
     from pyroute2.netlink.nfnetlink.nftsocket import NFT_MSG_GETRULE, NFT_MSG_NEWRULE, NFTSocket
 
