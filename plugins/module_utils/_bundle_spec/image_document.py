@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Read the manifest and the configuration of an image, and return checked values. Pure.
 
-Nothing else touches a raw document of an image: whoever made the image wrote it. A document that is not as the image-spec
-wants it is refused with one sentence that names the field. Null is the same as absent, as Go writes it.
+No other code reads the raw documents of an image, because the author of the image is not trusted. A document that does not
+conform to the image-spec is refused with one sentence that names the field. Null is the same as absent, as in Go.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import typing as t
 from .._base.errors import InvalidInput
 from .._trust.annotations import is_text
 
-MOST_BYTES = 4 * 2**20  # of a document; skopeo takes no larger one either
+MOST_BYTES = 4 * 2**20  # of a document; skopeo has the same limit
 _MOST_LAYERS = 1000
 _MOST_VOLUMES = 256  # each is a directory and a mount
 _MOST_ENTRIES = 10000
-_MOST_WORD = 131071  # MAX_ARG_STRLEN: the kernel takes no longer argument or variable
+_MOST_WORD = 131071  # MAX_ARG_STRLEN, the kernel's limit for an argument or variable
 _MOST_NUMBER = 2**63 - 1
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -32,7 +32,7 @@ _PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(?:tcp|udp|sctp))?", re.I
 
 
 class Healthcheck(t.NamedTuple):
-    """Times are in nanoseconds; 0 is the default of the program that checks."""
+    """A health check. Times are in nanoseconds. 0 means the default of the program that checks."""
 
     test: tuple[str, ...] = ()
     interval: int = 0
@@ -64,7 +64,7 @@ class ImageConfig(t.NamedTuple):
 
 
 class Manifest(t.NamedTuple):
-    """Digests of the configuration and of the layers, compressed as they are."""
+    """Digests of the configuration and of the layers in their compressed form."""
 
     config: str
     layers: tuple[str, ...]
@@ -75,7 +75,7 @@ def is_digest(value: t.Any) -> bool:
 
 
 def file_name(digest: str) -> str:
-    """Return what a digest is called in the store. Every path there is made of one, so nothing else may pass."""
+    """Return the name of a digest in the store. Paths there consist of digests, so refuse anything else."""
     found = _DIGEST.fullmatch(digest)
     if not found:
         raise InvalidInput(f"{digest[:100]!r} is not a sha256 digest.")
@@ -83,7 +83,7 @@ def file_name(digest: str) -> str:
 
 
 def chain_id(diff_ids: t.Sequence[str]) -> str:
-    """Return the digest of all layers together (image-spec, config.md): the same, whatever they were compressed with."""
+    """Return the digest of all layers together (image-spec, config.md). It does not depend on their compression."""
     chain = ""
     for layer in diff_ids:
         chain = "sha256:" + hashlib.sha256(f"{chain} {layer}".encode()).hexdigest() if chain else layer
@@ -91,10 +91,10 @@ def chain_id(diff_ids: t.Sequence[str]) -> str:
 
 
 def files_id(manifest: Manifest, config: ImageConfig) -> str:
-    """Return what the unpacked files of an image are called in the store.
+    """Return the name of the unpacked files of an image in the store.
 
-    The layers that are there and the contents that they must have decide together: an image gets the files of another
-    only where it has the very same layers. umoci checks the content of every layer, and not that none is missing.
+    It depends on the actual layers and on their expected contents, so an image only gets the files of another image with
+    exactly the same layers. umoci checks the content of every layer, but not whether a layer is missing.
     """
     _check_count(len(manifest.layers), config)
     text = "\n".join(("layers", *manifest.layers, "diff_ids", *config.diff_ids))
@@ -110,12 +110,12 @@ def parse_index(data: bytes | str) -> str:
 
 
 def parse_manifest(data: bytes | str) -> Manifest:
-    """Return an OCI manifest, which is what the cache has of every image."""
+    """Return an OCI manifest, the format of all manifests in the cache."""
     fields = _load(data, "manifest")
     if fields.integer("schemaVersion") != 2 or fields.text("mediaType") not in ("", _MANIFEST):
         raise _not_valid("its manifest", "is not an OCI image manifest")
     for other in ("manifests", "fsLayers"):
-        # As CVE-2021-41190: a document that is an index as well means one thing here and another elsewhere.
+        # As in CVE-2021-41190: programs disagree about a document that is also an index.
         if other in fields:
             raise _not_valid("its manifest", f"has {other}, so it is not clear what it is")
     described = fields.object("config")
@@ -131,8 +131,7 @@ def parse_manifest(data: bytes | str) -> Manifest:
 
 
 def check_raw(text: str, config: ImageConfig) -> None:
-    """Refuse what a registry has before it is fetched, as far as can be told: an index does not say what its images
-    have."""
+    """Refuse an image of a registry before it is fetched, as far as possible: an index does not describe its images."""
     fields = _load(text, "manifest")
     if "layers" in fields and "manifests" not in fields:
         _check_count(len(fields.objects("layers", _MOST_LAYERS)), config)
@@ -168,7 +167,7 @@ def parse_config(data: bytes | str) -> ImageConfig:
 
 
 def _ports(config: _Fields) -> tuple[str, ...]:
-    ports = config.names("ExposedPorts", 200000)  # Builders write a range port by port.
+    ports = config.names("ExposedPorts", 200000)  # Builders list each port of a range.
     for port in ports:
         found = _PORT.fullmatch(port)
         if not found or any(int(number) > 65535 for number in found.groups() if number):
@@ -177,7 +176,7 @@ def _ports(config: _Fields) -> tuple[str, ...]:
 
 
 def _env(config: _Fields) -> tuple[tuple[str, str], ...]:
-    """Return the variables. A name alone is none: docker takes it for one that is not set."""
+    """Return the variables. Ignore a name without a value, which is an unset variable in docker."""
     pairs = [word.partition("=") for word in config.texts("Env")]
     for number, (name, equals, _value) in enumerate(pairs):
         if equals and not name:
@@ -186,7 +185,7 @@ def _env(config: _Fields) -> tuple[tuple[str, str], ...]:
 
 
 def _entrypoint(config: _Fields) -> tuple[str, ...]:
-    """Return the words. One empty word is how a Dockerfile takes back the entry point of its base image."""
+    """Return the arguments. A single empty one is how a Dockerfile removes the entry point of its base image."""
     words = config.texts("Entrypoint")
     return () if words == ("",) else words
 
@@ -211,10 +210,10 @@ def _healthcheck(config: _Fields) -> Healthcheck | None:
 
 
 class _Fields:
-    """An object of a document; ``where`` says which for messages.
+    """An object of a document. ``where`` identifies it in messages.
 
-    Names match without regard to case, because they do so in Go, and the programs that also read images are written in Go.
-    A name that is there in two spellings would mean one thing here and another there, so that is refused.
+    Names are not case-sensitive, as in Go, the language of the other programs that read images. Programs would disagree
+    about a name with two spellings, so such a document is refused.
     """
 
     def __init__(self, value: t.Any, where: str) -> None:
@@ -232,7 +231,7 @@ class _Fields:
 
     def _take(self, name: str, kind: type, empty: t.Any, words: str) -> tuple[t.Any, str]:
         value, where = self._values.get(name.casefold()), f"{self.where}.{name}".lstrip(".")
-        # A bool is an int in Python, and not in JSON.
+        # A bool is an int in Python, but not in JSON.
         if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
             raise _not_valid(where, f"must be {words}")
         return empty if value is None else value, where
@@ -256,7 +255,7 @@ class _Fields:
         return tuple(_text(value, f"{where}[{number}]") for number, value in enumerate(values))
 
     def names(self, name: str, most: int) -> tuple[str, ...]:
-        """Return the keys of what stands for a set in Go: the values are empty objects."""
+        """Return the keys of a set in the notation of Go: an object whose values are empty objects."""
         values, where = self._take(name, dict, {}, "an object")
         _check_length(values, most, where)
         if not all(value is None or isinstance(value, dict) for value in values.values()):
@@ -331,7 +330,7 @@ def _digest(value: str, where: str) -> str:
 
 
 def _path(value: str, where: str) -> str:
-    """Return an absolute path without detours. A relative one starts at the root directory, as with podman."""
+    """Return a normalized absolute path. A relative path starts at the root directory, as in podman."""
     clean = posixpath.normpath("/" + value.lstrip("/"))
     words = clean.encode().split(b"/")
     if not value.isprintable() or not value or len(clean.encode()) > 4095 or any(len(word) > 255 for word in words):

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The vocabulary: what a bundle shall be made of, and what its config depends on besides. No behaviour here."""
+"""The data types: the request for a bundle, and the facts that its config depends on. No behaviour."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import typing as t
 
 from .image_document import ImageConfig
 
-RECORD_FORMAT = 1  # Raised when an older release could misread what is written.
+RECORD_FORMAT = 1  # Increased when an older release could misread a new record.
 RECORD = "longshore.json"  # in the bundle, beside config.json
 FIRST_RECORD = "{}\n"
 
 
 class Action(str, enum.Enum):
-    """The steps of a plan, in the words of the result."""
+    """The steps of a plan, with their names in the result."""
 
     PULL = "pull"
     ROOTFS = "rootfs"
@@ -25,7 +25,7 @@ class Action(str, enum.Enum):
 
 
 class Options(t.NamedTuple):
-    """What a config.json is made of, besides an image: as given, to be read by parse.py. None: as the image says."""
+    """The options for a config.json as given, which parse.py reads. None: the value of the image."""
 
     argv: tuple[str, ...] | None = None
     entrypoint: tuple[str, ...] | None = None
@@ -72,17 +72,17 @@ class Options(t.NamedTuple):
 
 
 class Facts(t.NamedTuple):
-    """What a config depends on besides image and options; found by facts.py."""
+    """The facts of the host that a config depends on. facts.py collects them."""
 
     architecture: str  # as Go and images call it
-    capabilities: tuple[str, ...]  # the most that can be given
+    capabilities: tuple[str, ...]  # all that a container can get
     cgroup2: bool
     uid: int  # of this process
     gid: int
     env_files: tuple[tuple[str, str], ...] = ()
     devices: tuple[tuple[dict[str, t.Any], str], ...] = ()  # as in linux.devices, and how each may be used
     namespaces: t.Mapping[str, str] = {}  # paths of those that are joined, by type
-    seccomp: t.Mapping[str, t.Any] | None = None  # the profile, where there shall be one
+    seccomp: t.Mapping[str, t.Any] | None = None  # the profile, if any
     resolv_conf: str | None = None
     most: t.Mapping[str, int] = {}  # the highest limits that can be set, by type; none where any can
     pids: bool = True  # whether processes can be counted
@@ -92,7 +92,7 @@ class Facts(t.NamedTuple):
 
 
 class User(t.NamedTuple):
-    """Who a container runs as, by the image's own passwd and group."""
+    """The user of a container, according to the image's passwd and group."""
 
     uid: int = 0
     gid: int = 0
@@ -101,7 +101,7 @@ class User(t.NamedTuple):
 
 
 class Request(t.NamedTuple):
-    """One bundle as it shall be. Of ``image`` and ``rootfs`` one is given, unless it shall be absent."""
+    """One bundle as requested. It has either ``image`` or ``rootfs``, unless it is to be absent."""
 
     path: str
     absent: bool = False
@@ -120,24 +120,24 @@ class Request(t.NamedTuple):
 
 
 class Source(t.NamedTuple):
-    """Where the root file system comes from. ``digest`` names its content: the same digest, the same files.
+    """The source of the root file system. ``digest`` identifies its content: the same digest means the same files.
 
-    An image only claims its digest until it is unpacked. ``files`` names what the store has unpacked of it; it is empty for
-    an image that is not in the cache, because only the layers there can tell.
+    The digest of an image is verified only when it is unpacked. ``files`` is the name of the unpacked files in the store. It
+    is empty for an image that is not in the cache, because it depends on the layers there.
     """
 
     kind: str  # image, tar, directory
     digest: str
     config: ImageConfig = ImageConfig()  # the image's
-    image: t.Mapping[str, t.Any] | None = None  # reference, platform, digest; manifest: what the cache calls it
+    image: t.Mapping[str, t.Any] | None = None  # reference, platform, digest; manifest: the name in the cache
     path: str = ""  # of the tar or directory
     cached: bool = True  # False: an image that has to be fetched
-    stamp: tuple[int, ...] = ()  # of a tar: what tells without reading it that it is the same
+    stamp: tuple[int, ...] = ()  # of a tar: identifies unchanged content without reading it
     files: str = ""
 
 
 class Plan(t.NamedTuple):
-    """What has to be done with a bundle, and why."""
+    """The actions for a bundle, and their reasons."""
 
     actions: tuple[Action, ...]
     root: str = ""  # the name of the root file system in the bundle

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Values as people write them for podman and docker, one at a time. Pure; each raises InvalidInput with one sentence."""
+"""Parse single values in the notation of podman and docker. Pure. Each function raises InvalidInput."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class IdMap(t.NamedTuple):
 
 
 def size(text: str, name: str) -> int:
-    """``64m``, ``1.5g``, ``4096``: bytes."""
+    """Return the bytes of ``64m``, ``1.5g`` or ``4096``."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?", str(text).strip().lower())
     if not found:
-        raise InvalidInput(f"{name} cannot be {text!r}.", hint="Give a size such as 512m or 2g.")
+        raise InvalidInput(f"{name} cannot be {text!r}.", hint="Use a size such as 512m or 2g.")
     return int(float(found[1]) * _UNITS[found[2] or "b"])
 
 
 def destination(path: t.Any, name: str) -> str:
-    """An absolute path in the container, without any detours."""
+    """Return a normalized absolute path in the container."""
     if not isinstance(path, str) or not path.startswith("/") or "\0" in path:
         raise InvalidInput(f"{name}: the destination must be an absolute path in the container, not {path!r}.")
     clean = os.path.normpath("/" + path.lstrip("/"))
@@ -42,14 +42,14 @@ def destination(path: t.Any, name: str) -> str:
 
 
 def mount(value: t.Any) -> dict[str, t.Any]:
-    """``SOURCE:DESTINATION[:OPTION,...]``, or a dictionary with type, source, destination and options."""
+    """Parse ``SOURCE:DESTINATION[:OPTION,...]``, or a dictionary with type, source, destination and options."""
     if isinstance(value, str):
         words = value.split(":")
         if len(words) not in (2, 3):
-            raise InvalidInput(f"The mount {value!r} is not understood.", hint="Write SOURCE:DESTINATION:OPTIONS.")
+            raise InvalidInput(f"The mount {value!r} is not valid.", hint="Write SOURCE:DESTINATION:OPTIONS.")
         value = {"source": words[0], "destination": words[1], "options": [w for w in words[2:3] for w in w.split(",")]}
     if not isinstance(value, dict) or not value.keys() <= {"type", "source", "destination", "options"}:
-        raise InvalidInput(f"The mount {value!r} is not understood.", hint="It has type, source, destination, options.")
+        raise InvalidInput(f"The mount {value!r} is not valid.", hint="It has type, source, destination, options.")
     where = destination(value.get("destination"), "mounts")
     options = value.get("options") or []
     if not isinstance(options, list) or not all(isinstance(word, str) for word in options):
@@ -58,7 +58,7 @@ def mount(value: t.Any) -> dict[str, t.Any]:
     if kind != "bind":
         return {"destination": where, "type": kind, "source": source or kind, "options": options}
     if not isinstance(source, str) or not source.startswith("/") or "\0" in source:
-        hint = "There are no volumes by name; give the absolute path of a directory."
+        hint = "Named volumes are not supported. Use the absolute path of a directory."
         raise InvalidInput(f"The mount at {where} needs an absolute path of the host, not {source!r}.", hint=hint)
     if {"z", "Z", "U"} & set(options):
         raise InvalidInput(
@@ -72,56 +72,56 @@ def mount(value: t.Any) -> dict[str, t.Any]:
 
 
 def guarded(options: t.Sequence[str], *defaults: str) -> list[str]:
-    """Options with these in addition, unless the opposite is among them."""
+    """Return the options with these defaults, unless the options contain the opposite."""
     opposite = {no: yes for yes, no in _DENIED.items()}
     more = [word for word in defaults if word not in options and opposite.get(word, "") not in options]
     return [*[word for word in options if word and word not in _DENIED], *more]
 
 
 def tmpfs(value: str) -> dict[str, t.Any]:
-    """``DESTINATION[:OPTION,...]``."""
+    """Parse ``DESTINATION[:OPTION,...]``."""
     path, _colon, options = value.partition(":")
     words = guarded(options.split(","), "nosuid", "nodev", "noexec", "tmpcopyup")
     return {"destination": destination(path, "tmpfs"), "type": "tmpfs", "source": "tmpfs", "options": words}
 
 
 def ulimit(value: str) -> dict[str, t.Any]:
-    """``NAME=SOFT[:HARD]`` as podman has it, ``NAME:SOFT[:HARD]`` as docker modules do; -1 is no limit."""
+    """Parse ``NAME=SOFT[:HARD]`` (podman) or ``NAME:SOFT[:HARD]`` (docker modules). -1 means no limit."""
     found = re.fullmatch(r"(?:rlimit_)?([a-z]+)[=:](-1|\d+)(?::(-1|\d+))?", value.strip().lower())
     if not found or found[1] not in _LIMITS.split():
-        hint = f"Write NAME=SOFT:HARD, the names are {_LIMITS}."
-        raise InvalidInput(f"The ulimit {value!r} is not understood.", hint=hint)
+        hint = f"Write NAME=SOFT:HARD. The names are {_LIMITS}."
+        raise InvalidInput(f"The ulimit {value!r} is not valid.", hint=hint)
     soft, hard = (UNLIMITED if word == "-1" else int(word) for word in (found[2], found[3] or found[2]))
     if max(soft, hard) > UNLIMITED:
-        raise InvalidInput(f"The ulimit {value!r} is more than the kernel can count.", hint="-1 is for no limit.")
+        raise InvalidInput(f"The ulimit {value!r} is too large for the kernel.", hint="-1 means no limit.")
     if soft > hard:
         raise InvalidInput(f"The ulimit {value!r} has a soft limit above its hard limit.")
     return {"type": f"RLIMIT_{found[1].upper()}", "soft": soft, "hard": hard}
 
 
 def device(value: str) -> tuple[str, str, str]:
-    """``HOST[:CONTAINER][:ACCESS]``: path on the host, path in the container, access."""
+    """Parse ``HOST[:CONTAINER][:ACCESS]``. Return the path on the host, the path in the container and the access."""
     words = value.split(":")
     access = words.pop() if len(words) > 1 and re.fullmatch("[rwm]{1,3}", words[-1]) else "rwm"
     if len(words) not in (1, 2) or not words[0].startswith("/"):
-        raise InvalidInput(f"The device {value!r} is not understood.", hint="Write /dev/HOST:/dev/CONTAINER:rwm.")
+        raise InvalidInput(f"The device {value!r} is not valid.", hint="Write /dev/HOST:/dev/CONTAINER:rwm.")
     return words[0], destination(words[-1], "devices"), access
 
 
 def id_maps(userns: t.Mapping[str, t.Any], name: str) -> tuple[IdMap, ...]:
-    """``CONTAINER:HOST:SIZE`` each; groups as users where only those are given."""
+    """Parse ``CONTAINER:HOST:SIZE`` for users and groups. The mappings of users also apply to groups by default."""
     maps = []
     for value in userns.get(name) or userns.get("uidmap") or ():
         if not re.fullmatch(r"\d+:\d+:[1-9]\d*", str(value)):
-            raise InvalidInput(f"The mapping {value!r} in userns is not understood.", hint="Write CONTAINER:HOST:SIZE.")
+            raise InvalidInput(f"The mapping {value!r} in userns is not valid.", hint="Write CONTAINER:HOST:SIZE.")
         maps.append(IdMap(*map(int, value.split(":"))))
     if not maps:
-        raise InvalidInput("userns needs mappings of users (uidmap).", hint="Such as 0:100000:65536.")
+        raise InvalidInput("userns needs mappings of users (uidmap).", hint="For example 0:100000:65536.")
     return tuple(maps)
 
 
 def mapped(number: int, maps: t.Sequence[IdMap]) -> int | None:
-    """The host's number for one of the container's; None where there is none."""
+    """Return the id on the host for an id in the container, or None if it is not mapped."""
     for one in maps:
         if one.container <= number < one.container + one.size:
             return one.host + number - one.container
@@ -129,7 +129,7 @@ def mapped(number: int, maps: t.Sequence[IdMap]) -> int | None:
 
 
 def environment(values: t.Mapping[str, t.Any]) -> dict[str, str]:
-    """Text and whole numbers only: what YAML makes of an unquoted yes or 1.10 is a surprise better had here."""
+    """Accept only strings and integers, because YAML turns an unquoted yes or 1.10 into another value."""
     for name, value in values.items():
         if not isinstance(name, str) or not name.isprintable() or not name or "=" in name:
             raise InvalidInput(f"env: {name!r} cannot be the name of a variable.")
@@ -139,7 +139,7 @@ def environment(values: t.Mapping[str, t.Any]) -> dict[str, str]:
 
 
 def env_file(text: str, path: str) -> list[tuple[str, str]]:
-    """Lines ``NAME=VALUE``; empty ones and those with a # in front mean nothing. Quotes are part of the value."""
+    """Parse lines ``NAME=VALUE``. Ignore empty lines and lines that begin with #. Quotes are part of the value."""
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.lstrip().startswith("#"):
@@ -151,8 +151,8 @@ def env_file(text: str, path: str) -> list[tuple[str, str]]:
 
 
 def platform(value: str) -> tuple[str, str, str]:
-    """``OS/ARCHITECTURE[/VARIANT]``."""
+    """Parse ``OS/ARCHITECTURE[/VARIANT]``."""
     if not re.fullmatch(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?", value):
-        raise InvalidInput(f"The platform {value!r} is not understood.", hint="Write one such as linux/arm64.")
+        raise InvalidInput(f"The platform {value!r} is not valid.", hint="Use a platform such as linux/arm64.")
     system, architecture, *variant = value.split("/")
     return system, architecture, "".join(variant)

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What has to be done to a bundle. Pure: the same for check mode and for real."""
+"""Decide the actions for a bundle. Pure, and the same with and without check mode."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def plan(
     *, record: t.Mapping[str, t.Any], source: Source, root: str, root_is_there: bool, is_mounted: bool,
     overlay: bool, config: Differences, files_differ: bool,
 ) -> Plan:  # fmt: skip
-    """``record`` is empty for a bundle that is not complete; ``config`` is how config.json would differ.
+    """Return the plan. ``record`` is empty for an incomplete bundle, ``config`` has the differences of config.json.
 
-    A bundle gets a new root file system with every change, as a container that is made anew has one in podman: what the
-    old container wrote is no part of the new one, which may be configured by its first start alone.
+    With every change, a bundle gets a new root file system, as a recreated container does in podman. The new container does
+    not see files that the old one wrote, which may include settings from its first start.
     """
     actions = [] if source.cached else [Action.PULL]
     differences = dict(config)
@@ -26,7 +26,7 @@ def plan(
         differences[name] = pair
     if record.get("root") != root or not root_is_there:
         actions.append(Action.ROOTFS)
-        differences.pop("root.path", None)  # Only what it is called.
+        differences.pop("root.path", None)  # Only the name differs.
     elif overlay and not is_mounted:
         actions.append(Action.MOUNT)
     if differences or files_differ or Action.ROOTFS in actions:
@@ -35,7 +35,7 @@ def plan(
 
 
 def changes(record: t.Mapping[str, t.Any], source: Source, overlay: bool) -> dict[str, tuple[t.Any, t.Any]]:
-    """How the sources of the bundle differ from those that it was made of."""
+    """Return the differences between the requested and the recorded source of a bundle."""
     before, after = record.get("image") or {}, source.image or {}
     pairs = {f"image.{key}": (before.get(key), after.get(key)) for key in ("reference", "digest", "platform")}
     pairs["rootfs_digest"] = (record.get("rootfs_digest"), source.digest)

@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The config.json of a bundle: the product of an image's configuration, options, and facts of the host. Pure.
+"""Create the config.json of a bundle from the configuration of an image, options, and facts of the host. Pure.
 
-The defaults (capabilities, mounts, masked and read-only paths, seccomp) are those of podman 5. What an image says is
-carried over as the image-spec wants it (conversion.md). Raises InvalidInput for what no container can be.
+The defaults (capabilities, mounts, masked and read-only paths, seccomp) are those of podman 5. The configuration of an image
+is converted as the image-spec requires (conversion.md). Raises InvalidInput for impossible requests.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .options import Facts, Options, User
 
 Config = dict[str, t.Any]
 
-OCI_VERSION = "1.0.2"  # The oldest that has all that is used here; every runtime since 2020 takes it.
+OCI_VERSION = "1.0.2"  # The oldest version with all features that are used here. Every runtime since 2020 accepts it.
 CAPABILITIES = (
     "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETFCAP",
     "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
@@ -41,25 +41,25 @@ MASKED = (
     "/proc/timer_list", "/proc/timer_stats", "/sys/dev/block", "/sys/devices/virtual/powercap", "/sys/firmware",
     "/sys/fs/selinux",
 )  # fmt: skip
-# Open files: what podman gets from a session of systemd. Processes: a number that the limit of pids comes before. Hard and
-# soft are the same, because runc 1.1.5 gives a command the hard limit of open files as its soft one too.
+# Open files: as podman gets from a session of systemd. Processes: above the limit of pids. Hard and soft limits are the
+# same, because runc 1.1.5 gives a command the hard limit of open files also as its soft limit.
 LIMITS = {"RLIMIT_NOFILE": 524288, "RLIMIT_NPROC": 65536}
 PIDS = 2048
 READ_ONLY = ("/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
-# By type of a namespace, the sysctls that belong to it.
+# The sysctls that belong to a namespace, by its type.
 _SYSCTLS = {
     "network": r"net\..+",
     "ipc": r"kernel\.(msg.+|sem|shm.+)|fs\.mqueue\..+",
     "uts": r"kernel\.(host|domain)name",
 }
 _IMAGE = "org.opencontainers.image"
-# No volume of an image is mounted at or below these: the kernel speaks there (as in CVE-2019-16884), or this collection.
+# No volume of an image is mounted at or below these paths of the kernel (as in CVE-2019-16884) and of this collection.
 _RESERVED = ("/proc", "/sys", "/dev", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
 
 
 def make(image: ImageConfig, options: Options, facts: Facts, user: User, path: str) -> Config:
-    """``image`` is the configuration of an image, empty without one; ``path`` is the bundle's. root.path is left
-    to whoever makes the root file system."""
+    """Return the config. ``image`` is the configuration of an image, empty without one, ``path`` is that of the bundle. The code
+    that creates the root file system sets root.path."""
     maps = id_maps(options, facts)
     capabilities = _capabilities(options, facts, user)
     config: Config = {
@@ -73,7 +73,7 @@ def make(image: ImageConfig, options: Options, facts: Facts, user: User, path: s
     if options.uts == "private":
         config["hostname"] = hostname(options, path)
     elif options.hostname is not None:
-        raise InvalidInput("A hostname needs a UTS namespace of its own (uts: private).")
+        raise InvalidInput("hostname needs its own UTS namespace (uts: private).")
     if options.hooks:
         config["hooks"] = dict(options.hooks)
     config = merged(config, options.spec)
@@ -85,7 +85,7 @@ def make(image: ImageConfig, options: Options, facts: Facts, user: User, path: s
 
 
 def merged(value: t.Any, other: t.Any) -> t.Any:
-    """Dictionaries key by key, anything else as ``other`` has it; None there takes a key away."""
+    """Merge dictionaries key by key. Any other value comes from ``other``, where None removes a key."""
     if not isinstance(value, dict) or not isinstance(other, t.Mapping):
         return other
     result = {key: item for key, item in value.items() if other.get(key, item) is not None}
@@ -96,10 +96,10 @@ def merged(value: t.Any, other: t.Any) -> t.Any:
 
 
 def id_maps(options: Options, facts: Facts) -> dict[str, tuple[parse.IdMap, ...]]:
-    """By uid and gid; empty without a user namespace. Users other than root are mapped to root of the container."""
+    """Return the mappings of uid and gid, empty without a user namespace. Users other than root become root of the container."""
     if facts.uid != 0:
         if options.userns:
-            raise InvalidInput("Only root can choose the mappings of userns; another user is root of the container.")
+            raise InvalidInput("Only root can set userns. Any other user is mapped to root of the container.")
         return {"uid": (parse.IdMap(0, facts.uid, 1),), "gid": (parse.IdMap(0, facts.gid, 1),)}
     if not options.userns:
         return {}
@@ -107,7 +107,7 @@ def id_maps(options: Options, facts: Facts) -> dict[str, tuple[parse.IdMap, ...]
 
 
 def hostname(options: Options, path: str) -> str:
-    """As given, else made of the bundle's name."""
+    """Return the given host name, otherwise one from the bundle's name."""
     fallback = re.sub(r"[^A-Za-z0-9.-]+", "-", posixpath.basename(path)).strip("-.")[:63] or "container"
     name = options.hostname or fallback
     if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?", name):
@@ -116,7 +116,7 @@ def hostname(options: Options, path: str) -> str:
 
 
 def files(options: Options, path: str) -> dict[str, str]:
-    """Small files of the bundle that are mounted into the container, by name."""
+    """Return the small files of the bundle that are mounted into the container, by name."""
     if options.uts != "private":
         return {}
     name = hostname(options, path)
@@ -127,14 +127,14 @@ def files(options: Options, path: str) -> dict[str, str]:
 
 
 def volumes(image: ImageConfig, options: Options) -> dict[str, str]:
-    """Directories of the bundle for the volumes of an image: destination to name."""
+    """Return the directories of the bundle for the volumes of an image, from destination to name."""
     if options.image_volumes != "directory":
         return {}
     return {place: _volume_name(place) for place in wanted_volumes(image, options) if not is_reserved(place)}
 
 
 def wanted_volumes(image: ImageConfig, options: Options) -> list[str]:
-    """Return where an image wants volumes and the task mounts nothing else, reserved places included."""
+    """Return the destinations of the image's volumes that no mount of the task replaces, including reserved ones."""
     if options.image_volumes == "ignore":
         return []
     taken = {parse.mount(value)["destination"] for value in options.mounts}
@@ -143,7 +143,7 @@ def wanted_volumes(image: ImageConfig, options: Options) -> list[str]:
 
 
 def is_reserved(place: str) -> bool:
-    """Whether a volume of an image may not be at a place in the container, given as a clean path."""
+    """Tell whether a normalized path in the container is not allowed for a volume of an image."""
     return place == "/" or f"{place}/".startswith(tuple(f"{reserved}/" for reserved in _RESERVED))
 
 
@@ -159,17 +159,17 @@ def _process(
 ) -> Config:  # fmt: skip
     entrypoint, arguments = image.entrypoint, options.argv
     if options.entrypoint is not None:
-        # The image's arguments were for the image's entry point.
+        # The image's arguments are only for its entry point.
         entrypoint, arguments = options.entrypoint, arguments or ()
     words = [*entrypoint, *(arguments if arguments is not None else image.cmd)]
     if not words:
-        raise InvalidInput("There is no program to run: the image names none.", hint="Give argv or command.")
+        raise InvalidInput("There is no program to run, because the image has none.", hint="Give argv or command.")
     cwd = options.chdir or image.workdir or "/"
     if not cwd.startswith("/"):
         raise InvalidInput(f"chdir must be an absolute path in the container, not {cwd!r}.")
     for kind, number in (("uid", user.uid), ("gid", user.gid)):
         if maps and parse.mapped(number, maps[kind]) is None:
-            raise InvalidInput(f"The container's {kind} {number} is not mapped to any of the host.", hint="See userns.")
+            raise InvalidInput(f"The container's {kind} {number} is not mapped to one of the host.", hint="See userns.")
     who: Config = {"uid": user.uid, "gid": user.gid, "umask": 0o22}
     groups = [group for group in user.groups if not maps or parse.mapped(group, maps["gid"]) is not None]
     if groups:
@@ -188,11 +188,11 @@ def _process(
 
 
 def _limits(options: Options, facts: Facts) -> list[Config]:
-    """Without them a container would have those of the session of its task, and its commands those of another."""
+    """Return the limits. Without them, a container would have those of its task's session, and commands those of another."""
     limits = {}
     for kind, wanted in LIMITS.items():
         most = facts.most.get(kind, wanted)
-        # The largest power of two: the kernel makes its default of the memory of the host, which is not always the same.
+        # The largest power of two: the kernel's default depends on the memory of the host, which varies slightly.
         value = wanted if most >= wanted else 1 << max(most, 1).bit_length() - 1
         limits[kind] = {"type": kind, "soft": value, "hard": value}
     limits.update((one["type"], one) for one in map(parse.ulimit, options.ulimits))
@@ -213,13 +213,13 @@ def _environment(image: ImageConfig, options: Options, facts: Facts, user: User,
 
 
 def _capabilities(options: Options, facts: Facts, user: User) -> dict[str, list[str]]:
-    """Nothing is inheritable or ambient, but for what another user than root is given by name (podman does so too)."""
+    """Return the sets. As in podman, only explicitly added ones for a user other than root are inheritable and ambient."""
     add, drop = (_names(values, facts) for values in (options.capabilities_add, options.capabilities_drop))
     if add & drop:
         raise InvalidInput(f"{min(add & drop)} cannot be both added and dropped.")
     lacking = add - {"ALL", *facts.capabilities}
     if lacking:
-        raise InvalidInput(f"{min(lacking)} cannot be given: who runs this task does not have it.")
+        raise InvalidInput(f"{min(lacking)} cannot be given: the user of this task does not have it.")
     wanted = set(facts.capabilities) if options.privileged or "ALL" in add else set(CAPABILITIES) | add
     if "ALL" in drop:
         wanted = add
@@ -242,7 +242,7 @@ def _names(values: t.Iterable[str], facts: Facts) -> set[str]:
 
 
 def _mounts(image: ImageConfig, options: Options, facts: Facts, maps: t.Mapping[str, t.Any], path: str) -> list[Config]:
-    """Later ones win over earlier ones at the same place; parents come before what is mounted in them."""
+    """Return the mounts. Later ones replace earlier ones with the same destination. Parents come before their children."""
     found = _kernel_mounts(options, maps)
     for name in files(options, path):
         found.append(_bind(f"{path}/etc/{name}", f"/etc/{name}"))
@@ -270,7 +270,7 @@ def _bind(source: str, destination: str, *options: str) -> Config:
 
 def _kernel_mounts(options: Options, maps: t.Mapping[str, t.Any]) -> list[Config]:
     quiet, may_write = ["nosuid", "noexec", "nodev"], [] if options.privileged else ["ro"]
-    # The group tty, where the container has one.
+    # The group tty, if it is mapped in the container.
     group = ["gid=5"] if not maps or parse.mapped(5, maps["gid"]) is not None else []
     table: list[tuple[str, str, list[str]]] = [
         ("/proc", "proc", quiet),
@@ -282,7 +282,7 @@ def _kernel_mounts(options: Options, maps: t.Mapping[str, t.Any]) -> list[Config
         ("/sys/fs/cgroup", "cgroup", [*quiet, "relatime", *may_write]),
     ]
     joined = {"/dev/shm": "/dev/shm"} if options.ipc == "host" else {}
-    # The kernel mounts these for a user namespace only where that owns the other namespace too.
+    # The kernel mounts these in a user namespace only if that also owns the other namespace.
     if maps:
         own = {"/proc": options.pid, "/sys": options.network, "/dev/mqueue": options.ipc}
         joined.update({place: place for place, kind in own.items() if kind not in ("private", "none")})
@@ -297,7 +297,7 @@ def _kernel_mounts(options: Options, maps: t.Mapping[str, t.Any]) -> list[Config
 
 
 def _annotations(image: ImageConfig, options: Options) -> dict[str, str]:
-    """Return the facts that conversion.md names, the labels that may become annotations, then what the task gives."""
+    """Return the annotations of conversion.md, the allowed labels of the image, then the annotations of the task."""
     said = {
         "os": image.os, "architecture": image.architecture, "variant": image.variant, "author": image.author,
         "created": image.created, "exposedPorts": ",".join(image.ports), "stopSignal": image.stop_signal,
@@ -305,7 +305,7 @@ def _annotations(image: ImageConfig, options: Options) -> dict[str, str]:
     if image.stop_signal and not options.stop_signal and not is_signal(image.stop_signal):
         raise InvalidInput(
             f"The image is not valid: config.StopSignal {image.stop_signal!r} is not a signal of this system.",
-            hint="stop_signal chooses another.",
+            hint="Set stop_signal to use another one.",
         )
     found = {f"{_IMAGE}.{key}": value for key, value in said.items() if value}
     found.update(from_outside(image.labels))
@@ -360,7 +360,7 @@ def _resources(options: Options, facts: Facts) -> Config:
     if options.memory_swap is not None:
         swap = memory["swap"] = -1 if options.memory_swap == "-1" else parse.size(options.memory_swap, "memory_swap")
         if "limit" not in memory or -1 < swap < memory["limit"]:
-            raise InvalidInput("memory_swap is memory and swap together: it needs memory, and cannot be less.")
+            raise InvalidInput("memory_swap is the sum of memory and swap. It needs memory, and cannot be less.")
     cpu: Config = {"shares": options.cpu_shares, "cpus": options.cpuset_cpus}
     if options.cpus is not None:
         if options.cpus <= 0:
@@ -368,21 +368,21 @@ def _resources(options: Options, facts: Facts) -> Config:
         cpu.update(period=100000, quota=max(1000, int(options.cpus * 100000)))
     found: Config = {"devices": rules, "memory": memory, "cpu": {k: v for k, v in cpu.items() if v is not None}}
     pids = PIDS if options.pids_limit is None else options.pids_limit
-    # Where nothing counts them, the runtimes refuse even no limit. One that is asked for is for them to refuse.
+    # Without the controller, runtimes refuse even "no limit". A requested limit is left to them to refuse.
     if facts.pids or (options.pids_limit or 0) > 0:
         found["pids"] = {"limit": pids if pids > 0 else -1}
     return {key: value for key, value in found.items() if value}
 
 
 def _sysctls(options: Options) -> dict[str, str]:
-    """Only those of a namespace that the container has for itself: any other would be the host's."""
+    """Return the sysctls. Refuse those that do not belong to a namespace of the container: they would change the host."""
     wanted = {"network": options.network, "ipc": options.ipc, "uts": options.uts}
     for name in options.sysctls:
         kind = next((kind for kind, pattern in _SYSCTLS.items() if re.fullmatch(pattern, str(name))), None)
         if kind is None:
-            raise InvalidInput(f"The sysctl {name} belongs to no namespace: it would be set for the whole host.")
+            raise InvalidInput(f"The sysctl {name} belongs to no namespace. It would change the whole host.")
         if wanted[kind] == "host":
             raise InvalidInput(
-                f"The sysctl {name} would be set for the host, whose {kind} namespace the container has."
+                f"The sysctl {name} would change the host, because the container uses its {kind} namespace."
             )
     return {str(name): str(value) for name, value in options.sysctls.items()}

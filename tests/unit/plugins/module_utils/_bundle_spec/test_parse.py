@@ -78,7 +78,7 @@ def test_ulimits(value: str, limit: tuple[str, int, int]) -> None:
     "value", ["nofile=1:100000000000000000000", "nofile=18446744073709551616", "core=99999999999999999999:-1"]
 )
 def test_limits_that_no_kernel_can_count(value: str) -> None:
-    with pytest.raises(InvalidInput, match="more than the kernel can count"):
+    with pytest.raises(InvalidInput, match="is too large for the kernel"):
         parse.ulimit(value)
 
 
