@@ -1,18 +1,18 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bundles: looked at, decided upon and made.
+"""Bundles: observe, plan and apply.
 
-    PATH/config.json       what the container is, root.path is one of the next
-    PATH/rootfs-ID/        root file systems: the current one, and the one that a container still has
-    PATH/volumes/          for the volumes of the image; they stay as long as the bundle
+    PATH/config.json       the config; its root.path is one of the next
+    PATH/rootfs-ID/        root file systems: the current one, and the one that a container still uses
+    PATH/volumes/          the volumes of the image; they exist as long as the bundle
     PATH/etc/              hostname and hosts
-    PATH/longshore.json    what it was made of; a bundle without a complete one is made anew
+    PATH/longshore.json    the record; a bundle without a complete record is created again
 
-The record is there before anything else, and goes last. It says ``unfinished`` from before something is changed until all of that
-is done, and ``removing`` from before the first file goes; so the next task knows that a killed one has left something.
+The record is created first and removed last. It has ``unfinished`` while a change is in progress, and ``removing`` while a
+removal is in progress, so the next task knows that a killed one has left something.
 
-Where nothing is to be done no program is started (unless a registry shall be asked), and nothing is written. What only
-an action needs is imported when there is one, as in the engine.
+With nothing to do, no program is started (unless a registry has to be asked), and nothing is written. Modules that only an
+action needs are imported by that action, as in the engine.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ Record = dict[str, t.Any]
 
 
 class Outcome(t.NamedTuple):
-    """What was decided and done. ``existed``: there was a complete bundle before. ``record`` is what is there now."""
+    """The plan and its result. ``existed``: a complete bundle existed before. ``record`` is the current one."""
 
     plan: Plan
     actions: tuple[Action, ...]
@@ -69,11 +69,11 @@ class _Decision(t.NamedTuple):
     plan: Plan
     record: Record
     config: dict[str, t.Any]
-    user: User | None  # None: only the image, which is not here yet, can tell
+    user: User | None  # None: it depends on the image, which is not fetched yet
 
 
 class Bundles:
-    """The bundles that share one cache. Stores only; touches the disk when asked to."""
+    """The bundles that share one cache. The constructor does no I/O."""
 
     def __init__(self, *, state_dir: str, run_dir: str) -> None:
         self._store = Store(state_dir=state_dir, run_dir=run_dir)
@@ -86,7 +86,7 @@ class Bundles:
         return Roots(self._store.state_dir)
 
     def converge(self, request: Request, *, check: bool = False) -> Outcome:
-        """Make it so. Raises EngineError; what cannot work is refused before anything is touched."""
+        """Bring a bundle to the requested state. Raises EngineError. Impossible requests fail before anything is changed."""
         try:
             return self._converge(request, check)
         except OSError as exc:
@@ -127,12 +127,12 @@ class Bundles:
         return self._store.locked(_lock_name(path), deadline, f"the bundle {path}")
 
     def _is_left(self, path: str, record: Record) -> bool:
-        """Whether a task was killed in its work on the bundle, or is at work now."""
+        """Tell whether a task works on the bundle, or was killed while it did."""
         return bool(record.get("unfinished")) or is_busy(self._store.run_dir, _lock_name(path))
 
     def _tidy(self, path: str) -> None:
-        """Clear away what killed tasks have left, and complete a removal. A container that came in between has all of its files:
-        config.json goes first."""
+        """Remove the leftovers of killed tasks, and complete a removal. A container created in between has all its files, because
+        a removal deletes config.json first."""
         from . import upkeep
 
         upkeep.tidy(path, self._store.state_dir)
@@ -145,10 +145,10 @@ class Bundles:
             if getattr(request, what):
                 trust.check(os.path.abspath(getattr(request, what)), what)
         if not _is_ours(path) and os.path.lexists(path) and not directory.is_blank(os.path.realpath(path)):
-            raise InvalidInput(f"{path} is there already, and not a bundle of oci_bundle.", hint="Remove it first.")
+            raise InvalidInput(f"{path} exists and is not a bundle of oci_bundle.", hint="Remove it first.")
         if request.rootfs_mode == "overlay" and spec.id_maps(request.options, facts):
-            raise InvalidInput("rootfs_mode: overlay needs root, and does not go with userns.")
-        # With a stand-in for the image: whatever is wrong with the options is said now.
+            raise InvalidInput("rootfs_mode: overlay needs root, and cannot be used with userns.")
+        # With an empty image instead of the real one, to report invalid options now.
         spec.make(ImageConfig(cmd=("true",)), request.options, facts, User(), path)
 
     def _look(self, request: Request, record: Record, deadline: Deadline) -> Source:
@@ -156,10 +156,10 @@ class Bundles:
             return self._images.look(request, deadline)
         path = request.rootfs or ""
         if not path.startswith("/") or not os.path.exists(path):
-            raise InvalidInput(f"There is no directory or tar at {path} on this host.")
+            raise InvalidInput(f"There is no directory or tar archive at {path} on this host.")
         from . import rootfs
 
-        stamp = () if os.path.isdir(path) else rootfs.tar_stamp(path)  # What is no file at all is said first.
+        stamp = () if os.path.isdir(path) else rootfs.tar_stamp(path)  # Reports a path that is not a file.
         trust.check(path, "rootfs", tree=os.path.isdir(path))
         path = os.path.realpath(path)
         if os.path.isdir(path):
@@ -178,12 +178,12 @@ class Bundles:
         found = [f"The image {request.image} is for {other}, which is not this host's platform."] if other else []
         left_out = [p for p in spec.wanted_volumes(source.config, request.options) if spec.is_reserved(p)]
         if left_out:
-            why = "No image mounts anything over its root, in /proc, /sys or /dev, or over files that oci_bundle makes."
+            why = "They are at the root, in /proc, /sys or /dev, or at files of oci_bundle, where no image may have volumes."
             found.append(f"Volumes of the image {request.image} are left out: {', '.join(left_out)[:300]}. {why}")
         return tuple(found)
 
     def _decide(self, request: Request, facts: Facts, source: Source) -> _Decision:
-        """From files alone."""
+        """Return the decision, from files alone."""
         path, overlay = request.path, request.rootfs_mode == "overlay"
         record = _load(path)
         user = self._user(request, source, record)
@@ -206,7 +206,7 @@ class Bundles:
         return _Decision(decided, record, desired, user)
 
     def _user(self, request: Request, source: Source, record: Record) -> User | None:
-        """By the image's own passwd, which is read once: the container may write to its copy."""
+        """Return the user from the image's passwd. Read it once, because the container may write to its copy."""
         wanted = _wanted_user(request, source)
         if record.get("rootfs_digest") == source.digest and record["user"]["wanted"] == wanted:
             known = record["user"]
@@ -222,11 +222,11 @@ class Bundles:
         make_directory(path, mode=0o700)
         tools.take_over(path, *directory.owner_and_mode(maps))
         if not _is_ours(path):
-            write_text(f"{path}/{RECORD}", FIRST_RECORD)  # From here on the directory is known as ours.
+            write_text(f"{path}/{RECORD}", FIRST_RECORD)  # From now on, the directory is known as a bundle.
         elif decided.record and not decided.record.get("unfinished"):
             _save(path, {**decided.record, "unfinished": True}, durable=False)
         root, used = f"{path}/{decided.plan.root}", self._used_root(path)
-        # One of this name that no record tells of may have been written to, unless a container of just this config has it.
+        # An unrecorded one with this name may have been changed, unless a container with exactly this config uses it.
         if Action.ROOTFS in decided.plan.actions and not (root == used and os.path.isdir(root)):
             rootfs.remove(root)
             if request.rootfs_mode == "copy":
@@ -243,7 +243,7 @@ class Bundles:
         return record
 
     def _complete(self, path: str, record: Record) -> None:
-        """Remove the root file systems that belong to no record, once this record is on the disk, and say that all is done."""
+        """Remove unrecorded root file systems after this record is on the disk, and mark the change as complete."""
         from . import rootfs, tools, upkeep
 
         record.pop("unfinished", None)
@@ -256,7 +256,7 @@ class Bundles:
         _save(path, record, durable=not others)
 
     def _make_files(self, request: Request, source: Source, maps: Maps, deadline: Deadline) -> None:
-        """What config.json mounts from the bundle itself. A volume starts with what the image has there, and stays."""
+        """Create the files that config.json mounts from the bundle. A volume starts with the files of the image, and stays."""
         path = request.path
         for name, text in spec.files(request.options, path).items():
             make_directory(f"{path}/etc", mode=0o755)
@@ -268,7 +268,7 @@ class Bundles:
                 self._copy(source, place, f"{path}/volumes/{name}", maps, deadline)
 
     def _copy(self, source: Source, place: str, to: str, maps: Maps, deadline: Deadline) -> None:
-        """A directory of the source, or an empty one where it has none there."""
+        """Copy a directory of the source, or create an empty one if the source does not have it."""
         from . import rootfs, tools
 
         content = inside(self._roots.unpack(source, self._images, deadline), place)
@@ -281,10 +281,10 @@ class Bundles:
             tools.keep(f"{space}/copy", to)
 
     def _used_root(self, path: str) -> str | None:
-        """The root file system that a container has, running or not, until it is made anew."""
+        """Return the root file system that a container uses, running or not, until it is recreated."""
         holder = self._store.bundle_holder(path)
         saved = self._store.load_config(holder.name) if holder else None
-        # Whatever way to the bundle the container was given.
+        # The container may have been given another path to the bundle.
         return f"{path}/{os.path.basename(saved['root']['path'])}" if saved else None
 
     def _record(self, request: Request, facts: Facts, source: Source, decided: _Decision) -> Record:
@@ -313,14 +313,14 @@ class Bundles:
         if not os.path.lexists(path):
             return Plan(())
         if os.path.islink(path) or not (_is_ours(path) or directory.is_blank(path)):
-            raise InvalidInput(f"{path} is not a bundle of oci_bundle, and is not removed.")
+            raise InvalidInput(f"{path} is not a bundle of oci_bundle, so it is not removed.")
         self._check_unused(path)
         return Plan((Action.REMOVE,))
 
     def _check_unused(self, path: str) -> None:
         holder = self._store.bundle_holder(path)
         if holder is not None:
-            raise Conflict(f"The bundle {path} is in use by the container {holder.name}.", hint="Remove that first.")
+            raise Conflict(f"The bundle {path} is in use by the container {holder.name}.", hint="Remove it first.")
         from .._base.trees import mounted
 
         real = os.path.realpath(path)
@@ -330,20 +330,22 @@ class Bundles:
 
 
 def _missing(options: Options, facts: Facts) -> tuple[str, ...]:
-    """Warnings, for a bundle that is made or changed, about limits of a container that this host lacks."""
+    """Return warnings for a new or changed bundle about protections that this host lacks."""
     found = []
     if facts.unconfined:
         found.append(
-            "AppArmor is enabled on this host, but no profile for containers is loaded (containers-default or"
-            " docker-default): the container has none. apparmor_profile names one, or says unconfined."
+            "The container has no AppArmor profile: AppArmor is enabled on this host, but no profile for containers is loaded"
+            " (containers-default or docker-default). Set apparmor_profile to a profile, or to unconfined."
         )
     if options.pids_limit is None and not facts.pids:
-        found.append("The processes of the container are not limited: the cgroups here have no controller for pids.")
+        found.append(
+            "The number of processes is not limited, because the cgroups of this host have no pids controller."
+        )
     return tuple(found)
 
 
 def _by_place(document: dict[str, t.Any]) -> dict[str, t.Any]:
-    """With mounts by destination: one more is one difference, and not one for each after it. Their order is ours."""
+    """Return the config with mounts by destination, so that a new one is a single difference. The order is fixed."""
     mounts = document.get("mounts") or []
     return {**document, "mounts": {f"[{mount.get('destination')}]": mount for mount in mounts}}
 
@@ -353,13 +355,13 @@ def _wanted_user(request: Request, source: Source) -> str:
 
 
 def _check_places(root: str, image: ImageConfig, options: Options) -> None:
-    """Refuse an image whose links lead a volume, or the working directory, to where it may not be."""
+    """Refuse an image in which links lead a volume or the working directory to a forbidden place."""
     for place in spec.wanted_volumes(image, options):
         to = leads_to(root, place)
         if to is None or (spec.is_reserved(to) and not spec.is_reserved(place)):
             hint = "Mount something else there, or set image_volumes: ignore."
             raise InvalidInput(f"The image is not valid: its volume {place} leads to {to or 'itself'}.", hint=hint)
-    # CVE-2024-21626: there may be descriptors of the host. The links are of the image, also where the task names the directory.
+    # CVE-2024-21626: there may be descriptors of the host. The image has the links, even if the task sets the directory.
     cwd = options.chdir or image.workdir
     to = leads_to(root, cwd)
     if to is None or (f"{to}/".startswith("/proc/") and not (options.chdir or "").startswith("/proc/")):
@@ -367,10 +369,10 @@ def _check_places(root: str, image: ImageConfig, options: Options) -> None:
 
 
 def _load(path: str) -> Record:
-    """Empty where there is no bundle of ours, or one that was never completed or is being removed."""
+    """Return the record, empty if there is no bundle, or one that is incomplete or being removed."""
     found = read_json(f"{path}/{RECORD}") or {}
     if found.get("format", RECORD_FORMAT) != RECORD_FORMAT:
-        raise InvalidInput(f"The bundle {path} was made by a newer release of longshore.oci.", hint="Use that.")
+        raise InvalidInput(f"The bundle {path} was created by a newer release of longshore.oci.", hint="Use that.")
     return {} if found.get("removing") else found
 
 
@@ -379,7 +381,7 @@ def _save(path: str, record: Record, *, durable: bool = True) -> None:
 
 
 def _lock_name(path: str) -> str:
-    """Return a name that no container has."""
+    """Return a lock name that no container can have."""
     return f".bundle-{hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:32]}"
 
 

@@ -1,10 +1,10 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The limits that this host can set for a container, and what AppArmor and SELinux have for it.
+"""The limits, the AppArmor profile and the SELinux labels that this host can give a container.
 
-Read from files alone. The functions that decide get the text of those files, or where they are, so they can be tried with
-what another host has. What is chosen must be the same in each run, or each run would make the container again: so nothing
-here is random, and a choice that is recorded stays as long as it is possible.
+They are read from files alone. The functions that decide get the text or the path of these files, so tests can use the files of
+other hosts. Every run must choose the same values, or it would recreate the container. So nothing here is random, and a
+recorded choice stays as long as it is possible.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from .._bundle_spec.options import Options
 
 APPARMOR = "/sys/kernel/security/apparmor/profiles"
 SELINUX = "/etc/selinux"
-_PREFIX = "containers-default-"  # podman's profile, with the version of what wrote it
-_OURS = f"{_PREFIX}longshore"  # the same, which the role longshore.oci.runtime has loaded at boot
+_PREFIX = "containers-default-"  # podman's profile, with the version of its author
+_OURS = f"{_PREFIX}longshore"  # the same profile, which the role longshore.oci.runtime loads at boot
 _DOCKERS = "docker-default"
 _CATEGORIES = 1024
 UNCONFINED = "unconfined"  # apparmor_profile
@@ -31,15 +31,15 @@ DISABLED = "disable"  # selinux_label
 
 
 class Labels(t.NamedTuple):
-    """Of the processes of a container, and of its files."""
+    """The labels of the processes of a container, and of its files."""
 
     process: str
     file: str
 
 
 def most(*, may_raise: bool, open_files: int | None = None) -> dict[str, int]:
-    """The highest limit by type that a process of this host can be given: that of this one, unless ``may_raise``, and
-    never more open files than the kernel has (``open_files``)."""
+    """Return the highest possible limits by type: those of this process, unless ``may_raise``, and never more open files than
+    the kernel allows (``open_files``)."""
     kinds = () if may_raise else ("RLIMIT_NOFILE", "RLIMIT_NPROC")
     found = {kind: _hard(getattr(resource, kind)) for kind in kinds}
     if open_files is not None:
@@ -53,7 +53,7 @@ def _hard(kind: int) -> int:
 
 
 def counts_processes(uid: int, root: str = "/sys/fs/cgroup") -> bool:
-    """Whether cgroups of this user have a controller for pids. Without one the runtimes refuse every limit."""
+    """Tell whether cgroups of this user have a pids controller. Without it, the runtimes refuse every limit."""
     below = "" if uid == 0 else f"/user.slice/user-{uid}.slice/user@{uid}.service"
     controllers = read_text(f"{root}{below}/cgroup.controllers")
     if controllers is not None:
@@ -62,13 +62,13 @@ def counts_processes(uid: int, root: str = "/sys/fs/cgroup") -> bool:
 
 
 def profiles(text: str) -> dict[str, str]:
-    """From the list of the kernel, ``NAME (MODE)`` in each line: mode by name."""
+    """Return the modes of profiles by name, from the kernel's list with lines ``NAME (MODE)``."""
     lines = [line.rpartition(" (") for line in text.splitlines()]
     return {name: mode.rstrip(")") for name, _space, mode in lines if name}
 
 
 def default_profile(loaded: t.Mapping[str, str], previous: str | None) -> str | None:
-    """Of profiles that confine something: the one that the bundle has, else ours, else podman's newest, else docker's."""
+    """Return the first enforced profile of: the bundle's, Longshore's, podman's newest, docker's."""
     fit = [name for name, mode in loaded.items() if mode in ("enforce", "kill")]
     known = [name for name in fit if name.startswith(_PREFIX)]
     dockers = _DOCKERS if _DOCKERS in fit else None
@@ -82,8 +82,8 @@ def default_profile(loaded: t.Mapping[str, str], previous: str | None) -> str | 
 def apparmor_profile(
     options: Options, uid: int, previous: str | None, path: str | None = None
 ) -> tuple[str | None, bool]:
-    """The profile of a container, and whether it lacks one that it should have. Raises InvalidInput for one that is asked
-    for and not loaded: crun would run the container without."""
+    """Return the profile of a container, and whether it should have one but does not. Raises InvalidInput for a requested
+    profile that is not loaded, because crun would run the container without it."""
     wanted = options.apparmor_profile
     if wanted == UNCONFINED or (not wanted and (options.privileged or uid != 0)):
         return None, False
@@ -91,10 +91,10 @@ def apparmor_profile(
     if wanted:
         if text is None:
             raise InvalidInput(f"There is no AppArmor on this host for the profile {wanted}.")
-        # Another user than root cannot read the list.
+        # Users other than root cannot read the list.
         if text and wanted not in profiles(text):
             raise InvalidInput(
-                f"The AppArmor profile {wanted} is not loaded.", hint="apparmor_parser --replace FILE does."
+                f"The AppArmor profile {wanted} is not loaded.", hint="Load it with apparmor_parser --replace FILE."
             )
         return wanted, False
     found = default_profile(profiles(text or ""), previous)
@@ -102,7 +102,7 @@ def apparmor_profile(
 
 
 def _loaded(path: str) -> str | None:
-    """The list of profiles; empty where it cannot be read, None where the kernel has no AppArmor."""
+    """Return the list of profiles, empty if it cannot be read, None if the kernel has no AppArmor."""
     if not os.path.exists(path):
         return None
     try:
@@ -113,15 +113,15 @@ def _loaded(path: str) -> str | None:
 
 
 def policy(path: str = SELINUX) -> dict[str, str]:
-    """What the policy of the host says about containers (lxc_contexts(5)): label by name, such as process and file."""
+    """Return the labels for containers in the policy of the host (lxc_contexts(5)), by name, such as process and file."""
     kinds = re.findall(r"(?m)^\s*SELINUXTYPE\s*=\s*(\S+)", read_text(f"{path}/config") or "")
     text = read_text(f"{path}/{kinds[-1] if kinds else 'targeted'}/contexts/lxc_contexts") or ""
     return dict(re.findall(r'(?m)^\s*(\w+)\s*=\s*"?([^"\s#]+)"?\s*$', text))
 
 
 def level(path: str, taken: t.Collection[str]) -> str:
-    """A level with two categories for the bundle at ``path``, which nobody else has: the first that is free, from a place
-    that is made of the path."""
+    """Return an unused level with two categories for the bundle at ``path``: the first free one, starting at a position that
+    depends on the path."""
     pairs = _CATEGORIES * (_CATEGORIES - 1) // 2
     start = int(hashlib.sha256(path.encode()).hexdigest()[:12], 16) % pairs
     for number in range(start, start + pairs):
@@ -131,17 +131,17 @@ def level(path: str, taken: t.Collection[str]) -> str:
         found = f"s0:c{place - high * (high - 1) // 2},c{high}"
         if found not in taken:
             return found
-    raise InvalidInput("All pairs of categories of SELinux are taken.", hint="Name a label with selinux_label.")
+    raise InvalidInput("All pairs of SELinux categories are in use.", hint="Set a label with selinux_label.")
 
 
 def level_of(label: str | None) -> str | None:
-    """The level of a label; None where it has none."""
+    """Return the level of a label, or None."""
     parts = (label or "").split(":", 3)
     return parts[3] if len(parts) == 4 else None
 
 
 def with_level(label: str, new: str) -> str:
-    """The label with another level, if it has one at all."""
+    """Return the label with another level, if it has a level."""
     return ":".join([*label.split(":", 3)[:3], new]) if level_of(label) else label
 
 
@@ -149,14 +149,14 @@ def labels(
     options: Options, path: str, previous: str | None, taken: t.Callable[[], t.Collection[str]],
     said: t.Mapping[str, str],
 ) -> Labels | None:  # fmt: skip
-    """The labels of the bundle at ``path``, by what the policy has ``said``. ``previous`` is the level that is recorded for
-    it, ``taken`` are those of others."""
+    """Return the labels of the bundle at ``path`` according to the policy (``said``). ``previous`` is its recorded level, ``taken``
+    are the levels of others."""
     wanted = options.selinux_label
     if wanted == DISABLED:
         return None
     if wanted:
         return Labels(wanted, with_level(said.get("file", ""), level_of(wanted) or "s0"))
-    # As podman: a container that can do all, or sees the processes or the memory of the host, has no label.
+    # As in podman: a privileged container, or one that sees the processes or the memory of the host, has no label.
     if options.privileged or "host" in (options.pid, options.ipc) or not (said.get("process") and said.get("file")):
         return None
     chosen = previous or level(path, taken())
@@ -166,7 +166,7 @@ def labels(
 def host_labels(
     options: Options, path: str, previous: t.Callable[[], str | None], taken: t.Callable[[], t.Collection[str]]
 ) -> Labels | None:
-    """Nothing where SELinux is not enabled, but for what a task asks for."""
+    """Return the labels, none if SELinux is not enabled, except a label that the task sets."""
     if options.selinux_label and not re.fullmatch(r"[^:\s]+:[^:\s]+:[^:\s]+(:[^\s]+)?", options.selinux_label):
         if options.selinux_label != DISABLED:
             raise InvalidInput(

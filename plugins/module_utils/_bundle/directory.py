@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The directory of a bundle: who can get into it, and the small files of ours in it."""
+"""The directory of a bundle: its permissions, and Longshore's small files in it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if t.TYPE_CHECKING:
 
 
 def holds(path: str, text: str) -> bool:
-    """Whether a file has just this text. The container may have written to it, so its size is asked for first."""
+    """Tell whether a file has exactly this text. The container may have written to it, so check its size first."""
     data = text.encode()
     try:
         return os.lstat(path).st_size == len(data) and read_text(path, limit=len(data)) == text
@@ -29,7 +29,7 @@ def holds(path: str, text: str) -> bool:
 
 
 def put(path: str, text: str) -> None:
-    """Write to the file that is there, since it may be mounted in a container that runs; one of another kind is replaced."""
+    """Write to an existing file in place, because it may be mounted in a running container. Replace any other kind of file."""
     if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
         remove_file(path)
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
@@ -39,7 +39,7 @@ def put(path: str, text: str) -> None:
 
 
 def is_blank(path: str) -> bool:
-    """Whether a directory is empty, but for the first record that a task was about to write when it was killed."""
+    """Tell whether a directory is empty, except for the first record of a killed task."""
     if os.path.islink(path) or not os.path.isdir(path):
         return False
     names = os.listdir(path)
@@ -56,11 +56,11 @@ def _starts(path: str, text: str) -> bool:
 
 
 def check(request: Request) -> None:
-    """Raises InvalidInput for a place where others can interfere, before anything in it is read. An empty directory may belong
-    to another user, and be open to all: it is taken over."""
+    """Raises InvalidInput for a path that other users can change, before anything in it is read. An empty directory may belong
+    to another user and be open to all, because the task changes its owner and mode."""
     path = request.path
     if not path.startswith("/") or os.path.normpath(path) != path or path == "/":
-        raise InvalidInput(f"The path of a bundle must be absolute and without detours, not {path!r}.")
+        raise InvalidInput(f"The path of a bundle must be absolute and normalized, not {path!r}.")
     trust.check(path, "The bundle", way_only=True)
     empty = os.path.isdir(path) and os.access(path, os.R_OK) and not os.listdir(path)
     if os.geteuid() != 0 or os.path.islink(path) or not empty:
@@ -70,14 +70,14 @@ def check(request: Request) -> None:
 
 
 def owner_and_mode(maps: Maps) -> tuple[int, int]:
-    """The group and mode of a bundle: for this user alone. With a user namespace root of the container has to get to its root
-    file system, and that is its group."""
+    """Return the group and mode of a bundle: access for this user alone. With a user namespace, the group is that of the
+    container's root, who must reach the root file system."""
     mapped = parse.mapped(0, maps["gid"]) if maps and os.geteuid() == 0 else None
     return (-1, 0o700) if mapped is None else (mapped, 0o710)
 
 
 def not_private(path: str, maps: Maps) -> dict[str, tuple[t.Any, t.Any]]:
-    """How the directory of a bundle that is there differs from a private one."""
+    """Return how the directory of an existing bundle differs from a private one."""
     try:
         found = os.stat(path)
     except OSError:
@@ -91,7 +91,7 @@ def not_private(path: str, maps: Maps) -> dict[str, tuple[t.Any, t.Any]]:
 
 
 def label(path: str, roots: list[str], label: str) -> None:
-    """Let SELinux give the container what the bundle has for it. What it writes later is labelled by the kernel."""
+    """Label the files that the container uses in the bundle. The kernel labels files that it writes later."""
     from .._host import selinux
 
     volumes = f"{path}/volumes"

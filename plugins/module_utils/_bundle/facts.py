@@ -1,7 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a config depends on besides image and options: found on this host, and in a root file system that nobody trusts;
-from files alone."""
+"""Collect the facts that a config depends on, from files of this host and of a root file system that is not trusted."""
 
 from __future__ import annotations
 
@@ -22,12 +21,12 @@ from .._trust import trust
 from .._trust.annotations import is_text
 from . import confinement
 
-# As Go and images call what the kernel calls so.
+# The names of architectures in Go and in images, by those of the kernel.
 _ARCHITECTURES = {
     "x86_64": "amd64", "aarch64": "arm64", "i386": "386", "i686": "386", "armv7l": "arm", "armv6l": "arm",
     "loongarch64": "loong64",
 }  # fmt: skip
-# With the servers behind the stub resolver, which only the host itself can ask.
+# The file with the servers behind the stub resolver, which only the host itself can use.
 _RESOLVED = "/run/systemd/resolve/resolv.conf"
 _MOST_BYTES = 4 * 2**20  # of a passwd or group
 
@@ -38,15 +37,15 @@ def architecture() -> str:
 
 
 def gather(options: Options, store: Store, path: str, record: t.Mapping[str, t.Any]) -> Facts:
-    """For the bundle at ``path``, with the ``record`` of what it was made of. Raises InvalidInput for what the options name
-    and the host does not have."""
+    """Return the facts for the bundle at ``path`` with this ``record``. Raises InvalidInput for options that need something
+    that the host lacks."""
     for mount in map(parse.mount, options.mounts):
         if mount["type"] == "bind" and not os.path.lexists(mount["source"]):
             raise InvalidInput(f"The source {mount['source']} of the mount at {mount['destination']} does not exist.")
     paths = {kind: _joined(kind, getattr(options, kind)) for kind in KINDS}
     namespaces = {kind: found for kind, found in paths.items() if found is not None}
     capabilities, uid = _bounding(), os.geteuid()
-    # In a user namespace of its own, a process can no more raise its limits than another user than root.
+    # In its own user namespace, a process cannot raise its limits, like a user other than root.
     may_raise = uid == 0 and not options.userns and "CAP_SYS_RESOURCE" in capabilities
     apparmor, unconfined = confinement.apparmor_profile(options, uid, record.get("apparmor"))
     return Facts(
@@ -64,14 +63,14 @@ def gather(options: Options, store: Store, path: str, record: t.Mapping[str, t.A
 
 
 def _levels(store: Store) -> set[str]:
-    """The levels of SELinux that containers have."""
+    """Return the SELinux levels of all containers."""
     configs = [store.load_config(name) or {} for name in store.names()]
     found = {confinement.level_of((config.get("process") or {}).get("selinuxLabel")) for config in configs}
     return {level for level in found if level is not None}
 
 
 def _level(options: Options, store: Store, record: t.Mapping[str, t.Any]) -> str | None:
-    """The level that a bundle has to have: of the container whose processes or memory it shares, else the recorded one."""
+    """Return the required level of a bundle: of the container whose processes or memory it shares, otherwise the recorded one."""
     for wanted in (options.pid, options.ipc):
         if wanted.startswith("container:"):
             name = wanted.partition(":")[2]
@@ -82,25 +81,25 @@ def _level(options: Options, store: Store, record: t.Mapping[str, t.Any]) -> str
 
 
 def _joined(kind: str, wanted: str) -> str | None:
-    """The path of a namespace. Another container's stays a name, which each launch resolves. None for the rest of what can
-    be asked for."""
+    """Return the path of a namespace. ``container:NAME`` stays as it is, because each launch resolves it. None for the other
+    values."""
     how, _colon, what = wanted.partition(":")
     if how == "path" and what.startswith("/"):
-        check_path(kind, what, "For one of another container write container:NAME, for one of the host: host.")
+        check_path(kind, what, "Use container:NAME for the namespace of another container, or host.")
         if not os.path.exists(what):
-            raise InvalidInput(f"{kind}: there is no namespace at {what}.", hint="'ip netns add NAME' makes one.")
+            raise InvalidInput(f"{kind}: there is no namespace at {what}.", hint="'ip netns add NAME' creates one.")
         return what
     if how == "container" and what:
         check_name(what)
         return PEER + what
     own = "none" if kind == "network" else "private"
     if wanted not in (own, "host"):
-        raise InvalidInput(f"{kind} cannot be {wanted!r}.", hint=f"There are {own}, host, path:PATH, container:NAME.")
+        raise InvalidInput(f"{kind} cannot be {wanted!r}.", hint=f"Use {own}, host, path:PATH or container:NAME.")
     return None
 
 
 def _bounding() -> tuple[str, ...]:
-    """The capabilities that a child of this process can have at most; in a user namespace of its own, all there are."""
+    """Return all capabilities that a child of this process can have. In its own user namespace, these are all that exist."""
     if os.geteuid() != 0:
         last = int(read_text("/proc/sys/kernel/cap_last_cap") or 40)
         return ALL_CAPABILITIES[: last + 1]
@@ -126,7 +125,7 @@ def _profile(options: Options) -> t.Mapping[str, t.Any] | None:
         return None
     if path == "default":
         path = next(filter(os.path.exists, DEFAULT_PATHS), "")
-        hint = "The role longshore.oci.runtime installs it. Or name another profile, or set seccomp: unconfined."
+        hint = "The role longshore.oci.runtime installs it. You can also set another profile, or seccomp: unconfined."
         if not path:
             raise InvalidInput(f"This host has no default seccomp profile ({DEFAULT_PATHS[-1]}).", hint=hint)
     if not path.startswith("/"):
@@ -141,7 +140,7 @@ def _profile(options: Options) -> t.Mapping[str, t.Any] | None:
 
 
 def _devices(value: str) -> t.Iterator[tuple[dict[str, t.Any], str]]:
-    """One device, or all below a directory such as /dev/snd."""
+    """Yield one device, or all devices below a directory such as /dev/snd."""
     host, place, access = parse.device(value)
     paths = [host]
     if os.path.isdir(host):
@@ -161,7 +160,7 @@ def _devices(value: str) -> t.Iterator[tuple[dict[str, t.Any], str]]:
 
 
 def _resolv_conf(network: str) -> str | None:
-    """The file whose name servers can be reached from that network namespace, where one is mounted at all."""
+    """Return the file with name servers that are reachable from the network namespace, or None if none is mounted."""
     if network == "none":
         return None
     name = os.path.basename(network) if network.startswith("path:/run/netns/") else ""
@@ -172,15 +171,15 @@ def _resolv_conf(network: str) -> str | None:
 
 
 def inside(root: str, path: str) -> str | None:
-    """Return the path of something in a root file system; None where there is nothing. Symbolic links are followed as in
-    the container, so they never lead to the host."""
+    """Return the host path of a path in a root file system, or None if it does not exist. Follow symbolic links as in the
+    container, so that they never lead to the host."""
     to = leads_to(root, path)
     real = f"{root}{to}".rstrip("/")
     return real if to is not None and os.path.lexists(real) else None
 
 
 def _lines(root: str, path: str, fields: int) -> list[list[str]]:
-    """Those that are complete, of a file that a container may have written: it can neither hold this up nor fill memory."""
+    """Return the complete lines of a file that a container may have written. It can neither block this nor exhaust memory."""
     real = inside(root, path)
     if real is None or not os.path.isfile(real):
         return []
@@ -192,7 +191,7 @@ def _lines(root: str, path: str, fields: int) -> list[list[str]]:
 
 
 def leads_to(root: str, path: str) -> str | None:
-    """Return where a path leads in a container with this root, symbolic links followed; None where in a circle."""
+    """Return the target of a path in a container with this root, or None for a loop of symbolic links."""
     todo, at, links = path.split("/")[::-1], "", 0
     while todo:
         word = todo.pop()
@@ -203,7 +202,7 @@ def leads_to(root: str, path: str) -> str | None:
             continue
         try:
             target = os.readlink(f"{root}{at}/{word}")
-        except OSError:  # It is no link, or nothing is there.
+        except OSError:  # It is not a link, or does not exist.
             at = f"{at}/{word}"
             continue
         links += 1
@@ -215,7 +214,7 @@ def leads_to(root: str, path: str) -> str | None:
 
 
 def _number(text: str) -> int | None:
-    """Return a user or group number; any other text, of any length, is None."""
+    """Return a user or group number, or None for any other text of any length."""
     if len(text) > 32 or not (text.isascii() and text.isdecimal()):
         return None
     return int(text) if int(text) < 2**32 - 1 else None
@@ -227,7 +226,7 @@ def _home(entry: list[str] | None) -> str:
 
 
 def look_up(root: str, wanted: str) -> User:
-    """``USER``, ``UID``, ``USER:GROUP``... as podman and docker read them; empty is root. Raises InvalidInput."""
+    """Return the user for ``USER``, ``UID``, ``USER:GROUP``... as in podman and docker. Empty means root. Raises InvalidInput."""
     name, _colon, group = wanted.partition(":")
     passwd, groups = _lines(root, "etc/passwd", 6), _lines(root, "etc/group", 3)
     number = _number(name or "0")
@@ -237,13 +236,13 @@ def look_up(root: str, wanted: str) -> User:
     elif entry is not None:
         number = _number(entry[2])
     if number is None:
-        raise InvalidInput(f"There is no user {name!r} in the image's /etc/passwd.", hint="A number always works.")
+        raise InvalidInput(f"There is no user {name!r} in the image's /etc/passwd.", hint="Numbers always work.")
     gid = _number(entry[3]) or 0 if entry else 0
     if group:
         known = next((_number(e[2]) for e in groups if e[0] == group), None)
         gid_given = _number(group) if known is None else known
         if gid_given is None:
-            raise InvalidInput(f"There is no group {group!r} in the image's /etc/group.", hint="A number always works.")
+            raise InvalidInput(f"There is no group {group!r} in the image's /etc/group.", hint="Numbers always work.")
         return User(number, gid_given, (), _home(entry))
     member = [_number(e[2]) for e in groups if entry and len(e) > 3 and entry[0] in e[3].split(",")]
     more = sorted({one for one in member if one is not None and one != gid})

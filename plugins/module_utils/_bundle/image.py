@@ -1,13 +1,13 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images: looked up and fetched with skopeo into a cache that all bundles of the host share.
+"""Look up images and fetch them with skopeo into a cache that all bundles of the host share.
 
-    STATE/images/blobs/      layers, configurations and manifests by digest, each there once
-    STATE/images/layouts/    one OCI layout for each image, by the digest of its manifest; its blobs are the above
-    STATE/images/references/ what a reference and platform stand for since they were last asked for
+    STATE/images/blobs/      layers, configurations and manifests by digest, each only once
+    STATE/images/layouts/    one OCI layout for each image, by the digest of its manifest; it shares the blobs
+    STATE/images/references/ the image of a reference and platform at the last lookup
 
-Every layout has an index of its own, so nobody has to lock one. What is fetched counts once it has been renamed. What a
-document of an image says is read by image_document.py alone, and every path in the cache is made by its file_name.
+Every layout has its own index, so no lock is needed. A fetched file counts after it has been renamed. Only image_document.py
+reads the documents of an image, and its file_name creates every path in the cache.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ _TRANSPORTS = ("docker", "oci", "oci-archive", "docker-archive", "dir", "contain
 
 
 class Images:
-    """The cache below one state directory. Stores only; touches the disk when asked to."""
+    """The cache below one state directory. The constructor does no I/O."""
 
     def __init__(self, state_dir: str) -> None:
         self._root = f"{state_dir}/images"
 
     def layout(self, source: Source) -> str:
-        """Where an image is in the cache, as umoci wants it."""
+        """Return the location of an image in the cache in the notation of umoci."""
         return f"{self._path((source.image or {})['manifest'])}:{TAG}"
 
     def _path(self, manifest: str) -> str:
         return f"{self._root}/layouts/{image_document.file_name(manifest)}"
 
     def look(self, request: Request, deadline: Deadline) -> Source:
-        """What the image is now, from the cache where ``pull`` allows; nothing is written. Raises EngineError."""
+        """Return the current image, from the cache if ``pull`` allows. Write nothing. Raises EngineError."""
         reference = check_reference(request.image or "")
         known = self._known(request)
         if request.pull == "never" and not known:
             raise InvalidInput(
-                f"The image {reference} is not in the cache of this host, and pull: never forbids to fetch it."
+                f"The image {reference} is not in the cache of this host, and pull: never does not fetch it."
             )
         if known and request.pull != "always":
             return known
@@ -65,7 +65,7 @@ class Images:
         return Source("image", image_document.chain_id(config.diff_ids), config, image, cached=False)
 
     def _known(self, request: Request) -> Source | None:
-        """Return what the cache has of an image; None where that is nothing, or not all that it needs."""
+        """Return an image of the cache, or None if it is missing or incomplete."""
         image = (read_json(self._remembered(request)) or {}).get("image")
         if not isinstance(image, dict) or not all(
             image_document.is_digest(image.get(n)) for n in ("digest", "manifest")
@@ -76,14 +76,13 @@ class Images:
             if os.path.isdir(self._path(image["manifest"])):
                 return self._source({**known, "manifest": image["manifest"]})
         except EngineError:
-            # Damaged, or kept by a release that did not check it: it is looked up again.
+            # Damaged, or from a release without this check: look it up again.
             if request.pull == "never":
                 raise
         return None
 
     def _source(self, image: dict[str, t.Any]) -> Source:
-        """Return an image of the cache, whose documents are read each time: they are small, and their names say whether
-        they are whole."""
+        """Return an image of the cache. Read its small documents each time, and verify them with the digests in their names."""
         manifest = image_document.parse_manifest(self._blob(image["manifest"]))
         config = image_document.parse_config(self._blob(manifest.config))
         files = image_document.files_id(manifest, config)
@@ -102,7 +101,7 @@ class Images:
         return tools.call(argv, deadline, what=f"look up the image {request.image}").stdout
 
     def fetch(self, request: Request, source: Source, deadline: Deadline) -> Source:
-        """Copy the very image that was looked up into the cache. Layers that are there already are not fetched again."""
+        """Copy exactly the image that was looked up into the cache. Do not fetch existing layers again."""
         from . import tools
 
         image = dict(source.image or {})
@@ -127,15 +126,15 @@ class Images:
         return fetched
 
     def _blob(self, digest: str) -> bytes:
-        """Return a document of the cache, which is what its name says."""
+        """Return a document of the cache after a check of its digest."""
         data = _read(f"{self._root}/blobs/sha256/{image_document.file_name(digest)}")
         if len(data) <= image_document.MOST_BYTES and f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
-            raise EngineError(f"The cache {self._root} is damaged: {digest} is not what it should be.")
+            raise EngineError(f"The cache {self._root} is damaged: the content of {digest} does not match its digest.")
         return data
 
 
 def _read(path: str) -> bytes:
-    """Return a file of the cache, and no more of it than tells that it is too large."""
+    """Return a file of the cache, at most one byte more than allowed."""
     try:
         with open(path, "rb") as stream:
             return stream.read(image_document.MOST_BYTES + 1)
@@ -146,13 +145,13 @@ def _read(path: str) -> bytes:
 def check_reference(reference: str) -> str:
     transport, colon, rest = reference.partition(":")
     if not colon or transport not in _TRANSPORTS or not rest or "\0" in reference:
-        hint = f"Write docker://docker.io/library/busybox:1, or one with {', '.join(_TRANSPORTS[1:])} in front."
-        raise InvalidInput(f"{reference!r} is not the reference of an image as skopeo has them.", hint=hint)
+        hint = f"Write docker://docker.io/library/busybox:1, or use one of {', '.join(_TRANSPORTS[1:])} as prefix."
+        raise InvalidInput(f"{reference!r} is not an image reference in the notation of skopeo.", hint=hint)
     return reference
 
 
 def pinned(reference: str, digest: str) -> str:
-    """A reference to just these contents, where the transport can say so: a tag may move at any moment."""
+    """Return a reference to exactly this content, if the transport supports it: a tag may change at any moment."""
     if not reference.startswith("docker://"):
         return reference
     name = reference.partition("@")[0]
@@ -161,7 +160,7 @@ def pinned(reference: str, digest: str) -> str:
 
 
 def other_platform(source: Source, request: Request) -> str | None:
-    """What platform an image is for, where that is not the one that is wanted."""
+    """Return the platform of an image if it differs from the requested one."""
     wanted = parse.platform(request.platform or f"linux/{architecture()}")
     have = (source.config.os or wanted[0], source.config.architecture or wanted[1])
     return None if have == wanted[:2] else "/".join(have)
@@ -180,8 +179,8 @@ def _tls(request: Request, side: str) -> str:
 
 @contextlib.contextmanager
 def _credentials(request: Request) -> t.Iterator[list[str]]:
-    """The option by which skopeo learns who is asking. A password is in no command line and in no file: skopeo reads it
-    from memory of this process."""
+    """Yield the option with credentials for skopeo. The password is in no command line and in no file: skopeo reads it from
+    memory of this process."""
     if request.username is None:
         yield ["--authfile", request.authfile] if request.authfile else []
         return

@@ -1,8 +1,8 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Root file systems: unpacked once on a host, then copied (or reflinked) for each bundle, or mounted over.
+"""Root file systems: unpack them once on a host, then copy (or reflink) or overlay-mount them for each bundle.
 
-STATE/roots/DIGEST       of images (by their layers and contents) and of tars; never written to again
+STATE/roots/DIGEST       of images (by their layers and contents) and of tar archives; never changed again
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from . import tools
 from .image import Images
 
 Maps = t.Mapping[str, t.Sequence[parse.IdMap]]
-# Device nodes that every container has: null, zero, full, random, urandom, tty. Any other in an image is a trap.
+# Device nodes that every container has: null, zero, full, random, urandom, tty. Any other in an image is removed.
 _HARMLESS = {(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0)}
 _CAPABILITY = "security.capability"
 _SHOWN = 200  # characters of a path in a message
@@ -37,7 +37,7 @@ class Roots:
         self._root = f"{state_dir}/roots"
 
     def path(self, source: Source) -> str | None:
-        """Where the files of a source are; None where it has not been unpacked yet."""
+        """Return the path of the files of a source, or None if it is not unpacked yet."""
         if source.kind != "directory" and not source.files:
             return None
         path = source.path if source.kind == "directory" else self._path(source)
@@ -47,7 +47,8 @@ class Roots:
         return f"{self._root}/{file_name(source.files)}"
 
     def unpack(self, source: Source, images: Images, deadline: Deadline) -> str:
-        """The files of a source, unpacked if need be. What is there is complete: it was renamed when it was."""
+        """Return the path of the files of a source, and unpack it if needed. An existing path is complete, because it was renamed
+        after that."""
         found = self.path(source)
         if found:
             return found
@@ -72,7 +73,7 @@ class Roots:
 
 
 def copy(files: str, to: str, maps: Maps, deadline: Deadline) -> None:
-    """With the owners, times, links and extended attributes, sharing blocks where the file system can."""
+    """Copy with owners, times, links and extended attributes, and share blocks if the file system supports it."""
     argv = ["cp", "--archive", "--reflink=auto", "--no-target-directory", files, to]
     space = os.path.dirname(to)
     tools.call(argv, deadline, what=f"copy the root file system {files}", place=space, temporary=space)
@@ -82,7 +83,7 @@ def copy(files: str, to: str, maps: Maps, deadline: Deadline) -> None:
 
 
 def tame(root: str) -> None:
-    """Take out device nodes: in a container that may use all devices, or for users of the host, one would be the disk."""
+    """Remove device nodes: in a privileged container, or for users of the host, one of them could be the disk."""
     for entry in walk(root):
         found = entry.status
         if stat.S_ISBLK(found.st_mode) or (
@@ -92,8 +93,8 @@ def tame(root: str) -> None:
 
 
 def shift(root: str, maps: Maps) -> None:
-    """Give every file to whom its owner is mapped to. A change of owner takes setuid bits and capabilities away: they
-    are put back, the latter bound to the root of the user namespace."""
+    """Change the owner of every file according to the mappings. This removes setuid bits and capabilities, so restore them,
+    the latter bound to the root of the user namespace."""
     done: set[tuple[int, int]] = set()
     _shift(Entry("", root, os.lstat(root)), maps)
     for entry in walk(root):
@@ -126,29 +127,29 @@ def _shift(entry: Entry, maps: Maps) -> None:
 
 
 def mount(lower: str, root: str, deadline: Deadline, label: str = "") -> None:
-    """Mount ``root`` over ``lower``; what is written goes beside it, and outlives a reboot. All of it has the ``label`` of
-    SELinux, if there is one."""
+    """Mount an overlay at ``root`` over ``lower``. Changes are stored beside it and survive a reboot. All files have the SELinux
+    ``label``, if any."""
     for path in (lower, root):
         if set(path) & set(",:\\"):
-            raise InvalidInput(f"{path} cannot be mounted with rootfs_mode: overlay: there is one of , : \\ in it.")
+            raise InvalidInput(f"{path} cannot be used with rootfs_mode: overlay, because it contains one of , : \\.")
     for directory in (f"{root}.upper", f"{root}.work", root):
         if not os.path.isdir(directory):
             os.mkdir(directory, 0o755)
         os.chmod(directory, 0o755)
-    # The root directory of the container is the one of the image, whoever that belongs to.
+    # The root directory of the container has the owner and mode of the image's.
     found = os.stat(lower)
     os.chown(f"{root}.upper", found.st_uid, found.st_gid)
     os.chmod(f"{root}.upper", stat.S_IMODE(found.st_mode))
-    # What attributes of files in the image say is for overlayfs is not followed.
+    # overlayfs must not follow its attributes on files of the image.
     options = f"lowerdir={lower},upperdir={root}.upper,workdir={root}.work,redirect_dir=nofollow,metacopy=off"
     options += f',context="{label}"' if label else ""
     tools.call(["mount", "-t", "overlay", "overlay", "-o", options, root], deadline, what=f"mount {root}")
 
 
 def remove(root: str) -> None:
-    """Remove a root file system of a bundle, mounted or not. One that is gone is fine.
+    """Remove a root file system of a bundle, if it exists. Unmount its overlay first.
 
-    An overlay is ours to unmount. Anything else that is mounted in there is refused, before a file is removed.
+    Refuse any other mount in it before a file is removed.
     """
     if os.path.realpath(root) in mounted(root):
         unmount(root)
@@ -159,10 +160,10 @@ def remove(root: str) -> None:
 
 
 def tar_stamp(path: str) -> tuple[int, ...]:
-    """Of a regular file: reading anything else may never end."""
+    """Return the stamp of a regular file. Refuse any other file, because reading it may never end."""
     found = os.stat(path)
     if not stat.S_ISREG(found.st_mode):
-        raise InvalidInput(f"{path} is neither a directory nor a tar.")
+        raise InvalidInput(f"{path} is neither a directory nor a tar archive.")
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
@@ -178,7 +179,7 @@ def tar_digest(path: str) -> str:
 
 
 def directory_digest(path: str) -> str:
-    """Of names, owners, modes, sizes and times: no file is read. A tree that is copied anew has another."""
+    """Return the digest of names, owners, modes, sizes and times. Read no file. A new copy of the tree has another digest."""
     total = hashlib.sha256()
     for entry in itertools.chain([Entry("", path, os.lstat(path))], walk(path)):
         s, name = entry.status, f"/{entry.path}" if entry.path else ""

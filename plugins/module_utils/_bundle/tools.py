@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The programs that do the work (skopeo, umoci, tar, cp, mount), what they say when they fail, and where they may work."""
+"""Run external programs (skopeo, umoci, tar, cp, mount), explain their errors, and give them temporary directories."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .._base.files import make_directory, remove_tree
 from .._base.process import ProcessId, boot_id, identify, is_alive, kill_and_wait
 from .._base.program import Completed, find_program, run
 
-# What a program that talks to a registry may need of the environment that the task was given.
+# Variables from the environment of the task that a program may need to connect to a registry.
 _INHERITED = (
     "http_proxy",
     "https_proxy",
@@ -29,24 +29,24 @@ _INHERITED = (
     "registry_auth_file",
 )
 _TEMPORARY = re.compile(r"\.tmp-(\d+)-(\d+)-[0-9a-f]{6}")  # pid and start
-_ENDING = 10  # seconds for programs that were killed, and may have much to give back
+_ENDING = 10  # seconds for killed programs, which may have to free much memory
 _TAR_GIVES_UP = ("tar: Error is not recoverable", "tar: Child returned status", "tar: Exiting with failure")
-# What skopeo (1.9 to 1.20), umoci, tar and cp say, and what it means; the first that is found counts.
+# Messages of skopeo (1.9 to 1.20), umoci, tar and cp, with their meanings and hints. The first match counts.
 _MEANINGS = (
-    (r"no space left on device|disk quota exceeded", "there is no space left on the device", "Make room in {place}."),
+    (r"no space left on device|disk quota exceeded", "there is no space left on the device", "Free space in {place}."),
     (r"x509:|tls: |server gave HTTP response to HTTPS|certificate", "its certificate is not trusted, or it does not speak TLS",
      "Put its CA into /etc/containers/certs.d or ca_cert_dir, or set tls_verify: false."),
     (r"unauthorized|authentication required|incorrect username or password|status code 401",
-     "the registry does not accept the username and password, or wants some", "Give username and password, or authfile."),
+     "the registry does not accept the username and password, or needs them", "Set username and password, or authfile."),
     (r"requested access to the resource is denied|status code 403", "the registry denies access to it", ""),
     (r"does not match provided manifest digest|digest mismatch|digest did not match|does not match expected", "its digest is not the one asked for", ""),
-    (r"open(ing)? .*no such file or directory|archive file not found", "there is no such file", "Is the reference right?"),
+    (r"open(ing)? .*no such file or directory|archive file not found", "there is no such file", "Check the reference."),
     (r"manifest unknown|name unknown|repository .*not found|status code 404|no descriptor found|tag not found|not found: ",
-     "there is no such image", "Is the reference right?"),
-    (r"no image found in (manifest list|image index)|no image found for", "there is none for this platform", ""),
+     "there is no such image", "Check the reference."),
+    (r"no image found in (manifest list|image index)|no image found for", "there is no image for this platform", ""),
     (r"connection refused|no such host|no route to host|network is unreachable|i/o timeout|connection reset|EOF|dial tcp"
      r"|context deadline|status code 5\d\d|bad gateway|service unavailable",
-     "the registry cannot be reached", "Is it up, and does this host reach it? A proxy is taken from the task's environment."),
+     "the registry cannot be reached", "Check that it runs and that this host reaches it. Proxy settings come from the task's environment."),
     (r"invalid reference|error parsing image name|parsing image|unknown transport", "the reference is not valid", ""),
 )  # fmt: skip
 
@@ -59,8 +59,8 @@ def find(name: str) -> str:
 
 
 def call(argv: t.Sequence[str], deadline: Deadline, *, what: str, place: str = "", temporary: str = "") -> Completed:
-    """Run a program, whose failure is said in one sentence: ``what`` cannot be done, and why. ``place`` is where it
-    writes to."""
+    """Run a program. The error is one sentence: ``what`` cannot be done, and the reason. ``place`` is the directory where the
+    program writes."""
     environment = {
         name: value for name, value in os.environ.items() if name.lower() in _INHERITED and value
     }  # fmt: skip
@@ -84,7 +84,7 @@ def _quote(program: str, said: str) -> str:
 
 
 def _said(stderr: str) -> str:
-    """What the last lines of a program say, without the dress of its log."""
+    """Return the last message of a program, without the format of its log."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip() and not line.startswith(_TAR_GIVES_UP)]
     fatal = [line for line in lines if "level=fatal" in line or "\u2a2f" in line]
     text = (fatal or lines or [""])[-1]
@@ -97,9 +97,9 @@ def _said(stderr: str) -> str:
 
 @contextlib.contextmanager
 def workspace(parent: str) -> t.Iterator[str]:
-    """A directory that is gone afterwards, on the file system of what is made in it and then renamed out of it.
+    """Yield a temporary directory on the same file system, so that results can be renamed out of it.
 
-    One that a killed task has left is removed by the next: its name says whose it is.
+    If a task is killed, the next task removes its directory, whose name identifies the task.
     """
     make_directory(parent, mode=0o700)
     sweep(parent)
@@ -115,7 +115,7 @@ def workspace(parent: str) -> t.Iterator[str]:
 
 
 def sweep(parent: str) -> None:
-    """Remove the workspaces of ended tasks, whose programs are ended first."""
+    """Remove the workspaces of ended tasks, after their programs have been ended."""
     for name in os.listdir(parent):
         owner = _TEMPORARY.fullmatch(name)
         if owner and not is_alive(ProcessId(int(owner[1]), int(owner[2]), boot_id())):
@@ -124,7 +124,7 @@ def sweep(parent: str) -> None:
 
 
 def _end_workers(name: str) -> None:
-    """Kill the programs that work in a workspace, which is their TMPDIR, and wait until they are gone."""
+    """Kill the programs that have a workspace as TMPDIR, and wait until they have ended."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as stream:
@@ -134,13 +134,13 @@ def _end_workers(name: str) -> None:
 
 
 def discard(path: str) -> None:
-    """Remove a tree, also one of directories that their owner may not enter as they are."""
+    """Remove a tree, including directories that their owner has no permission to enter."""
     remove_tree(path)
 
 
 def take_over(path: str, group: int, mode: int) -> None:
-    """Make a directory this user's alone, with this group (-1: as it is) and mode. Raises Conflict where somebody else put
-    something into it, or something else in its place, before it was."""
+    """Make this user the owner of a directory, with this group (-1: unchanged) and mode. Raises Conflict if another user has
+    created files in it, or replaced it, in the meantime."""
     path = os.path.realpath(path)
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -155,13 +155,13 @@ def take_over(path: str, group: int, mode: int) -> None:
 
             was_open = not untrusted.is_private_group(found, path)
         if (was_open and os.listdir(descriptor)) or not os.path.samestat(os.lstat(path), os.fstat(descriptor)):
-            raise Conflict(f"Another user is working in {path}, too.", hint="Choose another place for the bundle.")
+            raise Conflict(f"Another user also works in {path}.", hint="Choose another path for the bundle.")
     finally:
         os.close(descriptor)
 
 
 def flush_directory(path: str) -> None:
-    """See to it that what was renamed in a directory outlives a power cut. Raises OSError."""
+    """Flush a directory, so that a rename in it survives a power cut. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -170,13 +170,13 @@ def flush_directory(path: str) -> None:
 
 
 def keep(made: str, path: str) -> None:
-    """Rename what is complete to where it belongs; it is on the disk by then, so not even a power cut leaves half of it.
+    """Rename a complete directory to its final path, after it is on the disk, so that a power cut leaves no partial one.
 
-    Somebody else may have made the same meanwhile: then theirs is as good.
+    If another task has created the same in the meantime, use that.
     """
     descriptor = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        # syncfs(2): all of it, without waiting for the other file systems of a busy host.
+        # syncfs(2) flushes only this file system, and not the others of a busy host.
         if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
     finally:

@@ -38,11 +38,11 @@ def is_being_removed(path: str) -> bool:
 
 
 def remove(path: str) -> None:
-    """Remove a bundle. The record says so before the first file goes, and goes last: so the next task completes it."""
+    """Remove a bundle. The record is marked first and removed last, so the next task completes an interrupted removal."""
     record = f"{path}/{RECORD}"
     if os.path.lexists(record):
         _mark(record)
-        remove_file(f"{path}/config.json")  # No container is made of it any more.
+        remove_file(f"{path}/config.json")  # From now on, no container can be created from it.
         for root in other_roots(path, ()):
             rootfs.remove(root)
         for name in os.listdir(path):
@@ -59,7 +59,7 @@ def _mark(record: str) -> None:
         write_text(record, json.dumps({"removing": True}) + "\n", durable=True)
         tools.flush_directory(os.path.dirname(record))
     except EngineError as exc:
-        # A removal makes room, so it must not need any. An empty record is that of an incomplete bundle.
+        # A removal must work on a full file system. An empty record means an incomplete bundle.
         if getattr(exc.__cause__, "errno", 0) not in (errno.ENOSPC, errno.EDQUOT):
             raise
         descriptor = os.open(record, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

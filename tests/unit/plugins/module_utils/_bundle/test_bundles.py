@@ -548,7 +548,7 @@ def test_owners_are_mapped_and_setuid_bits_stay(tmp_path: pathlib.Path) -> None:
         ('level=fatal msg="reading manifest 1 in b: manifest unknown"', "no such image"),
         (
             "   \u2a2f create rootfs: unpack layer: write x: no space left on device   ",
-            "no space left.*Make room in /state",
+            "no space left.*Free space in /state",
         ),
         ("cp: error writing 'x': No space left on device", "no space left"),
         (
@@ -721,7 +721,7 @@ class TestDirectory:
         """What another user has put into the directory before it was closed."""
         os.chown(tmp_path, 4242, 0)
         (tmp_path / "planted").touch()
-        with pytest.raises(Conflict, match="Another user is working in"):
+        with pytest.raises(Conflict, match="Another user also works in"):
             tools.take_over(str(tmp_path), -1, 0o700)
 
     @pytest.mark.parametrize(("group", "fine"), [(1, True), (100, False)])
@@ -733,7 +733,7 @@ class TestDirectory:
             os.chmod(path, 0o775)
             os.chown(path, 1, group)  # daemon has a group of its own.
             os.seteuid(1)
-            with contextlib.nullcontext() if fine else pytest.raises(Conflict, match="Another user is working in"):
+            with contextlib.nullcontext() if fine else pytest.raises(Conflict, match="Another user also works in"):
                 tools.take_over(path, -1, 0o700)
         finally:
             os.seteuid(0)
