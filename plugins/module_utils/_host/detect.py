@@ -56,7 +56,7 @@ class Host:
         if wanted != "auto":
             path = find_program(wanted)
             if path is None:
-                raise InvalidInput(f"The runtime {wanted} is not installed on this host.", hint=_PACKAGES)
+                raise InvalidInput(f"The runtime {wanted} is not on this host.", hint=_PACKAGES)
             if "/" in wanted:  # The author of PATH is responsible for programs found there.
                 trust.check(path, "The runtime")
             reason = crun_refuses(cgroup.layout()) if os.path.basename(path) == "crun" else None

@@ -141,7 +141,7 @@ def test_the_hint_names_the_option_that_criu_names() -> None:
         criu.hint(["(00.1) Error (criu/files.c:1): Can't create link remap for x. Use link-remap option."])
         == "Give the option link_remap."
     )
-    assert criu.hint(["(00.1) Error (criu/image.c:1): write: No space left on device"]).startswith("Make room")
+    assert criu.hint(["(00.1) Error (criu/image.c:1): write: No space left on device"]).startswith("Free space")
     read_only = "(00.1)      1: Error (criu/mount.c:1): mnt: Can't create a temporary directory: Read-only file system"
     assert criu.hint([read_only]).startswith("A read-only root file system needs a directory /tmp")
     assert criu.hint(log("dump-good")) == ""
