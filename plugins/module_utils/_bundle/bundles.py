@@ -338,9 +338,7 @@ def _missing(options: Options, facts: Facts) -> tuple[str, ...]:
             " (containers-default or docker-default). Set apparmor_profile to a profile, or to unconfined."
         )
     if options.pids_limit is None and not facts.pids:
-        found.append(
-            "The number of processes is not limited, because the cgroups of this host have no pids controller."
-        )
+        found.append("The number of processes has no limit, because the cgroups of this host have no pids controller.")
     return tuple(found)
 
 

@@ -1,11 +1,11 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a network shall be, read from what was written, with the addresses that pools give out: pure functions.
+"""Turn the request for a network into a record, and allocate addresses from subnets: pure functions.
 
-A record is what is kept of a network, a JSON object: name, interfaces (name, bridge, foreign, addresses, gateways,
+A record is the stored definition of a network, a JSON object: name, interfaces (name, bridge, foreign, addresses, gateways,
 host_gateways, mac, mtu), routes (to, via, interface), publish (see publishing.py), masquerade, isolate, routed (the last two are
-not in records of older releases). A bridge is foreign that somebody else has made. A record that has "removing" too is of a network
-on its way out; see records.py for "former".
+not in records of older releases). A foreign bridge belongs to another program. A record with "removing" belongs to a network
+that is being removed. See records.py for "former".
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from . import addresses
 from .names import mac
 from .publishing import Record, check_ports, forwarded, publish
 
-RECORD_FORMAT = 1  # Raised when an older release could misread what is written.
+RECORD_FORMAT = 1  # Increased when an older release could misread a new record.
 DEFAULT_BRIDGE, DEFAULT_MTU = "longshore0", 1500
 _LINK = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 
 
 class Interface(t.NamedTuple):
-    """One interface as it was asked for."""
+    """One interface as requested."""
 
     name: str = "eth0"
     bridge: str = DEFAULT_BRIDGE
@@ -37,7 +37,7 @@ class Interface(t.NamedTuple):
 
 
 class Request(t.NamedTuple):
-    """One network as it was asked for."""
+    """One network as requested."""
 
     name: str
     absent: bool = False
@@ -50,8 +50,9 @@ class Request(t.NamedTuple):
 
 
 class Surroundings(t.NamedTuple):
-    """What else there is. ``others``: records by name. ``links``: the addresses of each link of the host, our bridges and
-    what hangs on them left out. ``foreign``: of those links the bridges, with their mtu. ``machine`` tells this host from others."""
+    """The other networks and the host. ``others``: records by name. ``links``: the addresses of each link of the host, except
+    Longshore's bridges and their ports. ``foreign``: the bridges among these links, with their MTU. ``machine`` identifies this
+    host."""
 
     others: t.Mapping[str, Record] = {}
     links: t.Mapping[str, t.Sequence[str]] = {}
@@ -60,23 +61,23 @@ class Surroundings(t.NamedTuple):
 
 
 def check_name(name: str) -> None:
-    # A file in /run/netns, and of a record: nothing that leads elsewhere.
+    # The name of a file in /run/netns and of a record, so it must not lead to another directory.
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name):
-        hint = "Use letters, digits, '_', '-' and '.', no '-' or '.' first, at most 100 characters."
+        hint = "Use letters, digits, '_', '-' and '.', at most 100 of them, with no '-' or '.' at the beginning."
         raise InvalidInput(f"{name!r} cannot be the name of a network.", hint=hint)
 
 
 def resolve(request: Request, around: Surroundings, old: Record | None) -> Record:
-    """The record of what was asked for. ``old``: the record of this network, whose addresses are kept.
+    """Return the record for a request. ``old``: the record of this network, whose addresses are kept.
 
-    Raises InvalidInput for what cannot be, and Conflict for what others have.
+    Raises InvalidInput for impossible requests, and Conflict for addresses of others.
     """
     check_name(request.name)
     names = [interface.name for interface in request.interfaces]
     for name in names:
         if names.count(name) > 1:
             raise InvalidInput(f"There are two interfaces with the name {name}.")
-    # What nobody else may have; a gateway may be that of several networks.
+    # Addresses that must be unique. Several networks can share a gateway.
     taken, routers = (dict(each) for each in _used(around))
     done: list[dict[str, t.Any]] = []
     for interface in request.interfaces:
@@ -95,7 +96,7 @@ def resolve(request: Request, around: Surroundings, old: Record | None) -> Recor
 
 
 def _used(around: Surroundings) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Addresses and gateways of the other networks, each with words about whose it is."""
+    """Return the addresses and gateways of the other networks, each with a description of its owner."""
     interfaces = [
         (f"the network {name}", each) for name, record in around.others.items() for each in record["interfaces"]
     ]
@@ -123,14 +124,14 @@ def _interface(
         _check_address(address, own, gateways.values(), taken)
     for gateway in gateways.values():
         _check_gateway(gateway, wanted.name, own, used[0])
-    # A bridge has the lowest mtu of its ports, and somebody else's shall stay as it is.
+    # A bridge has the lowest MTU of its ports, and that of a foreign bridge must not change.
     mtu = wanted.mtu or around.foreign.get(wanted.bridge, DEFAULT_MTU)
     if mtu < 1280 and any(address.version == 6 for address in own):
         raise InvalidInput(f"The mtu {mtu} of {wanted.name} is too small for IPv6, which needs 1280.")
     known = sorted(str(gateway) for gateway in gateways.values())
     return {
         "name": wanted.name, "bridge": wanted.bridge, "foreign": foreign, "addresses": [str(address) for address in own],
-        # A bridge of our own gets them; one of somebody else's may have another router behind it.
+        # A bridge of Longshore gets them. The router of a foreign bridge may be elsewhere.
         "gateways": known, "host_gateways": [each for each in known if not foreign or each in there],
         "mac": addresses.hardware(wanted.mac) if wanted.mac else mac(around.machine, network, wanted.name), "mtu": mtu,
     }  # fmt: skip
@@ -142,45 +143,45 @@ def _check_link(wanted: Interface, around: Surroundings, old: Record | None) -> 
             hint = "Use up to 15 letters, digits, '_', '-' and '.'."
             raise InvalidInput(f"{name!r} cannot be the name of an interface.", hint=hint)
     if wanted.bridge in around.links and wanted.bridge not in around.foreign:
-        raise InvalidInput(f"{wanted.bridge} is an interface of this host, and not a bridge.", hint="Name another one.")
+        raise InvalidInput(f"{wanted.bridge} is an interface of this host, but not a bridge.", hint="Use another one.")
     if wanted.mtu is not None and not 576 <= wanted.mtu <= 65535:
-        raise InvalidInput(f"The mtu {wanted.mtu} of {wanted.name} is not one from 576 to 65535.")
+        raise InvalidInput(f"The mtu {wanted.mtu} of {wanted.name} is not between 576 and 65535.")
     lowest = around.foreign.get(wanted.bridge, 0)
     if wanted.mtu is not None and wanted.mtu < lowest:
-        hint = f"A bridge has the lowest of its ports, and that of {wanted.bridge} is not Longshore's to change."
+        hint = f"It would lower the mtu of the bridge {wanted.bridge}, which belongs to another program."
         raise InvalidInput(
-            f"The mtu {wanted.mtu} of {wanted.name} is less than that of {wanted.bridge}, {lowest}.", hint=hint
+            f"The mtu {wanted.mtu} of {wanted.name} is less than {lowest}, that of {wanted.bridge}.", hint=hint
         )
     borrowed = {each["bridge"] for each in (old["interfaces"] if old else ()) if each["foreign"]}
     if wanted.bridge in borrowed and wanted.bridge not in around.links:
-        # After a reboot perhaps. One of ours would take the place of it, and have the address of its router.
-        hint = "Start what makes it; or remove this network first, for a bridge that Longshore makes."
-        raise Conflict(f"The bridge {wanted.bridge}, which somebody else made, is not there.", hint=hint)
+        # For example after a reboot. A bridge of Longshore would replace it, and get the address of its router.
+        hint = "Start the program that creates it. To use a bridge of Longshore, remove this network first."
+        raise Conflict(f"The bridge {wanted.bridge}, which belongs to another program, does not exist.", hint=hint)
 
 
 def _check_address(
     address: t.Any, all_of_it: t.Sequence[t.Any], gateways: t.Collection[t.Any], taken: t.Mapping[str, str]
 ) -> None:
     if str(address.ip) in taken:
-        raise Conflict(f"The address {address.ip} is that of {taken[str(address.ip)]} already.")
+        raise Conflict(f"The address {address.ip} is in use by {taken[str(address.ip)]}.")
     if address.ip in gateways:
-        raise InvalidInput(f"The address {address.ip} is that of its own gateway.")
+        raise InvalidInput(f"The address {address.ip} is also that of its gateway.")
     if [each.ip for each in all_of_it].count(address.ip) > 1:
-        raise InvalidInput(f"The address {address.ip} is there twice.")
+        raise InvalidInput(f"The address {address.ip} is given twice.")
     addresses.check_host(address.ip, address.network)
 
 
 def _check_gateway(gateway: t.Any, interface: str, own: t.Sequence[t.Any], taken: t.Mapping[str, str]) -> None:
     within = [address.network for address in own if gateway in address.network]
     if not within:
-        raise InvalidInput(f"The gateway {gateway} of {interface} is in the network of none of its addresses.")
+        raise InvalidInput(f"The gateway {gateway} of {interface} is in no network of its addresses.")
     addresses.check_host(gateway, within[0])
     if str(gateway) in taken:
         raise Conflict(f"The gateway {gateway} of {interface} is the address of {taken[str(gateway)]}.")
 
 
 def _check_neighbours(record: Record, around: Surroundings) -> None:
-    """A network that the host reaches in two ways is reached in one of them only. Raises Conflict."""
+    """Raises Conflict if the host would have two routes to a network, because it would use only one of them."""
     macs = {
         (each["bridge"], each["mac"]): f"the network {other}"
         for other, its in around.others.items()
@@ -189,7 +190,7 @@ def _check_neighbours(record: Record, around: Surroundings) -> None:
     for each in record["interfaces"]:
         if (each["bridge"], each["mac"]) in macs:
             whose = macs[each["bridge"], each["mac"]]
-            raise Conflict(f"The mac {each['mac']} on {each['bridge']} is that of {whose} already.")
+            raise Conflict(f"The mac {each['mac']} on {each['bridge']} is in use by {whose}.")
         macs[each["bridge"], each["mac"]] = f"the interface {each['name']}"
     elsewhere = [
         (address, each["bridge"], f"the network {other} on {each['bridge']}")
@@ -200,7 +201,7 @@ def _check_neighbours(record: Record, around: Surroundings) -> None:
         for text, link, whose in elsewhere:
             theirs = ipaddress.ip_interface(text).network
             if link != each["bridge"] and theirs.version == mine.version and mine.overlaps(theirs):
-                raise Conflict(f"{mine} on {each['bridge']} overlaps with {whose}.", hint="Take another subnet.")
+                raise Conflict(f"{mine} on {each['bridge']} overlaps with {whose}.", hint="Use another subnet.")
 
 
 def _kept(old: Record | None, name: str) -> list[str]:
@@ -211,12 +212,12 @@ def _kept(old: Record | None, name: str) -> list[str]:
 def _by_family(interface: str, what: str, values: t.Sequence[t.Any]) -> dict[int, t.Any]:
     found = {value.version: value for value in values}
     if len(found) < len(values):
-        raise InvalidInput(f"{interface} can have one {what} of IPv4 and one of IPv6.")
+        raise InvalidInput(f"{interface} can have only one {what} of IPv4 and one of IPv6.")
     return found
 
 
 def _allocate(subnet: addresses.Network, gateway: str, taken: t.Mapping[str, str], kept: t.Sequence[str]) -> t.Any:
-    """What it had before, else the lowest that is free."""
+    """Return the former address, otherwise the lowest free one."""
     for text in kept:
         address = ipaddress.ip_interface(text)
         if address.network == subnet and str(address.ip) not in (*taken, gateway):
@@ -224,23 +225,23 @@ def _allocate(subnet: addresses.Network, gateway: str, taken: t.Mapping[str, str
     for host in subnet.hosts():
         if str(host) not in (gateway, *taken):
             return ipaddress.ip_interface(f"{host}/{subnet.prefixlen}")
-    raise Conflict(f"No address of the subnet {subnet} is free.", hint="Remove networks, or take a larger subnet.")
+    raise Conflict(f"No address of the subnet {subnet} is free.", hint="Remove networks, or use a larger subnet.")
 
 
 def _routes(wanted: t.Sequence[tuple[str, str]], interfaces: t.Sequence[Record]) -> list[dict[str, str]]:
-    """Those that were asked for, and for each family the default route by the first interface that has a gateway."""
+    """Return the requested routes, and for each family the default route through the first interface with a gateway."""
     own = [(each["name"], ipaddress.ip_interface(text)) for each in interfaces for text in each["addresses"]]
     found = {}
     for to, via in wanted:
         gateway, network = addresses.address(via), addresses.destination(to, via)
         through = [(name, each) for name, each in own if gateway in each.network]
         if not through:
-            raise InvalidInput(f"The route to {to} goes via {via}, which is in the network of no address.")
+            raise InvalidInput(f"The route to {to} goes via {via}, which is in no network of the addresses.")
         if gateway in [each.ip for _name, each in own]:
-            raise InvalidInput(f"The route to {to} cannot go via {via}: that is its own address.")
+            raise InvalidInput(f"The route to {to} cannot go via {via}, which is its own address.")
         addresses.check_host(gateway, through[0][1].network)
         if network in [each.network for _name, each in own]:
-            raise InvalidInput(f"The route to {to} cannot go via {via}: that network needs no router.")
+            raise InvalidInput(f"The route to {to} cannot go via {via}: the network is directly connected.")
         if str(network) in found:
             raise InvalidInput(f"There are two routes to {to}.")
         found[str(network)] = {"to": str(network), "via": str(gateway), "interface": through[0][0]}

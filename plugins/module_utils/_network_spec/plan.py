@@ -1,8 +1,8 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is to be done to a network: a pure function of what is asked for, what is kept and what is.
+"""Plan the actions for a network: a pure function of the request, the records and the observed state.
 
-What somebody else has added in the namespace, or to a bridge of ours, is left alone: only what a record has had goes.
+Additions by other programs in the namespace, or to a bridge of Longshore, stay: only recorded parts are removed.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from .._netlink.links import Link, Route
 from .publishing import Record, published
 from .sysctls import differing
 
-Pair = tuple[t.Any, t.Any]  # is, shall be
+Pair = tuple[t.Any, t.Any]  # current, wanted
 Differences = dict[str, Pair]
 
 
 class Action(str, enum.Enum):
-    """In the order in which they are carried out."""
+    """The actions, in the order of execution."""
 
     RECORD = "record"
     BRIDGE = "bridge"
@@ -33,8 +33,8 @@ class Action(str, enum.Enum):
 
 
 class Observed(t.NamedTuple):
-    """``host`` and ``inside``: links by name. ``ends``: the host's ends of the network's own interfaces, by the interface.
-    ``sysctls``: those that are otherwise than is needed. ``rules``: whether the table of nftables is as it shall be."""
+    """The observed state. ``host`` and ``inside``: links by name. ``ends``: the ends on the host, by interface of the network.
+    ``sysctls``: those with a wrong value. ``rules``: whether the nftables table is as required."""
 
     namespace: bool
     host: t.Mapping[str, Link]
@@ -47,7 +47,7 @@ class Observed(t.NamedTuple):
 
     @property
     def foreign_bridges(self) -> dict[str, int]:
-        """Those that somebody else has made, with their mtu."""
+        """Return the bridges of other programs, with their MTU."""
         bridges = [link for link in self.host.values() if link.kind == "bridge"]
         return {link.name: link.mtu for link in bridges if link.name not in self.our_bridges}
 
@@ -58,8 +58,8 @@ class Plan(t.NamedTuple):
 
 
 def plan(wanted: Record, former: t.Sequence[Record], others: t.Sequence[Record], seen: Observed) -> Plan:
-    """``former``: what it has been, the latest first; more than one where a change was not completed. ``others``: the records of
-    the other networks that are there."""
+    """Return the plan. ``former``: earlier records of the network, the latest first, several after an incomplete change.
+    ``others``: the records of the other existing networks."""
     old = former[0] if former else None
     parts: dict[Action, Differences] = {
         Action.BRIDGE: _bridges(wanted, former, others, seen),
@@ -74,7 +74,7 @@ def plan(wanted: Record, former: t.Sequence[Record], others: t.Sequence[Record],
     actions = tuple(action for action in Action if parts.get(action))
     if [wanted] != former:
         actions = (Action.RECORD, *actions)
-        differences.pop("rules", None)  # They follow from what is different there.
+        differences.pop("rules", None)  # They follow from other differences.
     return Plan(actions, differences)
 
 
@@ -87,7 +87,7 @@ def _options(old: Record, wanted: Record) -> Differences:
 
 
 def bridge_addresses(records: t.Iterable[Record], bridge: str) -> set[str]:
-    """The gateways of a bridge of ours, each with the length of its network."""
+    """Return the gateways of a bridge of Longshore, each with its prefix length."""
     found = set()
     for record in records:
         for interface in record["interfaces"]:
@@ -103,7 +103,7 @@ def bridges_of(records: t.Iterable[Record]) -> set[str]:
 
 
 def of_bridge(name: str, former: t.Sequence[Record], records: t.Sequence[Record], link: Link) -> Differences:
-    """What is to be changed of a bridge of ours. ``records``: of all networks that are to be there."""
+    """Return the differences of a bridge of Longshore. ``records``: of all wanted networks."""
     shall = bridge_addresses(records, name)
     after = (set(link.addresses) - bridge_addresses(former, name)) | shall
     pairs: Differences = {"addresses": (sorted(link.addresses), sorted(after)), "up": (link.up, True)}
@@ -122,10 +122,10 @@ def _sides(differences: t.Mapping[str, Pair]) -> Pair:
 
 
 def unused_bridges(records: t.Sequence[Record], seen: Observed) -> list[str]:
-    """Bridges of ours that no network needs and nobody else has put anything on. ``records``: of all that are to be there."""
+    """Return bridges of Longshore that no network needs and that have no foreign ports. ``records``: of all wanted networks."""
     used = bridges_of(records)
     others = [link for link in seen.host.values() if link.name not in {end.name for end in seen.ends.values()}]
-    # Its ports, and what else would go with it: VLANs and the like.
+    # Its ports, and other links that depend on it, such as VLANs.
     ports = {link.master for link in others} | {link.peer for link in others if link.kind != "veth"}
     return sorted(name for name in seen.our_bridges if name not in used and seen.host[name].ifindex not in ports)
 
@@ -144,7 +144,7 @@ def _bridges(wanted: Record, former: t.Sequence[Record], others: t.Sequence[Reco
 
 
 def is_connected(inside: Link | None, end: Link | None) -> bool:
-    """Whether the two are the ends of one cable."""
+    """Tell whether the two are the ends of one veth pair."""
     return bool(
         inside
         and end
@@ -154,7 +154,7 @@ def is_connected(inside: Link | None, end: Link | None) -> bool:
 
 
 def of_interface(wanted: t.Mapping[str, t.Any], former: t.Sequence[Record], seen: Observed) -> Differences:
-    """What is to be changed of an interface: all that it is, where it is not there."""
+    """Return the differences of an interface, all of its properties if it does not exist."""
     name, inside, end = wanted["name"], seen.inside.get(wanted["name"]), seen.ends.get(wanted["name"])
     if inside is None or end is None or not is_connected(inside, end):
         return {key: (None, wanted[key]) for key in ("addresses", "bridge", "mac", "mtu")}
@@ -165,7 +165,7 @@ def of_interface(wanted: t.Mapping[str, t.Any], former: t.Sequence[Record], seen
         if each["name"] == name
         for address in each["addresses"]
     }
-    # In the order in which they are asked for, and so given to an interface that is made.
+    # In the order of the request, in which a new interface gets them.
     after = [*wanted["addresses"], *sorted(set(inside.addresses) - before - set(wanted["addresses"]))]
     bridge = next((link.name for link in seen.host.values() if link.ifindex == end.master), None)
     pairs: Differences = {
@@ -194,7 +194,7 @@ def _interfaces(wanted: Record, former: t.Sequence[Record], seen: Observed) -> D
 
 
 def surplus(wanted: Record, seen: Observed) -> list[str]:
-    """Interfaces of ours that the network shall not have any more."""
+    """Return Longshore's interfaces that are not wanted in the network any more."""
     return sorted(seen.ends.keys() - {interface["name"] for interface in wanted["interfaces"]})
 
 
@@ -208,7 +208,7 @@ def _routes(wanted: Record, former: t.Sequence[Record], seen: Observed) -> Diffe
 def changed_routes(
     wanted: Record, former: t.Sequence[Record], seen: t.Sequence[Route]
 ) -> tuple[list[Route], list[Route]]:
-    """What is to go and what is to come."""
+    """Return the routes to remove and the routes to add."""
     shall, had = ([Route(**each) for record in some for each in record["routes"]] for some in ([wanted], former))
     gone = [route for route in seen if route in had and route not in shall]
     return gone, [route for route in shall if route not in seen]

@@ -1,8 +1,8 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Published ports: read, written, and where they lead to. Pure functions.
+"""Parse and format published ports, and find their destinations. Pure functions.
 
-One is a JSON object of ip (None: all addresses of the host), port, last, target and protocol.
+A published port is a JSON object of ip (None: all addresses of the host), port, last, target and protocol.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ def family(address: str) -> int:
 
 
 def publish(text: str) -> dict[str, t.Any]:
-    """Raises InvalidInput."""
+    """Parse a published port. Raises InvalidInput."""
     found = _PUBLISH.fullmatch(text)
     if not found:
-        hint = "Write [IP:]PORT[-LAST]:PORT[/tcp|udp|sctp], an address of IPv6 in brackets."
+        hint = "Write [IP:]PORT[-LAST]:PORT[/tcp|udp|sctp], with an IPv6 address in brackets."
         raise InvalidInput(f"publish cannot be {text!r}.", hint=hint)
     ip, first, last, target, target_last, protocol = found.groups()
     port, end, inner = int(first), int(last or first), int(target)
     if not (0 < port <= end < 65536 and inner > 0 and inner + end - port < 65536):
         raise InvalidInput(f"publish cannot be {text!r}: a port is a number from 1 to 65535.")
     if target_last and int(target_last) - inner != end - port:
-        raise InvalidInput(f"publish cannot be {text!r}: the two ranges are not of the same length.")
+        raise InvalidInput(f"publish cannot be {text!r}: the two ranges have different lengths.")
     if inner != port and end - port >= _MOST_RULES:
-        raise InvalidInput(f"publish cannot be {text!r}: a range of other ports has {_MOST_RULES} at most.")
+        raise InvalidInput(f"publish cannot be {text!r}: a range to other ports can have at most {_MOST_RULES} ports.")
     return {"ip": _host(ip, text), "port": port, "last": end, "target": inner, "protocol": protocol or "tcp"}
 
 
@@ -47,17 +47,17 @@ def _host(ip: str | None, text: str) -> str | None:
     except ValueError as exc:
         raise InvalidInput(f"publish cannot be {text!r}: {exc}.") from exc
     if address.is_multicast or str(address) == "255.255.255.255":
-        raise InvalidInput(f"publish cannot be {text!r}: that is not the address of one host.")
+        raise InvalidInput(f"publish cannot be {text!r}: this is not the address of one host.")
     if address.is_unspecified:
-        raise InvalidInput(f"publish cannot be {text!r}.", hint="Leave out the address for all of the host's.")
+        raise InvalidInput(f"publish cannot be {text!r}.", hint="To use all addresses of the host, omit the address.")
     if address.is_loopback and address.version == 6:
-        hint = "Publish at 127.0.0.1 for clients on this host."
+        hint = "For clients on this host, publish at 127.0.0.1."
         raise InvalidInput(f"publish cannot be {text!r}: Linux forwards nothing to and from ::1.", hint=hint)
     return str(address)
 
 
 def published(entry: t.Mapping[str, t.Any]) -> str:
-    """As publish() reads it."""
+    """Return the text for a published port, which publish() can parse."""
     ip = f"[{entry['ip']}]:" if ":" in (entry["ip"] or "") else f"{entry['ip']}:" if entry["ip"] else ""
     length = entry["last"] - entry["port"]
     ranges = [f"{start}-{start + length}" if length else str(start) for start in (entry["port"], entry["target"])]
@@ -65,7 +65,7 @@ def published(entry: t.Mapping[str, t.Any]) -> str:
 
 
 def forwarded(record: Record) -> t.Iterator[tuple[dict[str, t.Any], str]]:
-    """The addresses whose gateway is this host, each with its interface: what the host forwards packets for."""
+    """Yield the addresses whose gateway is this host, each with its interface. The host forwards packets for them."""
     for interface in record["interfaces"]:
         for address in interface["addresses"]:
             network = ipaddress.ip_interface(address).network
@@ -74,7 +74,7 @@ def forwarded(record: Record) -> t.Iterator[tuple[dict[str, t.Any], str]]:
 
 
 def targets(record: Record) -> dict[int, tuple[dict[str, t.Any], str]]:
-    """Where published ports lead to, by family: the first address whose gateway is this host, with its interface."""
+    """Return the destinations of published ports by family: the first address whose gateway is this host, and its interface."""
     found: dict[int, tuple[dict[str, t.Any], str]] = {}
     for interface, address in forwarded(record):
         found.setdefault(family(address), (interface, address))
@@ -82,17 +82,17 @@ def targets(record: Record) -> dict[int, tuple[dict[str, t.Any], str]]:
 
 
 def check_ports(record: Record, others: t.Mapping[str, Record]) -> None:
-    """Raises InvalidInput for a port that leads nowhere, and Conflict for one that is published already."""
+    """Raises InvalidInput for a port without a destination, and Conflict for a port that is already published."""
     seen = [(other, entry) for other, its in others.items() for entry in its["publish"]]
     for entry in record["publish"]:
         if not {family(entry["ip"])} & targets(record).keys() if entry["ip"] else not targets(record):
-            hint = "Give subnet, or address and gateway; the gateway must be an address of the bridge on this host."
-            what = "without an address of its family that has this host for its gateway"
+            hint = "Set subnet, or address and gateway. The gateway must be an address of the bridge on this host."
+            what = "without an address of its family whose gateway is this host"
             raise InvalidInput(f"{published(entry)} cannot be published {what}.", hint=hint)
         bridge = targets(record)[4][0] if 4 in targets(record) else None
         if bridge and bridge["foreign"] and (entry["ip"] or "").startswith("127."):
-            what = f"{published(entry)} cannot be published: {bridge['bridge']}, which Longshore has not made,"
-            raise InvalidInput(f"{what} forwards nothing to and from loopback.", hint="Take another bridge.")
+            what = f"{published(entry)} cannot be published: {bridge['bridge']}, which belongs to another program,"
+            raise InvalidInput(f"{what} forwards nothing to and from loopback.", hint="Use another bridge.")
         for other, its in seen:
             if (
                 its["protocol"] == entry["protocol"] and its["port"] <= entry["last"] and entry["port"] <= its["last"]

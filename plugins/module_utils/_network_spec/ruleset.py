@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one table of nftables, as a pure function of all networks: replaced as a whole, in one transaction."""
+"""The nftables table as a pure function of all networks. It is replaced as a whole, in one transaction."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import typing as t
 from .publishing import Record, family, forwarded, targets
 
 _IP, _LOOPBACK = {4: "ip", 6: "ip6"}, {4: "127.0.0.0/8", 6: "::1"}
-# A port published at 127.0.0.1 gets its destination before the kernel routes the packet, and route_localnet opens the rest of
-# loopback to the bridge. So no packet from elsewhere may come to loopback, or claim to come from it.
+# A port published at 127.0.0.1 gets its destination before the kernel routes the packet, and route_localnet opens all of
+# loopback to the bridge. So refuse packets from outside to loopback, or with a source in loopback.
 _LOOPBACK_GUARD = [
     f'iifname != "lo" {_IP[version]} {way} {_LOOPBACK[version]} drop'
     for version in (4, 6)
     for way in ("daddr", "saddr")
 ]
 _ROUTERS = ("icmp type redirect", "icmpv6 type nd-router-advert", "icmpv6 type nd-redirect")
-# Answers, errors about them, and published ports: a packet has this status only after a dnat rule chose its destination.
+# Replies, related errors, and published ports: a packet has the status dnat only after a dnat rule chose its destination.
 _EXPECTED = ["ct state established,related accept", "ct status dnat accept"]
 
 
 def ruleset(table: str, records: t.Iterable[Record]) -> str:
-    """For ``nft -f``; empty where no network needs any rule.
+    """Return the text for ``nft -f``, empty if no network needs a rule.
 
-    There are no sets in it, so all of it is in its rules (firewall.digest).
+    It has no sets, so its rules contain everything (firewall.digest).
     """
     incoming: list[str] = []
     outgoing: list[str] = []
@@ -57,7 +57,7 @@ def ruleset(table: str, records: t.Iterable[Record]) -> str:
         ]
         found = f"table inet {table} {{\n{''.join(chains)}}}\n"
     if any(interface["foreign"] for record in there for interface in record["interfaces"]):
-        # The host may listen to a router on a bridge of somebody else, and so may whatever else is on it. Our ports are called so.
+        # The host, and others on a foreign bridge, may accept router advertisements there. Longshore's ports have these names.
         rules = [f'iifname "ls-*" {kind} drop' for kind in _ROUTERS]
         found += f"table bridge {table} {{\n{_chain('guard', 'filter hook prerouting priority -300', rules)}}}\n"
     return found
@@ -69,7 +69,7 @@ def _chain(name: str, hook: str, rules: t.Sequence[str]) -> str:
 
 
 def _published(entry: t.Mapping[str, t.Any], address: str, loopback: bool) -> t.Iterator[str]:
-    """``loopback``: whether what is sent to loopback addresses can be forwarded, too."""
+    """Yield the rules for a published port. ``loopback``: whether packets to loopback addresses can be forwarded, too."""
     version = family(address)
     if entry["ip"] and family(entry["ip"]) != version:
         return
@@ -88,7 +88,7 @@ def _published(entry: t.Mapping[str, t.Any], address: str, loopback: bool) -> t.
 
 
 def _returning(address: str, loopback: bool) -> t.Iterator[str]:
-    """What the answer to a published port would not come back through the host for: neighbours, and loopback."""
+    """Yield rules for clients of a published port whose replies would not return through the host: neighbours and loopback."""
     interface = ipaddress.ip_interface(address)
     ip = _IP[interface.version]
     for source in (str(interface.network), *([_LOOPBACK[4]] if loopback else [])):
@@ -101,15 +101,15 @@ def _leaving(bridge: str, address: str) -> str:
 
 
 def _senders(records: t.Sequence[Record]) -> t.Iterator[str]:
-    """What a container sends to the host, or through it: only with a source that the host reaches by the same bridge, and nothing
-    that changes the routes of the host."""
+    """Yield the rules for packets from containers: only with a source that the host reaches through the same bridge, and no
+    packets that change the routes of the host."""
     for bridge in _own_bridges(records):
         yield f'iifname "{bridge}" fib saddr . iif oif missing drop'
         yield from (f'iifname "{bridge}" {kind} drop' for kind in _ROUTERS)
 
 
 def _borders(records: t.Sequence[Record]) -> t.Iterator[str]:
-    """What the host forwards to containers: nothing from beyond their bridge, but for published ports and what a network opens."""
+    """Yield the rules for packets to containers: from outside their bridge, only published ports and what a network allows."""
     own = _own_bridges(records)
     drops = [f'oifname "{bridge}" drop' for bridge in own]
     allowed: list[str] = []
@@ -121,7 +121,7 @@ def _borders(records: t.Sequence[Record]) -> t.Iterator[str]:
             to = f'oifname "{bridge}" {_IP[family(address)]} daddr {address.partition("/")[0]}'
             isolate, routed = record.get("isolate", True), record.get("routed", False)
             if isolate == routed:
-                # Containers on other bridges are the exception from what holds for other hosts.
+                # Containers on other bridges are an exception from the rule for other hosts.
                 verdict = "drop" if isolate else "accept"
                 allowed += [f'iifname "{other}" {to} {verdict} {comment}' for other in own if other != bridge]
             if routed:

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sysctls of our links: no container changes by them how the host or its neighbours reach the network. Pure functions."""
+"""Sysctls of Longshore's links, which prevent containers from changing routes of the host and its neighbours. Pure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _IPV6: t.Final = ("accept_ra", "accept_redirects", "accept_source_route", "autoc
 
 
 def closed(name: str, ipv6: bool | None = None) -> dict[str, str]:
-    """Values by their path below /proc/sys. ``ipv6``: whether the link has a use for IPv6; None where that is not ours to say.
+    """Return values by their path below /proc/sys. ``ipv6``: whether the link uses IPv6, None if another program decides that.
 
-    Those of ``lo`` are of all links of a namespace: of IPv4, accept_redirects and proxy_arp hold where either value is 1.
+    Those of ``lo`` are for all links of a namespace: for IPv4, accept_redirects and proxy_arp apply if either value is 1.
     """
     if name == "lo":
         return {f"net/ipv4/conf/all/{key}": "0" for key in _IPV4}
@@ -27,6 +27,6 @@ def closed(name: str, ipv6: bool | None = None) -> dict[str, str]:
 
 
 def differing(link: Link, ipv6: bool | None = None) -> dict[str, tuple[str, str]]:
-    """Those of a link that are otherwise: what they are and what they shall be. A kernel without IPv6 has only some of them."""
+    """Return the wrong values of a link, as current and wanted value. A kernel without IPv6 has only some of them."""
     pairs = {path: (link.settings.get(path, value), value) for path, value in closed(link.name, ipv6).items()}
     return {path: pair for path, pair in pairs.items() if pair[0] != pair[1]}

@@ -62,19 +62,19 @@ def test_the_first_interface_with_a_gateway_has_the_default_route() -> None:
 @pytest.mark.parametrize(
     ("interface", "says"),
     [
-        (Interface(address=("10.78.1.2",)), "no length of its network"),
-        (Interface(address=("10.78.1.2/x",)), "is none"),
+        (Interface(address=("10.78.1.2",)), "has no prefix length"),
+        (Interface(address=("10.78.1.2/x",)), "is not an address"),
         (Interface(address=("fe80::1%eth0/64",)), "is not an IP address"),
-        (Interface(address=("10.78.1.0/24",)), "no address of one host"),
-        (Interface(address=("10.78.1.255/24",)), "no address of one host"),
-        (Interface(address=("10.78.1.1/24",), gateway=("10.78.1.1",)), "its own gateway"),
-        (Interface(address=("10.78.1.1",), subnet=("10.78.1.0/24",)), "its own gateway"),
+        (Interface(address=("10.78.1.0/24",)), "is not an address for a host"),
+        (Interface(address=("10.78.1.255/24",)), "is not an address for a host"),
+        (Interface(address=("10.78.1.1/24",), gateway=("10.78.1.1",)), "also that of its gateway"),
+        (Interface(address=("10.78.1.1",), subnet=("10.78.1.0/24",)), "also that of its gateway"),
         (Interface(address=("10.78.9.2/24",), subnet=("10.78.1.0/24",)), "not in the subnet"),
-        (Interface(address=("10.78.1.2/24",), gateway=("10.78.2.1",)), "in the network of none"),
-        (Interface(address=("10.78.1.2/24",), gateway=("10.78.1.255",)), "no address of one host"),
-        (Interface(address=("10.78.1.2/24", "10.78.1.2/25")), "is there twice"),
+        (Interface(address=("10.78.1.2/24",), gateway=("10.78.2.1",)), "is in no network of its addresses"),
+        (Interface(address=("10.78.1.2/24",), gateway=("10.78.1.255",)), "is not an address for a host"),
+        (Interface(address=("10.78.1.2/24", "10.78.1.2/25")), "is given twice"),
         *(
-            (Interface(address=(text,)), "no address of one host")
+            (Interface(address=(text,)), "is not an address for a host")
             for text in (
                 "127.0.0.5/8",
                 "224.0.0.5/32",
@@ -89,15 +89,18 @@ def test_the_first_interface_with_a_gateway_has_the_default_route() -> None:
                 "::10.1.1.2/96",
             )
         ),
-        *((Interface(subnet=(text,)), "no address of one host") for text in ("fe80::/64", "127.5.0.0/24", "0.0.0.0/8")),
+        *(
+            (Interface(subnet=(text,)), "is not an address for a host")
+            for text in ("fe80::/64", "127.5.0.0/24", "0.0.0.0/8")
+        ),
         (Interface(subnet=("fe80::%eth0/64",)), "is not an IP address"),
         (Interface(address=("fd00::5",)), "Write fd00::5/64"),
-        (Interface(subnet=("10.78.1.1/24",)), "is none"),
+        (Interface(subnet=("10.78.1.1/24",)), "is not a subnet"),
         (Interface(subnet=("10.78.1.0/31",)), "too small"),
         (Interface(subnet=("10.78.1.0/24", "10.78.2.0/24")), "one subnet of IPv4"),
         (Interface(name="../x"), "cannot be the name"),
         (Interface(bridge="default"), "cannot be the name"),
-        (Interface(mac="01:00:00:00:00:01"), "hardware address"),
+        (Interface(mac="01:00:00:00:00:01"), "is not the MAC address"),
         (Interface(mtu=1), "mtu"),
         (Interface(subnet=("fd00::/64",), mtu=1200), "too small for IPv6"),
     ],
@@ -110,14 +113,14 @@ def test_what_cannot_be_an_interface_is_refused(interface: Interface, says: str)
 @pytest.mark.parametrize(
     ("routes", "says"),
     [
-        ([("10.9.0.0/16", "10.78.2.1")], "in the network of no address"),
+        ([("10.9.0.0/16", "10.78.2.1")], "is in no network of the addresses"),
         ([("10.9.0.1/16", "10.78.1.3")], "cannot lead to"),
         ([("fd09::/64", "10.78.1.3")], "one is IPv4"),
-        ([("10.78.1.0/29", "10.78.1.3")], "needs no router"),
+        ([("10.78.1.0/29", "10.78.1.3")], "is directly connected"),
         ([("10.9.0.0/16", "10.78.1.2")], "is its own address"),
-        ([("10.9.0.0/16", "10.78.1.7")], "no address of one host"),
-        ([("127.0.0.0/8", "10.78.1.3")], "has a meaning of its own"),
-        ([("224.0.0.0/4", "10.78.1.3")], "has a meaning of its own"),
+        ([("10.9.0.0/16", "10.78.1.7")], "is not an address for a host"),
+        ([("127.0.0.0/8", "10.78.1.3")], "has a special meaning"),
+        ([("224.0.0.0/4", "10.78.1.3")], "has a special meaning"),
         ([("10.9.0.0/16", "gateway")], "is not an IP address"),
         ([("default", "10.78.1.3"), ("0.0.0.0/0", "10.78.1.4")], "two routes"),
     ],
@@ -130,7 +133,7 @@ def test_what_cannot_be_a_route_is_refused(routes: list[tuple[str, str]], says: 
 def test_what_another_network_has_is_refused() -> None:
     first = {"a": _made("a", POOL._replace(mac="02:00:00:00:00:01"), publish=("8000-8010:80-90",))}
     for interface, says in (
-        (Interface(address=("10.78.1.2/29",)), "is that of the network a"),
+        (Interface(address=("10.78.1.2/29",)), "is in use by the network a"),
         (Interface(address=("10.78.1.1/29",)), "is that of the gateway of the network a"),
         (Interface(address=("10.78.1.3/29",), gateway=("10.78.1.2",)), "is the address of the network a"),
         (POOL._replace(mac="02:00:00:00:00:01"), "The mac .* is that of the network a"),
@@ -150,7 +153,7 @@ def test_what_another_network_has_is_refused() -> None:
 def test_two_interfaces_of_one_network_are_kept_apart() -> None:
     with pytest.raises(Conflict, match="overlaps with"):
         _made("a", POOL, Interface("eth1", "br1", ("10.78.1.6/29",), gateway=("10.78.1.5",)))
-    with pytest.raises(Conflict, match="the interface eth0 already"):
+    with pytest.raises(Conflict, match="in use by the interface eth0"):
         _made("a", POOL._replace(mac="02:00:00:00:00:01"), Interface("eth1", mac="02:00:00:00:00:01"))
     with pytest.raises(InvalidInput, match="two interfaces"):
         _made("a", POOL, POOL)
@@ -167,15 +170,15 @@ def test_a_bridge_of_somebody_else_has_its_own_gateway() -> None:
         resolve(request._replace(publish=("80:80",)), around, None)
     through = request._replace(interfaces=(wanted._replace(gateway=("192.0.2.7",)),), publish=("80:80",))
     assert resolve(through, around, None)["interfaces"][0]["host_gateways"] == ["192.0.2.7"]
-    with pytest.raises(InvalidInput, match="br0, which Longshore has not made"):
+    with pytest.raises(InvalidInput, match="br0, which belongs to another program"):
         resolve(through._replace(publish=("127.0.0.1:80:80",)), around, None)
-    with pytest.raises(Conflict, match=r"192\.0\.2\.7 is that of the bridge br0"):
+    with pytest.raises(Conflict, match=r"192\.0\.2\.7 is in use by the bridge br0"):
         resolve(request._replace(interfaces=(wanted._replace(address=("192.0.2.7/24",)),)), around, None)
-    with pytest.raises(InvalidInput, match="less than that of br0, 9000"):
+    with pytest.raises(InvalidInput, match="less than 9000, that of br0"):
         resolve(request._replace(interfaces=(wanted._replace(mtu=1500),)), around, None)
-    with pytest.raises(Conflict, match="The bridge br0, which somebody else made, is not there"):
+    with pytest.raises(Conflict, match="The bridge br0, which belongs to another program, does not exist"):
         resolve(request, Surroundings(), record)
-    with pytest.raises(InvalidInput, match="eth0 is an interface of this host, and not a bridge"):
+    with pytest.raises(InvalidInput, match="eth0 is an interface of this host, but not a bridge"):
         resolve(request._replace(interfaces=(Interface(bridge="eth0"),)), around, None)
     with pytest.raises(Conflict, match=r"overlaps with 10\.78\.0\.9/16 on eth0 of this host"):
         resolve(request._replace(interfaces=(POOL,)), around, None)
