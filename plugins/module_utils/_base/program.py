@@ -15,12 +15,12 @@ import typing as t
 from .deadline import Deadline, wait_readable
 from .errors import DeadlineExceeded, ProgramFailed, reason_of
 
-# What a program of ours is given, whatever the caller's environment holds.
+# The environment of the engine's programs. It does not depend on the environment of the caller.
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Completed(t.NamedTuple):
-    """A program that ran to its end. ``rc`` is negative for a signal, as in subprocess."""
+    """The result of an ended program. ``rc`` is negative for a signal, as in subprocess."""
 
     rc: int
     stdout: str
@@ -28,15 +28,15 @@ class Completed(t.NamedTuple):
 
 
 def find_program(name: str, more: t.Sequence[str] = ()) -> str | None:
-    """The full path of a program by name or path. /usr/sbin is searched too, which an ssh session may not have in PATH; last come
-    the directories in ``more``."""
+    """Return the full path of a program by name or path, or None. Search PATH, /usr/sbin (which the PATH of an ssh session may
+    lack), and then the directories in ``more``."""
     directories = [*os.environ.get("PATH", "").split(":"), *SEARCH_PATH.split(":"), *more]
     path = shutil.which(name, path=":".join(directory for directory in directories if directory.startswith("/")))
     return os.path.abspath(path) if path else None
 
 
 def user_runtime_directory() -> str:
-    """XDG_RUNTIME_DIR, also where become has dropped it, or has left that of the user before (su)."""
+    """Return XDG_RUNTIME_DIR, also if become has removed it or has kept the one of the former user (su)."""
     path = os.environ.get("XDG_RUNTIME_DIR")
     with contextlib.suppress(OSError):
         if path and os.stat(path).st_uid != os.geteuid():
@@ -45,10 +45,10 @@ def user_runtime_directory() -> str:
 
 
 def clean_environment(**more: str) -> dict[str, str]:
-    """A minimal environment: nothing of the caller's leaks into programs that outlive it.
+    """Return a minimal environment, so that no variable of the caller leaks into programs that outlive it.
 
-    root's own session is left out: crun (1.8) would put a container of root into the user manager of that session, where
-    it ends with the session.
+    For root, it does not name the session: crun (1.8) would put a container of root into the user manager of that session,
+    and the container would end with the session.
     """
     environment = {"PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8", "HOME": os.environ.get("HOME", "/")}
     if os.geteuid() != 0:
@@ -60,13 +60,12 @@ def spawn(
     argv: t.Sequence[str], *, directory: str, environment: t.Mapping[str, str], output: int, inherited: t.Sequence[int],
     cgroup: str | None = None,
 ) -> tuple[int, bool]:  # fmt: skip
-    """Start a program in a session of its own. Returns its pid, which is the caller's to wait for, and whether it is in
-    ``cgroup``.
+    """Start a program in its own session. Return its pid, for which the caller must wait, and whether it is in ``cgroup``.
 
-    Of our descriptors it gets ``inherited``, and ``output`` for what it says. ``cgroup`` is the directory of cgroup2 in
-    which it shall be born (CLONE_INTO_CGROUP, Linux 5.7): moving it there afterwards would wait some 10 ms for a grace
-    period of RCU. Where that cannot be it is started nonetheless, and has to be moved. Raises OSError, and ValueError for
-    a NUL in an argument.
+    The program inherits the descriptors ``inherited``, and ``output`` as its output. ``cgroup`` is the directory of cgroup2
+    in which it starts (CLONE_INTO_CGROUP, Linux 5.7): moving it there later would take about 10 ms (a grace period of
+    RCU). If the kernel does not allow this, the program starts outside, and the caller must move it. Raises OSError, and
+    ValueError for a NUL in an argument.
     """
     environment = clean_environment(**environment)
     if cgroup is not None and not any("\0" in word for word in (*argv, *environment.values())):
@@ -79,7 +78,7 @@ def spawn(
         argv, cwd=directory, env=environment, pass_fds=inherited, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
         start_new_session=True,
     )  # fmt: skip
-    child.returncode = 0  # Not for Popen to wait for: the caller does.
+    child.returncode = 0  # The caller waits for the process, not Popen.
     return child.pid, False
 
 
@@ -87,13 +86,13 @@ def run(
     argv: t.Sequence[str], deadline: Deadline, *, what: str, env: t.Mapping[str, str] | None = None,
     keeps: t.Sequence[int] = (),
 ) -> Completed:  # fmt: skip
-    """Run a program to its end, or kill it and its group at the deadline.
+    """Run a program until it ends, or kill it and its group at the deadline.
 
-    When this task is killed, the program dies with it: the next task finds nobody at work. One that ``keeps`` descriptors
-    (of locks) lives on instead, and whoever wants the lock waits for it.
+    If this task is killed, the kernel kills the program too, so the next task finds no process. A program that ``keeps``
+    descriptors (of locks) continues instead, and other tasks wait for its lock.
 
-    Its output goes to anonymous memory rather than through pipes: a grandchild that keeps them open cannot make us
-    wait, and nothing has to be pumped. ``what`` says for the error message what it was to do.
+    The output goes to anonymous memory instead of pipes, so a grandchild that keeps it open cannot block this task, and
+    no loop has to copy it. ``what`` describes the purpose of the program for error messages.
     """
     with _memory("stdout") as out, _memory("stderr") as err, _leash() as leash:
         try:
@@ -111,10 +110,10 @@ def run(
             descriptor = os.pidfd_open(child.pid)
             in_time = bool(wait_readable([descriptor], deadline))
         finally:
-            fcntl.fcntl(leash, fcntl.F_SETOWN, 0)  # What it has left running on purpose is not ours to kill.
+            fcntl.fcntl(leash, fcntl.F_SETOWN, 0)  # Background processes that the program has left must not be killed.
             if descriptor >= 0:
                 os.close(descriptor)
-            if not in_time:  # also when the wait was interrupted
+            if not in_time:  # also after an interruption
                 os.killpg(child.pid, signal.SIGKILL)
             rc = child.wait()
         out.seek(0)
@@ -133,7 +132,7 @@ def _memory(name: str) -> t.BinaryIO:
 
 @contextlib.contextmanager
 def _leash() -> t.Iterator[int]:
-    """The read end of a pipe whose other end only this process has."""
+    """Yield the read end of a pipe whose write end only this process has."""
     leash, ours = os.pipe()
     try:
         yield leash
@@ -143,9 +142,10 @@ def _leash() -> t.Iterator[int]:
 
 
 def tie(leash: int, owner: int) -> None:
-    """Let the kernel kill a process, or a group where the number is negative, when the other end of a pipe is closed: so it goes
-    with who holds that, however that ends (fcntl(2), F_SETSIG). It needs no code in the child between fork and exec, which
-    would make every start some milliseconds slower (PR_SET_PDEATHSIG)."""
+    """Let the kernel kill a process (or a group, if the number is negative) when the other end of a pipe is closed.
+
+    The process then ends together with the owner of that end, even if the owner is killed (fcntl(2), F_SETSIG). This needs
+    no code between fork and exec, which would slow down each start by some milliseconds (PR_SET_PDEATHSIG)."""
     fcntl.fcntl(leash, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(leash, fcntl.F_SETOWN, owner)
     fcntl.fcntl(leash, fcntl.F_SETFL, fcntl.fcntl(leash, fcntl.F_GETFL) | os.O_ASYNC)

@@ -10,11 +10,11 @@ _VERSION = re.compile(r"^\S+ version (\S+)", re.MULTILINE)
 
 
 def parse_version(text: str) -> str | None:
-    """From what conmon, runc and crun say to ``--version``."""
+    """Return the version from the output of conmon, runc or crun for ``--version``."""
     found = _VERSION.search(text)
     return found.group(1) if found else None
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """The first three numbers of a version, to compare it by."""
+    """Return the first three numbers of a version, for comparisons."""
     return tuple(int(number) for number in re.findall(r"\d+", version)[:3])

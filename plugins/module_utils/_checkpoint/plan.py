@@ -20,7 +20,7 @@ class Goal(str, enum.Enum):
 
 
 class Action(str, enum.Enum):
-    """The steps of a plan, in the words of the result."""
+    """The steps of a plan, with their names in the result."""
 
     RECOVER = "recover"  # what a task that was killed has left
     CHECKPOINT = "checkpoint"

@@ -94,5 +94,5 @@ def kill_all(record: Record, init: Handle, deadline: Deadline) -> None:
     if left:
         raise DeadlineExceeded(
             f"Process {left[0].pid} of the container {record.name} does not die of SIGKILL: it is {stuck_in(left[0])}.",
-            hint="A process in state D waits for a device or file system; nothing but that can end it.",
+            hint="A process in state D waits for a device or file system. It ends only when that answers.",
         )

@@ -17,24 +17,24 @@ from .._base.files import read_text
 from .._base.process import identify, parent_of
 from .._base.program import spawn
 
-_PROMPT = 1.5  # seconds for a launch that nothing holds up; it takes a tenth of that
+_PROMPT = 1.5  # seconds for a launch without delays, which takes a tenth of that
 
 
 class Pipe:
-    """A pipe between conmon and us. Two reports may come in one message, and one in several."""
+    """A pipe between conmon and this task. A message may contain two reports, or only a part of one."""
 
     def __init__(self) -> None:
-        # SEQPACKET as podman has it: one read is one message, and a peer that dies is an end of file at once.
+        # SEQPACKET as in podman: one read is one message, and the end of the peer is an end of file at once.
         self.socket, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._buffer, self._ended = b"", False
         self.pidfile = ""
 
     def go_on(self) -> None:
-        """conmon waits for this before it forks, and in an exec with a client once more before it runs the runtime."""
+        """Let conmon continue. It waits for this before it forks, and in an exec with a client again before it runs the runtime."""
         try:
             self.socket.send(b"\0")
         except OSError:
-            raise ProgramFailed("conmon ended before it could be told to go on") from None
+            raise ProgramFailed("conmon ended before it was told to continue") from None
 
     def receive(self) -> None:
         data = b""
@@ -44,8 +44,8 @@ class Pipe:
         self._ended = not data
 
     def wait(self, deadline: Deadline, *others: int) -> set[int]:
-        """Wait for conmon, or for one of the other descriptors; empty when the deadline passed first. With ``pidfile``, which
-        is that of what is launched, raises ProgramFailed when the runtime is gone and conmon does not notice."""
+        """Wait for conmon, or for one of the other descriptors. Return the readable ones, none after the deadline. With the
+        ``pidfile`` of the launch, raises ProgramFailed when the runtime has ended and conmon does not notice it."""
         descriptors = [self.socket.fileno(), *others]
         ready = wait_readable(descriptors, deadline.at_most(_PROMPT) if self.pidfile else deadline)
         if not ready and self.pidfile:
@@ -55,12 +55,13 @@ class Pipe:
         return ready
 
     def complete(self) -> bool:
-        """Whether there is a report, or will be none."""
+        """Tell whether a report has arrived, or conmon has closed the pipe."""
         return self._ended or b"\n" in self._buffer
 
     def report(self, deadline: Deadline) -> tuple[int, str]:
-        """The next number of conmon's, with a message perhaps. -1 where it ended without, as up to 2.1.13 for a runtime
-        that failed silently, and in 2.2.0 and 2.2.1 for any failed exec. Raises ProgramFailed, DeadlineExceeded."""
+        """Return the next number of conmon, and its message or an empty string. -1 if conmon ended without a report, as up to
+        2.1.13 for a runtime that failed silently, and in 2.2.0 and 2.2.1 for any failed exec. Raises ProgramFailed,
+        DeadlineExceeded."""
         while not self.complete():
             if not self.wait(deadline):
                 raise DeadlineExceeded("conmon and the runtime did not report in time")
@@ -71,7 +72,7 @@ class Pipe:
             return -1, ""
         try:
             report = json.loads(line)
-            # Older API levels call it pid.
+            # Older API levels use the key pid.
             return int(report["data"] if "data" in report else report["pid"]), str(report.get("message") or "").strip()
         except (ValueError, KeyError, TypeError):
             raise ProgramFailed(f"conmon reported {line!r}, which is not understood") from None
@@ -83,14 +84,14 @@ def launch(
     place: t.Callable[[int], None], birthplace: str | None = None, names: t.Sequence[str] = ("SYNC", "START"),
     preserve: t.Sequence[int] = (),
 ) -> t.Iterator[dict[str, Pipe]]:  # fmt: skip
-    """Start conmon and put it where it belongs; gives the pipes to it. It waits to be told on START to go on, and meanwhile
-    gets ready by itself; SYNC has its reports.
+    """Start conmon in its cgroup, and yield the pipes to it. conmon prepares itself and waits for a message on START. SYNC
+    receives its reports.
 
-    It is born in the cgroup whose directory ``birthplace`` is where that can be; else ``place`` is called with its pid,
-    before conmon may fork, so all that it starts is in its cgroup. ``output`` is the file for what conmon says before it
-    detaches (and, with the log driver passthrough, for the container). ``preserve`` are descriptors that it gets too. An
-    exception, here (ProgramFailed) or of the caller, kills a conmon that has not detached; what another has started is
-    the caller's to sweep.
+    If possible, conmon starts in the cgroup with the directory ``birthplace``. Otherwise ``place`` is called with its pid
+    before conmon may fork, so all its children are in its cgroup. ``output`` is the file for the output of conmon before
+    it detaches (and, with the log driver passthrough, of the container). conmon also inherits the descriptors
+    ``preserve``. An exception, here (ProgramFailed) or of the caller, kills a conmon that has not detached. If conmon
+    has detached, the caller must clean up.
     """
     pipes = {name: Pipe() for name in names}
     with contextlib.ExitStack() as stack:
@@ -106,7 +107,7 @@ def launch(
                     inherited=[*preserve, *map(int, named.values())], cgroup=birthplace,
                 )  # fmt: skip
         except (OSError, ValueError) as exc:  # ValueError: a NUL in an argument
-            raise ProgramFailed(f"conmon cannot be run ({argv[0]}): {reason_of(exc)}") from exc
+            raise ProgramFailed(f"Cannot run conmon ({argv[0]}): {reason_of(exc)}") from exc
         for pipe in pipes.values():
             pipe.theirs.close()
         try:
@@ -115,7 +116,7 @@ def launch(
             yield pipes
         except BaseException as exc:
             detached = identify(pid) is None
-            # Closing the start pipe is a go-ahead too (read() returns 0): to stop conmon one has to kill it.
+            # A closed start pipe also lets conmon continue (read() returns 0), so only a kill stops it.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             if isinstance(exc, DeadlineExceeded) and not detached:
@@ -123,13 +124,14 @@ def launch(
                 raise DeadlineExceeded(message, hint=exc.hint, **exc.details) from exc
             raise
         finally:
-            # The first process ends as soon as it has forked; it is dead or dying by now. A caller may ignore SIGCHLD.
+            # The first process ends right after the fork, so it has ended or is about to. A caller may ignore SIGCHLD.
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
 
 
 def read_pid(sync: Pipe, deadline: Deadline) -> int:
-    """The pid of what the runtime has started. conmon's first process exiting says nothing; its report says it all."""
+    """Return the pid of the process that the runtime has started, from conmon's report. The end of conmon's first process
+    means nothing."""
     number, message = sync.report(deadline)
     if number <= 0:
         raise ProgramFailed(message)
@@ -137,11 +139,12 @@ def read_pid(sync: Pipe, deadline: Deadline) -> int:
 
 
 def pid_of_monitor(path: str, child: int) -> int:
-    """From conmon's pid file, 0 for none. Others may write there, so it has to be the parent of what it has started."""
+    """Return the pid in conmon's pid file, or 0. Verify that it is the parent of ``child``, because other users may be able to
+    write to the file."""
     written = (read_text(path) or "").strip()
     return int(written) if written.isdecimal() and parent_of(child) in (0, int(written)) else 0
 
 
 def private(path: str, flags: int) -> int:
-    """For open(opener=): a file that nobody else can read, however it is opened."""
+    """Open a file, for open(opener=), that no other user can read."""
     return os.open(path, flags | os.O_CLOEXEC, 0o600)

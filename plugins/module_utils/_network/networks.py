@@ -89,7 +89,7 @@ class Networks:
         return Store(state_dir=self._state_dir, run_dir=self._run_dir)
 
     def converge(self, request: Request, *, check: bool = False) -> Outcome:
-        """Make it so. Raises EngineError; what cannot work is refused before anything is touched."""
+        """Bring a network to the requested state. Raises EngineError. Impossible requests fail before anything is changed."""
         check_root()
         check_name(request.name)
         with told_of(request.name):

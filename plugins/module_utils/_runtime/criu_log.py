@@ -11,6 +11,6 @@ _CRIU_NOISE = re.compile(r"rlimit: |exited, status=|Dump files |Dumping FAILED|R
 
 
 def criu_error(log: t.Sequence[str]) -> str:
-    """Why CRIU failed, from its log: the last errors, without those that it also writes when all is well."""
+    """Return why CRIU failed, from its log: the last errors, without those that it also logs on success."""
     errors = [re.sub(r"^(\([\d.]+\) +(\d+: )?)?Error \([^)]*\): ", "", line) for line in log if "Error (" in line]
     return "; ".join(list(dict.fromkeys(text.rstrip(".") for text in errors if not _CRIU_NOISE.match(text)))[-3:])

@@ -115,7 +115,7 @@ def _is_strings(value: t.Any) -> bool:
 
 
 def effective(config: Config, record: Record, paths: Paths) -> Config:
-    """The config that the runtime gets, from the bundle's or from an effective one."""
+    """Return the config for the runtime, from the config of a bundle or from an effective one."""
     path = names.container_cgroup(record)
     if record.cgroup_manager == "systemd":
         path = f"{names.cgroup_parent(record)}:{names.prefix(record.realm)}:{names.unit_part(record.name)}"
@@ -126,7 +126,7 @@ def effective(config: Config, record: Record, paths: Paths) -> Config:
         result = by_path(result, paths.namespaces)
     if record.definition.listen:
         sockets = [listen_name(text) or record.name for text in record.definition.listen]
-        # sd_listen_fds(3). runc says the first two by itself, crun does not; the first process of a pid namespace is 1.
+        # sd_listen_fds(3). runc sets the first two by itself, crun does not. The first process of a pid namespace is 1.
         _set_env(result, LISTEN_FDS=str(len(sockets)), LISTEN_PID="1", LISTEN_FDNAMES=":".join(sockets))
     elif any(word.startswith("LISTEN_FDS=") for word in config["process"].get("env") or []):
         _set_env(result, LISTEN_FDS=None, LISTEN_PID=None, LISTEN_FDNAMES=None)  # of a removed option listen

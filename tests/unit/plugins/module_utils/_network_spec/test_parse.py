@@ -134,9 +134,9 @@ def test_what_another_network_has_is_refused() -> None:
     first = {"a": _made("a", POOL._replace(mac="02:00:00:00:00:01"), publish=("8000-8010:80-90",))}
     for interface, says in (
         (Interface(address=("10.78.1.2/29",)), "is in use by the network a"),
-        (Interface(address=("10.78.1.1/29",)), "is that of the gateway of the network a"),
+        (Interface(address=("10.78.1.1/29",)), "is in use by the gateway of the network a"),
         (Interface(address=("10.78.1.3/29",), gateway=("10.78.1.2",)), "is the address of the network a"),
-        (POOL._replace(mac="02:00:00:00:00:01"), "The mac .* is that of the network a"),
+        (POOL._replace(mac="02:00:00:00:00:01"), "The mac .* is in use by the network a"),
         (Interface(bridge="br1", subnet=("10.78.0.0/16",)), "overlaps with the network a on longshore0"),
     ):
         with pytest.raises(Conflict, match=says):
