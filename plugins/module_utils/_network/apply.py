@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Making links, addresses and routes what they shall be, from whatever they are.
+"""Bring links, addresses and routes from any state to the wanted one.
 
-What the kernel does in one step is made in one. What takes several is up only after the last of them, so that the next run sees
-what a killed one has left.
+If the kernel supports it, a change is one step. A link that needs several steps is up only after the last of them, so that the
+next run detects an incomplete change.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from . import forwarding
 def bridges(
     record: Record | None, former: t.Sequence[Record], there: t.Sequence[Record], seen: Observed, state_dir: str
 ) -> None:
-    """Those that a network needs, or needed. Those of somebody else are used, and not changed. ``there``: the records of all
-    networks that are to be there."""
+    """Apply the bridges that a network needs, or needed. Foreign bridges are used but not changed. ``there``: the records of all
+    wanted networks."""
     needed = bridges_of([record] if record else [])
     with Links() as links:
         for name in sorted(needed | bridges_of(former)):
@@ -53,7 +53,7 @@ def bridges(
 
 
 def interfaces(record: Record, former: t.Sequence[Record], seen: Observed, state_dir: str) -> None:
-    """And what goes with them in the namespace."""
+    """Apply the interfaces, and their links in the namespace."""
     name = record["name"]
     pairs = {each["name"]: of_interface(each, former, seen) for each in record["interfaces"]}
     with contextlib.ExitStack() as opened:
@@ -74,7 +74,7 @@ def _connect(
     links: Links, interface: t.Mapping[str, t.Any], changes: t.Mapping[str, Pair], seen: Observed, host: t.Mapping[str, Link],
     namespace: int, whose: tuple[str, str],
 ) -> None:  # fmt: skip
-    """The end on the host. ``host``: the links, bridges included, as they are by now."""
+    """Apply the end on the host. ``host``: the current links, including bridges."""
     name = interface["name"]
     end = seen.ends.get(name)
     if end is None or not is_connected(seen.inside.get(name), end):
@@ -101,7 +101,7 @@ def _inside(record: Record, pairs: t.Mapping[str, t.Mapping[str, Pair]]) -> None
             link, changes = found[interface["name"]], pairs[interface["name"]]
             if not changes:
                 continue
-            # Neighbours hear of another hardware address.
+            # Neighbours must learn about another MAC address.
             _try(f"net/ipv4/conf/{link.name}/arp_notify", "1")
             _try(f"net/ipv6/conf/{link.name}/ndisc_notify", "1")
             if link.mac != interface["mac"]:
@@ -114,12 +114,12 @@ def _inside(record: Record, pairs: t.Mapping[str, t.Mapping[str, Pair]]) -> None
 
 
 def _close(links: Links, link: Link, ipv6: bool | None = None) -> None:
-    """Set the sysctls of a link of ours, before it is up. Raises EngineError: a link that is open is not left alone."""
+    """Set the sysctls of a link of Longshore before it is up. Raises EngineError, because an open link must not be used."""
     changed = {
         path: value for path, (before, value) in forwarding.differing(sysctls.closed(link.name, ipv6)).items()
         if before is not None
     }  # fmt: skip
-    # The last one shows the next task that nothing is left to be forgotten.
+    # The last one shows the next task that nothing is left to do.
     last = {path: value for path, value in changed.items() if path.endswith("/autoconf")}
     forwarding.write_all({path: value for path, value in changed.items() if path not in last})
     if any(path.endswith("/accept_ra") for path in changed) or last:
@@ -133,19 +133,19 @@ def _set_addresses(links: Links, link: Link, pair: Pair | None) -> None:
     before, after = set(link.addresses), set(pair[1])
     for address in sorted(before - after):
         links.drop_address(link, address)
-    # With the first address of a network its others may go as well (promote_secondaries).
+    # The removal of the first address of a network may remove its other addresses (promote_secondaries).
     for address in pair[1]:
         if address not in before or not before <= after:
             links.add_address(link, address)
 
 
 def _try(path: str, value: str) -> None:
-    with contextlib.suppress(EngineError):  # a host without IPv6, or one that may not: it is for the better only
+    with contextlib.suppress(EngineError):  # a host without IPv6, or without permission: this is optional
         forwarding.write(path, value)
 
 
 def routes(record: Record, former: t.Sequence[Record]) -> None:
-    """After the interfaces: with an address the kernel also takes away the routes by it."""
+    """Apply the routes, after the interfaces, because the kernel removes routes together with an address."""
 
     def change() -> None:
         with Links() as links:
@@ -161,7 +161,7 @@ def routes(record: Record, former: t.Sequence[Record]) -> None:
 
 
 def remove(name: str, seen: Observed) -> None:
-    """The cables, and the namespace with what is in it, unless it is somebody else's by now."""
+    """Remove the veth pairs and the namespace, unless the namespace belongs to another program now."""
     with Links() as links:
         for end in seen.ends.values():
             links.remove(end)
@@ -170,7 +170,7 @@ def remove(name: str, seen: Observed) -> None:
 
 
 def remove_bridges(there: t.Sequence[Record], seen: Observed) -> None:
-    """``there``: the records of all networks that are to be there."""
+    """Remove unused bridges. ``there``: the records of all wanted networks."""
     gone = unused_bridges(there, seen)
     if gone:
         with Links() as links:

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Our table of nftables in the kernel: loaded by nft, and known again by a digest."""
+"""Longshore's nftables table in the kernel: nft loads it, and a digest detects changes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .._netlink import nftables
 
 
 def program() -> str:
-    """Raises InvalidInput where nft is not on this host."""
+    """Return the path of nft. Raises InvalidInput if nft is not on this host."""
     path = find_program("nft")
     if path is None:
         raise InvalidInput(
@@ -25,11 +25,11 @@ def program() -> str:
 
 
 def load(table: str, body: str, path: str, deadline: Deadline) -> None:
-    """Replace the table, or remove it where ``body`` is empty. In one transaction: there is no moment without rules.
+    """Replace the table, or remove it if ``body`` is empty. One transaction, so there is no moment without rules.
 
-    ``path`` is a file of ours for the time being. Raises EngineError.
+    ``path`` is a temporary file. Raises EngineError.
     """
-    # Declared first, so that it can be deleted. A kernel may have no tables of bridges, and most hosts have no use for one.
+    # Declare the table first, so that it can be deleted. A kernel may not support tables of bridges, and most hosts need none.
     there = {f"inet {table}", *(chain.table for chain in _chains(table))}
     there.update(name for name in _names(table) if f"table {name} " in body)
     write_text(path, "".join(f"table {name}\ndelete table {name}\n" for name in sorted(there)) + body)
@@ -40,12 +40,12 @@ def load(table: str, body: str, path: str, deadline: Deadline) -> None:
         remove_file(path)
     if done.rc != 0:
         said = done.stderr.strip()[-1000:]
-        hint = "Does the kernel have nf_tables with nat (modules nft_nat, nft_masq, nft_fib_inet)?"
-        raise EngineError(f"nft did not take the rules of the networks: {said}", hint=hint, argv=argv, rc=done.rc)
+        hint = "The kernel needs nf_tables with nat (modules nft_nat, nft_masq, nft_fib_inet)."
+        raise EngineError(f"nft did not accept the rules of the networks: {said}", hint=hint, argv=argv, rc=done.rc)
 
 
 def digest(table: str) -> str:
-    """Of all rules of the table, and what its chains are, as the kernel has them; empty where there is no such table."""
+    """Return the digest of the table's chains and rules in the kernel. Empty if there is no such table."""
     chains = _chains(table)
     if not chains:
         return ""
@@ -54,7 +54,7 @@ def digest(table: str) -> str:
 
 
 def _names(table: str) -> tuple[str, str]:
-    """The table is one of packets, and one of frames with the same name."""
+    """Return the names of the table for packets, and of the one for frames."""
     return f"inet {table}", f"bridge {table}"
 
 

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rules of others about what is forwarded. They have the last word: no table can accept what another one drops."""
+"""Find forwarding rules of other programs. They are decisive: no table can accept packets that another one drops."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .._base.files import read_text
 from .._netlink import nftables
 from .._network_spec.names import TABLE
 
-# Of the kernel's nf_tables.h.
+# From the kernel's nf_tables.h.
 _EXPRESSION_NAME, _EXPRESSION_DATA, _IMMEDIATE_DATA, _VERDICT, _VERDICT_CODE, _TARGET_NAME = 1, 2, 2, 2, 1, 1
 _NO_CONDITION = {"counter", "log", "reject", "immediate", "target"}
 
 
 def forward(table: str) -> bool:
-    """Whether somebody else has rules about what is forwarded, in whichever kind of table; or needs it, as networks of another
-    state directory do."""
+    """Tell whether another program has rules about forwarded packets in any kind of table, or needs forwarding, as networks of
+    another state directory do."""
     legacy = [read_text(f"/proc/net/{name}_tables_names") or "" for name in ("ip", "ip6")]
     others = [chain for chain in nftables.chains() if chain.table != f"inet {table}" and chain.ip]
     ours = any(chain.table.startswith(f"inet {TABLE}") for chain in others)
@@ -27,10 +27,10 @@ def forward(table: str) -> bool:
 
 
 def closed_to(bridges: t.Collection[str], table: str) -> list[tuple[str, str]]:
-    """Tables and chains of others that drop or reject what they do not accept of what is forwarded, by policy or by a rule without
-    a condition. Those with a rule for all of these bridges know what they do.
+    """Return foreign tables and chains that drop or reject all other forwarded packets, by policy or by a rule without a
+    condition. Ignore those with a rule for all of these bridges.
 
-    iptables-legacy is not among them: the kernel does not tell.
+    The kernel does not list the tables of iptables-legacy.
     """
     found = []
     for chain in nftables.chains():
@@ -40,14 +40,14 @@ def closed_to(bridges: t.Collection[str], table: str) -> list[tuple[str, str]]:
         closes = chain.policy == nftables.DROP or any(
             rule.chain == chain.name and _refuses_all(rule.expressions) for rule in rules
         )
-        # As iptables and nft compare the name of an interface, with the zero at its end.
+        # iptables and nft compare the name of an interface with the NUL at its end.
         if closes and not all(any(f"{bridge}\0".encode() in rule.expressions for rule in rules) for bridge in bridges):
             found.append((chain.table, chain.name))
     return found
 
 
 def advice(table: str, bridges: t.Iterable[str]) -> str:
-    """A command that opens the firewall whose table it is, where there is one."""
+    """Return a command that opens the firewall that owns the table, if known."""
     if table != "inet firewalld":
         return ""
     options = " ".join(f"--add-interface {bridge}" for bridge in bridges)
@@ -55,7 +55,7 @@ def advice(table: str, bridges: t.Iterable[str]) -> str:
 
 
 def _refuses_all(expressions: bytes) -> bool:
-    """Whether a rule drops or rejects whatever comes to it."""
+    """Tell whether a rule drops or rejects all packets."""
     found = [dict(_attributes(each)) for _kind, each in _attributes(expressions)]
     names = [each.get(_EXPRESSION_NAME, b"").decode().rstrip("\0") for each in found]
     ends = [_refuses(name, each.get(_EXPRESSION_DATA, b"")) for name, each in zip(names, found)]
@@ -63,7 +63,7 @@ def _refuses_all(expressions: bytes) -> bool:
 
 
 def _refuses(name: str, data: bytes) -> bool:
-    """Whether an expression drops or rejects. ``target`` is what iptables-nft has for its own."""
+    """Tell whether an expression drops or rejects. ``target`` is the expression of iptables-nft."""
     if name == "reject":
         return True
     fields = dict(_attributes(data))
@@ -74,7 +74,7 @@ def _refuses(name: str, data: bytes) -> bool:
 
 
 def _attributes(data: bytes) -> t.Iterator[tuple[int, bytes]]:
-    """Type and value of each (struct nlattr)."""
+    """Yield the type and value of each attribute (struct nlattr)."""
     while len(data) >= 4:
         length, kind = struct.unpack_from("=HH", data)
         if length < 4:

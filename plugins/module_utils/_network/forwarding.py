@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What sysctls the host needs to forward packets for networks, and how they get to what they were."""
+"""Set the sysctls that the host needs to forward packets for networks, and restore the former values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FROM_ROUTER, _DEFAULT = 0x40000, "0" * 32  # RTF_ADDRCONF; in /proc/net/ipv6_ro
 
 
 def needed(records: t.Iterable[Record], bridges: t.Collection[str]) -> dict[str, str]:
-    """Values by their path below /proc/sys. ``bridges``: those that are, or are to be, on the host. A pure function."""
+    """Return values by their path below /proc/sys. ``bridges``: existing or wanted ones on the host. A pure function."""
     found = {}
     for record in records:
         leads_to = targets(record) if record["publish"] else {}
@@ -27,26 +27,26 @@ def needed(records: t.Iterable[Record], bridges: t.Collection[str]) -> dict[str,
             if record["masquerade"] or opened or address in [each for _interface, each in leads_to.values()]:
                 found[IPV4 if family(address) == 4 else IPV6] = "1"
             if (interface, address) == leads_to.get(4) and not interface["foreign"] and interface["bridge"] in bridges:
-                # For clients on this host that ask 127.0.0.1; the table lets no neighbour make use of it.
+                # For clients on this host that connect to 127.0.0.1. The table prevents neighbours from using it.
                 found[f"net/ipv4/conf/{interface['bridge']}/route_localnet"] = "1"
     return found
 
 
 def read(paths: t.Iterable[str]) -> dict[str, str]:
-    """Those that there are."""
+    """Return the values of the existing sysctls."""
     found = {path: _read(path) for path in paths}
     return {path: value for path, value in found.items() if value is not None}
 
 
 def differing(wanted: t.Mapping[str, str]) -> dict[str, tuple[str | None, str]]:
-    """Those that are otherwise: what they are (None where there is no such sysctl yet), and what they shall be."""
+    """Return the wrong values: the current one (None if the sysctl does not exist yet) and the wanted one."""
     found = {path: (_read(path), value) for path, value in wanted.items()}
     return {path: pair for path, pair in found.items() if pair[0] != pair[1]}
 
 
 def to_change(wanted: t.Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """As differing(), with what goes along, in the order in which it is to be written. The new value of what the kernel changes
-    itself is empty."""
+    """Return differing() with related sysctls, in the order of writing. The new value is empty for those that the kernel
+    changes itself."""
     found = {path: (is_ or "", value) for path, (is_, value) in differing(wanted).items()}
     links = {path: _read(path) or "0" for main in found for path in _along(main)}
     found.update({path: (value, "") for path, value in links.items() if value != "0"})
@@ -56,47 +56,46 @@ def to_change(wanted: t.Mapping[str, str]) -> dict[str, tuple[str, str]]:
         for link in _learned():
             path = f"net/ipv6/conf/{link}/accept_ra"
             if _read(path) == "1":
-                # First: the route would be gone with the other one.
+                # This must be first, because the other one would remove the route.
                 found = {path: ("1", "2"), **found}
     return found
 
 
 def _along(main: str) -> list[str]:
-    """What the kernel sets for all links when it is told to forward, or not to (devinet.c, addrconf.c)."""
+    """Return the sysctls that the kernel sets for all links together with forwarding (devinet.c, addrconf.c)."""
     top = {IPV4: "net/ipv4/conf", IPV6: "net/ipv6/conf"}.get(main)
     links = os.listdir(os.path.join(TOP, top)) if top else []
     return [f"{top}/{link}/forwarding" for link in links if link != "all"]
 
 
 def _learned() -> set[str]:
-    """Links whose default route a router has announced."""
+    """Return the links whose default route a router has announced."""
     lines = [line.split() for line in (read_text("/proc/net/ipv6_route") or "").splitlines()]
     return {words[-1] for words in lines if words[:2] == [_DEFAULT, "00"] and int(words[-2], 16) & _FROM_ROUTER}
 
 
 def _main(path: str) -> str:
-    """What a sysctl was changed along with."""
+    """Return the sysctl with which a sysctl was changed."""
     if path.endswith("/route_localnet"):
         return path
     return IPV6 if path.startswith("net/ipv6/") else IPV4
 
 
 def is_kept(path: str, wanted: t.Mapping[str, str]) -> bool:
-    """Whether what we have changed is still needed."""
+    """Tell whether a changed sysctl is still needed."""
     return _main(path) in wanted
 
 
 def to_restore(
     changed: t.Mapping[str, tuple[str, str]], wanted: t.Mapping[str, str], others_forward: bool
 ) -> dict[str, str]:
-    """Old values that shall be back, in the order in which they are to be written. ``changed``: old and new value by path, of what
-    we changed since the boot.
+    """Return the old values to restore, in the order of writing. ``changed``: old and new values by path since the boot.
 
-    Forwarding stays on where somebody else has rules about it: they may have come to count on it.
+    Forwarding stays enabled if other programs have rules about it, because they may depend on it now.
     """
     stays = {*wanted, *((IPV4, IPV6) if others_forward else ())}
     mains = [path for path in changed if path == _main(path) and path not in stays and _read(path) in changed[path]]
-    # Then what the kernel has changed with them, unless somebody has changed it again.
+    # Then those that the kernel has changed with them, unless they were changed again.
     along = [path for path in changed if path != _main(path) and _main(path) in mains]
     along = [path for path in along if _read(path) is not None and changed[path][1] in ("", _read(path))]
     return {path: changed[path][0] for path in (*mains, *along)}
@@ -108,7 +107,7 @@ def write(path: str, value: str) -> None:
         with open(os.path.join(TOP, path), "w", encoding="ascii") as stream:
             stream.write(value)
     except OSError as exc:
-        hint = "Is /proc/sys writable, or is this host a container itself?"
+        hint = "Check that /proc/sys is writable, which it is not in a container."
         raise EngineError(f"Cannot set the sysctl {path} to {value}: {reason_of(exc)}.", hint=hint) from exc
 
 

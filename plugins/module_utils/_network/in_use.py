@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who is in the way: programs that have ports which shall be published, and those in a namespace that shall go."""
+"""Find programs that use ports that are to be published, and processes in a namespace that is to be removed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_NAMED = 5
 
 
 class User(t.NamedTuple):
-    """A process in a network namespace. ``container``: the one whose first process it is."""
+    """A process in a network namespace. ``container``: its container, if it is the first process of one."""
 
     pid: int
     command: str
@@ -25,10 +25,10 @@ class User(t.NamedTuple):
 
 
 def check_ports(entries: t.Sequence[t.Mapping[str, t.Any]], gateways: t.Collection[str], store: Store) -> list[str]:
-    """``entries``: what is to be published from now on; ``gateways``: addresses that the host is to have for it.
+    """Check ports. ``entries``: newly published ports. ``gateways``: addresses that the host will have for them.
 
-    Raises Conflict for a port that a program of this host listens on: nobody would reach it any more. What a container keeps for
-    itself (reserve_ports) is meant to be forwarded. Returns warnings.
+    Raises Conflict for a port that a program of this host listens on, because clients could not reach it any more. Ports that
+    a container reserves (reserve_ports) may be published. Return warnings.
     """
     reserved, warnings = _reserved(store), []
     for entry in entries:
@@ -43,16 +43,16 @@ def check_ports(entries: t.Sequence[t.Mapping[str, t.Any]], gateways: t.Collecti
             except InvalidInput:
                 if entry["ip"] in gateways:
                     break
-                # It may get it later, as addresses do that move from host to host.
+                # The host may get it later, like addresses that move from host to host.
                 warnings.append(
-                    f"{entry['ip']}, where {published(entry)} is published, is no address of this host now."
+                    f"{entry['ip']}, where {published(entry)} is published, is not an address of this host now."
                 )
                 break
     return warnings
 
 
 def _reserved(store: Store) -> dict[tuple[str, int], list[Address]]:
-    """What containers keep now, by protocol and port."""
+    """Return the ports that containers reserve now, by protocol and port."""
     found: dict[tuple[str, int], list[Address]] = {}
     for definition in filter(None, map(held, map(store.load, store.names()))):
         for each in wanted(definition)[1]:
@@ -69,7 +69,8 @@ def users(name: str, store: Store, descriptor: int | None = None) -> list[User]:
 
 
 def check_unused(name: str, store: Store, descriptor: int | None = None) -> None:
-    """Raises Conflict where processes are in the namespace: they would lose their network. ``descriptor`` of one that is hidden."""
+    """Raises Conflict if processes are in the namespace, because they would lose their network. ``descriptor``: of a hidden
+    namespace."""
     found = users(name, store, descriptor)
     if not found:
         return
@@ -78,4 +79,4 @@ def check_unused(name: str, store: Store, descriptor: int | None = None) -> None
         for user in found[:_MOST_NAMED]
     ]
     more = [f"{len(found) - _MOST_NAMED} more"] if len(found) > _MOST_NAMED else []
-    raise Conflict(f"The network {name} is in use by {', '.join(named + more)}.", hint="Stop that first.")
+    raise Conflict(f"The network {name} is in use by {', '.join(named + more)}.", hint="Stop it first.")

@@ -1,11 +1,12 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Networks for containers: looked at, decided upon and made.
+"""Networks for containers: observe, plan and apply.
 
-A named network namespace, cables from it to bridges of the host, and one table of nftables for what all of them publish. A task
-that is killed anywhere leaves what the next one finds and completes: the record comes first, and goes last.
+A network is a named network namespace with veth pairs to bridges of the host. One nftables table has the rules for all
+networks. If a task is killed at any point, the next one finds and completes its work: the record is created first and removed
+last.
 
-What only a change needs is imported when there is one, as in the engine.
+Modules that only a change needs are imported by that change, as in the engine.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ if t.TYPE_CHECKING:
     from .._state.store import Store
 
 _LOCK = ".networks"  # No container has such a name.
-_SECONDS = 60  # for all of a task: the kernel takes far less, so this is for others who work on networks
+_SECONDS = 60  # for a whole task: the kernel needs far less, so this is mostly the wait for other tasks
 
 
 class Outcome(t.NamedTuple):
-    """``record``: the network after the task, in check mode as it would be; None for none. ``ends``: the host's ends of its
-    interfaces, by their names."""
+    """The result. ``record``: the network after the task, predicted in check mode, or None. ``ends``: the ends of its interfaces on
+    the host, by their names."""
 
     plan: Plan
     record: Record | None
@@ -49,10 +50,10 @@ class _Decision(t.NamedTuple):
     name: str
     plan: Plan
     record: Record | None
-    former: t.Sequence[Record]  # what it has been, the latest first
-    others: t.Sequence[Record]  # of the networks that are there
+    former: t.Sequence[Record]  # earlier records, the latest first
+    others: t.Sequence[Record]  # of the other existing networks
     seen: Observed
-    sysctls: t.Mapping[str, str]  # that all that is to be there needs, and the rules for it
+    sysctls: t.Mapping[str, str]  # the sysctls for all wanted networks, and the rules
     rules: str
     warnings: t.Sequence[str] = ()
 
@@ -62,21 +63,21 @@ class _Decision(t.NamedTuple):
 
     @property
     def all(self) -> list[Record]:
-        """What is to be there."""
+        """Return the records of all wanted networks."""
         return [*self.others, *self.own]
 
 
 def check_root() -> None:
     if os.geteuid() != 0:
-        hint = "Other users connect a container by network_helper of oci_container."
-        raise InvalidInput("Only root can make networks, and look at them.", hint=hint)
+        hint = "Other users can connect a container with network_helper of oci_container."
+        raise InvalidInput("Only root can create networks, and get information about them.", hint=hint)
 
 
 class Networks:
-    """The networks of one pair of directories. Stores only; touches the host when asked to."""
+    """The networks of one state directory and one run directory. The constructor does no I/O."""
 
     def __init__(self, *, state_dir: str, run_dir: str) -> None:
-        # However it is written: what is ours is known by it.
+        # In its canonical form, because names depend on it.
         state_dir = os.path.realpath(state_dir)
         self._state_dir, self._run_dir = state_dir, run_dir
         self._records = Records(state_dir=state_dir, run_dir=run_dir)
@@ -94,7 +95,7 @@ class Networks:
         check_name(request.name)
         with told_of(request.name):
             decided = self._look(request)
-            # What seems to be done may be half done by a task that is at work: that one is waited for.
+            # Another task may be in the middle of a change: wait for it.
             if check or (decided and not decided.plan.actions and not is_busy(self._run_dir, _LOCK)):
                 decided = decided or self._decide(request)
                 return self._outcome(decided, self._warnings(decided))
@@ -108,8 +109,8 @@ class Networks:
             return self._outcome(decided, warnings)
 
     def _look(self, request: Request) -> _Decision | None:
-        """None where something is in the way, or has gone in the meantime, that may be of another task just now: then it is
-        looked at once more."""
+        """Return the decision, or None if the host is in a transient state that a concurrent task may have caused. The caller
+        then retries under the lock."""
         try:
             return self._decide(request)
         except (Conflict, OSError):
@@ -156,7 +157,7 @@ class Networks:
     def _compare(
         self, wanted: Record, former: t.Sequence[Record], others: t.Sequence[Record], seen: Observed, changed: Changed, listed: str
     ) -> _Decision:  # fmt: skip
-        """``listed``: the digest of the table as the kernel has it."""
+        """Compare. ``listed``: the digest of the table in the kernel."""
         needed = forwarding.needed([*others, wanted], {*seen.host, *bridges_of([wanted])})
         rules = ruleset(self._table, [*others, wanted])
         loaded = changed.rules == (_digest(rules), listed)
@@ -169,7 +170,7 @@ class Networks:
         known = old["publish"] if old else []
         fresh = [entry for entry in wanted["publish"] if entry not in known]
         if not listed:
-            # After a reboot: somebody else may have come first.
+            # After a reboot, another program may have taken the ports.
             fresh = wanted["publish"]
         if not fresh:
             return []
@@ -179,15 +180,15 @@ class Networks:
         return in_use.check_ports(fresh, gateways, self._store)
 
     def _warnings(self, decided: _Decision) -> t.Iterator[str]:
-        """Once, with the change: from then on it may well be that others let our packets through."""
+        """Yield warnings, only with a change, because other programs may accept the packets later."""
         if decided.record and Action.RULES in decided.plan.actions and decided.rules:
             from . import foreign_rules
 
             bridges = sorted({each["bridge"] for each in decided.record["interfaces"]})
             for table, chain in foreign_rules.closed_to(bridges, self._table):
                 yield (
-                    f"The chain {chain} of the table {table} lets nothing be forwarded that none of its rules accepts, and no other"
-                    f" table can help that. See to it that it accepts what comes from {' and '.join(bridges)} and what goes there."
+                    f"The chain {chain} of the table {table} drops forwarded packets that none of its rules accepts, and no other"
+                    f" table can change that. Make sure that it accepts packets from and to {' and '.join(bridges)}."
                     f"{foreign_rules.advice(table, bridges)}"
                 )
 
@@ -214,7 +215,7 @@ class Networks:
             self._records.save(record)
 
     def _make_namespace(self, name: str) -> None:
-        """Known as ours at every moment."""
+        """Create the namespace, so that it is known as Longshore's at every moment."""
         self._note_namespace(name, 0)
         netns.create(name)
         self._note_namespace(name, netns.inode(name))
@@ -225,7 +226,7 @@ class Networks:
         self._records.save_changed(changed._replace(namespaces=others if inode is None else {**others, name: inode}))
 
     def _open(self, decided: _Decision, deadline: Deadline) -> None:
-        """The way for packets, or what is left of it: sysctls and rules."""
+        """Apply sysctls and rules."""
         from . import foreign_rules
 
         wanted, rules, changed = decided.sysctls, decided.rules, self._records.changed()
@@ -250,7 +251,7 @@ class Networks:
         self._records.save_changed(changed._replace(sysctls=kept))
 
     def _redirect(self, records: t.Sequence[Record]) -> None:
-        """Clients of ports that are published, or were."""
+        """Redirect clients of ports that are or were published."""
         entries = [entry for record in records for entry in record["publish"] if entry["protocol"] == "udp"]
         if entries:
             from .._netlink import conntrack
@@ -264,11 +265,11 @@ class Networks:
         if decided.seen.namespace:
             from . import in_use
 
-            # A launch takes no lock of networks: one may have come since the look.
+            # A launch does not lock the networks, so a container may have started since the check.
             with netns.hidden(name) as descriptor:
                 in_use.check_unused(name, self._store, descriptor)
         if former:
-            # From here on it is in no table; and what is left of it is removed by the next task that is told to.
+            # From now on it is in no table. The next task that removes it removes the rest.
             self._records.save({**former[0], "removing": True}, former[1:])
         self._open(decided, deadline)
         apply.remove(name, decided.seen)
@@ -280,7 +281,7 @@ class Networks:
 
 @contextlib.contextmanager
 def told_of(name: str) -> t.Iterator[None]:
-    """What the kernel refuses is an EngineError with the name of the network."""
+    """Turn errors of the kernel into EngineError with the name of the network."""
     try:
         yield
     except OSError as exc:

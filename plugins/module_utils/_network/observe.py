@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is on the host of a network, and around it. Starts no process and changes nothing."""
+"""Observe a network and the host. Start no process and change nothing."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from . import forwarding
 
 
 def look(request: Request, old: Record | None, made: int | None, state_dir: str) -> Observed:
-    """All but sysctls and rules, which depend on what is wanted. ``made``: the inode of the namespace that we made since the boot, 0
-    where that did not come to its end. Raises Conflict for a namespace that is not ours.
+    """Return all except sysctls and rules, which depend on the wanted state. ``made``: the inode of the namespace that Longshore
+    created since the boot, 0 if that was interrupted. Raises Conflict for a namespace of another program.
     """
     with Links() as links:
         host = links.all()
@@ -30,11 +30,11 @@ def look(request: Request, old: Record | None, made: int | None, state_dir: str)
         if link.kind == "bridge" and link.mac == names.bridge_mac(state_dir, link.name)
     ]
     inode, ends = netns.inode(request.name), _ends(request, old, state_dir, host)
-    # Of the same name there may be another by now. Where it is not known what we made, by what is in it.
+    # Another namespace may have this name now. If the inode is not known, look at its interfaces.
     namespace = inode is not None and (made in (0, inode) if made is not None else bool(ends))
     if inode is not None and not namespace and not (old and request.absent):
         hint = f"Choose another name, or remove it: ip netns delete {request.name}"
-        what = f"There is a network namespace {request.name} already, and Longshore has not made it."
+        what = f"The network namespace {request.name} already exists, and Longshore has not created it."
         raise Conflict(what, hint=hint)
     names_inside = {"lo", *ends}
     inside, routes = netns.inside(request.name, lambda: _inside(names_inside)) if namespace else ({}, [])
@@ -54,7 +54,7 @@ def _with_settings(link: Link) -> Link:
 
 
 def _ends(request: Request, old: Record | None, state_dir: str, host: t.Mapping[str, Link]) -> dict[str, Link]:
-    """By names of interfaces that are known, and by alias for what no record tells of any more."""
+    """Return the ends by the names of recorded interfaces, and by alias for unrecorded ones."""
     known = {each.name for each in request.interfaces} | {
         each["name"] for each in (old or {"interfaces": []})["interfaces"]
     }
@@ -77,9 +77,9 @@ def surroundings(seen: Observed, others: t.Mapping[str, Record]) -> Surroundings
 
 
 def refuse_strangers(wanted: Record, seen: Observed) -> None:
-    """An interface in the namespace that has the name of one of ours, and is not. Raises Conflict."""
+    """Raises Conflict if a foreign interface in the namespace has the name of a wanted one."""
     for interface in wanted["interfaces"]:
         name = interface["name"]
         if name in seen.inside and not is_connected(seen.inside[name], seen.ends.get(name)):
-            what = f"The namespace {wanted['name']} has an interface {name} that Longshore has not made."
-            raise Conflict(what, hint=f"Remove it (ip -n {wanted['name']} link delete {name}), or take another name.")
+            what = f"The namespace {wanted['name']} has an interface {name} that Longshore has not created."
+            raise Conflict(what, hint=f"Remove it (ip -n {wanted['name']} link delete {name}), or use another name.")

@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is kept of networks on disk.
+"""The files of networks on disk.
 
-STATE/networks/NAME.json   the record: what it is, with the addresses that it was given; for good
-RUN/network.json           what we changed of the host since its boot: namespaces, sysctls, rules
+STATE/networks/NAME.json   the record: the definition, with its allocated addresses; survives a reboot
+RUN/network.json           the changes on the host since its boot: namespaces, sysctls, rules
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from .._network_spec.publishing import Record
 
 
 class Changed(t.NamedTuple):
-    """``sysctls``: old and new value by path. ``rules``: the digests of the table as text and as the kernel lists it. ``namespaces``:
-    those that we made, by name, with their inodes; 0 for one that is just being made."""
+    """The changes on the host. ``sysctls``: old and new value by path. ``rules``: the digests of the table as text and as listed by
+    the kernel. ``namespaces``: created ones by name, with their inodes, 0 while one is being created."""
 
     sysctls: t.Mapping[str, tuple[str, str]] = {}
     rules: tuple[str, ...] = ("", "")
@@ -36,7 +36,7 @@ class Records:
         self.rules_file = f"{run_dir}/network.nft"
 
     def all(self) -> dict[str, Record]:
-        """By name. Raises EngineError where one cannot be understood: what it has could be given away twice."""
+        """Return the records by name. Raises EngineError for an unreadable one, because its addresses could be allocated twice."""
         names: list[str] = []
         with contextlib.suppress(FileNotFoundError):
             names = sorted(name[:-5] for name in os.listdir(self._directory) if name.endswith(".json"))
@@ -47,41 +47,41 @@ class Records:
         path = f"{self._directory}/{name}.json"
         record = read_json(path)
         if record is None and not os.path.exists(path):
-            return None  # Just removed by another task.
+            return None  # Another task has just removed it.
         if record is None:
             raise EngineError(
                 f"The record {path} is damaged.", hint="Remove it, and run the task of that network again."
             )
         if record.get("format") != RECORD_FORMAT:
-            raise EngineError(f"The network {name} was made by another release of longshore.oci.", hint="Use that.")
+            raise EngineError(f"The network {name} was created by another release of longshore.oci.", hint="Use that.")
         return record
 
     def save(self, record: Record, former: t.Sequence[Record] = ()) -> None:
-        """``former``: what the network has been, until all of that is gone from the host."""
+        """Save a record. ``former``: earlier records of the network, until all parts of them are removed from the host."""
         make_directory(self._directory)
         path = f"{self._directory}/{record['name']}.json"
         write_text(path, json.dumps({**record, "former": former} if former else record) + "\n", durable=True)
 
     @staticmethod
     def former(saved: Record | None) -> list[Record]:
-        """What a network is or has been, the latest first."""
+        """Return the current and earlier records of a network, the latest first."""
         if saved is None:
             return []
         return [{key: value for key, value in saved.items() if key != "former"}, *saved.get("former", ())]
 
     def forget(self, name: str) -> None:
         remove_file(f"{self._directory}/{name}.json")
-        with contextlib.suppress(OSError):  # not the last one, or there never was any
+        with contextlib.suppress(OSError):  # not empty, or it does not exist
             os.rmdir(self._directory)
 
     def sweep(self) -> None:
-        """Remove what killed tasks were about to put in place. Under the lock of all networks."""
+        """Remove temporary files of killed tasks. The caller holds the lock of all networks."""
         from .._base import leftovers
 
         leftovers.clear(self._directory, r".+\.json")
         leftovers.clear(os.path.dirname(self._changed), r"network\.(json|nft)")
         remove_file(self.rules_file)
-        with contextlib.suppress(OSError):  # not empty, or there never was any
+        with contextlib.suppress(OSError):  # not empty, or it never existed
             os.rmdir(self._directory)
 
     def changed(self) -> Changed:

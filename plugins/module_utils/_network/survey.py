@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Networks as they are: what is kept of them, what of that is not on the host, and who uses them. Nothing is changed."""
+"""Describe networks: their records, their missing parts on the host, and their users. Change nothing."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .networks import Networks, Outcome, check_root, told_of
 
 
 class Known(t.NamedTuple):
-    """A network that is kept. ``outcome``: what its task would have to mend, and so no warnings. ``conflict``: why that could not
-    be done, empty where it could. ``users``: who is in its namespace."""
+    """A recorded network. ``outcome``: what its task would change, without warnings. ``conflict``: why that would fail, or empty.
+    ``users``: the processes in its namespace."""
 
     outcome: Outcome
     conflict: str = ""
@@ -23,14 +23,14 @@ class Known(t.NamedTuple):
 
 
 class Survey(Networks):
-    """The networks of one pair of directories."""
+    """The networks of one state directory and one run directory."""
 
     def names(self) -> list[str]:
-        """Of those that are kept, sorted."""
+        """Return the sorted names of recorded networks."""
         return sorted(self._records.all())
 
     def describe(self, name: str) -> Known:
-        """Changes nothing. Raises EngineError."""
+        """Describe a network and change nothing. Raises EngineError."""
         check_root()
         check_name(name)
         with told_of(name):

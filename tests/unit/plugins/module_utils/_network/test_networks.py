@@ -423,11 +423,11 @@ def test_what_is_in_the_place_of_one_is_told(host: Host) -> None:
     host.converge(WEB, POOL)
     subprocess.run(["ip", "-n", WEB, "link", "delete", "eth0"], check=True)
     subprocess.run(["ip", "-n", WEB, "link", "add", "eth0", "type", "veth", "peer", "name", "other"], check=True)
-    assert "has an interface eth0 that Longshore has not made" in host.describe(WEB).conflict
+    assert "has an interface eth0 that Longshore has not created" in host.describe(WEB).conflict
     netns.remove(WEB)
     netns.create(WEB)
     known = host.describe(WEB)
-    assert "Longshore has not made it" in known.conflict
+    assert "Longshore has not created it" in known.conflict
     assert known.outcome.record is not None
     assert (known.outcome.plan.actions, known.outcome.warnings, known.users) == ((), (), ())
 
@@ -436,8 +436,8 @@ def test_what_is_in_the_way_is_said(host: Host) -> None:
     before = host.is_like()
     netns.create(OTHER)
     for name, interface, more, says in (
-        (OTHER, POOL, {}, "Longshore has not made it"),
-        (OTHER, POOL, {"absent": True}, "Longshore has not made it"),
+        (OTHER, POOL, {}, "Longshore has not created it"),
+        (OTHER, POOL, {"absent": True}, "Longshore has not created it"),
         (WEB, POOL._replace(bridge="uplink"), {}, "uplink is an interface of this host, and not a bridge"),
         (WEB, Interface(subnet=("192.0.2.0/28",)), {}, r"overlaps with 192\.0\.2\.7/24 on uplink of this host"),
     ):
@@ -458,7 +458,7 @@ def test_what_is_in_the_way_is_said(host: Host) -> None:
         assert [(user.pid, user.container) for user in host.describe(WEB).users] == [(pid, None)]
     assert host.converge(WEB, POOL, publish=("80:8080",)).plan.actions == ()
     subprocess.run(["ip", "-n", WEB, "link", "add", "eth1", "type", "veth", "peer", "name", "other"], check=True)
-    with pytest.raises(EngineError, match="has an interface eth1 that Longshore has not made"):
+    with pytest.raises(EngineError, match="has an interface eth1 that Longshore has not created"):
         host.converge(WEB, POOL, Interface("eth1", "br1"))
 
 
@@ -481,9 +481,7 @@ def test_who_does_not_let_packets_through(host: Host, kind: str) -> None:
     words, warned = OTHERS[kind]
     host.does("sh", "-c", f"nft 'add table ip filter; add {words}'")
     outcome = host.converge(WEB, POOL)
-    assert ["The chain FORWARD of the table ip filter lets nothing" in text for text in outcome.warnings] == [
-        True
-    ] * warned
+    assert ["The chain FORWARD of the table ip filter drops" in text for text in outcome.warnings] == [True] * warned
     assert host.converge(WEB, POOL).warnings == ()
 
 
@@ -596,7 +594,7 @@ def test_a_namespace_of_somebody_else_is_not_taken(host: Host) -> None:
     netns.remove(WEB)
     netns.create(WEB)
     theirs = os.stat(netns.path_of(WEB)).st_ino
-    with pytest.raises(EngineError, match="Longshore has not made it"):
+    with pytest.raises(EngineError, match="Longshore has not created it"):
         host.converge(WEB, POOL)
     assert host.converge(WEB, absent=True).plan.actions == ("remove",)
     assert os.stat(netns.path_of(WEB)).st_ino == theirs
@@ -852,5 +850,5 @@ def test_a_task_that_gets_a_signal_is_completed_by_the_next(host: Host, exactly:
 
 def test_only_root_makes_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(EngineError, match=r"Only root can make networks, and .*network_helper"):
+    with pytest.raises(EngineError, match=r"Only root can create networks, and .*network_helper"):
         Networks(state_dir=str(tmp_path), run_dir=str(tmp_path)).converge(Request("web"))

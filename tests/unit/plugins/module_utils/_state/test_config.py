@@ -107,7 +107,11 @@ def test_a_bundle_that_another_user_can_change_is_refused(
     _write(bundle, builders.config())
     os.chown(bundle / name, owner, 0)
     (bundle / name).chmod(mode)
-    with contextlib.nullcontext() if fine else pytest.raises(InvalidInput, match="can be changed by users other than root"):
+    with (
+        contextlib.nullcontext()
+        if fine
+        else pytest.raises(InvalidInput, match="can be changed by users other than root")
+    ):
         config.read_bundle(str(bundle))
 
 
