@@ -45,7 +45,7 @@ def _explain(exc: EngineError, record: Record, said: str | None, words: dict[str
     """The runtime's own last error says most, then conmon's message, then what conmon wrote before it detached."""
     conmon_said = " ".join(words["conmon_log"][-3:])
     reasons = (criu_error(words["restore_log"]), said, exc.message, conmon_said)
-    reason = next((text for text in reasons if text), "the runtime died without a word")
+    reason = next((text for text in reasons if text), "the runtime ended without a message")
     if "network_log" in exc.details:
         reason = exc.message
     if exc.message.startswith("conmon "):  # what launch() says itself, not what it was told

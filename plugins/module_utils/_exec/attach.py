@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""conmon as the monitor of one exec session: its command line, its attach socket, and what its failures mean.
+"""conmon as the monitor of one exec session: its command line, its attach socket, and the meaning of its errors.
 
-The socket (conn_sock.c, ctr_stdio.c): SEQPACKET; each packet to us begins with the number of its stream, and each from us
-is input. conmon writes to it and waits, so whoever sends must go on reading.
+The socket (conn_sock.c, ctr_stdio.c) is SEQPACKET. Each packet from conmon begins with the number of its stream, and each
+packet to conmon is input. conmon blocks when it writes, so a client that sends must also continue to read.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from .process_spec import Command
 from .session_store import SessionPaths
 
 _STDERR = 3  # config.h
-_PACKET = 32768  # what conmon reads at once (CONN_SOCK_BUF_SIZE); more of a packet would be lost
-_LONGEST = 8192  # bytes of an error that is looked for
-_AT_ONCE = 256  # packets, before anything else gets its turn
+_PACKET = 32768  # the size of conmon's reads (CONN_SOCK_BUF_SIZE); the rest of a longer packet would be lost
+_LONGEST = 8192  # bytes of the output that are searched for an error
+_AT_ONCE = 256  # packets before other work
 _END_OF_INPUT = b"\x04"  # Ctrl-D
 
 
-# What runc 1.0 to 1.3 and crun 1.8 to 1.28 say of a program that is not there, or cannot be run.
+# Errors of runc 1.0 to 1.3 and crun 1.8 to 1.28 for a program that does not exist, or cannot be executed.
 _NOT_FOUND = re.compile(r'executable file .*not found|exec(: "| `?/).*no such file', re.IGNORECASE)
 _NOT_EXECUTABLE = re.compile(
     r"permission denied|exec format error|is a directory|not a directory|operation not permitted", re.IGNORECASE
@@ -41,17 +41,17 @@ _DIRECTORY = re.compile(r"\b(cwd|chdir|working directory)\b", re.IGNORECASE)
 
 
 def exec_argv(record: Record, paths: SessionPaths, *, terminal: bool, stdin: bool, attach: bool) -> list[str]:
-    """The command line of conmon for a session. The directory of all sessions of the container is in it as a word, by
-    which what is left of them can be found."""
+    """Return the command line of conmon for a session. One argument is the directory of all sessions of the container, by which
+    leftovers can be found."""
     argv = [
         *conmon.common_argv(record, paths, uuid=paths.id, log="none" if attach else f"k8s-file:{paths.log}"),
         "--conmon-pidfile", paths.conmon_pidfile, "--socket-dir-path", paths.run,
-        # Only errors: a warning for each packet that a program does not read would fill the journal.
+        # Log only errors: a warning for each packet that a program does not read would fill the journal.
         "--log-level", "error",
         "--exec", "--exec-process-spec", paths.spec,
     ]  # fmt: skip
     if attach:
-        # Its exit code comes to us; a second copy on a disk is for those that nobody waits for. The last one counts.
+        # This task gets the exit code. A second copy on disk is for sessions without a waiting task. The last one counts.
         argv += ["--exec-attach", "--persist-dir", paths.bundle]
     if terminal:
         argv.append("--terminal")
@@ -65,7 +65,7 @@ class Streams:
 
     def __init__(self, stdin: bytes | None, *, terminal: bool, keep: Keep = KEEP) -> None:
         if stdin is not None and terminal:
-            # A terminal has no end of file; at the start of a line this character is one, elsewhere two are.
+            # A terminal has no end of file. One such character at the start of a line means it, elsewhere two.
             stdin += _END_OF_INPUT if stdin.endswith(b"\n") or not stdin else 2 * _END_OF_INPUT
         self._terminal = terminal
         self._input: memoryview | None = None if stdin is None else memoryview(stdin)
@@ -83,24 +83,24 @@ class Streams:
         return bytes(self.err.kept)
 
     def connect(self, directory: str) -> None:
-        """To the socket ``attach`` in a directory, whose path may be longer than that of a socket may be (107 bytes)."""
+        """Connect to the socket ``attach`` in a directory, whose path may exceed the limit for sockets (107 bytes)."""
         self.out, self.err = self._files.enter_context(outputs(self._keep))
         descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             self._socket.connect(f"/proc/self/fd/{descriptor}/attach")
         except OSError as exc:
-            raise ProgramFailed(f"conmon cannot be attached to: {reason_of(exc)}") from exc
+            raise ProgramFailed(f"cannot attach to conmon: {reason_of(exc)}") from exc
         finally:
             os.close(descriptor)
         self._socket.setblocking(False)
 
     def copy(self, sync: conmon_launch.Pipe, deadline: Deadline | None) -> bool:
-        """Both ways at once, until the output has ended and conmon has reported on ``sync``, or is gone.
+        """Copy input and output until the output has ended and conmon has reported on ``sync`` or has ended.
 
-        False when the deadline passed first; it can be called again then.
+        Return False after the deadline. The caller may then call it again.
         """
         while not (self._ended and sync.complete()):
-            # Asked here too, for there may always be something to copy.
+            # Check the deadline here too, because there may always be data to copy.
             if deadline is not None and not deadline.remaining():
                 return False
             poller = select.poll()
@@ -122,7 +122,7 @@ class Streams:
         return True
 
     def _receive(self) -> None:
-        """What is there. A peer that went without having read its input is reported before what it has sent."""
+        """Receive the available data. The kernel reports a peer that ended without reading its input before the data it sent."""
         for _packet in range(_AT_ONCE):
             try:
                 packet = self._socket.recv(65536)
@@ -144,7 +144,7 @@ class Streams:
         except BlockingIOError:
             return
         except OSError:
-            pass  # The program has ended, or conmon has: what it has not read nobody will.
+            pass  # The program or conmon has ended, so the rest of the input is useless.
         self._input = None
 
     def __enter__(self) -> Streams:
@@ -156,8 +156,8 @@ class Streams:
 
 
 def failed_late(argv: t.Sequence[str], rc: int | None, streams: Streams) -> ProgramFailed | None:
-    """runc (1.1) calls a program started whose interpreter is missing, or that is of another machine. It says why as if
-    it were the program, and exits with 1."""
+    """Return the error if the interpreter of the program is missing, or it is for another architecture. runc (1.1) reports such a
+    program as started, writes the reason to its output and exits with 1."""
     quiet = rc == 1 and not streams.out.kept
     said = re.fullmatch(rb"(exec (\S+): [^\n]+)\n", bytes(streams.err.kept[:_LONGEST])) if quiet else None
     return (
@@ -166,10 +166,10 @@ def failed_late(argv: t.Sequence[str], rc: int | None, streams: Streams) -> Prog
 
 
 def explain(exc: EngineError, record: Record, paths: SessionPaths, command: Command) -> EngineError:
-    """The runtime's own last error says most, then conmon's message, then what conmon wrote before it detached."""
+    """Return the error with the best reason: the runtime's last error, then conmon's message, then conmon's output."""
     log = "\n".join(read_tail(paths.runtime_log))
     written = read_tail(paths.conmon_log)
-    reasons = (last_error(log), exc.message, " ".join(written[-3:]), "the runtime died without a word")
+    reasons = (last_error(log), exc.message, " ".join(written[-3:]), "the runtime ended without a message")
     reason = next(text for text in reasons if text).rstrip(".")
     details: dict[str, t.Any] = {
         "runtime_log": log.splitlines()[-20:],

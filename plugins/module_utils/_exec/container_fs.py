@@ -1,11 +1,11 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The file system of a container that runs, looked at from outside, as its processes see it: with all its mounts.
+"""Read the file system of a running container from outside, as its processes see it, with all its mounts.
 
-What is in there is the container's doing and not to be trusted. Every path is walked name by name, and symbolic links are
-followed by hand, from the container's own root: none leads out, whatever is exchanged meanwhile. (openat2(2) has a flag
-for that, RESOLVE_IN_ROOT, but only since Linux 5.6.) Nothing in there can hold a task up either: no directory is entered
-whose file system a process of the container may answer for (FUSE), and no file of the kernel is read as if it were text.
+The container controls the content, so it is not trusted. Every path is walked name by name, and symbolic links are resolved
+from the container's root, so that none leads out, even if the container changes them at the same time. (openat2(2) has the
+flag RESOLVE_IN_ROOT for that, but only since Linux 5.6.) The content cannot block a task either: no directory on a file
+system that a process of the container may serve (FUSE) is entered, and no special file of the kernel is read as text.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from .._base.deadline import Deadline
 from .._base.errors import DeadlineExceeded, EngineError, InvalidInput
 from .._base.trees import mount_of
 
-_MOST_LINKS = 40  # as the kernel has it, path_resolution(7)
+_MOST_LINKS = 40  # the limit of the kernel, path_resolution(7)
 _MOST_CHARACTERS = 4096  # of a pattern: PATH_MAX
 _SEARCH_SECONDS = 10.0
 _HOLDING = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAGIC = frozenset("*?[")
-# The kernel answers for these by itself. Others are trusted where this host has the same one mounted.
+# The kernel serves these itself. Others are trusted if this host has the same one mounted.
 _MEMORY = frozenset(["tmpfs", "ramfs", "devtmpfs", "devpts", "mqueue", "hugetlbfs"])
 _DISKS = frozenset(["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "erofs", "squashfs", "iso9660", "vfat"])
-# Reading there may wait, may do something, or tells what only root may know (/proc/kmsg).
+# Reading there may block, may have side effects, or may return secrets of root (/proc/kmsg).
 _KERNEL = frozenset(
     [
         "proc",
@@ -50,14 +50,14 @@ _KERNEL = frozenset(
 
 
 class Rootfs:
-    """``top`` is ``/proc/PID/root`` of a process in it. Stores only; each call opens what it needs, and closes it."""
+    """A file system. ``top`` is ``/proc/PID/root`` of a process in it. The constructor does no I/O, and no call leaves a file open."""
 
     def __init__(self, top: str) -> None:
         self._top = top
         self._mounts: dict[str, tuple[str, str]] = {}
 
     def read_text(self, path: str, *, limit: int = 4 << 20) -> str | None:
-        """Return the text of a regular file, cut off after ``limit`` bytes; None where there is none. Never waits."""
+        """Return the text of a regular file, at most ``limit`` bytes, or None if it does not exist. Never block."""
         try:
             found = self._open(path)
             if found is None:
@@ -68,7 +68,7 @@ class Rootfs:
                 kind = self._kind(found)
                 if kind in _KERNEL:
                     raise EngineError(f"{path} in the container is a file of the kernel ({kind}), and is not read.")
-                # A file with a lease on it (fcntl(2)) would be waited for.
+                # A file with a lease (fcntl(2)) would block.
                 again = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
                 with open(again, "rb") as stream:
                     return (stream.read(limit) or b"").decode("utf-8", "replace")
@@ -78,7 +78,7 @@ class Rootfs:
             raise _unseen(path, exc) from exc
 
     def exists(self, pattern: str) -> bool:
-        """Whether there is such a path, also as a broken link, or one that matches (``*``, ``?`` and ``[]``)."""
+        """Tell whether a path exists, also as a broken link, or whether one matches the pattern (``*``, ``?`` and ``[]``)."""
         if len(os.fsencode(pattern)) > _MOST_CHARACTERS:
             raise InvalidInput(f"A path in a container has at most {_MOST_CHARACTERS} characters.")
         parts: list[tuple[str, str]] = []  # each a path without and then a name with a pattern
@@ -116,7 +116,7 @@ class Rootfs:
     def _matches(
         self, directory: str, part: tuple[str, str], deadline: Deadline
     ) -> t.Generator[str, None, None]:  # fmt: skip
-        """Yield the paths that match, as they are found: a directory may have more names than there is memory."""
+        """Yield matching paths one by one, because a directory may have more names than fit in memory."""
         within, name = f"{directory}/{part[0]}", part[1]
         found = self._open(within)
         if found is None:
@@ -125,7 +125,7 @@ class Rootfs:
             with os.scandir(f"/proc/self/fd/{found}") as entries:
                 for entry in entries:
                     if not deadline.remaining():
-                        raise DeadlineExceeded(f"Looking for {name} in the container took too long.")
+                        raise DeadlineExceeded(f"The search for {name} in the container took too long.")
                     if (entry.name[0] != "." or name[0] == ".") and fnmatch.fnmatchcase(entry.name, name):
                         yield f"{within}/{entry.name}"
         except NotADirectoryError:
@@ -142,7 +142,7 @@ class Rootfs:
         if found is None:
             return False
         try:
-            # Not stat(2): something may be mounted there that never answers.
+            # Not stat(2): a file system may be mounted there that never answers.
             os.close(os.open(name if name not in (".", "..") else ".", _HOLDING, dir_fd=found))
             return True
         except (FileNotFoundError, NotADirectoryError):
@@ -151,7 +151,7 @@ class Rootfs:
             os.close(found)
 
     def _open(self, path: str) -> int | None:
-        """What a path names, as a descriptor that only holds it (O_PATH); None where there is nothing."""
+        """Return a descriptor (O_PATH) of a path, or None if it does not exist."""
         todo, links = path.split("/")[::-1], 0
         stack: list[int] = []
         try:
@@ -160,7 +160,7 @@ class Rootfs:
             while todo:
                 name = todo.pop()
                 if name == "..":
-                    # Where we came from, and never further than the root. The kernel's own ".." could be moved.
+                    # The parent from the walk, never above the root. The container could move the directory and change the kernel's "..".
                     os.close(stack.pop()) if len(stack) > 1 else None
                 elif name not in ("", "."):
                     stack.append(os.open(name, _HOLDING, dir_fd=stack[-1]))
@@ -179,11 +179,11 @@ class Rootfs:
             _close(stack, keep=0)
 
     def _check(self, descriptor: int, path: str) -> None:
-        """Refuse a file system that may never answer. Asked of the table of mounts: even fstat(2) would wait for it."""
+        """Refuse a file system that may never answer. Use the mount table, because even fstat(2) could block."""
         kind = self._kind(descriptor)
         if kind not in _MEMORY | _DISKS | _KERNEL and self._mounts[mount_of(descriptor)][1] not in _devices():
             raise EngineError(
-                f"{path} in the container is on a file system of its own ({kind or 'unknown'}), and is not looked at."
+                f"{path} in the container is on a file system of its own ({kind or 'unknown'}), and is not read."
             )
 
     def _kind(self, descriptor: int) -> str:
@@ -191,12 +191,12 @@ class Rootfs:
         if number not in self._mounts:
             own = f"{os.path.dirname(self._top)}/mountinfo"
             self._mounts = dict(_mounts(own if os.path.exists(own) else "/proc/self/mountinfo"))
-            self._mounts.setdefault(number, ("", ""))  # unmounted meanwhile
+            self._mounts.setdefault(number, ("", ""))  # unmounted in the meantime
         return self._mounts[number][0]
 
 
 def _mounts(table: str) -> t.Iterator[tuple[str, tuple[str, str]]]:
-    """Id, type and device of each mount, from a table as in proc(5)."""
+    """Yield id, type and device of each mount of a table as in proc(5)."""
     with open(table, encoding="utf-8", errors="replace", newline="\n") as stream:
         for line in stream:
             before, _dash, after = line.partition(" - ")
@@ -215,4 +215,4 @@ def _close(stack: list[int], *, keep: int) -> None:
 
 def _unseen(path: str, exc: OSError) -> EngineError:
     reason = "a process has a lease on it" if exc.errno == errno.EAGAIN else t.cast(str, exc.strerror)
-    return EngineError(f"Cannot look at {path} in the container: {reason}.")
+    return EngineError(f"Cannot read {path} in the container: {reason}.")

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is kept of the output of a command in a container: so much that it fits into memory, and all of it in files where asked."""
+"""Keep the output of a command in a container: a limited part in memory, and all of it in files on request."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import typing as t
 from .._base.errors import EngineError, InvalidInput, reason_of
 from .._base.files import without_waiting
 
-# Each character may take six in the result of a module ("\u0000"), which is in memory several times.
+# A character may become six in the result of a module ("\u0000"), which is in memory several times.
 DEFAULT_LIMIT = 2 << 20
-_MOST_IN_LINE = 1 << 16  # conmon writes 8 KiB at most, and what belongs to them
+_MOST_IN_LINE = 1 << 16  # conmon writes at most 8 KiB of data in a line
 
 
 class Keep(t.NamedTuple):
-    """``limit``: bytes of each stream that are kept in memory. The paths are of files on the host, for all of a stream."""
+    """``limit``: bytes of each stream to keep in memory. The paths are of files on the host for the complete streams."""
 
     limit: int = DEFAULT_LIMIT
     stdout_path: str | None = None
@@ -29,7 +29,7 @@ KEEP = Keep()
 
 
 class Output:
-    """One stream. ``kept`` is its beginning, and ``truncated`` says that there was more."""
+    """One stream. ``kept`` is its beginning, and ``truncated`` is true if there was more."""
 
     def __init__(self, limit: int, file: t.BinaryIO | None = None) -> None:
         self.kept = bytearray()
@@ -48,26 +48,26 @@ class Output:
 
 
 def check(keep: Keep) -> None:
-    """Raises InvalidInput for files that would not be written to, before anything is touched."""
+    """Raises InvalidInput for unsuitable files before anything is changed."""
     for path in filter(None, (keep.stdout_path, keep.stderr_path)):
         if not os.path.isabs(path) or not os.path.isdir(os.path.dirname(path)):
-            raise InvalidInput(f"The output cannot be written to {path}: that is no absolute path in a directory.")
+            raise InvalidInput(f"The output cannot be written to {path}: it is no absolute path in a directory.")
         if os.path.lexists(path):
             _check_file(path, os.lstat(path))
 
 
 def _check_file(path: str, status: os.stat_result) -> None:
-    """A link, a FIFO or a file of somebody else would take the output elsewhere, or let others read it."""
+    """Refuse a link, a FIFO or a file of another user, which could redirect or disclose the output."""
     if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or status.st_uid != os.geteuid():
         raise InvalidInput(
-            f"The output cannot be written to {path}: it is there, and not a file of this user alone.",
-            hint="Remove it, or name another.",
+            f"The output cannot be written to {path}: it exists, and is not a private file of this user.",
+            hint="Remove it, or use another path.",
         )
 
 
 @contextlib.contextmanager
 def outputs(keep: Keep) -> t.Iterator[tuple[Output, Output]]:
-    """Standard output and errors, with their files, which are emptied. One file for both has them as they come."""
+    """Yield standard output and errors, and truncate their files. One file for both has them in the order of arrival."""
     with contextlib.ExitStack() as around:
         files: dict[str, t.BinaryIO] = {}
         for path in filter(None, (keep.stdout_path, keep.stderr_path)):
@@ -79,7 +79,7 @@ def outputs(keep: Keep) -> t.Iterator[tuple[Output, Output]]:
 
 def _open(path: str) -> t.BinaryIO:
     try:
-        # Not in one step with the opening: O_TRUNC would empty a file that turns out to be somebody else's.
+        # Not in the same step as the opening: O_TRUNC would truncate a file that may belong to another user.
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
         stream = open(path, "wb", buffering=0, opener=lambda name, _flags: without_waiting(name, flags))  # noqa: SIM115
     except OSError as exc:
@@ -95,7 +95,7 @@ def _open(path: str) -> t.BinaryIO:
 
 
 def read_log(path: str, stdout: Output, stderr: Output) -> None:
-    """Standard output and errors, byte for byte, from conmon's k8s-file log: lines of ``TIME STREAM F|P TEXT``, where P is
+    """Read the exact standard output and errors from conmon's k8s-file log: lines of ``TIME STREAM F|P TEXT``, where P means
     text without a newline at its end (ctr_logging.c)."""
     found = {b"stdout": stdout, b"stderr": stderr}
     try:

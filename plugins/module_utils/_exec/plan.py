@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decide what has to be done for a command or a session. Pure: the same for check mode and for real."""
+"""Decide the action for a command or a session. Pure, and the same with and without check mode."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The process of an exec session: as the container's own config has it, apart from what is asked for. Pure.
+"""Create the process of an exec session: the process of the container's config with the requested changes. Pure.
 
-What podman does with a user, its groups, capabilities and HOME (libpod, prepareProcessExec), and Docker with a terminal.
+Users, groups, capabilities and HOME are as in podman (libpod, prepareProcessExec), a terminal is as in Docker.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFC
 BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE
 """
 CAPABILITIES = tuple(f"CAP_{name}" for name in _NAMES.split())
-_MOST_ID = 2**31 - 1  # runc, libcontainer/user: what both runtimes take
-_MOST_DIGITS = 20  # of it, with zeros in front
+_MOST_ID = 2**31 - 1  # runc, libcontainer/user: the limit of both runtimes
+_MOST_DIGITS = 20  # of an id, including leading zeros
 
 
 class Command(t.NamedTuple):
-    """What shall run in a container. ``None`` is what the container's own process has."""
+    """A command for a container. ``None`` means the value of the container's own process."""
 
     argv: tuple[str, ...]
     env: t.Mapping[str, str] = {}
-    user: str | None = None  # name or uid, with ``:group`` or ``:gid`` if wanted
+    user: str | None = None  # name or uid, optionally with ``:group`` or ``:gid``
     cwd: str | None = None
     tty: bool = False
     privileged: bool = False
@@ -38,16 +38,16 @@ class Command(t.NamedTuple):
 
 
 class User(t.NamedTuple):
-    """Somebody in a container, by its own numbers."""
+    """A user of a container, with the ids in the container."""
 
     uid: int
     gid: int
-    groups: tuple[int, ...]  # those beside gid
+    groups: tuple[int, ...]  # in addition to gid
     home: str
 
 
 def check(command: Command) -> None:
-    """Raises InvalidInput for what no container could run."""
+    """Raises InvalidInput for a command that no container can run."""
     if not command.argv or not command.argv[0]:
         raise InvalidInput("There is no command to run.")
     if any("\0" in word for word in (*command.argv, *command.env, *command.env.values(), command.cwd or "")):
@@ -60,27 +60,28 @@ def check(command: Command) -> None:
     user, colon, group = (command.user or "0").partition(":")
     if not user or (colon and not group):
         raise InvalidInput(
-            f"{command.user!r} is not a user.", hint="Give a name or a uid, or either with :group or :gid."
+            f"{command.user!r} is not a user.", hint="Use a name or a uid, optionally with :group or :gid."
         )
     capability_names(command.capabilities)
 
 
 def capability_names(names: t.Iterable[str]) -> list[str]:
-    """``net_admin`` or ``CAP_NET_ADMIN`` as the latter. Raises InvalidInput for one that Linux does not have."""
+    """Return capabilities in the form ``CAP_NET_ADMIN``. Raises InvalidInput for one that Linux does not have."""
     found = []
     for name in names:
         full = name.upper() if name.upper().startswith("CAP_") else f"CAP_{name.upper()}"
         if full not in CAPABILITIES:
-            raise InvalidInput(f"{name} is not a capability.", hint="See capabilities(7); NET_ADMIN is one.")
+            raise InvalidInput(f"{name} is not a capability.", hint="See capabilities(7). An example is NET_ADMIN.")
         found.append(full)
     return found
 
 
 def find_user(text: str, *, passwd: str | None, group: str | None) -> User:
-    """``user[:group]``, each a name or a number, by the container's own /etc/passwd and /etc/group, None where missing.
+    """Return the user for ``user[:group]``, each a name or a number, from the container's /etc/passwd and /etc/group (None if
+    missing).
 
-    A number needs neither. The further groups are those that list the user, and none where a group is named, as with
-    podman and runc. Raises InvalidInput for a name that is not there.
+    Numbers need neither. The further groups are those that list the user, none if a group is given, as in podman and runc.
+    Raises InvalidInput for an unknown name.
     """
     wanted, _colon, wanted_group = text.partition(":")
     name, uid, gid, home = _passwd_entry(wanted, passwd)
@@ -89,7 +90,7 @@ def find_user(text: str, *, passwd: str | None, group: str | None) -> User:
         by_name = (fields[2] for fields in _entries(group, fields=4) if fields[0] == wanted_group)
         gid = _number(wanted_group if wanted_group.isdecimal() else next(by_name, wanted_group))
         if gid < 0:
-            raise InvalidInput(_missing("group", wanted_group, group), hint="A gid works without.")
+            raise InvalidInput(_missing("group", wanted_group, group), hint="A gid works without it.")
     elif name is not None:
         groups = tuple(
             _number(fields[2]) for fields in _entries(group, fields=4) if name in fields[3].split(",")
@@ -98,7 +99,7 @@ def find_user(text: str, *, passwd: str | None, group: str | None) -> User:
 
 
 def _passwd_entry(wanted: str, passwd: str | None) -> tuple[str | None, int, int, str]:
-    """A number is a uid, also where somebody is called so: who that is, the container must not decide."""
+    """Return the entry. A number is always a uid, even if a user has this name, so that the container cannot redefine it."""
     number = _number(wanted)
     for entry in _entries(passwd, fields=7):
         if _number(entry[2]) == number if wanted.isdecimal() else entry[0] == wanted:
@@ -106,26 +107,26 @@ def _passwd_entry(wanted: str, passwd: str | None) -> tuple[str | None, int, int
             if uid >= 0 and gid >= 0:
                 return entry[0], uid, gid, entry[5] or "/"
     if number < 0:
-        raise InvalidInput(_missing("user", wanted, passwd), hint="A uid (with :gid) works without.")
+        raise InvalidInput(_missing("user", wanted, passwd), hint="A uid (with :gid) works without it.")
     return None, number, 0, "/"
 
 
 def needed_files(text: str, *, home: bool) -> tuple[bool, bool]:
-    """Whether /etc/passwd and /etc/group have something to say on ``user[:group]``. ``home``: it is known."""
+    """Tell whether ``user[:group]`` needs /etc/passwd and /etc/group. ``home``: HOME is known."""
     user, colon, group = text.partition(":")
     passwd = not user.isdecimal() or not colon or not home
     return passwd, not (colon and group.isdecimal())
 
 
 def _entries(text: str | None, *, fields: int) -> t.Iterator[list[str]]:
-    """The lines of such a file that are complete, one at a time; comments and NIS have none."""
+    """Yield the complete lines of such a file. Comments and NIS entries are not complete."""
     for line in (text or "").splitlines():
         if not line.startswith("#") and line.count(":") >= fields - 1:
             yield line.strip().split(":")
 
 
 def _number(text: str) -> int:
-    """An id; -1 for what is none."""
+    """Return an id, or -1 for any other text."""
     known = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
     return int(text) if known and int(text) <= _MOST_ID else -1
 
@@ -143,10 +144,10 @@ def process_spec(
     host_capabilities: t.Sequence[str],
     further_groups: bool = True,
 ) -> dict[str, t.Any]:
-    """The ``process`` of a config.json for ``RUNTIME exec --process``.
+    """Return the ``process`` of a config.json for ``RUNTIME exec --process``.
 
-    ``user`` is the one that was asked for, or the container's own. ``host_capabilities`` are all that can be given here.
-    Without ``further_groups`` there are none, since runc can set none for another user than root.
+    ``user`` is the requested user, or that of the container. ``host_capabilities`` are all that this host can give. Without
+    ``further_groups``, the user has no further groups, because runc can only set them as root.
     """
     own, linux = config["process"], config.get("linux") or {}
     if command.user is not None:
@@ -160,7 +161,7 @@ def process_spec(
     spec["env"] = _environment(own.get("env") or [], command, user, same=same)
     if command.user is not None:
         umask = {name: value for name, value in (own.get("user") or {}).items() if name == "umask"}
-        # The first group too: else it could be given up, and with it what its members may not do (CVE-2022-2989).
+        # Include the first group: otherwise the process could drop it, and with it restrictions of its members (CVE-2022-2989).
         more = {"additionalGids": [user.gid, *user.groups]} if further_groups else {}
         spec["user"] = {**umask, "uid": user.uid, "gid": user.gid, **more}
     capabilities = _capabilities(own.get("capabilities"), command, user, list(host_capabilities), same=same)
@@ -176,12 +177,12 @@ def process_spec(
 def _check_mapped(kind: str, number: int, mappings: t.Sequence[t.Mapping[str, int]]) -> None:
     ranges = [range(each["containerID"], each["containerID"] + each["size"]) for each in mappings]
     if ranges and not any(number in each for each in ranges):
-        raise InvalidInput(f"The {kind} {number} is none that the user namespace of the container has.")
+        raise InvalidInput(f"The {kind} {number} is not mapped in the user namespace of the container.")
 
 
 def _environment(own: t.Sequence[str], command: Command, user: User, *, same: bool) -> list[str]:
-    """HOME in the container's config is that of its own user, so another user does not get it. NOTIFY_SOCKET is for the
-    container's first process alone."""
+    """Return the environment. Another user does not get HOME of the container's config, which is that of its own user.
+    NOTIFY_SOCKET is only for the container's first process."""
     found = dict(word.partition("=")[::2] for word in own if not word.startswith("NOTIFY_SOCKET="))
     if not same or not found.get("HOME"):
         found["HOME"] = user.home
@@ -193,10 +194,10 @@ def _environment(own: t.Sequence[str], command: Command, user: User, *, same: bo
 def _capabilities(
     own: t.Mapping[str, t.Sequence[str]] | None, command: Command, user: User, everything: list[str], *, same: bool
 ) -> dict[str, list[str]] | None:
-    """None leaves it to the runtime, which takes the container's.
+    """Return the capabilities. None means those of the container, which the runtime uses.
 
-    Those of another user are what the kernel leaves at a change of the user: root has all that are in bounds, anybody
-    else none. A capability that is asked for survives the start of a program of another user than root only as ambient.
+    Another user has those that the kernel leaves after a change of the user: root has all in the bounding set, any other user
+    has none. For a user other than root, a requested capability survives the start of a program only if it is ambient.
     """
     if own is None and not (command.privileged or command.capabilities):
         return None
@@ -214,7 +215,7 @@ def _capabilities(
 
 
 def capabilities_of(status: str) -> list[str]:
-    """All that a process may ever have (CapBnd), from the text of /proc/PID/status. What it lacks, it cannot give."""
+    """Return all capabilities that a process can have and give (CapBnd), from the text of /proc/PID/status."""
     line = next((line for line in status.splitlines() if line.startswith("CapBnd:")), "CapBnd: 0")
     mask = int(line.split()[1], 16)
     return [name for number, name in enumerate(CAPABILITIES) if mask >> number & 1]

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One command in a container, or one session of it: as it is asked for, as it is found, and how it went. No behaviour here."""
+"""One command in a container, or one session of it: the request, the observed state, and the result. No behaviour."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .process_spec import Command
 
 
 class Goal(str, enum.Enum):
-    """The states that can be asked for."""
+    """The states that a task can request."""
 
     STARTED = "started"
     FINISHED = "finished"
@@ -21,7 +21,7 @@ class Goal(str, enum.Enum):
 
 
 class Status(str, enum.Enum):
-    """The state of a session that there is."""
+    """The state of an existing session."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -29,7 +29,7 @@ class Status(str, enum.Enum):
 
 
 class Limits(t.NamedTuple):
-    """Seconds. ``run`` None: as long as it takes."""
+    """Limits in seconds. ``run`` None: no limit."""
 
     run: float | None = None
     stop: float = 10
@@ -38,8 +38,8 @@ class Limits(t.NamedTuple):
 
 
 class Request(t.NamedTuple):
-    """What is asked for. ``command`` is for STARTED, ``session`` (an id) for the other goals; ``creates`` and ``removes`` are
-    patterns of paths in the container; ``runtime`` must be that of the container, where it is given."""
+    """The request. ``command`` is for STARTED, ``session`` (an id) for the other goals; ``creates`` and ``removes`` are
+    patterns of paths in the container; ``runtime`` must be that of the container, if it is given."""
 
     name: str
     goal: Goal = Goal.STARTED
@@ -55,7 +55,7 @@ class Request(t.NamedTuple):
 
 
 class Found(t.NamedTuple):
-    """What a plan depends on. ``status`` and ``argv`` are of the session that is asked for, None and empty where there is none.
+    """The facts that a plan depends on. ``status`` and ``argv`` are of the requested session, None and empty if it does not exist.
     ``has_files`` is also true of a session whose record is damaged. ``creates`` and ``removes`` say whether such a path exists;
     None: the request has no such pattern, or the container does not run."""
 
@@ -67,7 +67,7 @@ class Found(t.NamedTuple):
 
 
 class Result(t.NamedTuple):
-    """How a session went. ``rc`` None: conmon was killed, so no exit code was written; ``start`` and ``end`` are seconds since
+    """The result of a session. ``rc`` None: conmon was killed, so no exit code was written; ``start`` and ``end`` are seconds since
     1970."""
 
     session: str

@@ -1,10 +1,10 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Commands in containers that run: through conmon and the runtime's ``exec``, waited for or detached.
+"""Run commands in running containers with conmon and the runtime's ``exec``, and wait for them or detach them.
 
     result = run(store, "web", Command(("nginx", "-t")))
 
-One conmon and one runtime are started for each, and nothing else: what the container is, files tell.
+Each command starts one conmon and one runtime, and no other program. The state of the container comes from files.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from .request import Limits, Result
 from .session_store import Session, SessionPaths
 
 _LIMITS = Limits()
-_LAUNCH_SECONDS = 10.0  # for conmon and the runtime, beside the time that a command has
+_LAUNCH_SECONDS = 10.0  # for conmon and the runtime, in addition to the time limit of a command
 
 
 class Preserved(t.Protocol):
-    """What Descriptors is; its file is not shipped with modules, which cannot use it."""
+    """The interface of Descriptors, whose file is not shipped with modules, because they cannot use it."""
 
     numbers: tuple[int, ...]
 
@@ -45,15 +45,15 @@ class Preserved(t.Protocol):
 
 
 def running(store: Store, name: str) -> tuple[Record, ProcessId]:
-    """The record and the first process of a container that runs. Raises InvalidInput with one sentence for any other."""
+    """Return the record and the first process of a running container. Raises InvalidInput for any other container."""
     check_name(name)
     seen = observe(store, name)
     record, status = seen.record, seen.status
     says = {
         Status.ABSENT: ("does not exist", "oci_container creates it."),
-        Status.CREATED: ("has been created and not started", "Start it: oci_container with state=started."),
-        Status.PAUSED: ("is paused", "Let it go on: oci_container with state=started."),
-        Status.STOPPED: ("does not run, it has ended", "Start it: oci_container with state=started."),
+        Status.CREATED: ("has not been started", "Start it: oci_container with state=started."),
+        Status.PAUSED: ("is paused", "Resume it: oci_container with state=started."),
+        Status.STOPPED: ("has ended", "Start it: oci_container with state=started."),
         Status.CHECKPOINTED: ("is checkpointed", "Restore it: oci_container with state=started."),
     }
     if status in says:
@@ -66,7 +66,7 @@ def running(store: Store, name: str) -> tuple[Record, ProcessId]:
 
 
 def exists(store: Store, name: str, pattern: str, *, directory: str | None = None) -> bool:
-    """Whether a path, or one that matches a pattern, exists in a container that runs."""
+    """Tell whether a path, or one that matches a pattern, exists in a running container."""
     _record, init = running(store, name)
     own = (store.load_config(name) or {}).get("process", {}).get("cwd") or "/"
     return Rootfs(f"/proc/{init.pid}/root").exists(os.path.join(directory or own, pattern))
@@ -76,11 +76,11 @@ def run(
     store: Store, name: str, command: Command, *, stdin: bytes | None = None, session: str | None = None,
     limits: Limits = _LIMITS, preserve: Preserved | None = None, keep: output.Keep = output.KEEP,
 ) -> Result:  # fmt: skip
-    """Run a command and wait for its end. ``stdin`` None is an empty input, ``keep`` says where its output goes.
+    """Run a command and wait until it ends. ``stdin`` None is an empty input, ``keep`` is the destination of its output.
 
-    ``preserve`` are open files for it (descriptors). Raises InvalidInput or Conflict before anything is
-    touched, and ProgramFailed with ``rc`` 126 or 127 for a command that could not be run. Nothing is left of the session,
-    whatever happens, unless this process is killed: then the next call for this container clears it away.
+    ``preserve`` are open files for it (fd_mapping). Raises InvalidInput or Conflict before anything is changed, and
+    ProgramFailed with ``rc`` 126 or 127 for a command that could not run. The session is always removed. If this process is
+    killed, the next call for this container removes it.
     """
     output.check(keep)
     plan = _Launch(store, name, command, session, limits, preserve, has_input=stdin is not None)
@@ -91,7 +91,7 @@ def run(
         except BaseException:
             session_store.clear_away(live.paths, live.record, grace=0, kill=limits.kill)
             raise
-        if rc is None:  # conmon was killed, and what it watched may go on
+        if rc is None:  # conmon was killed, and the command may still run
             session_store.clear_away(live.paths, live.record, grace=limits.stop, kill=limits.kill)
         session_store.forget(live.paths)
         late = failed_late(command.argv, rc, streams)
@@ -104,7 +104,7 @@ def start(
     store: Store, name: str, command: Command, *, session: str | None = None, limits: Limits = _LIMITS,
     preserve: Preserved | None = None,
 ) -> tuple[Session, bool]:  # fmt: skip
-    """Start a command that goes on without us. False when a session of this id runs the same command already."""
+    """Start a command in the background. Return False if a session with this id already runs the same command."""
     plan = _Launch(store, name, command, session, limits, preserve)
     with _launched(plan, None) as live:
         return live.session, live.sync is not None
@@ -113,12 +113,12 @@ def start(
 def finish(
     store: Store, name: str, identifier: str, *, limits: Limits = _LIMITS, keep: output.Keep = output.KEEP,
 ) -> Result:  # fmt: skip
-    """Wait for a detached session, which is stopped at the limit, and return its result, as often as it is asked for."""
+    """Wait for a detached session, stop it at the limit, and return its result. Several calls return the same result."""
     output.check(keep)
     record, paths, session = _known(store, name, identifier)
     if session is None or record is None:
         raise InvalidInput(
-            f"The container {name} has no session {identifier}.", hint="A session is gone with its container."
+            f"The container {name} has no session {identifier}.", hint="Sessions end together with their container."
         )
     deadline = None if limits.run is None else Deadline(limits.run)
     if session_store.wait(paths, record, session, deadline) is None:
@@ -131,7 +131,7 @@ def finish(
 
 
 def stop(store: Store, name: str, identifier: str, *, limits: Limits = _LIMITS) -> bool:
-    """Stop a session; its result can still be asked for. False where there is none that runs."""
+    """Stop a session and keep its result. Return False if no such session runs."""
     record, paths, session = _known(store, name, identifier)
     if session is None or record is None or session_store.ended(paths, record, session):
         return False
@@ -140,7 +140,7 @@ def stop(store: Store, name: str, identifier: str, *, limits: Limits = _LIMITS) 
 
 
 def forget(store: Store, name: str, identifier: str, *, limits: Limits = _LIMITS) -> bool:
-    """Stop a session, if it runs, and remove all that is kept of it. False where there was nothing."""
+    """Stop a session if it runs, and remove it. Return False if it does not exist."""
     record, paths, session = _known(store, name, identifier)
     if record is None or not os.path.isdir(paths.bundle):
         return False
@@ -166,7 +166,7 @@ def _result(
 
 
 class _Launch(t.NamedTuple):
-    """What shall be launched, and how."""
+    """A launch: the command and its options."""
 
     store: Store
     name: str
@@ -178,7 +178,7 @@ class _Launch(t.NamedTuple):
 
 
 class _Live(t.NamedTuple):
-    """A session that has been launched. ``sync`` None: it was there already."""
+    """A launched session. ``sync`` None: it already existed."""
 
     record: Record
     paths: SessionPaths
@@ -187,20 +187,20 @@ class _Live(t.NamedTuple):
 
 
 def _is_dumped_now(store: Store, name: str) -> bool:
-    """Whether a checkpoint is being written, which freezes the container. What it is afterwards is seen under the lock."""
+    """Tell whether a checkpoint is in progress, which freezes the container. Check the result under the lock."""
     record = store.load(name)
     return record is not None and record.phase == "checkpointing"
 
 
 @contextlib.contextmanager
 def _launched(plan: _Launch, streams: Streams | None) -> t.Iterator[_Live]:
-    """The lock is held until the command runs: nobody can stop or remove the container meanwhile, or use the id."""
+    """Launch under the lock until the command runs, so that no task can stop or remove the container, or use the id."""
     check(plan.command)
     identifier = plan.session or os.urandom(8).hex()
     session_store.check_id(identifier)
     store, container, limits = plan.store, plan.store.paths(plan.name), plan.limits
     if not _is_dumped_now(store, plan.name):
-        running(store, plan.name)  # What cannot work is refused before even a lock is taken.
+        running(store, plan.name)  # Refuse impossible requests before the lock.
     _clear_abandoned(store, plan.name, limits)
     with contextlib.ExitStack() as stack:
         with store.locked(plan.name, Deadline(limits.create)):
@@ -219,13 +219,13 @@ def _launched(plan: _Launch, streams: Streams | None) -> t.Iterator[_Live]:
                 sync, session = _start(plan, record, paths, session, streams, stack)
             except BaseException as exc:
                 failed = explain(exc, record, paths, plan.command) if isinstance(exc, EngineError) else exc
-                # A report of conmon's is its last word; otherwise what it has begun has to be looked for.
+                # If conmon has reported, it is finished. Otherwise search for what it has started.
                 if not isinstance(exc, ProgramFailed) or exc.message.startswith("conmon "):
                     session_store.clear_away(paths, record, grace=0, kill=limits.kill)
                 session_store.forget(paths)
                 raise failed from exc
             finally:
-                remove_file(paths.spec)  # The environment in it is nobody's business any more.
+                remove_file(paths.spec)  # It contains the environment, which must not stay on disk.
         yield _Live(record, paths, session, sync)
 
 
@@ -239,14 +239,14 @@ def _same(
         or session_store.ended(paths, record, there)
     ):
         raise Conflict(
-            f"The container {plan.name} has a session {paths.id} already.",
-            hint="Choose another id, or forget that one with state=absent.",
+            f"The container {plan.name} already has a session {paths.id}.",
+            hint="Choose another id, or delete that session with state=absent.",
         )
     return there
 
 
 def _clear_abandoned(store: Store, name: str, limits: Limits) -> None:
-    """What killed tasks have left. Their processes are known, so this needs no lock."""
+    """Remove the sessions of killed tasks. Their processes are recorded, so this needs no lock."""
     record = store.load(name)
     for paths in session_store.all_of(store.paths(name)):
         session = session_store.load(paths)
@@ -265,8 +265,8 @@ def _spec(store: Store, record: Record, init: ProcessId, command: Command) -> di
 
 
 def _find_user(rootfs: Rootfs, record: Record, own: t.Mapping[str, t.Any], command: Command) -> User:
-    """By the container's own files, as far as they are needed. A number needs none of them, so whatever the container has made of
-    them cannot keep it from running. runc however opens both for every command, inside and without a deadline."""
+    """Return the user, from the container's files only if needed. A number needs none of them, so the container cannot block it.
+    runc however opens both files for every command, in the container and without a deadline."""
     mine = own.get("user") or {}
     wanted = command.user if command.user is not None else f"{mine.get('uid', 0)}:{mine.get('gid', 0)}"
     same = command.user is None or wanted == str(mine.get("uid", 0))
@@ -277,7 +277,7 @@ def _find_user(rootfs: Rootfs, record: Record, own: t.Mapping[str, t.Any], comma
             texts.append(rootfs.read_text(path) if needed or record.runtime.name != "crun" else None)
         except EngineError as exc:
             if record.runtime.name != "crun":
-                exc.hint = f"{record.runtime.name} would wait for it, whoever runs the command."
+                exc.hint = f"{record.runtime.name} would wait for it, for any user."
                 raise
             if not all(part.isdecimal() for part in wanted.split(":")):
                 raise
@@ -289,7 +289,7 @@ def _start(
     plan: _Launch, record: Record, paths: SessionPaths, session: Session, streams: Streams | None,
     stack: contextlib.ExitStack,
 ) -> tuple[conmon_launch.Pipe, Session]:  # fmt: skip
-    """One deadline covers it all, and the container, whose files a runtime reads, cannot make it longer than the command's own."""
+    """Start a session. One deadline covers all steps, so the container, whose files a runtime reads, cannot delay it further."""
     create, run = plan.limits.create, plan.limits.run
     deadline = Deadline(create if run is None else min(create, run + _LAUNCH_SECONDS))
     argv = exec_argv(record, paths, terminal=plan.command.tty, stdin=plan.has_input, attach=streams is not None)
@@ -315,7 +315,7 @@ def _start(
 
 
 def _beside(record: Record) -> str | None:
-    """The cgroup of the container's own conmon, where it is still there: mostly, and ours to write to as root."""
+    """Return the cgroup of the container's conmon if it still exists and root can write to it."""
     path = record.conmon_cgroup_path or ""
     own = (
         names.conmon_unit(record.name, record.realm)
@@ -331,13 +331,13 @@ def _place(record: Record, pid: int, deadline: Deadline) -> None:
         with contextlib.suppress(OSError, EngineError):
             cgroup.place(beside, pid)
             return
-    # Where nothing may be placed, the session stays in the cgroup of this task, as its container has.
+    # Without permission for that, the session stays in the cgroup of this task, like its container.
     with contextlib.suppress(OSError, EngineError):
         conmon.place(record, pid, deadline)
 
 
 def _copy_to_the_end(live: _Live, streams: Streams, limits: Limits) -> bool:
-    """True when the limit was reached, and the session stopped by the stop contract. What it still says is kept."""
+    """Return True if the limit was reached and the session was stopped. Keep its output until the end."""
     sync = t.cast(conmon_launch.Pipe, live.sync)
     if streams.copy(sync, None if limits.run is None else Deadline(limits.run)):
         return False
@@ -347,12 +347,12 @@ def _copy_to_the_end(live: _Live, streams: Streams, limits: Limits) -> bool:
         members = [process for leader in leaders for process in session_store.family(leader)] if seconds > 0 else []
         kill_and_wait(members, Deadline(0), number)
         if streams.copy(sync, deadline):
-            kill_and_wait(members, deadline, 0)  # the children have the same grace
+            kill_and_wait(members, deadline, 0)  # the children have the same timeout
             break
     left = session_store.end_families(leaders, grace=0, kill=limits.kill)
     if left or not sync.complete():
         raise DeadlineExceeded(
-            f"The session {live.session.id} in the container {live.record.name} ran into its time limit, and does not end."
+            f"The session {live.session.id} in the container {live.record.name} reached its time limit, and does not end."
             f"{f' Process {left[0].pid} is {stuck_in(left[0])}.' if left else ''}"
         )
     return True

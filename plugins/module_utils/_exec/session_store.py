@@ -44,12 +44,12 @@ def check_id(identifier: str) -> None:
     if not _ID.fullmatch(identifier):
         raise InvalidInput(
             f"{identifier!r} cannot be the id of a session.",
-            hint="Use letters, digits, '_', '-' and '.', no '-' or '.' first, at most 64 characters.",
+            hint="Use letters, digits, '_', '-' and '.', at most 64 of them, with no '-' or '.' at the beginning.",
         )
 
 
 class SessionPaths(Paths):
-    """Every path of one session, by the same names as those of its container."""
+    """All paths of one session, with the same names as those of its container."""
 
     def __init__(self, container: Paths, identifier: str) -> None:
         self.name = container.name
@@ -68,28 +68,28 @@ class SessionPaths(Paths):
 
 
 class Session(t.NamedTuple):
-    """What we know of a session; one JSON file, replaced as a whole. Without ``pid`` it is about to be launched."""
+    """The record of a session. One JSON file, replaced as a whole. Without ``pid``, it is not launched yet."""
 
     id: str
     argv: tuple[str, ...]
     user: str | None
     tty: bool
     detached: bool
-    owner: ProcessId | None  # the task: what it waits for ends with it, what it has launched half too
+    owner: ProcessId | None  # the task. A session that it waits for, or has not completely launched, ends with it
     pid: int | None = None
-    process: ProcessId | None = None  # None also for one that ended before it could be looked at
+    process: ProcessId | None = None  # None also if it ended before it could be identified
     monitor: ProcessId | None = None
     started: float | None = None  # seconds since 1970
     timed_out: bool = False
 
     @property
     def abandoned(self) -> bool:
-        """Nobody will ever ask for its result."""
+        """Tell whether the task has ended, so that no task will ask for the result."""
         return not (self.detached and self.pid) and not is_alive(self.owner)
 
 
 class Ended(t.NamedTuple):
-    """``code`` None: conmon was killed, or could not write it."""
+    """The end of a session. ``code`` None: conmon was killed, or could not write it."""
 
     code: int | None
     finished: float | None  # seconds since 1970
@@ -112,11 +112,11 @@ def save(paths: SessionPaths, session: Session) -> Session:
 
 
 def lay_out(paths: SessionPaths, session: Session) -> None:
-    """Everything of it that is there before its launch. The record comes first: no directory is without one for long."""
+    """Create the files of a session before its launch. The record is first, so that no directory is without one for long."""
     for directory in (paths.bundle, paths.exits, *([paths.persist] if session.detached else [])):
         make_directory(directory)
     save(paths, session)
-    write_text(paths.runtime_log, "")  # The runtime would let others read it.
+    write_text(paths.runtime_log, "")  # The runtime would create it readable for others.
 
 
 def forget(paths: SessionPaths) -> None:
@@ -124,18 +124,18 @@ def forget(paths: SessionPaths) -> None:
         if os.path.isdir(directory):
             remove_tree(directory)
     for directory in (os.path.dirname(paths.persist), paths.run):
-        with contextlib.suppress(OSError):  # others are in it
+        with contextlib.suppress(OSError):  # not empty
             os.rmdir(directory)
 
 
 def all_of(container: Paths) -> list[SessionPaths]:
-    """Those of a container, in no order."""
+    """Return the sessions of a container, unordered."""
     names = os.listdir(container.exec) if os.path.isdir(container.exec) else []
     return [SessionPaths(container, name[: -len(".session")]) for name in names if name.endswith(".session")]
 
 
 def ended(paths: SessionPaths, record: Record, session: Session) -> Ended | None:
-    """How it ended, None while it runs or conmon still has to write how."""
+    """Return how a session ended, or None while it runs or conmon has not written that yet."""
     path = written((f"{paths.exits}/{record.runtime_id}", f"{paths.persist}/exit"))
     if path is None:
         running = session.pid is None or is_alive(session.process) or is_alive(session.monitor)
@@ -145,7 +145,7 @@ def ended(paths: SessionPaths, record: Record, session: Session) -> Ended | None
 
 
 def wait(paths: SessionPaths, record: Record, session: Session, deadline: Deadline | None) -> Ended | None:
-    """Until it has ended, None at the deadline (or never without one). conmon ends when it has written the exit code."""
+    """Wait until a session has ended. Return None at the deadline. conmon ends after it has written the exit code."""
     deadline = deadline or Deadline(float("inf"))
     with Handle(session.process) as process, Handle(session.monitor) as monitor:
         if process.wait(deadline):
@@ -154,44 +154,44 @@ def wait(paths: SessionPaths, record: Record, session: Session, deadline: Deadli
 
 
 def stop(paths: SessionPaths, record: Record, session: Session, *, grace: float, kill: float) -> Ended:
-    """End it and all that came from it: SIGTERM, and SIGKILL after ``grace`` seconds. Raises DeadlineExceeded."""
+    """End a session and its descendants: SIGTERM, and SIGKILL after ``grace`` seconds. Raises DeadlineExceeded."""
     left = end_families([session.process] if session.process else [], grace=grace, kill=kill)
     if left:
         raise DeadlineExceeded(
-            f"Process {left[0].pid} of the session {session.id} in the container {record.name} does not die of SIGKILL:"
+            f"SIGKILL does not end process {left[0].pid} of the session {session.id} in the container {record.name}:"
             f" it is {stuck_in(left[0])}.",
-            hint="A process in state D waits for a device or file system; a paused container has to be resumed first.",
+            hint="A process in state D waits for a device or file system. Resume a paused container first.",
         )
     _let_end([session.monitor] if session.monitor else [])
     return ended(paths, record, session) or Ended(None, None)
 
 
 def clear_away(paths: SessionPaths, record: Record, *, grace: float, kill: float) -> None:
-    """Stop a session that was killed or interrupted at any point of its launch or its life, and forget it."""
+    """Stop and remove a session that was interrupted at any point."""
     session = load(paths)
     known = session is not None and session.pid is not None
     for attempt in range(1, _MOST_ATTEMPTS + 1):
         try:
             process = session.process if session and known else _launched(paths, record)
         except PermissionError:
-            return  # It cannot be told yet whose the process is. The next one looks again.
+            return  # The owner of the process cannot be determined yet. The next task tries again.
         end_families([process] if process else [], grace=grace, kill=kill)
         _let_end([session.monitor] if session and session.monitor else _conmons(paths, record))
         try:
             forget(paths)
             return
         except EngineError:
-            # Somebody writes there, such as a conmon that the killed task was just starting, and that had no command line yet.
+            # Another process writes there, such as a conmon that the killed task was starting, and that had no command line yet.
             if attempt == _MOST_ATTEMPTS:
                 raise
 
 
 def _launched(paths: SessionPaths, record: Record) -> ProcessId | None:
-    """The process of a launch that nobody waits for any more: conmon goes on with it, through two forks, until the runtime
-    has written the pid file. What that names has to be in the container. Raises PermissionError where that cannot be seen."""
+    """Return the process of an abandoned launch: conmon continues it, through two forks, until the runtime has written the pid
+    file. Its process must be in the container. Raises PermissionError if that cannot be verified."""
     deadline = Deadline(EXIT_FILE_SECONDS)
     while not read_text(paths.pidfile) and deadline.remaining():
-        # Twice: a conmon that detaches while /proc is read may be missed under both its numbers.
+        # Twice: the search may miss a conmon that detaches while /proc is read.
         monitors = _conmons(paths, record) or _conmons(paths, record)
         if not monitors or not os.path.isdir(paths.bundle):
             break
@@ -200,8 +200,8 @@ def _launched(paths: SessionPaths, record: Record) -> ProcessId | None:
                 mask, until = IN_MOVED_TO | _IN_CREATE, [monitor.fd]
                 wait_until(lambda: bool(read_text(paths.pidfile)), deadline, path=paths.bundle, mask=mask, until=until)
     process = in_pid_file(paths.pidfile)
-    # Until the runtime is done, crun hides whom it starts from other users than root: that is not dumpable (proc(5)), and has the
-    # command line of the runtime itself.
+    # Until the runtime is done, only root can see the process that crun starts: it is not dumpable (proc(5)), and has the
+    # command line of the runtime.
     for each, argv in with_option(RUNTIME_PIDFILE, paths.pidfile.__eq__) if process else ():
         if each != process and argv[0] == record.runtime.path:
             with Handle(each) as runtime:
@@ -218,7 +218,7 @@ def _conmons(paths: SessionPaths, record: Record) -> list[ProcessId]:
 
 
 def _let_end(monitors: list[ProcessId]) -> None:
-    """conmon ends when its process has; one that does not (its client has stopped reading) is killed."""
+    """Wait for conmon, which ends after its process. Kill one that does not, because its client has stopped reading."""
     deadline = Deadline(EXIT_FILE_SECONDS)
     for monitor in monitors:
         with Handle(monitor) as handle:
@@ -227,12 +227,12 @@ def _let_end(monitors: list[ProcessId]) -> None:
 
 
 def family(leader: ProcessId) -> list[ProcessId]:
-    """A process, its descendants, and all of its session (setsid(2)), which has its number as long as one of them lives.
+    """Return a process, its descendants, and its session (setsid(2)), which keeps its number as long as a member lives.
 
-    Only a daemon that has left its session, and whose parent has ended, is not found. Reads all of /proc.
+    Only a daemon that has left its session, and whose parent has ended, is missing. Read all of /proc.
     """
     texts = {int(pid): read_text(f"/proc/{pid}/stat") or "" for pid in os.listdir("/proc") if pid.isdigit()}
-    # Of proc(5): state, parent, session, start.
+    # From proc(5): state, parent, session, start.
     fields = {pid: text.rpartition(")")[2].split() for pid, text in texts.items() if text}
     known = {pid: (each[0], int(each[1]), int(each[3]), int(each[19])) for pid, each in fields.items()}
     if leader.boot != boot_id() or (leader.pid in known and known[leader.pid][3] != leader.start):
@@ -247,15 +247,15 @@ def family(leader: ProcessId) -> list[ProcessId]:
 
 
 def end_families(leaders: t.Collection[ProcessId], *, grace: float, kill: float) -> list[ProcessId]:
-    """SIGTERM, then SIGKILL, to processes and all that came from them, each with one deadline for all of them.
+    """Send SIGTERM, then SIGKILL, to processes and their descendants, each with one deadline for all.
 
-    No ``grace`` is SIGKILL at once. Returns those that are left.
+    Without ``grace``, send SIGKILL at once. Return the processes that still run.
     """
     asked = [process for leader in leaders for process in family(leader)] if grace > 0 else []
     left = set(kill_and_wait(asked, Deadline(grace), signal.SIGTERM))
     deadline = Deadline(kill)
     while True:
-        # Again, until there is nobody: one that was just about to fork has left a child.
+        # Repeat until none is left, because a process may have forked at the last moment.
         left.update(process for leader in leaders for process in family(leader))
         if not left:
             return []
@@ -265,7 +265,7 @@ def end_families(leaders: t.Collection[ProcessId], *, grace: float, kill: float)
 
 
 def signal_of(code: int | None) -> str | None:
-    """The name of the signal that an exit code tells of, as a shell and conmon put it: 128 and its number."""
+    """Return the name of the signal for an exit code of 128 plus its number, as in a shell and conmon."""
     return signal_name(code - 128) if code is not None and 128 < code <= 128 + signal.SIGRTMAX else None
 
 

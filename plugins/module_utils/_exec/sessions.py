@@ -20,7 +20,7 @@ from .session_store import Seen, SessionPaths, check_id, has_files, look
 
 
 class Outcome(t.NamedTuple):
-    """What was found, decided and done. ``seen`` is the session afterwards; in check mode, as it was found. ``result`` is of a
+    """The plan and its result. ``seen`` is the session afterwards; in check mode, as it was found. ``result`` is of a
     command that was waited for."""
 
     found: Found
@@ -57,8 +57,8 @@ class Sessions:
         record = self.store.load(request.name)
         if record is not None and request.runtime not in (None, "auto", record.runtime.name, record.runtime.path):
             raise InvalidInput(
-                f"The container {request.name} was made with {record.runtime.path}, not with {request.runtime}.",
-                hint="Leave out runtime; a container stays with the one that made it.",
+                f"The container {request.name} was created with {record.runtime.path}, not with {request.runtime}.",
+                hint="Omit runtime. A container keeps the runtime that created it.",
             )
 
     def _seen(self, request: Request, identifier: str | None) -> Seen | None:

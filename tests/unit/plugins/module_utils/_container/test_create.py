@@ -220,7 +220,7 @@ class TestFailure:
         [
             ("""os.read(start, 1); report('{"data": -1, "message": "no such luck"}\\n')""", ": no such luck."),
             ("os.read(start, 1); sys.exit('bad option')", ": bad option."),
-            ("os.read(start, 1)", ": the runtime died without a word."),
+            ("os.read(start, 1)", ": the runtime ended without a message."),
             ("os.read(start, 1); report('nonsense')", "conmon reported 'nonsense', which is not understood"),
         ],
     )

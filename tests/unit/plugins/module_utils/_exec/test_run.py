@@ -175,7 +175,7 @@ class TestRun:
         self, container: Container, tmp_path: pathlib.Path
     ) -> None:
         os.mkfifo(tmp_path / "out")
-        with pytest.raises(InvalidInput, match="not a file of this user alone"):
+        with pytest.raises(InvalidInput, match="not a private file of this user"):
             container.run(": >/tmp/has-run", keep=Keep(stdout_path=f"{tmp_path}/out"))
         assert not os.path.exists(f"{container.bundle}/rootfs/tmp/has-run")
 
@@ -399,10 +399,10 @@ class TestDetached:
             lambda: container.start("true", session="taken"),
             lambda: container.run("true", session="taken"),
         ):
-            with pytest.raises(Conflict, match="has a session taken already"):
+            with pytest.raises(Conflict, match="already has a session taken"):
                 attempt()
         assert exec_run.stop(container.store, container.name, "taken", limits=Limits(stop=0))
-        with pytest.raises(Conflict, match="has a session taken already"):
+        with pytest.raises(Conflict, match="already has a session taken"):
             exec_run.start(container.store, container.name, command, session="taken")
         assert exec_run.forget(container.store, container.name, "taken")
 
@@ -443,7 +443,7 @@ class TestStates:
         ("goal", "says"),
         [
             (Goal.ABSENT, "does not exist, so no command can run in it"),
-            (Goal.PRESENT, "has been created and not started, so no command can run in it"),
+            (Goal.PRESENT, "has not been started, so no command can run in it"),
             (Goal.PAUSED, "is paused, so no command can run in it"),
             (Goal.STOPPED, "does not run, it has ended with exit code 137, so no command can run in it"),
         ],
