@@ -182,7 +182,7 @@ def test_a_library_needs_the_standard_library_alone(name: str) -> None:
     ("name", "ours", "others"),
     [
         ("_lifecycle.plan", {"_state.model", "_base.errors"}, set()),
-        ("_exec.plan", {"_exec.request"}, {"enum"}),
+        ("_exec.plan", {"_exec.request", "_exec.session_status"}, {"enum"}),
         ("_bundle_spec.plan", {"_bundle_spec.options"}, set()),
         ("_bundle_spec.image_document", {"_trust.annotations", "_base.errors"}, {"hashlib", "json", "posixpath", "re"}),
         (

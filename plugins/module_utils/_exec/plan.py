@@ -7,7 +7,8 @@ from __future__ import annotations
 import enum
 import typing as t
 
-from .request import Found, Goal, Request, Status
+from .request import Found, Goal, Request
+from .session_status import Status
 
 
 class Action(str, enum.Enum):

@@ -9,6 +9,7 @@ import typing as t
 
 from . import output
 from .process_spec import Command
+from .session_status import Status
 
 
 class Goal(str, enum.Enum):
@@ -18,14 +19,6 @@ class Goal(str, enum.Enum):
     FINISHED = "finished"
     STOPPED = "stopped"
     ABSENT = "absent"
-
-
-class Status(str, enum.Enum):
-    """The state of an existing session."""
-
-    STARTING = "starting"
-    RUNNING = "running"
-    FINISHED = "finished"
 
 
 class Limits(t.NamedTuple):

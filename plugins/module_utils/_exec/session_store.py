@@ -33,7 +33,7 @@ from .._container.observe import EXIT_FILE_SECONDS, written
 from .._state.conmon_processes import RUNTIME_PIDFILE, find_conmons, with_option
 from .._state.model import Record
 from .._state.store import Paths
-from .request import Status
+from .session_status import Status
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _IN_CREATE = 0x100

@@ -258,8 +258,5 @@ class TestStreams:
             streams.connect(str(deep))
 
     def test_nobody_listens(self, tmp_path: pathlib.Path) -> None:
-        with (
-            Streams(None, terminal=False) as streams,
-            pytest.raises(ProgramFailed, match="cannot attach to conmon"),
-        ):
+        with Streams(None, terminal=False) as streams, pytest.raises(ProgramFailed, match="cannot attach to conmon"):
             streams.connect(str(tmp_path))

@@ -8,7 +8,8 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._exec.plan import Action, Plan, plan
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
-from ansible_collections.longshore.oci.plugins.module_utils._exec.request import Found, Goal, Request, Status
+from ansible_collections.longshore.oci.plugins.module_utils._exec.request import Found, Goal, Request
+from ansible_collections.longshore.oci.plugins.module_utils._exec.session_status import Status
 
 TRUE, FALSE = Command(("true",)), Command(("false",))
 RUN = Request("web", command=TRUE)
