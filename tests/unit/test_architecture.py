@@ -46,7 +46,7 @@ ONLY_FOR_ACTIONS = {
 # conmon with all that a session is. oci_network asks who has a port, and which container keeps it. A dump takes far longer than
 # that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
-    "plugins.modules.oci_container": (64, 5060), "plugins.modules.oci_exec": (48, 3500),
+    "plugins.modules.oci_container": (64, 5060), "plugins.modules.oci_exec": (48, 3520),
     "plugins.modules.oci_checkpoint": (90, 7760), "plugins.modules.oci_bundle": (46, 3380),
     "plugins.modules.oci_network": (50, 3490), "plugins.modules.oci_network_info": (52, 3530),
     "plugins.modules.oci_container_info": (34, 1940),
@@ -265,8 +265,9 @@ def test_lines_of_code_are_counted_right() -> None:
     """Or else the budget would mean nothing: errors.py, counted by hand."""
     errors = f"{UTILS}._base.errors"
     counted = lines_of_code(errors)
-    # Two imports; a function of 1 + 1; one class with two methods of 1 + 4 and 1 + 1 lines; four classes that hold a docstring only.
-    assert counted == 2 + 2 + 1 + 5 + 2 + 4
+    # Three imports; a function of 1 + 1; one class with two methods of 1 + 4 and 1 + 1 lines; three classes that hold a docstring
+    # only; an enum of two; a class with a method of 1 + 2.
+    assert counted == 3 + 2 + 1 + 5 + 2 + 3 + 3 + 4
     assert counted < _physical_lines(errors)
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import enum
 import typing as t
 
 
@@ -33,8 +34,19 @@ class InvalidInput(EngineError):
     """The request cannot work. Raised before the host is changed."""
 
 
+class Reason(enum.Enum):
+    """Why a program counts as failed."""
+
+    REPORTED = "reported"  # by itself, or by conmon about the runtime: that is the last word
+    UNREPORTED = "unreported"  # it did not run, ended without a report, or its report is not understood
+
+
 class ProgramFailed(EngineError):
-    """conmon, the runtime or another program failed."""
+    """conmon, the runtime or another program refused, or died."""
+
+    def __init__(self, message: str, *, reason: Reason = Reason.REPORTED, hint: str = "", **details: t.Any) -> None:
+        super().__init__(message, hint=hint, **details)
+        self.reason = reason
 
 
 class DeadlineExceeded(EngineError):

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from .._base.errors import DeadlineExceeded, EngineError, ProgramFailed
+import typing as t
+
+from .._base.errors import DeadlineExceeded, EngineError, ProgramFailed, Reason
 from .._base.files import read_tail, write_text
 from .._runtime.criu_log import criu_error
 from .._runtime.runtime import Runtime
@@ -46,16 +48,17 @@ def _explain(exc: EngineError, record: Record, said: str | None, words: dict[str
     conmon_said = " ".join(words["conmon_log"][-3:])
     reasons = (criu_error(words["restore_log"]), said, exc.message, conmon_said)
     reason = next((text for text in reasons if text), "the runtime ended without a message")
+    reported = isinstance(exc, ProgramFailed) and exc.reason is Reason.REPORTED
     if "network_log" in exc.details:
         reason = exc.message
-    if exc.message.startswith("conmon "):  # what launch() says itself, not what it was told
+    elif not reported:
         reason = ": ".join(text for text in (exc.message, said or conmon_said) if text)
     verb = "restore" if record.checkpoint else "create"
     message = f"Cannot {verb} the container {record.name}: {reason}"
     return type(exc)(message.rstrip(".") + ".", hint=f"{exc.hint} {left}".strip(), **{**words, **exc.details})
 
 
-def last_words(paths: Paths, log_path: str | None) -> dict[str, list[str]]:
+def last_words(paths: Paths, log_path: str | None) -> dict[str, t.Any]:
     """The ends of the logs of a container, for an error that comes before they are swept away."""
     return {
         "restore_log": read_tail(f"{paths.bundle}/restore.log", lines=100),

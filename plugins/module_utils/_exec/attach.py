@@ -16,7 +16,7 @@ import socket
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import EngineError, ProgramFailed, reason_of
+from .._base.errors import EngineError, ProgramFailed, Reason, reason_of
 from .._base.files import read_tail
 from .._host import conmon, conmon_launch
 from .._runtime.runtime import last_error
@@ -89,7 +89,7 @@ class Streams:
         try:
             self._socket.connect(f"/proc/self/fd/{descriptor}/attach")
         except OSError as exc:
-            raise ProgramFailed(f"cannot attach to conmon: {reason_of(exc)}") from exc
+            raise ProgramFailed(f"cannot attach to conmon: {reason_of(exc)}", reason=Reason.UNREPORTED) from exc
         finally:
             os.close(descriptor)
         self._socket.setblocking(False)

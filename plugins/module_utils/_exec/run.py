@@ -17,7 +17,7 @@ import time
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import Conflict, DeadlineExceeded, EngineError, InvalidInput, ProgramFailed
+from .._base.errors import Conflict, DeadlineExceeded, EngineError, InvalidInput, ProgramFailed, Reason
 from .._base.files import read_text, remove_file, write_text
 from .._base.process import ProcessId, identify, in_pid_file, is_alive, kill_and_wait, stuck_in
 from .._container.observe import observe
@@ -220,7 +220,7 @@ def _launched(plan: _Launch, streams: Streams | None) -> t.Iterator[_Live]:
             except BaseException as exc:
                 failed = explain(exc, record, paths, plan.command) if isinstance(exc, EngineError) else exc
                 # If conmon has reported, it is finished. Otherwise search for what it has started.
-                if not isinstance(exc, ProgramFailed) or exc.message.startswith("conmon "):
+                if not isinstance(exc, ProgramFailed) or exc.reason is Reason.UNREPORTED:
                     session_store.clear_away(paths, record, grace=0, kill=limits.kill)
                 session_store.forget(paths)
                 raise failed from exc

@@ -12,7 +12,7 @@ import socket
 import typing as t
 
 from .._base.deadline import Deadline, wait_readable
-from .._base.errors import DeadlineExceeded, ProgramFailed, reason_of
+from .._base.errors import DeadlineExceeded, ProgramFailed, Reason, reason_of
 from .._base.files import read_text
 from .._base.process import identify, parent_of
 from .._base.program import spawn
@@ -34,7 +34,7 @@ class Pipe:
         try:
             self.socket.send(b"\0")
         except OSError:
-            raise ProgramFailed("conmon ended before it was told to continue") from None
+            raise ProgramFailed("conmon ended before it was told to continue", reason=Reason.UNREPORTED) from None
 
     def receive(self) -> None:
         data = b""
@@ -75,7 +75,9 @@ class Pipe:
             # Older API levels use the key pid.
             return int(report["data"] if "data" in report else report["pid"]), str(report.get("message") or "").strip()
         except (ValueError, KeyError, TypeError):
-            raise ProgramFailed(f"conmon reported {line!r}, which is not understood") from None
+            raise ProgramFailed(
+                f"conmon reported {line!r}, which is not understood", reason=Reason.UNREPORTED
+            ) from None
 
 
 @contextlib.contextmanager
@@ -107,7 +109,7 @@ def launch(
                     inherited=[*preserve, *map(int, named.values())], cgroup=birthplace,
                 )  # fmt: skip
         except (OSError, ValueError) as exc:  # ValueError: a NUL in an argument
-            raise ProgramFailed(f"Cannot run conmon ({argv[0]}): {reason_of(exc)}") from exc
+            raise ProgramFailed(f"Cannot run conmon ({argv[0]}): {reason_of(exc)}", reason=Reason.UNREPORTED) from exc
         for pipe in pipes.values():
             pipe.theirs.close()
         try:

@@ -13,7 +13,7 @@ import os
 import typing as t
 
 from .._base.deadline import Deadline, wait_readable
-from .._base.errors import ProgramFailed
+from .._base.errors import ProgramFailed, Reason
 from .._base.files import read_text
 from .._base.process import Handle, ProcessId, parent_of
 from .._state.conmon_processes import PIDFILE, RUNTIME_PIDFILE, with_option
@@ -78,6 +78,7 @@ def _killed(monitor: ProcessId) -> ProgramFailed:
     reason = "the kernel has killed a process there because memory ran out" if counted else "did memory run out?"
     return ProgramFailed(
         f"conmon has not reported, because the runtime that it has started was killed ({reason})",
+        reason=Reason.UNREPORTED,
         hint="If memory ran out, the log of the kernel lists the killed processes: journalctl --dmesg --grep oom-kill",
     )
 

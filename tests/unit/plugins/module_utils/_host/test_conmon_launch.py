@@ -119,7 +119,7 @@ class TestReports:
 class TestDeaths:
     def test_before_the_start_byte(self, scripted: Scripted) -> None:
         """Such as for a bad option: conmon says so on stderr only, and the byte has nobody to go to."""
-        with pytest.raises(ProgramFailed, match=r"^conmon ended before it could be told to go on$"):
+        with pytest.raises(ProgramFailed, match=r"^conmon ended before it was told to continue$"):
             scripted.launch("sys.exit('bad option')", place=_until_it_ended)
         assert read_text(f"{scripted.directory}/output") == "bad option\n"
 
