@@ -16,8 +16,9 @@ import shutil
 import stat
 import typing as t
 
+from .._base import mountinfo
 from .._base.errors import EngineError, InvalidInput, reason_of
-from .._base.files import plain_path
+from .._base.overlay import Overlay, overlay_at
 from .._base.trees import Entry, remove_at, walk
 from . import tar_members
 
@@ -31,30 +32,6 @@ _METACOPY = "trusted.overlay.metacopy"
 _SHOWN = 200  # characters of a path in a message
 _LONGEST_PATH = 16384
 _NEVER_PACKED = ("trusted.overlay.", "security.selinux")
-
-
-class Overlay(t.NamedTuple):
-    """The directories of an overlay, the uppermost of the lower ones first."""
-
-    upper: str
-    lower: tuple[str, ...]
-
-
-def overlay_at(root: str, mountinfo: str) -> Overlay | None:
-    """From the text of /proc/self/mountinfo: the overlay that is mounted at a root file system."""
-    found = None
-    for line in mountinfo.split("\n"):
-        left, _dash, right = line.partition(" - ")
-        fields, more = left.split(" "), right.split(" ")
-        if len(fields) < 5 or len(more) < 3 or plain_path(fields[4]) != root:
-            continue
-        options = dict(option.partition("=")[::2] for option in more[2].split(","))
-        upper, lower = options.get("upperdir"), options.get("lowerdir", "")
-        known = more[0] == "overlay" and upper and upper.startswith("/")
-        found = (
-            Overlay(plain_path(upper or ""), tuple(plain_path(path) for path in lower.split(":"))) if known else None
-        )
-    return found
 
 
 def pack(root: str, path: str) -> list[str] | None:
@@ -97,8 +74,7 @@ def measure(root: str) -> int:
 
 
 def _overlay(root: str) -> Overlay | None:
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n") as stream:
-        return overlay_at(os.path.realpath(root), stream.read())
+    return overlay_at(os.path.realpath(root), mountinfo.read())
 
 
 def _changes(root: str, overlay: Overlay, deleted: list[str]) -> t.Iterator[Entry]:

@@ -76,11 +76,6 @@ def check_text(name: str, text: str) -> None:
         raise InvalidInput(f"{name} cannot have control characters, or bytes that are not UTF-8: {text!a}.")
 
 
-def plain_path(text: str) -> str:
-    r"""Decode a path of /proc/PID/mountinfo (proc(5)), which has octal blanks and backslashes such as ``\040``."""
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), text)
-
-
 def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False) -> None:
     """Replace a file in one step. A reader, or the next run after a kill, sees the complete old or the complete new content.
 

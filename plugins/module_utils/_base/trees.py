@@ -12,11 +12,11 @@ import contextlib
 import ctypes
 import errno
 import os
-import re
 import stat
 import sys
 import typing as t
 
+from . import mountinfo
 from .errors import EngineError, reason_of
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -111,7 +111,7 @@ def _listed(directory: int) -> list[str]:
 def remove(path: str) -> None:
     """Remove a directory tree, if it exists. Refuse a tree with a mount in it before anything is removed."""
     refuse_mounts(path)
-    parent, name = os.path.split(path)
+    parent, name = os.path.split(path.rstrip("/"))
     try:
         above = os.open(parent or ".", _HOLDING & ~os.O_NOFOLLOW)
         try:
@@ -227,12 +227,11 @@ def mount_of(descriptor: int) -> str:
 
 def mounted(path: str) -> list[str]:
     """Return the mount points at a path and below it, in the order of the mount table."""
-    real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
-    # Blanks, tabs, line feeds and backslashes are octal there (proc(5)). Other characters that end a line for Python are not.
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n") as stream:
-        fields = [line.split(" ")[4] for line in stream]
-    places = [re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), field) for field in fields]
-    return [place for place in places if f"{place}/".startswith(f"{real}/")]
+    parent, name = os.path.split(path.rstrip("/"))
+    # A link that is removed is not followed.
+    real = os.path.realpath(path) if name in ("", ".", "..") else os.path.join(os.path.realpath(parent), name)
+    below = real.rstrip("/") + "/"
+    return [mount.place for mount in mountinfo.read() if f"{mount.place}/".startswith(below)]
 
 
 def refuse_mounts(*paths: str) -> None:

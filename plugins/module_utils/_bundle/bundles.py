@@ -380,7 +380,7 @@ def _save(path: str, record: Record, *, durable: bool = True) -> None:
 
 def _lock_name(path: str) -> str:
     """Return a lock name that no container can have."""
-    return f".bundle-{hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:32]}"
+    return f".bundle-{hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:32]}"
 
 
 def _is_ours(path: str) -> bool:

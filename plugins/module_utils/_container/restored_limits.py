@@ -10,12 +10,14 @@ the runtime run in a mount namespace in which the root file system is read-only 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import typing as t
 
+from .._base import mountinfo
 from .._base.deadline import Deadline
 from .._base.errors import EngineError, InvalidInput, ProgramFailed
-from .._base.files import plain_path, read_text
+from .._base.files import read_text
 from .._base.program import find_program, run
 
 Config = t.Mapping[str, t.Any]
@@ -89,21 +91,25 @@ def release(monitor: int, config: Config) -> None:
 
 def check(name: str, pid: int, config: Config) -> None:
     """Raises ProgramFailed where the first process of a restored container may do more than its config says."""
-    mountinfo, status = read_text(f"/proc/{pid}/mountinfo"), read_text(f"/proc/{pid}/status")
-    if mountinfo is None or status is None or "\nSeccomp:" not in status:
+    try:
+        found, status = mountinfo.read(f"/proc/{pid}/mountinfo"), read_text(f"/proc/{pid}/status")
+    except OSError as exc:
+        if exc.errno not in (errno.ENOENT, errno.ESRCH, errno.EINVAL):  # the last for one that nobody has waited for
+            raise
         return  # It has ended.
+    if status is None or "\nSeccomp:" not in status:
+        return
     lost = [
-        *_lost_mounts(config, mounts(mountinfo), lambda path: os.path.lexists(f"/proc/{pid}/root{path}")),
+        *_lost_mounts(config, flags_by_place(found), lambda path: os.path.lexists(f"/proc/{pid}/root{path}")),
         *_lost_limits(config, dict(line.partition(":\t")[::2] for line in status.splitlines())),
     ]
     if lost and os.path.exists(f"/proc/{pid}/root/"):
         raise ProgramFailed(f"The container {name} was restored without its limits: {', '.join(lost)}")
 
 
-def mounts(mountinfo: str) -> dict[str, list[str]]:
-    """Flags by mount point, from the text of /proc/PID/mountinfo; the uppermost where several are at one place."""
-    lines = (line.split(" ") for line in filter(None, mountinfo.split("\n")))
-    return {plain_path(fields[4]): fields[5].split(",") for fields in lines if len(fields) > 6}
+def flags_by_place(mounts: t.Iterable[mountinfo.Mount]) -> dict[str, tuple[str, ...]]:
+    """Return the flags by mount point; those of the uppermost mount where several are at one place."""
+    return {mount.place: mount.options for mount in mounts}
 
 
 def _lost_mounts(

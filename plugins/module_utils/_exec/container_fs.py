@@ -16,6 +16,7 @@ import os
 import stat
 import typing as t
 
+from .._base import mountinfo
 from .._base.deadline import Deadline
 from .._base.errors import DeadlineExceeded, EngineError, InvalidInput
 from .._base.trees import mount_of
@@ -190,22 +191,14 @@ class Rootfs:
         number = mount_of(descriptor)
         if number not in self._mounts:
             own = f"{os.path.dirname(self._top)}/mountinfo"
-            self._mounts = dict(_mounts(own if os.path.exists(own) else "/proc/self/mountinfo"))
+            mounts = mountinfo.read(own if os.path.exists(own) else mountinfo.SELF)
+            self._mounts = {mount.id: (mount.kind, mount.device) for mount in mounts}
             self._mounts.setdefault(number, ("", ""))  # unmounted in the meantime
         return self._mounts[number][0]
 
 
-def _mounts(table: str) -> t.Iterator[tuple[str, tuple[str, str]]]:
-    """Yield id, type and device of each mount of a table as in proc(5)."""
-    with open(table, encoding="utf-8", errors="replace", newline="\n") as stream:
-        for line in stream:
-            before, _dash, after = line.partition(" - ")
-            fields = before.split(" ")
-            yield fields[0], (after.split(" ")[0], fields[2])
-
-
 def _devices() -> set[str]:
-    return {device for _number, (_kind, device) in _mounts("/proc/self/mountinfo")}
+    return {mount.device for mount in mountinfo.read()}
 
 
 def _close(stack: list[int], *, keep: int) -> None:

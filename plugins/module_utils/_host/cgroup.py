@@ -12,16 +12,15 @@ import contextlib
 import os
 import typing as t
 
+from .._base import mountinfo
 from .._base.deadline import Deadline
 from .._base.errors import EngineError
 from .._base.files import make_directory, read_text
 from .._base.process import ProcessId, identify, kill_and_wait
 
 # cgroups(7). Other mount options are between them.
-_V1_CONTROLLERS = {
-    "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "net_cls", "net_prio", "blkio", "perf_event", "hugetlb",
-    "pids", "rdma", "misc",
-}  # fmt: skip
+_V1_CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "net_cls", "net_prio", "blkio", "perf_event",
+                   "hugetlb", "pids", "rdma", "misc")  # fmt: skip
 
 
 class Layout(t.NamedTuple):
@@ -41,24 +40,19 @@ class Layout(t.NamedTuple):
         return ([self.v2] if self.v2 else []) + [mount for _controllers, mount in self.v1]
 
 
-def parse_mounts(text: str) -> Layout:
-    """Return the layout from the text of /proc/self/mounts. If a hierarchy has several mounts, the first one counts."""
-    v2: str | None = None
+def layout_of(mounts: t.Iterable[mountinfo.Mount]) -> Layout:
+    """Return the layout that a mount table shows. If a hierarchy has several mounts, the first one counts."""
+    here = [mount for mount in mounts if mount.place.startswith("/sys/fs/cgroup")]
     v1: dict[str, str] = {}
-    for line in text.splitlines():
-        fields = line.split(" ")
-        if len(fields) < 4 or not fields[1].startswith("/sys/fs/cgroup"):
-            continue
-        if fields[2] == "cgroup2":
-            v2 = v2 or fields[1]
-        elif fields[2] == "cgroup":
-            names = [name for name in fields[3].split(",") if name in _V1_CONTROLLERS or name.startswith("name=")]
-            v1.setdefault(",".join(names), fields[1])
-    return Layout(v2, tuple(v1.items()))
+    for mount in here:
+        if mount.kind == "cgroup":
+            words = mount.super_options.split(",")
+            v1.setdefault(",".join(w for w in words if w in _V1_CONTROLLERS or w.startswith("name=")), mount.place)
+    return Layout(next((mount.place for mount in here if mount.kind == "cgroup2"), None), tuple(v1.items()))
 
 
 def layout() -> Layout:
-    return parse_mounts(read_text("/proc/self/mounts") or "")
+    return layout_of(mountinfo.read())
 
 
 def path_of(pid: int, where: Layout | None = None) -> str | None:

@@ -9,7 +9,7 @@ import re
 import shlex
 import typing as t
 
-from .._base.files import plain_path, read_text
+from .._base import mountinfo, overlay
 from .._base.program import clean_environment
 from .._container import sd_notify
 from .._host.conmon import create_argv
@@ -176,7 +176,7 @@ def _mounts(*places: str) -> str:
 
     Nothing is removed through a mount: a restore that was killed leaves the root file system of the container in there.
     """
-    texts = [re.sub(r"[ \\]", lambda found: f"\\{ord(found[0]):03o}", os.path.realpath(place)) for place in places]
+    texts = [re.sub(r"[ \t\n\\]", lambda found: f"\\{ord(found[0]):03o}", os.path.realpath(place)) for place in places]
     return " | ".join(f"{shlex.quote(text + '/')}*" for text in texts)
 
 
@@ -192,19 +192,11 @@ def namespaces_of(store: Store, record: Record, config: t.Mapping[str, t.Any]) -
 
 def overlay_at(root: str) -> tuple[str, str] | None:
     """A root file system that is an overlay now, and the options to mount it with; after a reboot nobody else would."""
-    found = None
-    # A carriage return or the like in the path of a mount ends no line (proc(5)).
-    for line in filter(None, (read_text("/proc/self/mountinfo") or "").split("\n")):
-        before, _dash, after = line.partition(" - ")
-        place, (kind, _source, options) = before.split(" ")[4], after.split(" ", 2)
-        if plain_path(place) == os.path.realpath(root):
-            # A label of SELinux has a comma, and is in quotes.
-            parts = re.findall(r'(?:[^,"]|"[^"]*")+', options)
-            kept = [option for option in parts if option.partition("=")[0] in _OVERLAY]
-            # Relative paths mean nothing any more where the script runs.
-            absolute = sum(option.startswith(("lowerdir=/", "upperdir=/", "workdir=/")) for option in kept) == 3
-            found = (root, plain_path(",".join(kept))) if kind == "overlay" and absolute else None
-    return found
+    found = overlay.overlay_at(os.path.realpath(root), mountinfo.read())
+    kept = [option for option in found.options if option.partition("=")[0] in _OVERLAY] if found else []
+    # Relative paths mean nothing any more where the script runs.
+    absolute = sum(option.startswith(("lowerdir=/", "upperdir=/", "workdir=/")) for option in kept) == 3
+    return (root, ",".join(kept)) if absolute else None
 
 
 def _network(record: Record, paths: Paths) -> dict[str, str]:

@@ -179,7 +179,7 @@ class Store:
             remove_file(self._claim(bundle))
 
     def _claim(self, bundle: str) -> str:
-        key = hashlib.sha256(os.path.realpath(bundle).encode()).hexdigest()[:32]
+        key = hashlib.sha256(os.fsencode(os.path.realpath(bundle))).hexdigest()[:32]
         return f"{self.state_dir}/bundles/{key}"
 
 
@@ -195,4 +195,4 @@ def _realm(state_dir: str) -> str:
     """Return the part of names on the host that identifies a state directory. Empty for the default one."""
     home = "/var/lib" if os.geteuid() == 0 else f"{pwd.getpwuid(os.geteuid()).pw_dir}/.local/state"
     path = os.path.normpath(state_dir)
-    return "" if path == f"{home}/longshore" else hashlib.sha256(path.encode()).hexdigest()[:8]
+    return "" if path == f"{home}/longshore" else hashlib.sha256(os.fsencode(path)).hexdigest()[:8]

@@ -15,20 +15,6 @@ from ansible_collections.longshore.oci.plugins.module_utils._base import files, 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError, InvalidInput
 from ansible_collections.longshore.oci.tests.unit.deep import deepen
 
-MOUNTINFO = """\
-36 25 0:32 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw
-97 25 0:55 / /srv/my\\040web/rootfs rw,relatime - overlay overlay rw,lowerdir=/l/one:/l/two,upperdir=/u\\040p,workdir=/w
-98 25 0:56 / /srv/plain rw - ext4 /dev/sda rw
-99 25 0:57 / /srv/lower rw - overlay overlay ro,lowerdir=/a:/b
-"""
-
-
-def test_an_overlay_is_known_by_its_mount() -> None:
-    assert rootfs_diff.overlay_at("/srv/my web/rootfs", MOUNTINFO) == rootfs_diff.Overlay("/u p", ("/l/one", "/l/two"))
-    assert rootfs_diff.overlay_at("/srv/plain", MOUNTINFO) is None
-    assert rootfs_diff.overlay_at("/srv/lower", MOUNTINFO) is None
-    assert rootfs_diff.overlay_at("/srv/web", MOUNTINFO) is None
-
 
 def tree(path: pathlib.Path) -> dict[str, str]:
     found = {}

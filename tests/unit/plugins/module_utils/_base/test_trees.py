@@ -19,6 +19,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base import files, 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError
 from ansible_collections.longshore.oci.tests.unit import programs
 from ansible_collections.longshore.oci.tests.unit.deep import deepen
+from ansible_collections.longshore.oci.tests.unit.odd_names import ODD_NAMES
 
 DEPTH = 3000
 
@@ -34,6 +35,14 @@ def top(tmp_path: pathlib.Path, open_files: t.Callable[[], dict[str, str]]) -> t
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert open_files() == before
+
+
+def _remove_at(path: pathlib.Path) -> None:
+    here = os.open(path.parent, os.O_RDONLY)
+    try:
+        trees.remove_at(here, path.name)
+    finally:
+        os.close(here)
 
 
 class TestRemove:
@@ -94,6 +103,63 @@ class TestRemove:
         finally:
             subprocess.run(["umount", str(place)], check=True)
         assert os.listdir(top.parent / "source") == ["precious"]
+
+    @pytest.mark.parametrize(
+        ("name", "where"),
+        [
+            *((case.values[0], "below") for case in ODD_NAMES),
+            *(("a b\n", where) for where in ("above", "at", "slash", "dots")),
+        ],
+    )
+    def test_a_mount_at_any_name(self, top: pathlib.Path, name: str, where: str) -> None:
+        """Of the directory that is removed, of one in it, and of one that it is in."""
+        path = top / name if where == "above" else top
+        place = {"above": path / "mount", "at": path}.get(where, path / name)
+        given = {"slash": f"{path}//", "dots": f"{path}/x/.."}.get(where, str(path))
+        (path / "x").mkdir(parents=True)
+        place.mkdir(exist_ok=True)
+        (path / "a").write_text("")
+        precious = top.parent / "precious"
+        (precious / "a").mkdir(parents=True)
+        subprocess.run(["mount", "--bind", precious, place], check=True)
+        try:
+            with pytest.raises(EngineError, match="something is mounted at"):
+                files.remove_tree(given)
+            assert trees.mounted(given) == [str(place)]
+            # One that the table of mounts did not have yet.
+            with pytest.raises((EngineError, OSError), match=r"something is mounted at|busy"):
+                _remove_at(path)
+            assert os.listdir(precious) == ["a"]
+            trees.unmount(given)
+            assert trees.mounted(given) == []
+        finally:
+            subprocess.run(["umount", "-q", place], check=False)
+        files.remove_tree(str(top))
+        assert os.listdir(precious) == ["a"]
+
+    def test_a_mount_that_appears_meanwhile(self, top: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """After the table of mounts was read, and after the directory that it is made in was entered."""
+        precious, entered = top.parent / "precious", []
+        (precious / "a").mkdir(parents=True)
+        for number in range(3):
+            (top / f"{number}/below").mkdir(parents=True)
+        empty = trees._empty
+
+        def mount_then_empty(directory: int) -> t.Any:
+            found = empty(directory)
+            place = os.readlink(f"/proc/self/fd/{directory}")
+            if place == str(top):
+                entered.append(place)
+                subprocess.run(["mount", "--bind", precious, top / "1"], check=True)
+            return found
+
+        monkeypatch.setattr(trees, "_empty", mount_then_empty)
+        try:
+            with pytest.raises(EngineError, match=r"something is mounted at top/1\."):
+                files.remove_tree(str(top))
+        finally:
+            subprocess.run(["umount", top / "1"], check=True)
+        assert (entered, os.listdir(precious)) == ([str(top)], ["a"])
 
     def test_a_file_that_something_is_mounted_on(self, top: pathlib.Path) -> None:
         (top / "a").write_text("")

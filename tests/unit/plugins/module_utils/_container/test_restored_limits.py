@@ -10,6 +10,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.longshore.oci.plugins.module_utils._base import mountinfo
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput, ProgramFailed
 from ansible_collections.longshore.oci.plugins.module_utils._container import restored_limits
 from ansible_collections.longshore.oci.tests.unit import programs
@@ -21,11 +22,12 @@ MOUNTINFO = r"""
 703 700 0:62 / /a\040b rw - tmpfs tmpfs rw
 704 703 0:62 / /a\040b ro - tmpfs tmpfs rw
 """.strip()
+MOUNTS = list(mountinfo.parse(MOUNTINFO.encode()))
 
 
 def test_the_uppermost_mount_of_a_place_counts() -> None:
-    found = restored_limits.mounts(MOUNTINFO)
-    assert found == {"/": ["rw", "relatime"], "/proc": ["rw", "nosuid"], "/proc/sys": ["ro", "nosuid"], "/a b": ["ro"]}
+    found = restored_limits.flags_by_place(MOUNTS)
+    assert found == {"/": ("rw", "relatime"), "/proc": ("rw", "nosuid"), "/proc/sys": ("ro", "nosuid"), "/a b": ("ro",)}
 
 
 @pytest.mark.parametrize(
@@ -40,7 +42,7 @@ def test_the_uppermost_mount_of_a_place_counts() -> None:
     ],
 )  # fmt: skip
 def test_which_mounts_are_lost(config: dict[str, t.Any], lost: list[str]) -> None:
-    found = restored_limits.mounts(MOUNTINFO)
+    found = restored_limits.flags_by_place(MOUNTS)
     assert list(restored_limits._lost_mounts(config, found, lambda path: not path.startswith("/gone"))) == lost
 
 

@@ -11,6 +11,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.longshore.oci.plugins.module_utils._base import mountinfo
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import Handle, identify, is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
@@ -30,6 +31,13 @@ V1 = (
 HYBRID = f"{LEGACY}\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw,nosuid,nodev,noexec,relatime,nsdelegate 0 0"
 
 
+def _layout(text: str) -> Layout:
+    """Of lines that are shortened as in fstab(5): source, place, type and options."""
+    lines = [line.split(" ") for line in text.split("\n") if line.count(" ") > 2]
+    table = [f"9 1 0:9 / {place} rw - {kind} {source} {options}\n" for source, place, kind, options, *_zeros in lines]
+    return cgroup.layout_of(mountinfo.parse("".join(table).encode()))
+
+
 @pytest.mark.parametrize(
     ("text", "expected", "mode"),
     [
@@ -40,18 +48,17 @@ HYBRID = f"{LEGACY}\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw,nosuid,nodev,noex
         (f"{UNIFIED}\ncgroup2 /srv/root/sys/fs/cgroup cgroup2 rw 0 0", Layout("/sys/fs/cgroup", ()), "unified"),
         (f"{UNIFIED}\ncgroup2 /sys/fs/cgroup/again cgroup2 rw 0 0", Layout("/sys/fs/cgroup", ()), "unified"),
         ("", Layout(None, ()), "unified"),
-        ("broken line\n\n", Layout(None, ()), "unified"),
     ],
 )
-def test_parse_mounts(text: str, expected: Layout, mode: str) -> None:
-    found = cgroup.parse_mounts(text)
+def test_layout_of(text: str, expected: Layout, mode: str) -> None:
+    found = _layout(text)
     assert found == expected
     assert found.mode == mode
 
 
 def test_a_mount_option_that_nobody_knew_is_no_controller() -> None:
     text = "cgroup /sys/fs/cgroup/cpu cgroup rw,seclabel,favordynmods,cpu 0 0"
-    assert cgroup.parse_mounts(text).v1 == (("cpu", "/sys/fs/cgroup/cpu"),)
+    assert _layout(text).v1 == (("cpu", "/sys/fs/cgroup/cpu"),)
 
 
 @pytest.mark.parametrize(
@@ -68,11 +75,11 @@ def test_a_mount_option_that_nobody_knew_is_no_controller() -> None:
     ],
 )
 def test_parse_membership(text: str, where: str, expected: str | None) -> None:
-    assert cgroup.parse_membership(text, cgroup.parse_mounts(where)) == expected
+    assert cgroup.parse_membership(text, _layout(where)) == expected
 
 
 def test_roots() -> None:
-    assert cgroup.parse_mounts(HYBRID).roots() == ["/sys/fs/cgroup/unified"] + [mount for _names, mount in V1]
+    assert _layout(HYBRID).roots() == ["/sys/fs/cgroup/unified"] + [mount for _names, mount in V1]
 
 
 def test_the_layout_of_this_machine() -> None:

@@ -15,6 +15,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.longshore.oci.plugins.module_utils._base import mountinfo, trees
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError, ProgramFailed
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import identify
@@ -26,6 +27,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._state import names
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Program, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders, programs
+from ansible_collections.longshore.oci.tests.unit.odd_names import ODD_NAMES
 
 # A program that tells how it was called: the runtime by its arguments, conmon by what it was given besides.
 TELL = """
@@ -139,7 +141,8 @@ MOUNTED = """\
 
 def test_an_overlay_is_mounted_again(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = str(tmp_path)
-    monkeypatch.setattr(service_unit, "read_text", lambda _path: MOUNTED.format(root=root))
+    mounts = list(mountinfo.parse(MOUNTED.format(root=root).encode()))
+    monkeypatch.setattr(mountinfo, "read", lambda: mounts)
     overlay = (root, "lowerdir=/a b,upperdir=/u,workdir=/w,redirect_dir=nofollow")
     assert service_unit.overlay_at(root) == overlay
     assert [service_unit.overlay_at(path) for path in ("/relative", "/plain", "/", "/nowhere")] == 4 * [None]
@@ -191,6 +194,30 @@ def test_nothing_is_removed_through_a_mount(scripted: Scripted, tmp_path: pathli
     finally:
         for path in mounts:
             subprocess.run(["umount", "-q", "-l", path], check=False)
+
+
+@pytest.mark.parametrize("verb", ["start", "clean"])
+def test_nothing_is_removed_through_a_mount_at_any_name(scripted: Scripted, tmp_path: pathlib.Path, verb: str) -> None:
+    """In a run directory that a link leads to, so that its real path is not the one that was given."""
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/precious").write_text("")
+    names = [t.cast(str, case.values[0]) for case in ODD_NAMES]
+    real = tmp_path / "a b\tc\nd\\e\\040f"
+    real.mkdir()
+    os.symlink(real, tmp_path / "run dir")
+    places = [real / "containers/web" / name for name in names]
+    try:
+        for place in places:
+            place.mkdir(parents=True)
+            subprocess.run(["mount", "--bind", tmp_path / "source", place], check=True)
+        done = scripted.run(verb, """report('{"data": 12}\\n')""")
+        assert os.listdir(tmp_path / "source") == ["precious"]
+        # One whose name ends in a line feed is nothing that a shell can name: nothing is removed there.
+        left = [str(place) for place in places if str(place).endswith("\n")]
+        assert (done.returncode, trees.mounted(str(real))) == (1, left)
+    finally:
+        for place in places:
+            subprocess.run(["umount", "-q", "-l", place], check=False)
 
 
 @pytest.mark.parametrize("verb", ["start", "clean"])
