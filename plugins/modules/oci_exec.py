@@ -79,7 +79,8 @@ options:
     default: true
   user:
     description:
-      - User that runs the command, as a name or a uid, optionally with C(:group) or C(:gid).
+      - User that runs the command, as a name or a uid, optionally with C(:group) or C(:gid). It has the same meaning as the option C(user)
+        of M(longshore.oci.oci_bundle).
       - Names come from C(/etc/passwd) and C(/etc/group) of the container. Numbers work without these files and are never treated as names.
         If these are not regular files that can be read at once, the module refuses names, and with a runtime other than crun also numbers.
       - A user other than that of the container, except uid 0, gets no capabilities. It gets its own C(HOME).

@@ -203,7 +203,15 @@ def test_a_library_needs_the_standard_library_alone(name: str) -> None:
         (
             "_bundle_spec.spec",
             {f"_bundle_spec.{file}" for file in ("image_document", "options", "parse", "seccomp")}
-            | {"_trust.annotations", "_base.errors", "_base.process", "_base.program", "_state.hooks"},
+            | {
+                "_trust.annotations",
+                "_base.accounts",
+                "_base.capabilities",
+                "_base.errors",
+                "_base.process",
+                "_base.program",
+                "_state.hooks",
+            },
             {"hashlib", "posixpath", "re"},
         ),
     ],

@@ -15,11 +15,13 @@ import typing as t
 
 import pytest
 
+from ansible_collections.longshore.oci.plugins.module_utils._base.accounts import User
+from ansible_collections.longshore.oci.plugins.module_utils._base.capabilities import CAPABILITIES
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import confinement, facts
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import spec
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_document import ImageConfig
-from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Options, User
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Options
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders
 
@@ -63,7 +65,7 @@ def _dump(directory: pathlib.Path, **changes: t.Any) -> Config:
     profile.write_text(builders.transcript("podman", VERSION, "seccomp.json"), encoding="utf-8")
     store = Store(state_dir=str(directory), run_dir=str(directory))
     found = facts.gather(Options(seccomp=str(profile)), store, "/srv/web", {})._replace(
-        architecture="amd64", capabilities=spec.ALL_CAPABILITIES, cgroup2=True, uid=0, gid=0, pids=True, most={},
+        architecture="amd64", capabilities=CAPABILITIES, cgroup2=True, uid=0, gid=0, pids=True, most={},
         apparmor=None, labels=None,
     )  # fmt: skip
     return spec.make(ImageConfig(cmd=("sleep", "60")), Options(), found._replace(**changes), User(), "/srv/web")

@@ -11,13 +11,10 @@ from __future__ import annotations
 import re
 import typing as t
 
+from .._base.capabilities import DEFAULT
 from .rights import is_bind
 
 Config = dict[str, t.Any]
-CAPABILITIES = (
-    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETFCAP",
-    "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
-)  # fmt: skip
 # The least of what podman and docker mask and write-protect, in all their versions of the last years.
 MASKED = (
     "/proc/acpi",
@@ -98,7 +95,7 @@ def _absolute(linux: t.Mapping[str, t.Any], name: str) -> list[str]:
 
 def _capabilities(asked: t.Mapping[str, t.Sequence[str]]) -> dict[str, list[str]]:
     sets = ("bounding", "effective", "permitted")
-    return {kind: [name for name in asked.get(kind) or [] if name in CAPABILITIES] for kind in sets}
+    return {kind: [name for name in asked.get(kind) or [] if name in DEFAULT] for kind in sets}
 
 
 def _confined(values: t.Mapping[str, t.Any], *names: str) -> Config:

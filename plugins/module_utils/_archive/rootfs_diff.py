@@ -18,8 +18,8 @@ import typing as t
 
 from .._base import mountinfo
 from .._base.errors import EngineError, InvalidInput, reason_of
-from .._base.overlay import Overlay, overlay_at
 from .._base.trees import Entry, remove_at, walk
+from .._host.overlay import Overlay, overlay_at
 from . import tar_members
 
 if t.TYPE_CHECKING:

@@ -23,23 +23,13 @@ import json
 import os
 import typing as t
 
+from .._base.accounts import User
 from .._base.deadline import Deadline
 from .._base.errors import Conflict, EngineError, InvalidInput
 from .._base.files import is_busy, make_directory, read_json, write_text
 from .._bundle_spec import spec
 from .._bundle_spec.image_document import ImageConfig, is_digest
-from .._bundle_spec.options import (
-    FIRST_RECORD,
-    RECORD,
-    RECORD_FORMAT,
-    Action,
-    Facts,
-    Options,
-    Plan,
-    Request,
-    Source,
-    User,
-)
+from .._bundle_spec.options import FIRST_RECORD, RECORD, RECORD_FORMAT, Action, Facts, Options, Plan, Request, Source
 from .._bundle_spec.plan import plan
 from .._state import config
 from .._state.store import Store
@@ -349,7 +339,7 @@ def _by_place(document: dict[str, t.Any]) -> dict[str, t.Any]:
 
 
 def _wanted_user(request: Request, source: Source) -> str:
-    return source.config.user if request.options.user is None else request.options.user
+    return request.options.user or source.config.user  # as podman: an empty one is none
 
 
 def _check_places(root: str, image: ImageConfig, options: Options) -> None:

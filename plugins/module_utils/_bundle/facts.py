@@ -9,16 +9,16 @@ import os
 import stat
 import typing as t
 
+from .._base.accounts import MOST_BYTES, User, find_user
+from .._base.capabilities import bounding, known_to
 from .._base.errors import EngineError, InvalidInput, reason_of
 from .._base.files import read_text
 from .._bundle_spec import parse
-from .._bundle_spec.options import Facts, Options, User
+from .._bundle_spec.options import Facts, Options
 from .._bundle_spec.seccomp import DEFAULT_PATHS
-from .._bundle_spec.spec import ALL_CAPABILITIES
 from .._state.namespaces import KINDS, PEER, check_path
 from .._state.store import Store, check_name
 from .._trust import trust
-from .._trust.annotations import is_text
 from . import confinement
 
 # The names of architectures in Go and in images, by those of the kernel.
@@ -28,7 +28,6 @@ _ARCHITECTURES = {
 }  # fmt: skip
 # The file with the servers behind the stub resolver, which only the host itself can use.
 _RESOLVED = "/run/systemd/resolve/resolv.conf"
-_MOST_BYTES = 4 * 2**20  # of a passwd or group
 
 
 def architecture() -> str:
@@ -101,11 +100,8 @@ def _joined(kind: str, wanted: str) -> str | None:
 def _bounding() -> tuple[str, ...]:
     """Return all capabilities that a child of this process can have. In its own user namespace, these are all that exist."""
     if os.geteuid() != 0:
-        last = int(read_text("/proc/sys/kernel/cap_last_cap") or 40)
-        return ALL_CAPABILITIES[: last + 1]
-    lines = (read_text("/proc/self/status") or "").splitlines()
-    mask = next((int(line.split()[1], 16) for line in lines if line.startswith("CapBnd:")), 0)
-    return tuple(name for number, name in enumerate(ALL_CAPABILITIES) if mask >> number & 1)
+        return known_to(read_text("/proc/sys/kernel/cap_last_cap"))
+    return tuple(bounding(read_text("/proc/self/status") or ""))
 
 
 def _read(path: str, name: str) -> str:
@@ -178,16 +174,15 @@ def inside(root: str, path: str) -> str | None:
     return real if to is not None and os.path.lexists(real) else None
 
 
-def _lines(root: str, path: str, fields: int) -> list[list[str]]:
-    """Return the complete lines of a file that a container may have written. It can neither block this nor exhaust memory."""
+def _text(root: str, path: str) -> str | None:
+    """Return the text of a file that a container may have written. It can neither block this nor exhaust memory."""
     real = inside(root, path)
     if real is None or not os.path.isfile(real):
-        return []
+        return None
     try:
-        text = read_text(real, limit=_MOST_BYTES) or ""
+        return read_text(real, limit=MOST_BYTES, errors="surrogateescape")
     except EngineError as exc:
         raise InvalidInput(f"The root file system has no usable {path}: {exc.message}") from exc
-    return [line.split(":") for line in text.splitlines() if line.count(":") >= fields - 1]
 
 
 def leads_to(root: str, path: str) -> str | None:
@@ -213,37 +208,6 @@ def leads_to(root: str, path: str) -> str | None:
     return at or "/"
 
 
-def _number(text: str) -> int | None:
-    """Return a user or group number, or None for any other text of any length."""
-    if len(text) > 32 or not (text.isascii() and text.isdecimal()):
-        return None
-    return int(text) if int(text) < 2**32 - 1 else None
-
-
-def _home(entry: list[str] | None) -> str:
-    home = (entry[5] or "/") if entry else "/"
-    return home if is_text(home, 4096) else "/"
-
-
 def look_up(root: str, wanted: str) -> User:
-    """Return the user for ``USER``, ``UID``, ``USER:GROUP``... as in podman and docker. Empty means root. Raises InvalidInput."""
-    name, _colon, group = wanted.partition(":")
-    passwd, groups = _lines(root, "etc/passwd", 6), _lines(root, "etc/group", 3)
-    number = _number(name or "0")
-    entry = next((e for e in passwd if e[0] == name), None) if number is None else None
-    if number is not None:
-        entry = next((e for e in passwd if _number(e[2]) == number), None)
-    elif entry is not None:
-        number = _number(entry[2])
-    if number is None:
-        raise InvalidInput(f"There is no user {name!r} in the image's /etc/passwd.", hint="Numbers always work.")
-    gid = _number(entry[3]) or 0 if entry else 0
-    if group:
-        known = next((_number(e[2]) for e in groups if e[0] == group), None)
-        gid_given = _number(group) if known is None else known
-        if gid_given is None:
-            raise InvalidInput(f"There is no group {group!r} in the image's /etc/group.", hint="Numbers always work.")
-        return User(number, gid_given, (), _home(entry))
-    member = [_number(e[2]) for e in groups if entry and len(e) > 3 and entry[0] in e[3].split(",")]
-    more = sorted({one for one in member if one is not None and one != gid})
-    return User(number, gid, tuple(more), _home(entry))
+    """Return the user that ``USER[:GROUP]`` is in a root file system. Raises InvalidInput."""
+    return find_user(wanted, passwd=_text(root, "etc/passwd"), group=_text(root, "etc/group"), where="image")

@@ -91,15 +91,6 @@ class Facts(t.NamedTuple):
     labels: tuple[str, str] | None = None  # of SELinux, for processes and for files
 
 
-class User(t.NamedTuple):
-    """The user of a container, according to the image's passwd and group."""
-
-    uid: int = 0
-    gid: int = 0
-    groups: tuple[int, ...] = ()
-    home: str = "/"
-
-
 class Request(t.NamedTuple):
     """One bundle as requested. It has either ``image`` or ``rootfs``, unless it is to be absent."""
 

@@ -13,29 +13,19 @@ import posixpath
 import re
 import typing as t
 
+from .._base.accounts import User
+from .._base.capabilities import DEFAULT, full_names
 from .._base.errors import InvalidInput
 from .._base.process import parse_signal
 from .._base.program import SEARCH_PATH
 from .._trust.annotations import from_outside, is_signal
 from . import parse, seccomp
 from .image_document import ImageConfig
-from .options import Facts, Options, User
+from .options import Facts, Options
 
 Config = dict[str, t.Any]
 
 OCI_VERSION = "1.0.2"  # The oldest version with all features that are used here. Every runtime since 2020 accepts it.
-CAPABILITIES = (
-    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETFCAP",
-    "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
-)  # fmt: skip
-# In the order of the kernel's numbers.
-_ALL = """
-    CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE
-    NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN
-    SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE
-    MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE
-"""
-ALL_CAPABILITIES = tuple(f"CAP_{name}" for name in _ALL.split())
 MASKED = (
     "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi",
     "/proc/timer_list", "/proc/timer_stats", "/sys/dev/block", "/sys/devices/virtual/powercap", "/sys/firmware",
@@ -214,13 +204,14 @@ def _environment(image: ImageConfig, options: Options, facts: Facts, user: User,
 
 def _capabilities(options: Options, facts: Facts, user: User) -> dict[str, list[str]]:
     """Return the sets. As in podman, only explicitly added ones for a user other than root are inheritable and ambient."""
-    add, drop = (_names(values, facts) for values in (options.capabilities_add, options.capabilities_drop))
+    add = set(full_names(options.capabilities_add, all_allowed=True))
+    drop = set(full_names(options.capabilities_drop, all_allowed=True))
     if add & drop:
         raise InvalidInput(f"{min(add & drop)} cannot be both added and dropped.")
     lacking = add - {"ALL", *facts.capabilities}
     if lacking:
         raise InvalidInput(f"{min(lacking)} cannot be given: the user of this task does not have it.")
-    wanted = set(facts.capabilities) if options.privileged or "ALL" in add else set(CAPABILITIES) | add
+    wanted = set(facts.capabilities) if options.privileged or "ALL" in add else set(DEFAULT) | add
     if "ALL" in drop:
         wanted = add
     bounding = [name for name in facts.capabilities if name in wanted - drop]
@@ -228,17 +219,6 @@ def _capabilities(options: Options, facts: Facts, user: User) -> dict[str, list[
         return {"bounding": bounding, "effective": bounding, "permitted": bounding}
     own = [name for name in bounding if name in add or "ALL" in add]
     return {"bounding": bounding, **dict.fromkeys(("effective", "permitted", "inheritable", "ambient"), own)}
-
-
-def _names(values: t.Iterable[str], facts: Facts) -> set[str]:
-    names = set()
-    for value in values:
-        name = value.upper()
-        name = name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}"
-        if name != "ALL" and name not in ALL_CAPABILITIES:
-            raise InvalidInput(f"There is no capability {value!r}.", hint="See capabilities(7).")
-        names.add(name)
-    return names
 
 
 def _mounts(image: ImageConfig, options: Options, facts: Facts, maps: t.Mapping[str, t.Any], path: str) -> list[Config]:

@@ -17,6 +17,7 @@ import stat
 import typing as t
 
 from .._base import mountinfo
+from .._base.accounts import MOST_BYTES
 from .._base.deadline import Deadline
 from .._base.errors import DeadlineExceeded, EngineError, InvalidInput
 from .._base.trees import mount_of
@@ -57,8 +58,11 @@ class Rootfs:
         self._top = top
         self._mounts: dict[str, tuple[str, str]] = {}
 
-    def read_text(self, path: str, *, limit: int = 4 << 20) -> str | None:
-        """Return the text of a regular file, at most ``limit`` bytes, or None if it does not exist. Never block."""
+    def read_text(self, path: str, *, limit: int = MOST_BYTES) -> str | None:
+        """Return the text of a regular file of at most ``limit`` bytes, or None if it does not exist. Never block.
+
+        Raises EngineError for anything else. Bytes that are not UTF-8 become lone surrogates.
+        """
         try:
             found = self._open(path)
             if found is None:
@@ -72,7 +76,10 @@ class Rootfs:
                 # A file with a lease (fcntl(2)) would block.
                 again = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
                 with open(again, "rb") as stream:
-                    return (stream.read(limit) or b"").decode("utf-8", "replace")
+                    data = stream.read(limit + 1) or b""
+                if len(data) > limit:
+                    raise EngineError(f"{path} in the container is larger than {limit} bytes.")
+                return data.decode("utf-8", "surrogateescape")
             finally:
                 os.close(found)
         except OSError as exc:

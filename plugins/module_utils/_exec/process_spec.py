@@ -10,18 +10,9 @@ from __future__ import annotations
 import posixpath
 import typing as t
 
+from .._base.accounts import User
+from .._base.capabilities import full_names
 from .._base.errors import InvalidInput
-
-# linux/capability.h, in the order of their numbers.
-_NAMES = """
-CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST
-NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE
-SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM
-BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE
-"""
-CAPABILITIES = tuple(f"CAP_{name}" for name in _NAMES.split())
-_MOST_ID = 2**31 - 1  # runc, libcontainer/user: the limit of both runtimes
-_MOST_DIGITS = 20  # of an id, including leading zeros
 
 
 class Command(t.NamedTuple):
@@ -37,15 +28,6 @@ class Command(t.NamedTuple):
     no_new_privs: bool | None = None
 
 
-class User(t.NamedTuple):
-    """A user of a container, with the ids in the container."""
-
-    uid: int
-    gid: int
-    groups: tuple[int, ...]  # in addition to gid
-    home: str
-
-
 def check(command: Command) -> None:
     """Raises InvalidInput for a command that no container can run."""
     if not command.argv or not command.argv[0]:
@@ -57,83 +39,7 @@ def check(command: Command) -> None:
             raise InvalidInput(f"env cannot have a variable {name!r}.")
     if command.cwd is not None and not command.cwd.startswith("/"):
         raise InvalidInput(f"The directory must be an absolute path in the container, not {command.cwd!r}.")
-    user, colon, group = (command.user or "0").partition(":")
-    if not user or (colon and not group):
-        raise InvalidInput(
-            f"{command.user!r} is not a user.", hint="Use a name or a uid, optionally with :group or :gid."
-        )
-    capability_names(command.capabilities)
-
-
-def capability_names(names: t.Iterable[str]) -> list[str]:
-    """Return capabilities in the form ``CAP_NET_ADMIN``. Raises InvalidInput for one that Linux does not have."""
-    found = []
-    for name in names:
-        full = name.upper() if name.upper().startswith("CAP_") else f"CAP_{name.upper()}"
-        if full not in CAPABILITIES:
-            raise InvalidInput(f"{name} is not a capability.", hint="See capabilities(7). An example is NET_ADMIN.")
-        found.append(full)
-    return found
-
-
-def find_user(text: str, *, passwd: str | None, group: str | None) -> User:
-    """Return the user for ``user[:group]``, each a name or a number, from the container's /etc/passwd and /etc/group (None if
-    missing).
-
-    Numbers need neither. The further groups are those that list the user, none if a group is given, as in podman and runc.
-    Raises InvalidInput for an unknown name.
-    """
-    wanted, _colon, wanted_group = text.partition(":")
-    name, uid, gid, home = _passwd_entry(wanted, passwd)
-    groups: tuple[int, ...] = ()
-    if wanted_group:
-        by_name = (fields[2] for fields in _entries(group, fields=4) if fields[0] == wanted_group)
-        gid = _number(wanted_group if wanted_group.isdecimal() else next(by_name, wanted_group))
-        if gid < 0:
-            raise InvalidInput(_missing("group", wanted_group, group), hint="A gid works without it.")
-    elif name is not None:
-        groups = tuple(
-            _number(fields[2]) for fields in _entries(group, fields=4) if name in fields[3].split(",")
-        )  # fmt: skip
-    return User(uid, gid, tuple(dict.fromkeys(each for each in groups if each >= 0 and each != gid)), home)
-
-
-def _passwd_entry(wanted: str, passwd: str | None) -> tuple[str | None, int, int, str]:
-    """Return the entry. A number is always a uid, even if a user has this name, so that the container cannot redefine it."""
-    number = _number(wanted)
-    for entry in _entries(passwd, fields=7):
-        if _number(entry[2]) == number if wanted.isdecimal() else entry[0] == wanted:
-            uid, gid = _number(entry[2]), _number(entry[3])
-            if uid >= 0 and gid >= 0:
-                return entry[0], uid, gid, entry[5] or "/"
-    if number < 0:
-        raise InvalidInput(_missing("user", wanted, passwd), hint="A uid (with :gid) works without it.")
-    return None, number, 0, "/"
-
-
-def needed_files(text: str, *, home: bool) -> tuple[bool, bool]:
-    """Tell whether ``user[:group]`` needs /etc/passwd and /etc/group. ``home``: HOME is known."""
-    user, colon, group = text.partition(":")
-    passwd = not user.isdecimal() or not colon or not home
-    return passwd, not (colon and group.isdecimal())
-
-
-def _entries(text: str | None, *, fields: int) -> t.Iterator[list[str]]:
-    """Yield the complete lines of such a file. Comments and NIS entries are not complete."""
-    for line in (text or "").splitlines():
-        if not line.startswith("#") and line.count(":") >= fields - 1:
-            yield line.strip().split(":")
-
-
-def _number(text: str) -> int:
-    """Return an id, or -1 for any other text."""
-    known = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
-    return int(text) if known and int(text) <= _MOST_ID else -1
-
-
-def _missing(kind: str, name: str, text: str | None) -> str:
-    where = "/etc/passwd" if kind == "user" else "/etc/group"
-    return f"There is no {kind} {name} in the container{'' if text is not None else f', which has no {where}'}."
+    full_names(command.capabilities)
 
 
 def process_spec(
@@ -164,9 +70,9 @@ def process_spec(
         # Include the first group: otherwise the process could drop it, and with it restrictions of its members (CVE-2022-2989).
         more = {"additionalGids": [user.gid, *user.groups]} if further_groups else {}
         spec["user"] = {**umask, "uid": user.uid, "gid": user.gid, **more}
-    capabilities = _capabilities(own.get("capabilities"), command, user, list(host_capabilities), same=same)
-    if capabilities is not None:
-        spec["capabilities"] = capabilities
+    sets = _capabilities(own.get("capabilities"), command, user, list(host_capabilities), same=same)
+    if sets is not None:
+        spec["capabilities"] = sets
     if command.privileged and own.get("apparmorProfile"):
         spec["apparmorProfile"] = "unconfined"
     if command.no_new_privs is not None or command.privileged:
@@ -208,14 +114,7 @@ def _capabilities(
     if command.privileged or not same:
         effective = sets["bounding"] if user.uid == 0 else []
         sets.update(effective=list(effective), permitted=list(effective), inheritable=[], ambient=[])
-    wanted = capability_names(command.capabilities)
+    wanted = full_names(command.capabilities)
     for name in names if user.uid != 0 else names[:3]:
         sets[name] = list(dict.fromkeys([*sets[name], *wanted]))
     return sets
-
-
-def capabilities_of(status: str) -> list[str]:
-    """Return all capabilities that a process can have and give (CapBnd), from the text of /proc/PID/status."""
-    line = next((line for line in status.splitlines() if line.startswith("CapBnd:")), "CapBnd: 0")
-    mask = int(line.split()[1], 16)
-    return [name for number, name in enumerate(CAPABILITIES) if mask >> number & 1]

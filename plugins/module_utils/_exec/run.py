@@ -16,6 +16,8 @@ import signal
 import time
 import typing as t
 
+from .._base.accounts import User, find_user, is_number, needed_files
+from .._base.capabilities import bounding
 from .._base.deadline import Deadline
 from .._base.errors import Conflict, DeadlineExceeded, EngineError, InvalidInput, ProgramFailed, Reason
 from .._base.files import read_text, remove_file, write_text
@@ -28,7 +30,7 @@ from .._state.store import Store, check_name
 from . import output, session_store
 from .attach import Streams, exec_argv, explain, failed_late
 from .container_fs import Rootfs
-from .process_spec import Command, User, capabilities_of, check, find_user, needed_files, process_spec
+from .process_spec import Command, check, process_spec
 from .request import Limits, Result
 from .session_store import Session, SessionPaths
 
@@ -259,7 +261,7 @@ def _spec(store: Store, record: Record, init: ProcessId, command: Command) -> di
     if saved is None:
         raise EngineError(f"The saved config of the container {record.name} is missing or damaged.")
     user = _find_user(Rootfs(f"/proc/{init.pid}/root"), record, saved["process"], command)
-    everything = capabilities_of(read_text("/proc/self/status") or "")
+    everything = bounding(read_text("/proc/self/status") or "")
     groups = os.geteuid() == 0 or record.runtime.name != "runc"
     return process_spec(saved, command, user, host_capabilities=everything, further_groups=groups)
 
@@ -279,10 +281,10 @@ def _find_user(rootfs: Rootfs, record: Record, own: t.Mapping[str, t.Any], comma
             if record.runtime.name != "crun":
                 exc.hint = f"{record.runtime.name} would wait for it, for any user."
                 raise
-            if not all(part.isdecimal() for part in wanted.split(":")):
+            if not all(map(is_number, filter(None, wanted.split(":")))):
                 raise
             texts.append(None)
-    return find_user(wanted, passwd=texts[0], group=texts[1])
+    return find_user(wanted, passwd=texts[0], group=texts[1], where="container")
 
 
 def _start(

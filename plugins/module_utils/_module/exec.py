@@ -80,7 +80,7 @@ def command(params: t.Mapping[str, t.Any]) -> Command:
                 hint="YAML reads an unquoted yes, 1 or 1.10 as something else: put it in quotes, or use the filter string.",
             )
     result = Command(
-        argv=_argv(params), env=params["env"] or {}, user=params["user"], cwd=params["chdir"], tty=params["tty"],
+        argv=_argv(params), env=params["env"] or {}, user=params["user"] or None, cwd=params["chdir"], tty=params["tty"],
         privileged=params["privileged"], capabilities=tuple(params["capabilities"]), no_new_privs=params["no_new_privs"],
     )  # fmt: skip
     check(result)

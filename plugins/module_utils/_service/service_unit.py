@@ -9,9 +9,10 @@ import re
 import shlex
 import typing as t
 
-from .._base import mountinfo, overlay
+from .._base import mountinfo
 from .._base.program import clean_environment
 from .._container import sd_notify
+from .._host import overlay
 from .._host.conmon import create_argv
 from .._runtime.runtime import global_arguments
 from .._state.model import Record, Timeouts

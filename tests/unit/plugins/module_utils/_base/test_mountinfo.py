@@ -7,13 +7,11 @@ from __future__ import annotations
 import os
 import pathlib
 import subprocess
-import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base import mountinfo, overlay
+from ansible_collections.longshore.oci.plugins.module_utils._base import mountinfo
 from ansible_collections.longshore.oci.plugins.module_utils._base.mountinfo import Mount
-from ansible_collections.longshore.oci.plugins.module_utils._base.overlay import Overlay
 from ansible_collections.longshore.oci.tests.unit.odd_names import ODD_NAMES
 
 PLAIN = Mount("36", "35", "98:0", "/a", "/b", ("rw", "noatime"), "ext3", "/dev/root", "rw,errors=continue")
@@ -88,29 +86,3 @@ def test_real_mounts(tmp_path: pathlib.Path, name: str) -> None:
     assert [(mount.kind, mount.source) for mount in found] == [("tmpfs", "lower"), ("tmpfs", "up per#\\")]
     assert found[1].parent == found[0].id
     assert [mount for mount in mountinfo.read() if mount.place == str(place)] == []
-
-
-# By line: the overlay that is mounted at /r, None where none is that can be written to.
-OVERLAYS: list[tuple[bytes, Overlay | None]] = [
-    (b"1 2 0:1 / /r rw,relatime - overlay overlay rw,lowerdir=/l/one:/l/two,upperdir=/u\\040p,workdir=/w",
-     Overlay("/u p", ("/l/one", "/l/two"), ("rw", "lowerdir=/l/one:/l/two", "upperdir=/u p", "workdir=/w"))),
-    (b'1 2 0:1 / /r rw - overlay overlay rw,context="a:b:c:s0:c1,c2",lowerdir=/l,upperdir=/u,workdir=/w',
-     Overlay("/u", ("/l",), ("rw", 'context="a:b:c:s0:c1,c2"', "lowerdir=/l", "upperdir=/u", "workdir=/w"))),
-    # Colons and commas in names, as old and as new kernels show them.
-    (b"1 2 0:1 / /r rw - overlay overlay rw,lowerdir=/a\\134:b:/c,upperdir=/u\\054v,workdir=/w",
-     Overlay("/u,v", ("/a:b", "/c"), ("rw", "lowerdir=/a\\:b:/c", "upperdir=/u,v", "workdir=/w"))),
-    (b"1 2 0:1 / /r rw - overlay overlay rw,lowerdir=/a\\072b:/c,upperdir=/u,workdir=/w",
-     Overlay("/u", ("/a:b", "/c"), ("rw", "lowerdir=/a:b:/c", "upperdir=/u", "workdir=/w"))),
-    (b"1 2 0:1 / /r rw - overlay overlay ro,lowerdir=/a:/b", None),
-    (b"1 2 0:1 / /r rw - overlay overlay rw,lowerdir=/a,upperdir=u,workdir=w", None),
-    (b"1 2 0:1 / /r rw - ext4 /dev/sda rw", None),
-    (b"1 2 0:1 / /other rw - overlay overlay rw,lowerdir=/a,upperdir=/u,workdir=/w", None),
-    # The uppermost counts.
-    (b"1 2 0:1 / /r rw - overlay overlay rw,lowerdir=/a,upperdir=/u,workdir=/w\n3 1 0:3 / /r rw - tmpfs t rw", None),
-    (b"", None),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("table", "found"), OVERLAYS)
-def test_overlays(table: bytes, found: t.Any) -> None:
-    assert overlay.overlay_at("/r", mountinfo.parse(table)) == found

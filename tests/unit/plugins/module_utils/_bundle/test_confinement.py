@@ -12,11 +12,13 @@ import typing as t
 
 import pytest
 
+from ansible_collections.longshore.oci.plugins.module_utils._base.accounts import User
+from ansible_collections.longshore.oci.plugins.module_utils._base.capabilities import CAPABILITIES
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import confinement, facts
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import spec
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_document import ImageConfig
-from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Facts, Options, User
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Facts, Options
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders
 
@@ -24,7 +26,7 @@ FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", 
 PROFILES = os.path.join(FIXTURES, "apparmor", "profiles")
 POLICY = os.path.join(FIXTURES, "selinux")
 NEWEST = "containers-default-0.62.2"
-FACTS = Facts("amd64", spec.ALL_CAPABILITIES, cgroup2=True, uid=0, gid=0)
+FACTS = Facts("amd64", CAPABILITIES, cgroup2=True, uid=0, gid=0)
 UNLIMITED = 2**64 - 1
 
 

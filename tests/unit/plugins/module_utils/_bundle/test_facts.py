@@ -9,9 +9,10 @@ import pathlib
 
 import pytest
 
+from ansible_collections.longshore.oci.plugins.module_utils._base.accounts import User
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import facts
-from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Options, User
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Options
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 
 PASSWD = "root:x:0:0::/root:/bin/sh\napp:x:1000:100::/home/app:/bin/sh\nbroken\nodd:x:notanumber:0::/:/x\n"

@@ -14,10 +14,12 @@ import pytest
 from referencing import Registry
 from referencing.jsonschema import DRAFT4
 
+from ansible_collections.longshore.oci.plugins.module_utils._base.accounts import User
+from ansible_collections.longshore.oci.plugins.module_utils._base.capabilities import CAPABILITIES, DEFAULT
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import spec
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_document import ImageConfig, parse_config
-from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Facts, Options, User
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Facts, Options
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCHEMA = os.path.join(HERE, "..", "..", "..", "fixtures", "runtime-spec")
@@ -37,9 +39,7 @@ PROFILE = {
         {"names": ["cacheflush"], "action": "SCMP_ACT_ALLOW", "includes": {"arches": ["arm64"]}},
     ],
 }
-FACTS = Facts(
-    "amd64", spec.ALL_CAPABILITIES, cgroup2=True, uid=0, gid=0, seccomp=PROFILE, resolv_conf="/etc/resolv.conf"
-)
+FACTS = Facts("amd64", CAPABILITIES, cgroup2=True, uid=0, gid=0, seccomp=PROFILE, resolv_conf="/etc/resolv.conf")
 ROOT = User()
 IMAGE: dict[str, t.Any] = {
     "os": "linux",
@@ -97,7 +97,7 @@ def test_the_defaults() -> None:
     assert made["process"]["args"] == ["/entry", "one", "two"]
     assert made["process"]["cwd"] == "/work"
     assert made["process"]["user"] == {"uid": 0, "gid": 0, "umask": 18}
-    assert made["process"]["capabilities"]["bounding"] == sorted(spec.CAPABILITIES, key=spec.ALL_CAPABILITIES.index)
+    assert made["process"]["capabilities"]["bounding"] == sorted(DEFAULT, key=CAPABILITIES.index)
     assert "inheritable" not in made["process"]["capabilities"]
     assert made["process"]["noNewPrivileges"] is False
     assert made["hostname"] == "web"
@@ -191,10 +191,7 @@ def test_another_user_has_only_the_capabilities_that_are_named() -> None:
     [
         ({"capabilities_drop": ("all",)}, set()),
         ({"capabilities_drop": ("ALL",), "capabilities_add": ("CHOWN",)}, {"CAP_CHOWN"}),
-        (
-            {"capabilities_add": ("all",), "capabilities_drop": ("SYS_ADMIN",)},
-            {*spec.ALL_CAPABILITIES} - {"CAP_SYS_ADMIN"},
-        ),
+        ({"capabilities_add": ("all",), "capabilities_drop": ("SYS_ADMIN",)}, {*CAPABILITIES} - {"CAP_SYS_ADMIN"}),
     ],
 )
 def test_capabilities_of_root(options: dict[str, t.Any], expected: set[str]) -> None:
@@ -242,7 +239,7 @@ def test_privileged() -> None:
     assert "maskedPaths" not in made["linux"]
     assert "seccomp" not in made["linux"]
     assert made["linux"]["resources"]["devices"] == [{"allow": True, "access": "rwm"}]
-    assert made["process"]["capabilities"]["effective"] == list(spec.ALL_CAPABILITIES)
+    assert made["process"]["capabilities"]["effective"] == list(CAPABILITIES)
     assert "ro" not in next(mount for mount in made["mounts"] if mount["destination"] == "/sys")["options"]
 
 

@@ -86,7 +86,9 @@ class TestRead:
                 rootfs.read_text(path)
 
     def test_no_more_than_asked_for(self, top: pathlib.Path) -> None:
-        assert Rootfs(str(top)).read_text("/etc/passwd", limit=2) == "in"
+        assert Rootfs(str(top)).read_text("/etc/passwd", limit=6) == "inside"
+        with pytest.raises(EngineError, match="/etc/passwd in the container is larger than 5 bytes"):
+            Rootfs(str(top)).read_text("/etc/passwd", limit=5)
 
     def test_a_container_that_is_gone(self, top: pathlib.Path) -> None:
         assert Rootfs("/proc/0/root").read_text("/etc/passwd") is None

@@ -286,7 +286,7 @@ class TestRun:
             container.run("tty", tty=True)
 
     def test_a_user_that_is_not_there(self, container: Container) -> None:
-        with pytest.raises(InvalidInput, match="no user app in the container, which has no /etc/passwd"):
+        with pytest.raises(InvalidInput, match="no user 'app' in the container, which has no /etc/passwd"):
             container.run("true", user="app")
 
     @pytest.mark.parametrize("wanted", [{"cwd": "tmp"}, {"session": "a/b"}, {"env": {"A=": ""}}])

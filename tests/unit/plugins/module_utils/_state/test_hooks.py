@@ -9,11 +9,13 @@ import typing as t
 
 import pytest
 
+from ansible_collections.longshore.oci.plugins.module_utils._base.accounts import User
+from ansible_collections.longshore.oci.plugins.module_utils._base.capabilities import CAPABILITIES
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._base.program import SEARCH_PATH
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import spec
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_document import ImageConfig
-from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Facts, Options, User
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Facts, Options
 from ansible_collections.longshore.oci.plugins.module_utils._state import config, hooks
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Program
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
@@ -68,7 +70,7 @@ def test_a_record_of_an_older_release_gets_one(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("options", [{"hooks": ALL}, {"spec": {"hooks": ALL}}])
 def test_those_of_oci_bundle_have_one(options: dict[str, t.Any]) -> None:
     """Whether they come by the option of that name or by ``spec``."""
-    facts = Facts("amd64", spec.ALL_CAPABILITIES, cgroup2=True, uid=0, gid=0)
+    facts = Facts("amd64", CAPABILITIES, cgroup2=True, uid=0, gid=0)
     image = ImageConfig(cmd=("x",), env=(("LD_PRELOAD", "./evil.so"),))
     found = spec.make(image, Options(**options), facts, User(), "/srv/web")
     assert _environments(found) == [[f"PATH={SEARCH_PATH}"], ["A=1"]] * len(KINDS)

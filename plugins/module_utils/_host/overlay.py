@@ -8,7 +8,7 @@ import os
 import re
 import typing as t
 
-from .mountinfo import Mount, plain
+from .._base.mountinfo import Mount, plain
 
 
 class Overlay(t.NamedTuple):
