@@ -245,19 +245,19 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.bundles import Bundles
-from ansible_collections.longshore.oci.plugins.module_utils._module import boundary, bundle
+from ansible_collections.longshore.oci.plugins.module_utils._module import boundary, bundle, secrets
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=bundle.ARGUMENTS, supports_check_mode=True, **bundle.RULES)
-    params = bundle.conceal(module)
+    params = secrets.conceal(module)
 
     def converge(module: AnsibleModule) -> dict[str, t.Any]:
         request = bundle.request(params)
         bundles = Bundles(**boundary.directories(params))
         return bundle.result(module, bundles.converge(request, check=module.check_mode))
 
-    boundary.run(module, converge)
+    boundary.run(module, converge, lambda: secrets.in_failures(params))
 
 
 if __name__ == "__main__":

@@ -338,13 +338,13 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.checkpoints import Checkpoints
 from ansible_collections.longshore.oci.plugins.module_utils._host.detect import Host
-from ansible_collections.longshore.oci.plugins.module_utils._module import boundary, checkpoint, container
+from ansible_collections.longshore.oci.plugins.module_utils._module import boundary, checkpoint, secrets
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=checkpoint.ARGUMENTS, supports_check_mode=True)
-    params = container.conceal(module)
+    params = secrets.conceal(module)
 
     def converge(module: AnsibleModule) -> dict[str, t.Any]:
         request = checkpoint.request(params)
@@ -353,7 +353,7 @@ def main() -> None:
         outcome = Checkpoints(Store(**directories), host).converge(request, check=module.check_mode)
         return checkpoint.result(module, outcome)
 
-    boundary.run(module, converge)
+    boundary.run(module, converge, lambda: secrets.in_failures(params))
 
 
 if __name__ == "__main__":

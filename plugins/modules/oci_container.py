@@ -318,19 +318,19 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
-from ansible_collections.longshore.oci.plugins.module_utils._module import boundary, container
+from ansible_collections.longshore.oci.plugins.module_utils._module import boundary, container, secrets
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=container.ARGUMENTS, supports_check_mode=True)
-    params = container.conceal(module)
+    params = secrets.conceal(module)
 
     def converge(module: AnsibleModule) -> dict[str, t.Any]:
         desired = container.desired(params)
         engine = Engine(**boundary.directories(params), remember=not module.check_mode)
         return container.result(module, engine.converge(desired, check=module.check_mode))
 
-    boundary.run(module, converge)
+    boundary.run(module, converge, lambda: secrets.in_failures(params))
 
 
 if __name__ == "__main__":

@@ -372,7 +372,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.longshore.oci.plugins.module_utils._exec.sessions import Sessions
-from ansible_collections.longshore.oci.plugins.module_utils._module import boundary
+from ansible_collections.longshore.oci.plugins.module_utils._module import boundary, secrets
 from ansible_collections.longshore.oci.plugins.module_utils._module import exec as oci_exec
 
 
@@ -388,12 +388,12 @@ def main() -> None:
         ],
         supports_check_mode=True,
     )
-    params = oci_exec.conceal(module)
+    params = secrets.conceal(module)
 
     def act(module: AnsibleModule) -> dict[str, t.Any]:
         return oci_exec.perform(module, Sessions(**boundary.directories(params)), params)
 
-    boundary.run(module, act)
+    boundary.run(module, act, lambda: secrets.in_failures(params))
 
 
 if __name__ == "__main__":

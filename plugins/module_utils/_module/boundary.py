@@ -38,16 +38,23 @@ def directories(params: t.Mapping[str, t.Any]) -> dict[str, str]:
     return found
 
 
-def run(module: AnsibleModule, body: t.Callable[[AnsibleModule], dict[str, t.Any]]) -> None:
-    """Run the module's body; the only place where an error of the engine becomes a failed task."""
+def run(
+    module: AnsibleModule, body: t.Callable[[AnsibleModule], dict[str, t.Any]], secret: t.Callable[[], set[str]] = set
+) -> None:
+    """Run the module's body; the only place where an error of the engine becomes a failed task.
+
+    ``secret`` returns what Ansible masks in the words of a failure (secrets.py).
+    """
     if not hasattr(os, "pidfd_open"):
         module.fail_json(msg="Longshore needs Linux 5.3 and Python 3.9 or newer on the host (pidfd_open is missing).")
     try:
         module.exit_json(**body(module))
     except EngineError as exc:
+        module.no_log_values = module.no_log_values | secret()
         module.fail_json(msg=str(exc), **exc.details)
     except OSError as exc:  # a disk that is full, read-only or broken; or a fault of ours, so the place is told too
         where = f" ({exc.filename})" if exc.filename else ""
+        module.no_log_values = module.no_log_values | secret()
         module.fail_json(
             msg=f"The host does not let the task go on: {reason_of(exc)}{where}.", exception=traceback.format_exc()
         )

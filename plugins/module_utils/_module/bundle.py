@@ -13,8 +13,8 @@ from .._base.errors import InvalidInput
 from .._base.files import check_text
 from .._bundle.bundles import Outcome
 from .._bundle_spec.options import Action, Options, Request
-from . import secrets
 from .boundary import DIRECTORY_ARGUMENTS
+from .diff import Pairs, diff
 
 # What a config.json is made of, by type. No defaults here: what is not given is as the image says, or as in Options.
 _TYPES = {
@@ -101,27 +101,6 @@ def _options(params: t.Mapping[str, t.Any]) -> Options:
     return Options(**{**given, **lists})
 
 
-def conceal(module: AnsibleModule) -> dict[str, t.Any]:
-    """The parameters; what is secret of them is hidden in the module. Ansible masks the password wherever it appears, and
-    nothing else: a value of env may be a part of the path of the bundle, which the next task needs."""
-    params = secrets.conceal(module, "env", "hooks", "spec", "password")
-    module.params.update({name: hide_environments(params[name]) for name in ("hooks", "spec")})
-    module.no_log_values |= {params["password"]} if params["password"] else set()
-    return params
-
-
-def hide_environments(value: t.Any, *, inside: bool = False) -> t.Any:
-    """Hide the values of what is called ``env`` at any depth; of ``NAME=VALUE`` the name stays."""
-    if isinstance(value, dict):
-        if inside:  # Not as it should be: the names are the keys then.
-            return dict.fromkeys(value, secrets.HIDDEN)
-        return {name: hide_environments(each, inside=name == "env") for name, each in value.items()}
-    if isinstance(value, list):
-        return [hide_environments(each, inside=inside) for each in value]
-    name, equals, _value = str(value).partition("=")
-    return value if not inside or value is None else f"{name}={secrets.HIDDEN}" if equals else secrets.HIDDEN
-
-
 def result(module: AnsibleModule, outcome: Outcome) -> dict[str, t.Any]:
     for warning in outcome.warnings:
         module.warn(warning)
@@ -135,17 +114,11 @@ def result(module: AnsibleModule, outcome: Outcome) -> dict[str, t.Any]:
         "rootfs_digest": record.get("rootfs_digest"),
     }
     actions = [action.value for action in outcome.actions]
-    return {"changed": bool(actions), "actions": actions, "bundle": bundle, "diff": _diff(outcome)}
+    return {"changed": bool(actions), "actions": actions, "bundle": bundle, "diff": diff(_differences(outcome))}
 
 
-def _diff(outcome: Outcome) -> dict[str, dict[str, t.Any]]:
+def _differences(outcome: Outcome) -> Pairs:
     """By JSON path of config.json; of a bundle that comes or goes only that."""
-    removed = Action.REMOVE in outcome.actions
-    before: dict[str, t.Any] = {"state": "present" if outcome.existed else "absent"}
-    after: dict[str, t.Any] = {"state": before["state"] if not outcome.actions else "absent" if removed else "present"}
-    for name, (old, new) in outcome.plan.differences.items() if outcome.existed else ():
-        if old is not None:
-            before[name] = old
-        if new is not None:
-            after[name] = new
-    return {"before": before, "after": after}
+    before = "present" if outcome.existed else "absent"
+    after = "absent" if Action.REMOVE in outcome.actions else "present" if outcome.actions else before
+    return {"state": (before, after), **(outcome.plan.differences if outcome.existed else {})}

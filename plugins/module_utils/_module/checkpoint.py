@@ -16,6 +16,7 @@ from .._container.observe import describe
 from .._runtime.criu import Options
 from .boundary import DIRECTORY_ARGUMENTS
 from .container import DEFINITION_ARGUMENTS, definition
+from .diff import diff
 
 _FLAGS = (
     "leave_running", "tcp_established", "tcp_close", "tcp_skip_in_flight", "file_locks", "ext_unix_sk", "shell_job",
@@ -101,5 +102,5 @@ def result(module: AnsibleModule, outcome: Outcome) -> dict[str, t.Any]:
         "checkpoint": outcome.checkpoint,
         "container": describe(outcome.after),
         "statistics": outcome.statistics,
-        "diff": {"before": {"status": outcome.before.status.value}, "after": {"status": outcome.plan.result.value}},
+        "diff": diff({"status": (outcome.before.status.value, outcome.plan.result.value)}),
     }

@@ -14,8 +14,8 @@ from .._base.process import parse_signal
 from .._container.observe import describe
 from .._lifecycle.containers import Outcome
 from .._state.model import Definition, Desired, Goal, Recreate, Timeouts
-from . import secrets
 from .boundary import DIRECTORY_ARGUMENTS
+from .diff import diff
 
 # The fields of a container's definition. No defaults here: what is not given is as recorded, or as in Definition.
 DEFINITION_ARGUMENTS: dict[str, dict[str, t.Any]] = {
@@ -69,12 +69,6 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 }
 
 
-def conceal(module: AnsibleModule) -> dict[str, t.Any]:
-    """The parameters; the values of conmon_env are hidden in the module. conmon may log the longer ones, so Ansible masks those
-    everywhere; a ``1`` would garble pids and exit codes."""
-    return secrets.conceal(module, "conmon_env", masked=[value for value in module.no_log_values if len(value) > 3])
-
-
 def desired(params: t.Mapping[str, t.Any]) -> Desired:
     """Raises InvalidInput for a value that no container can have."""
     for name in ("stop_timeout", "kill_timeout", "create_timeout", "ready_timeout", "exit_delay"):
@@ -115,20 +109,8 @@ def result(module: AnsibleModule, outcome: Outcome) -> dict[str, t.Any]:
         "changed": bool(outcome.actions),
         "actions": [action.value for action in outcome.actions],
         "container": describe(outcome.after),
-        "diff": _diff(outcome),
+        "diff": diff({"status": (outcome.before.status.value, outcome.plan.result.value), **outcome.plan.differences}),
     }
     if outcome.stop:
         returned["stop"] = outcome.stop._asdict()
     return returned
-
-
-def _diff(outcome: Outcome) -> dict[str, dict[str, t.Any]]:
-    """The plan as before and after, by JSON path; a side that has no such value leaves it out."""
-    before: dict[str, t.Any] = {"status": outcome.before.status.value}
-    after: dict[str, t.Any] = {"status": outcome.plan.result.value}
-    for path, (old, new) in outcome.plan.differences.items():
-        if old is not None:
-            before[path] = old
-        if new is not None:
-            after[path] = new
-    return {"before": before, "after": after}

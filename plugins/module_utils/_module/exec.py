@@ -18,7 +18,6 @@ from .._exec.process_spec import Command, check
 from .._exec.request import Goal, Limits, Request, Result
 from .._exec.session_store import signal_of
 from .._exec.sessions import Outcome, Sessions
-from . import secrets
 from .boundary import DIRECTORY_ARGUMENTS
 from .session import describe
 
@@ -27,7 +26,6 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "state": {"type": "str", "default": "started", "choices": ["started", "finished", "stopped", "absent"]},
     "argv": {"type": "list", "elements": "str"},
     "command": {"type": "str"},
-    # Ansible hides the values of these everywhere; see conceal().
     "env": {"type": "dict", "no_log": True},
     "stdin": {"type": "str", "no_log": True},
     "stdin_add_newline": {"type": "bool", "default": True},
@@ -52,11 +50,6 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 }
 _MOST_OUTPUT = 1 << 30
 _HINT = "A file takes all of it: stdout_path, stderr_path."
-
-
-def conceal(module: AnsibleModule) -> dict[str, t.Any]:
-    """The parameters; what is secret of them is hidden in the module. What the command says is returned as it is."""
-    return secrets.conceal(module, "env", "stdin")
 
 
 def command(params: t.Mapping[str, t.Any]) -> Command:

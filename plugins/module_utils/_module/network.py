@@ -14,6 +14,7 @@ from .._network.networks import Outcome
 from .._network_spec.parse import DEFAULT_BRIDGE, Interface, Request
 from .._network_spec.publishing import published
 from .boundary import DIRECTORY_ARGUMENTS
+from .diff import diff
 
 _STRINGS = {"type": "list", "elements": "str"}
 # Of one interface. No defaults here: a network without any of them has no interface.
@@ -69,14 +70,12 @@ def result(module: AnsibleModule, outcome: Outcome) -> dict[str, t.Any]:
     for warning in outcome.warnings:
         module.warn(warning)
     actions = [action.value for action in outcome.plan.actions]
-    pairs = outcome.plan.differences
     return {
         "changed": bool(actions),
         "actions": actions,
         "network": describe(module.params["name"], outcome),
-        "diff": {side: {path: pair[at] for path, pair in pairs.items() if pair[at] is not None}
-                 for at, side in enumerate(("before", "after"))},
-    }  # fmt: skip
+        "diff": diff(outcome.plan.differences),
+    }
 
 
 def describe(name: str, outcome: Outcome) -> dict[str, t.Any]:

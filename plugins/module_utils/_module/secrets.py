@@ -1,10 +1,15 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Options whose values are secret: no log and no result has them, whatever becomes of the task.
+"""Keep secret values out of logs and results: one policy for all modules.
 
-Such an option has no_log in its specification, so Ansible logs nothing of it. Ansible would also blank out each of its
-values wherever it appears by chance: a variable with the value 1 would cost every number of the result its ones. So the
-values are taken out of what the module returns as its parameters, and Ansible masks only what it is told to.
+* The options in SECRET have no_log, so Ansible logs nothing of them. A test holds every module to that.
+* The parameters that a module returns show their names and structure, and no value. Of ``hooks`` and ``spec`` only what is called
+  ``env`` is secret.
+* No result of the engine has a secret value, a diff neither. Ansible would still blank out each value wherever it appears by
+  chance: the value ``1`` would cost every number its ones, the value ``running`` the status of the container. So it is told to
+  mask nothing in a result that tells of success, nor in the output of a command.
+* The message and the logs of a failure have words of other programs (conmon, skopeo, a hook). Values of some length are masked
+  there (secret_values.py).
 """
 
 from __future__ import annotations
@@ -13,25 +18,23 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
+SECRET = ("conmon_env", "env", "hooks", "password", "spec", "stdin")
 
 
-def conceal(module: AnsibleModule, *names: str, masked: t.Iterable[str] = ()) -> dict[str, t.Any]:
-    """Return the parameters as they are, and hide the values of the options ``names`` in the module.
-
-    Of these values Ansible goes on to mask those in ``masked`` wherever they appear. Names of variables are shown.
-    """
+def conceal(module: AnsibleModule) -> dict[str, t.Any]:
+    """Return the parameters as they are, and hide the secret values in the module."""
     params = dict(module.params)
-    for name in names:
-        value = params[name]
-        if value is not None:
-            module.no_log_values = module.no_log_values - leaves(value).difference(masked)
-            module.params[name] = dict.fromkeys(value, HIDDEN) if isinstance(value, dict) else HIDDEN
+    for name in SECRET:
+        if params.get(name) is not None:
+            from . import secret_values
+
+            module.no_log_values = module.no_log_values - secret_values.leaves(params[name])
+            module.params[name] = secret_values.hidden(name, params[name])
     return params
 
 
-def leaves(value: t.Any) -> set[str]:
-    """Return what Ansible would mask of a value: each text and number in it."""
-    if isinstance(value, (dict, list)):
-        return {leaf for each in (value.values() if isinstance(value, dict) else value) for leaf in leaves(each)}
-    return {str(value)}
+def in_failures(params: t.Mapping[str, t.Any]) -> set[str]:
+    """Return what is masked in the words of a failure, of the parameters as they are."""
+    from . import secret_values
+
+    return secret_values.masked(params, SECRET)

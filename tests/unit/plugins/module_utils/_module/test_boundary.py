@@ -89,6 +89,7 @@ class Module:
 
     def __init__(self) -> None:
         self.said: dict[str, t.Any] = {}
+        self.no_log_values: set[str] = set()
 
     def exit_json(self, **said: t.Any) -> None:
         self.said = {"failed": False, **said}

@@ -11,6 +11,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec i
 from ansible_collections.longshore.oci.plugins.module_utils._exec.request import Result
 from ansible_collections.longshore.oci.plugins.module_utils._exec.sessions import Sessions
 from ansible_collections.longshore.oci.plugins.module_utils._module import exec as oci_exec
+from ansible_collections.longshore.oci.plugins.module_utils._module import secrets
 
 
 def _params(**given: t.Any) -> dict[str, t.Any]:
@@ -90,7 +91,7 @@ class TestCommand:
 def test_secrets_are_nowhere_but_with_the_command() -> None:
     module = Module(env={"A": "1", "B": "hunter2"}, stdin="in", state_dir="other")
     module.no_log_values = {"1", "hunter2", "in", "other"}
-    params = oci_exec.conceal(t.cast(t.Any, module))
+    params = secrets.conceal(t.cast(t.Any, module))
     assert (params["env"], params["stdin"]) == ({"A": "1", "B": "hunter2"}, "in")
     hidden = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
     assert (module.params["env"], module.params["stdin"]) == ({"A": hidden, "B": hidden}, hidden)
@@ -100,7 +101,7 @@ def test_secrets_are_nowhere_but_with_the_command() -> None:
 
 def test_no_secrets() -> None:
     module = Module()
-    assert oci_exec.conceal(t.cast(t.Any, module)) == _params()
+    assert secrets.conceal(t.cast(t.Any, module)) == _params()
     assert module.params == _params()
 
 

@@ -12,7 +12,17 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._module import bundle, secrets
+from ansible_collections.longshore.oci.plugins.module_utils._module import (
+    bundle,
+    checkpoint,
+    container,
+    network,
+    secret_values,
+    secrets,
+)
+from ansible_collections.longshore.oci.plugins.module_utils._module import exec as oci_exec
+from ansible_collections.longshore.oci.plugins.module_utils._module.secret_values import HIDDEN
+from ansible_collections.longshore.oci.tests.unit import bundle as unit_bundle
 from ansible_collections.longshore.oci.tests.unit import programs
 
 # Prints what the module returns and what it logs, for one set of parameters after the other.
@@ -82,8 +92,10 @@ def _strings(value: t.Any) -> t.Iterator[str]:
         yield str(value)
 
 
-def _run(module: str, *many: t.Mapping[str, t.Any]) -> list[tuple[dict[str, t.Any], str]]:
-    given = [{**options, "_ansible_check_mode": True, "_ansible_diff": True} for options in many]
+def _run(module: str, *many: t.Mapping[str, t.Any], check: bool = True) -> list[tuple[dict[str, t.Any], str]]:
+    given = [
+        {**options, "_ansible_check_mode": check, "_ansible_diff": True, "_ansible_verbosity": 3} for options in many
+    ]
     done = subprocess.run(
         [sys.executable, "-c", _TASK, module], input=json.dumps(given), env=programs.python_environment(),
         capture_output=True, text=True, check=True, timeout=60,
@@ -137,12 +149,84 @@ def _module(**params: t.Any) -> t.Any:
     ],
 )  # fmt: skip
 def test_environments_at_any_depth(spec: t.Any, shown: t.Any) -> None:
-    assert bundle.hide_environments(spec) == _fill(shown, secrets.HIDDEN)
+    assert secret_values.hide_environments(spec) == _fill(shown, HIDDEN)
 
 
-def test_what_is_masked() -> None:
-    module = _module(env={"A": 1, "B": "long one", "C": ["x", {"y": 1.5}], "D": None}, text="t")
+def test_what_ansible_masks() -> None:
+    module = _module(env={"A": 1, "B": "long one", "C": ["x", {"y": 1.5}], "D": None}, text="t", stdin=None)
     module.no_log_values = {"1", "long one", "x", "1.5", "t", "of others"}
-    assert secrets.conceal(module, "env", masked=["long one"])["env"]["A"] == 1
-    assert module.no_log_values == {"long one", "t", "of others"}
-    assert module.params == {"env": dict.fromkeys("ABCD", secrets.HIDDEN), "text": "t"}
+    assert secrets.conceal(module)["env"]["A"] == 1
+    assert module.no_log_values == {"t", "of others"}
+    assert module.params == {"env": dict.fromkeys("ABCD", HIDDEN), "text": "t", "stdin": None}
+
+
+@pytest.mark.parametrize(
+    ("params", "masked"),
+    [
+        ({"env": {"A": 1, "B": "yes", "C": "four", "D": None, "E": ["long", {"x": "deep"}]}}, {"four", "None", "long", "deep"}),
+        ({"stdin": "a\nshort\nlong enough\n"}, {"a\nshort\nlong enough\n", "long enough"}),
+        ({"password": "secret"}, {"secret"}),
+        ({"password": "abc", "conmon_env": None}, set()),
+        ({"spec": {"process": {"env": ["A=x=yz", "alone", 1], "cwd": "/srv/web"}}}, {"x=yz", "alone"}),
+        ({"hooks": {"poststop": [{"path": "/bin/true", "env": {"A": "secret", "B": ["C=other"]}}]}}, {"secret", "other"}),
+        ({"name": "plain text"}, set()),
+    ],
+)  # fmt: skip
+def test_what_is_masked_in_a_failure(params: dict[str, t.Any], masked: set[str]) -> None:
+    assert secrets.in_failures(params) == masked
+
+
+def test_every_option_without_a_log_is_in_the_policy() -> None:
+    """Of all modules that take options with secrets, at any depth, and no other option is."""
+    every = [bundle.ARGUMENTS, checkpoint.ARGUMENTS, container.ARGUMENTS, oci_exec.ARGUMENTS, network.ARGUMENTS]
+    assert {name for arguments in every for name, option in arguments.items() if option.get("no_log")} == set(
+        secrets.SECRET
+    )
+    below = [
+        inner for arguments in every for option in arguments.values() for inner in option.get("options", {}).values()
+    ]
+    assert [option for option in below if option.get("no_log")] == []
+
+
+WORDS = ("1", "t", "none", "absent", "stopped", "started", "cgroupfs", "changed", "present", "rootfs")
+
+
+@pytest.mark.parametrize("module", ["oci_container", "oci_exec", "oci_bundle"])
+def test_ordinary_words_cost_a_result_nothing(module: str, tmp_path: t.Any) -> None:
+    """They are words of the result as well."""
+    (tmp_path / "bundle").mkdir()
+    made = unit_bundle.make(tmp_path / "bundle", "true")
+    more: dict[str, dict[str, t.Any]] = {
+        "oci_container": {"bundle": made, "state": "started", "runtime": "runc", "cgroup_manager": "cgroupfs"},
+        "oci_bundle": {
+            "path": f"{tmp_path}/none", "rootfs": f"{made}/rootfs", "argv": ["true"], "seccomp": "unconfined", "network": "none",
+        },
+    }  # fmt: skip
+    plain = {**PLAIN[module], **more.get(module, {}), "state_dir": f"{tmp_path}/state", "run_dir": f"{tmp_path}/run"}
+    said = _run(module, *({**plain, **_fill(WITH_SECRETS[module][0], word)} for word in (*WORDS, "nowhere-else")))
+    results = [{**result, "invocation": None} for result, _log in said]
+    assert "failed" not in results[-1]
+    assert results == [results[-1]] * len(results)
+
+
+def test_the_words_of_another_program_are_masked(tmp_path: t.Any, scratch_cgroup: str) -> None:
+    """A conmon that fails, and writes all that it has been told where its messages go."""
+    (tmp_path / "bundle").mkdir()
+    given_bundle = unit_bundle.make(tmp_path / "bundle", "true")
+    tell = """
+        if "--version" in sys.argv:
+            print("conmon version 2.1.12")
+            sys.exit(0)
+        print("PIN", os.environ["PIN"], "and", os.environ["MORE"], file=sys.stderr, flush=True)
+        report(json.dumps({"data": -1, "message": "no " + os.environ["PIN"]}) + "\\n")
+        """
+    options = {
+        "name": "web", "bundle": given_bundle, "runtime": "runc", "cgroup_manager": "cgroupfs", "cgroup_parent": scratch_cgroup,
+        "conmon": programs.conmon(tmp_path / "conmon", tell), "conmon_env": {"PIN": "hunter2", "MORE": "first line of it\nsecond line of it"},
+        "state_dir": f"{tmp_path}/state", "run_dir": f"{tmp_path}/run",
+    }  # fmt: skip
+    ((result, _log),) = _run("oci_container", options, check=False)
+    assert result["failed"]
+    assert "PIN" in str(result)
+    assert [word for word in ("hunter2", "first line", "second line") if word in str(result)] == []
+    assert result["conmon_log"]
