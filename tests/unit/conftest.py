@@ -15,6 +15,48 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
+from ansible_collections.longshore.oci.tests.unit import pure
+
+_GUARD = pure.Guard()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pure", action="store_true", help="only the tests that any user can run, without any program")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "pure: starts no program, needs no root, changes no file but its own (pure.py)")
+    # A run in the background of a script ignores the interruption, and so would all that a test starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.addinivalue_line("markers", "impure: in a file of pure tests one that needs a program, root, or seconds")
+
+
+def _is_pure(item: pytest.Item) -> bool:
+    return item.get_closest_marker("pure") is not None and item.get_closest_marker("impure") is None
+
+
+def pytest_ignore_collect(collection_path: pathlib.Path, config: pytest.Config) -> bool | None:
+    """Leave out what has no pure test: its import alone takes time."""
+    if config.getoption("--pure") and collection_path.name.startswith("test_") and collection_path.suffix == ".py":
+        return True if "pytest.mark.pure" not in collection_path.read_text(encoding="utf-8") else None
+    return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--pure"):
+        config.hook.pytest_deselected(items=[item for item in items if not _is_pure(item)])
+        items[:] = filter(_is_pure, items)
+
+
+@pytest.fixture(autouse=True)
+def _held_to_purity(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[None]:
+    """Fail a pure test that does more, even where the code under test swallows the refusal."""
+    if not _is_pure(request.node):
+        yield
+        return
+    with _GUARD.on(os.path.realpath(tmp_path_factory.getbasetemp())) as refused:
+        yield
+    assert refused == []
 
 
 @pytest.fixture

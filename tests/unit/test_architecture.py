@@ -18,6 +18,8 @@ import pytest
 
 from ansible_collections.longshore.oci.tests.unit import programs
 
+pytestmark = pytest.mark.pure
+
 COLLECTION = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PREFIX = "ansible_collections.longshore.oci."
 UTILS = "plugins.module_utils"
@@ -78,9 +80,19 @@ def _tree(name: str) -> ast.Module:
         return ast.parse(stream.read())
 
 
-def _imports(name: str) -> t.Iterator[str]:
+@functools.cache
+def _nodes(name: str) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(_tree(name)))
+
+
+@functools.cache
+def _imports(name: str) -> tuple[str, ...]:
     """Every name that is imported anywhere in a file, in functions and under TYPE_CHECKING too: AnsiballZ ships them all."""
-    for node in ast.walk(_tree(name)):
+    return tuple(_find_imports(name))
+
+
+def _find_imports(name: str) -> t.Iterator[str]:
+    for node in _nodes(name):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -99,6 +111,7 @@ def _ours(name: str) -> set[str]:
     return found & SOURCES.keys()
 
 
+@functools.cache
 def _closure(name: str) -> set[str]:
     found: set[str] = set()
     todo = {name}
@@ -106,6 +119,11 @@ def _closure(name: str) -> set[str]:
         found |= todo
         todo = {imported for each in todo for imported in _ours(each)} - found
     return found
+
+
+def _wrong(found: t.Mapping[str, t.Collection[object]]) -> dict[str, t.Collection[object]]:
+    """Return what is not empty."""
+    return {name: faults for name, faults in found.items() if faults}
 
 
 def _folder(name: str) -> str:
@@ -146,14 +164,16 @@ def test_a_library_beside_takes_what_is_no_containers(folder: str) -> None:
     assert taken - {folder} == BESIDE[folder]
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_imports_point_down(name: str) -> None:
-    assert {imported for imported in _ours(name) if _level(imported) > _level(name)} == set()
+# One test looks at all files, and tells of each that is wrong: a test for each file takes ten times as long.
+def test_imports_point_down() -> None:
+    upward = {name: {imported for imported in _ours(name) if _level(imported) > _level(name)} for name in SOURCES}
+    assert _wrong(upward) == {}
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_imports_have_no_cycle(name: str) -> None:
-    assert [imported for imported in _ours(name) if name in _closure(imported)] == []
+def test_imports_have_no_cycle() -> None:
+    assert (
+        _wrong({name: [imported for imported in _ours(name) if name in _closure(imported)] for name in SOURCES}) == {}
+    )
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -161,21 +181,23 @@ def test_modules_do_not_import_one_another(name: str) -> None:
     assert _closure(name) & set(MODULES) == {name}
 
 
-@pytest.mark.parametrize("name", LIBRARIES)
-def test_a_library_knows_nothing_of_ansible(name: str) -> None:
-    foreign = [imported for imported in _imports(name) if imported.split(".")[0] in ("ansible", "ansible_collections")]
-    assert [
-        imported
-        for imported in foreign
-        if not imported.startswith(f"{PREFIX}{UTILS}._") or imported.startswith(f"{PREFIX}{UTILS}._module")
-    ] == []
+def test_a_library_knows_nothing_of_ansible() -> None:
+    foreign = {
+        name: [each for each in _imports(name) if each.split(".")[0] in ("ansible", "ansible_collections")]
+        for name in LIBRARIES
+    }
+    own = f"{PREFIX}{UTILS}._"
+    assert _wrong({
+        name: [each for each in found if not each.startswith(own) or each.startswith(f"{own}module")]
+        for name, found in foreign.items()
+    }) == {}  # fmt: skip
 
 
-@pytest.mark.parametrize("name", LIBRARIES)
-def test_a_library_needs_the_standard_library_alone(name: str) -> None:
+def test_a_library_needs_the_standard_library_alone() -> None:
     """But for what one function can do better with another, and says so where that is missing."""
-    tops = {imported.split(".")[0] for imported in _imports(name)} - {"ansible_collections"} - MORE.get(name, set())
-    assert tops <= set(sys.stdlib_module_names) if sys.version_info >= (3, 10) else tops
+    known = {"ansible_collections", *sys.stdlib_module_names}
+    tops = {name: {imported.split(".")[0] for imported in _imports(name)} for name in LIBRARIES}
+    assert _wrong({name: found - known - MORE.get(name, set()) for name, found in tops.items()}) == {}
 
 
 @pytest.mark.parametrize(
@@ -231,6 +253,7 @@ def test_what_a_module_ships(name: str) -> None:
     assert sum(lines.values()) <= code, lines
 
 
+@functools.cache
 def lines_of_code(name: str) -> int:
     """Lines that the compiler sees: not blank ones, comments, docstrings and the documentation of modules."""
     with open(SOURCES[name], "rb") as stream:
@@ -247,6 +270,7 @@ def lines_of_code(name: str) -> int:
     return len(code - texts)
 
 
+@functools.cache
 def _physical_lines(name: str) -> int:
     with open(SOURCES[name], encoding="utf-8") as stream:
         return len(stream.readlines())
@@ -279,15 +303,17 @@ def test_lines_of_code_are_counted_right() -> None:
     assert counted < _physical_lines(errors)
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_no_file_is_long(name: str) -> None:
-    assert _physical_lines(name) <= MOST_LINES
+def test_no_file_is_long() -> None:
+    lengths = {name: _physical_lines(name) for name in SOURCES}
+    assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_no_function_is_long(name: str) -> None:
-    functions = [n for n in ast.walk(_tree(name)) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
-    lengths = {function.name: (function.end_lineno or 0) - function.lineno + 1 for function in functions}
+def test_no_function_is_long() -> None:
+    functions = [
+        (name, node) for name in SOURCES for node in _nodes(name)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]  # fmt: skip
+    lengths = {f"{name}.{node.name}": (node.end_lineno or 0) - node.lineno + 1 for name, node in functions}
     assert {function: length for function, length in lengths.items() if length > MOST_IN_FUNCTION} == {}
 
 
@@ -299,34 +325,40 @@ NEVER_CALLED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", LIBRARIES)
-def test_a_library_changes_nothing_of_the_process_and_never_sleeps(name: str) -> None:
+def test_a_library_changes_nothing_of_the_process_and_never_sleeps() -> None:
+    assert _wrong({name: _used(name) & (NEVER_CALLED | {("subprocess", "preexec_fn")}) for name in LIBRARIES}) == {}
+
+
+def _used(name: str) -> set[tuple[str, str]]:
+    """What a file takes of modules, as pairs, but in the function ``_exec``."""
     found = []
     # What runs in a child, from its birth to the program that it becomes.
     child = [n for n in _tree(name).body if isinstance(n, ast.FunctionDef) and n.name == "_exec"]
     exempt = {inner for function in child for inner in ast.walk(function)}
-    for node in set(ast.walk(_tree(name))) - exempt:
+    for node in set(_nodes(name)) - exempt:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             found.append((node.value.id, node.attr))
         elif isinstance(node, ast.ImportFrom):
             found += [(node.module or "", alias.name) for alias in node.names]
         elif isinstance(node, ast.keyword) and node.arg == "preexec_fn":
             found.append(("subprocess", "preexec_fn"))
-    assert set(found) & (NEVER_CALLED | {("subprocess", "preexec_fn")}) == set()
+    return set(found)
 
 
 # What removes a directory with all that is in it, without a look at what is mounted there. files.remove_tree does look.
 _REMOVERS = {("shutil", "rmtree"), ("tempfile", "TemporaryDirectory"), ("os", "removedirs"), ("shutil", "move")}
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_nothing_removes_a_tree_but_remove_tree(name: str) -> None:
-    attributes = [n for n in ast.walk(_tree(name)) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)]
-    found = {(n.value.id, n.attr) for n in attributes if isinstance(n.value, ast.Name)}
-    for node in ast.walk(_tree(name)):
-        if isinstance(node, ast.ImportFrom):
-            found |= {(node.module or "", alias.name) for alias in node.names}
-    assert found & _REMOVERS == set()
+def test_nothing_removes_a_tree_but_remove_tree() -> None:
+    found: dict[str, set[tuple[str, str]]] = {}
+    for name in SOURCES:
+        attributes = [n for n in _nodes(name) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)]
+        taken = {(n.value.id, n.attr) for n in attributes if isinstance(n.value, ast.Name)}
+        for node in _nodes(name):
+            if isinstance(node, ast.ImportFrom):
+                taken |= {(node.module or "", alias.name) for alias in node.names}
+        found[name] = taken & _REMOVERS
+    assert _wrong(found) == {}
 
 
 def test_no_shell_removes_a_tree() -> None:
@@ -341,18 +373,18 @@ def test_no_shell_removes_a_tree() -> None:
     assert found == {"plugins/module_utils/_service/service_unit.py": ["    rm -rf {run} {persist}"]}
 
 
-@pytest.mark.parametrize("name", LIBRARIES)
-def test_a_library_has_no_global_state(name: str) -> None:
-    assert [node for node in ast.walk(_tree(name)) if isinstance(node, ast.Global)] == []
+def test_a_library_has_no_global_state() -> None:
+    assert [name for name in LIBRARIES for node in _nodes(name) if isinstance(node, ast.Global)] == []
     # Nor any hidden one: what looks like a table has to stay one.
     stored = [
-        node for node in ast.walk(_tree(name))
+        (name, node) for name in LIBRARIES for node in _nodes(name)
         if isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, (ast.Store, ast.Del))
         and isinstance(node.value, ast.Name) and node.value.id.isupper()
     ]  # fmt: skip
-    assert [ast.unparse(node) for node in stored] == []
+    assert [(name, ast.unparse(node)) for name, node in stored] == []
 
 
+@pytest.mark.impure
 def test_importing_the_engine_is_cheap() -> None:
     names = [f"{PREFIX}{name}" for name in LIBRARIES]
     code = (

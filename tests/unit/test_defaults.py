@@ -25,6 +25,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders
 
+pytestmark = pytest.mark.pure
+
 Config = dict[str, t.Any]
 HERE = os.path.dirname(os.path.abspath(__file__))
 TABLE = os.path.join(HERE, "..", "..", "docs", "docsite", "rst", "guide_security.rst")

@@ -12,6 +12,8 @@ import yaml  # type: ignore[import-untyped]
 
 from ansible_collections.longshore.oci.plugins.module_utils._module import bundle, container
 
+pytestmark = pytest.mark.pure
+
 _ROLE = os.path.join(os.path.dirname(__file__), "../../roles/container")
 # What the role says itself.
 _OWN = {"oci_bundle": {"path", "state"}, "oci_container": {"name", "bundle", "service", "restart_policy"}}

@@ -47,12 +47,14 @@ def _commands(value: t.Any) -> t.Iterator[dict[str, t.Any]]:
             yield from _commands(inner)
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("path", TASKS)
 def test_a_program_starts_in_no_directory_of_another_user(path: str) -> None:
     for arguments in _commands(yaml.safe_load(_text(path))):
         assert arguments.get("chdir") == "/", arguments
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("path", TASKS + [path for path in SCRIPTS if path.startswith("bin/")])
 def test_python_is_started_isolated(path: str) -> None:
     """-I: without the directory it starts in, PYTHONPATH and what the user has installed alone."""
@@ -62,6 +64,7 @@ def test_python_is_started_isolated(path: str) -> None:
     assert [option for option in starts if not option.startswith("-I")] == []
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("path", SCRIPTS)
 def test_no_name_is_known_before_where_everybody_can_write(path: str) -> None:
     # These put something there, to see that nobody takes it, or look for what is left.
@@ -229,6 +232,7 @@ def _requirements(path: str) -> list[str]:
     return [line for line in lines if line.strip() and not line.startswith("#")]
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("name", LOCKS)
 def test_locks_are_complete(name: str) -> None:
     locked = _requirements(f"bin/{name}-lock.txt")

@@ -14,6 +14,8 @@ import typing as t
 
 import pytest
 
+pytestmark = pytest.mark.pure
+
 _FILE = os.path.join(os.path.dirname(__file__), "../../../roles/migrate/files/let_in.py")
 _SPEC = importlib.util.spec_from_file_location("let_in", _FILE)
 assert _SPEC is not None
@@ -42,6 +44,7 @@ def pipe(tmp_path: pathlib.Path) -> pathlib.Path:
     return place / "checkpoint"
 
 
+@pytest.mark.impure
 def test_the_key_writes_into_the_pipe_and_can_be_tried(pipe: pathlib.Path) -> None:
     got: list[str] = []
     reader = threading.Thread(target=lambda: got.append(pipe.read_text(encoding="utf-8")))
@@ -79,6 +82,7 @@ CHANGES: dict[str, t.Callable[[pathlib.Path], object]] = {
 }  # fmt: skip
 
 
+@pytest.mark.impure
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes files of other users")
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_key_that_was_left_writes_nowhere_else(pipe: pathlib.Path, change: str) -> None:
@@ -167,6 +171,7 @@ def test_a_first_key(tmp_path: pathlib.Path) -> None:
     assert (path.read_text(encoding="utf-8"), oct(path.stat().st_mode & 0o777)) == ("new line\n", "0o600")
 
 
+@pytest.mark.impure
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes files of other users")
 def test_a_file_of_another_user_is_refused(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "authorized_keys"

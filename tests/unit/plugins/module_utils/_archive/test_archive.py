@@ -28,6 +28,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     InvalidInput,
 )
 
+pytestmark = pytest.mark.pure
+
 SPEC = {"root": {"path": "/srv/web/rootfs"}, "process": {}}
 
 
@@ -65,6 +67,7 @@ def unpack(path: str, directory: pathlib.Path) -> pathlib.Path:
     return directory
 
 
+@pytest.mark.impure
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
 def test_what_is_packed_comes_out_again(stored: str, tmp_path: pathlib.Path, compression: str) -> None:
     if compression == "zstd" and archive.check_compression(None) != "zstd":
@@ -243,6 +246,7 @@ def test_headers_that_only_fill_memory(tmp_path: pathlib.Path, stored: str, head
             read(str(path))
 
 
+@pytest.mark.impure
 def test_a_document_of_any_size_is_not_read_into_memory(tmp_path: pathlib.Path, stored: str) -> None:
     with tarfile.open(tmp_path / "big.tar", "w") as tar:
         header = tarfile.TarInfo("spec.dump")
@@ -255,6 +259,7 @@ def test_a_document_of_any_size_is_not_read_into_memory(tmp_path: pathlib.Path, 
             read(str(tmp_path / "big.tar"))
 
 
+@pytest.mark.impure
 def test_mutated_archives(tmp_path: pathlib.Path, stored: str) -> None:
     """Some hundred of them, always the same ones: refused in a sentence or whole, and nothing is written elsewhere."""
     random.seed(1300)
@@ -311,6 +316,7 @@ def test_mutated_archives(tmp_path: pathlib.Path, stored: str) -> None:
     assert sorted(os.listdir(tmp_path)) == ["good.tar", "in", "stored"]
 
 
+@pytest.mark.impure
 class TestSignatures:
     @pytest.fixture
     def signed(self, stored: str, tmp_path: pathlib.Path) -> str:
@@ -486,6 +492,7 @@ def test_nothing_half_is_left_of_an_archive(stored: str, tmp_path: pathlib.Path)
     assert (tmp_path / "web.tar").read_text() == "the one before"
 
 
+@pytest.mark.impure
 @pytest.mark.parametrize("mode", [0o777, 0o775])
 def test_an_archive_where_others_can_write(stored: str, tmp_path: pathlib.Path, mode: int) -> None:
     (tmp_path / "shared").mkdir()
@@ -541,6 +548,7 @@ class TestPipes:
         ).read_bytes()
         assert (target / MANIFEST).exists()
 
+    @pytest.mark.impure
     @pytest.mark.parametrize(("owner", "mode"), [(0, 0o666), (0, 0o620), (0, 0o640), (0, 0o604), (4242, 0o600)])
     def test_a_pipe_that_others_can_open(self, pipe: str, owner: int, mode: int) -> None:
         os.chown(pipe, owner, 0)

@@ -16,6 +16,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._lifecycle import re
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import killing
 
+pytestmark = pytest.mark.pure
+
 
 class Place:
     def __init__(self, directory: pathlib.Path) -> None:
@@ -78,6 +80,7 @@ def test_a_failure_leaves_what_was_there(place: Place, before: str | None) -> No
     assert os.listdir(place.notes) == []
 
 
+@pytest.mark.impure
 @pytest.mark.parametrize("named", [False, True])
 @pytest.mark.parametrize("before", [None, "old"])
 def test_killed_at_each_step(place: Place, monkeypatch: pytest.MonkeyPatch, named: bool, before: str | None) -> None:

@@ -11,6 +11,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._archive import defa
 from ansible_collections.longshore.oci.plugins.module_utils._archive.rights import differences, excess, named
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import spec as bundle_spec
 
+pytestmark = pytest.mark.pure
+
 CAPABILITIES = ["CAP_KILL", "CAP_CHOWN"]
 # What oci_bundle and podman make, in short.
 SPEC: dict[str, t.Any] = {

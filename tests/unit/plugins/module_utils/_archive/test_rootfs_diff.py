@@ -15,6 +15,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base import files, 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError, InvalidInput
 from ansible_collections.longshore.oci.tests.unit.deep import deepen
 
+pytestmark = pytest.mark.pure
 
 def tree(path: pathlib.Path) -> dict[str, str]:
     found = {}
@@ -112,12 +113,14 @@ def test_a_deletion_that_wants_to_be_elsewhere(tmp_path: pathlib.Path, name: str
     assert (tmp_path / "outside").read_text() == "secret"
 
 
+@pytest.mark.impure
 def test_an_absolute_name_counts_from_the_root(tmp_path: pathlib.Path) -> None:
     (tmp_path / "target").mkdir()
     rootfs_diff.apply(str(tmp_path / "target"), make(tmp_path / "tar", ("/made", tarfile.REGTYPE, "")), [])
     assert os.listdir(tmp_path / "target") == ["made"]
 
 
+@pytest.mark.impure
 def test_a_link_is_replaced_and_never_followed(tmp_path: pathlib.Path) -> None:
     target = tmp_path / "target"
     target.mkdir()
@@ -133,6 +136,7 @@ class TestSparse:
         assert rootfs_diff.pack(f"{tmp_path}/source", f"{tmp_path}/tar") is None
         return f"{tmp_path}/tar"
 
+    @pytest.mark.impure
     @pytest.mark.parametrize(
         ("size", "pieces"),
         [
@@ -224,6 +228,7 @@ class TestSparse:
 
 
 class TestDepth:
+    @pytest.mark.impure
     def test_it_is_packed_and_made_and_removed(self, tmp_path: pathlib.Path) -> None:
         for name in ("source", "target"):
             (tmp_path / name).mkdir()

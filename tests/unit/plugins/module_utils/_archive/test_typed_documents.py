@@ -15,6 +15,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._archive.default_con
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import checkpoint_store
 
+pytestmark = pytest.mark.pure
+
 SPEC: dict[str, t.Any] = {
     "ociVersion": "1.0.2",
     "root": {"path": "/srv/web/rootfs", "readonly": True},
@@ -86,6 +88,7 @@ ODD = [5, -1, 1 << 70, 1.5, 1e30, True, "text", "a\0b", "\ud800", [], {}, [1], [
 
 
 @pytest.mark.parametrize("name", READERS)
+@pytest.mark.impure
 def test_any_value_of_another_type_is_refused_or_harmless(name: str) -> None:
     """Each place of each document with each odd value: one sentence, or a document that all of its users can take."""
     read, value = READERS[name]

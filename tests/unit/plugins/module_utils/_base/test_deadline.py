@@ -15,6 +15,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._base import deadlin
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline, Watch
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError
 
+pytestmark = pytest.mark.pure
+
 
 class TestDeadline:
     def test_time_goes_by(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,6 +161,7 @@ class TestWaitUntil:
         assert not self._until(tmp_path, lambda: looks.__iadd__([True]) is None, Deadline(0.02))
         assert len(looks) == 2
 
+    @pytest.mark.impure
     def test_the_end_of_who_would_do_it_ends_it(self, tmp_path: pathlib.Path, spawn: t.Any) -> None:
         descriptor = os.pidfd_open(spawn("true").pid)
         deadline = Deadline(30)

@@ -17,6 +17,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._base import files
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError
 from ansible_collections.longshore.oci.tests.unit import programs
 
+pytestmark = pytest.mark.pure
+
 
 def _mode(path: object) -> int:
     return os.stat(str(path)).st_mode & 0o7777
@@ -38,6 +40,7 @@ class TestReading:
         with pytest.raises(EngineError, match=f"Cannot read {tmp_path}: Is a directory"):
             files.read_text(str(tmp_path))
 
+    @pytest.mark.impure
     def test_a_process_that_is_gone_has_no_files(self, tmp_path: pathlib.Path) -> None:
         """Opened in time, read too late: ESRCH."""
         child = subprocess.Popen(["true"])
@@ -45,6 +48,7 @@ class TestReading:
         child.wait()
         assert files.read_text(path) is None
 
+    @pytest.mark.impure
     def test_a_cgroup_that_is_gone_has_no_files(self, scratch_cgroup: str) -> None:
         """Opened in time, read too late: ENODEV. The kernel says it for any file of the removed directory."""
         directory = next(
@@ -79,6 +83,7 @@ class TestReading:
         assert files.read_tail(str(tmp_path)) == []
         assert files.read_tail("/dev/null") == []
 
+    @pytest.mark.impure
     def test_a_fifo_in_the_place_of_a_log_is_not_waited_for(self, tmp_path: pathlib.Path) -> None:
         """Opening one blocks until somebody writes, which nobody may ever do."""
         os.mkfifo(tmp_path / "log")
@@ -100,6 +105,7 @@ class TestWriting:
         assert (tmp_path / "a").read_text(encoding="utf-8") == "n\u00e9w"
         assert os.listdir(tmp_path) == ["a"]
 
+    @pytest.mark.impure
     def test_no_reader_ever_sees_half_of_it(self, tmp_path: pathlib.Path) -> None:
         path, texts = f"{tmp_path}/a", [json.dumps({letter: letter * 100000}) for letter in "ab"]
         files.write_text(path, texts[0])
@@ -185,6 +191,7 @@ class TestDirectories:
             thread.join()
         assert errors == []
 
+    @pytest.mark.impure
     def test_while_others_remove_what_is_empty(self, tmp_path: pathlib.Path) -> None:
         """As sessions.forget() does with the directory that all sessions of a container are in."""
         done = threading.Event()
@@ -251,6 +258,7 @@ class TestRemoving:
         assert "None" not in caught.value.message
 
 
+@pytest.mark.impure
 def test_a_directory_that_another_user_made_in_a_shared_place(tmp_path: pathlib.Path) -> None:
     (tmp_path / "state").mkdir()
     os.chown(tmp_path / "state", 4242, 0)
@@ -261,6 +269,7 @@ def test_a_directory_that_another_user_made_in_a_shared_place(tmp_path: pathlib.
     assert os.listdir(tmp_path / "state") == []
 
 
+@pytest.mark.impure
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes files of other users")
 @pytest.mark.parametrize("link", [False, True])
 @pytest.mark.parametrize("late", [False, True])

@@ -23,6 +23,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.lock_holders i
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import programs
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.fixture
 def places(tmp_path: pathlib.Path) -> Store:
@@ -90,6 +92,7 @@ class TestLock:
         with places.locked("web", Deadline(0)), places.locked("db", Deadline(0)):
             assert sorted(os.listdir(f"{places.run_dir}/locks")) == ["db", "web"]
 
+    @pytest.mark.impure
     def test_who_has_it_is_named_at_the_deadline(
         self, places: Store, holder: subprocess.Popen[str], open_files: t.Any
     ) -> None:
@@ -105,6 +108,7 @@ class TestLock:
             _lock(places).acquire(Deadline(0.05))
         first.release()
 
+    @pytest.mark.impure
     @pytest.mark.parametrize("ending", ["release", "kill"])
     def test_the_next_one_is_woken(self, places: Store, holder: subprocess.Popen[str], ending: str) -> None:
         deadline, lock = Deadline(30), _lock(places)
@@ -122,6 +126,7 @@ class TestLock:
         lock.release()
         assert os.listdir(f"{places.run_dir}/locks") == []
 
+    @pytest.mark.impure
     def test_the_file_of_a_killed_holder_does_not_matter(self, places: Store, holder: subprocess.Popen[str]) -> None:
         holder.kill()
         holder.wait()
@@ -147,6 +152,7 @@ class TestLock:
             assert os.path.exists(places.paths("web").lock)
         assert len(opened) == 2
 
+    @pytest.mark.impure
     def test_a_killed_holder_is_told_of(self, places: Store, holder: subprocess.Popen[str]) -> None:
         lock = _lock(places)
         for abandoned in (True, False):
@@ -157,6 +163,7 @@ class TestLock:
             lock.release()
             assert not is_busy(places.run_dir, "web")
 
+    @pytest.mark.impure
     def test_a_program_that_inherits_it_has_it(self, places: Store) -> None:
         """It goes on when the task is gone, and is the one that is named."""
         lock = _lock(places)
@@ -204,6 +211,7 @@ class TestLock:
             first.acquire(Deadline(0))
         second.release()
 
+    @pytest.mark.impure
     @pytest.mark.parametrize("full", ["no inodes", "no blocks", "read-only"])
     def test_a_directory_in_which_no_file_can_be_made(
         self, tmp_path: pathlib.Path, full: str, open_files: t.Any

@@ -40,6 +40,7 @@ def _zombie(spawn: t.Any) -> ProcessId:
 
 
 class TestIdentity:
+    @pytest.mark.pure
     def test_of_ourselves(self) -> None:
         found = process.identify(os.getpid())
         assert found == ProcessId(os.getpid(), found.start if found else 0, process.boot_id())
@@ -79,6 +80,7 @@ class TestIdentity:
         assert not process.is_alive(found._replace(start=found.start - 1))
         assert not process.is_alive(found._replace(boot="another"))
 
+    @pytest.mark.pure
     def test_boot_id(self) -> None:
         assert len(process.boot_id()) == 36
 
@@ -139,6 +141,7 @@ class TestKilling:
         assert process.kill_and_wait([some for some in found if some], Deadline(30)) == []
         assert [child.wait() for child in children] == [-signal.SIGKILL] * 2
 
+    @pytest.mark.pure
     def test_nobody(self) -> None:
         assert process.kill_and_wait([], Deadline(0)) == []
 
@@ -175,6 +178,7 @@ def test_parents(spawn: t.Any) -> None:
     assert process.parent_of(child.pid) == 0
 
 
+@pytest.mark.pure
 class TestFindProgram:
     @pytest.fixture
     def directory(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
@@ -224,6 +228,7 @@ class TestFindProgram:
         assert program.find_program(name) is None
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     ("text", "number"),
     [
@@ -235,6 +240,7 @@ def test_parse_signal(text: str | int, number: int) -> None:
     assert process.parse_signal(text) == number
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     "text",
     [
@@ -262,15 +268,18 @@ def test_no_signal(text: str | int) -> None:
         process.parse_signal(text)
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("number", range(1, signal.SIGRTMAX + 1))
 def test_a_signal_by_its_name_is_itself(number: int) -> None:
     assert process.parse_signal(process.signal_name(number)) == number
 
 
+@pytest.mark.pure
 def test_signal_names() -> None:
     assert [process.signal_name(number) for number in (9, 15, 37)] == ["KILL", "TERM", "RTMIN+3"]
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     ("uid", "kept"),
     [
@@ -289,6 +298,7 @@ def test_clean_environment(monkeypatch: pytest.MonkeyPatch, uid: int, kept: dict
     assert program.clean_environment(A="1") == expected
 
 
+@pytest.mark.pure
 def test_what_become_has_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setenv("XDG_RUNTIME_DIR", "")
@@ -395,6 +405,7 @@ class TestRun:
         assert open_files() == before
 
 
+@pytest.mark.pure
 class TestPidFiles:
     @pytest.mark.parametrize("text", [None, "", "\n", "soon"])
     def test_nobody_is_in_it(self, tmp_path: pathlib.Path, text: str | None) -> None:

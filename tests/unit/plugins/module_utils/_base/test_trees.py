@@ -69,6 +69,7 @@ class TestRemove:
         files.remove_tree(str(top))
         assert not top.exists()
 
+    @pytest.mark.pure
     def test_links_are_not_followed(self, top: pathlib.Path) -> None:
         (top.parent / "precious").mkdir()
         (top.parent / "precious/file").write_text("")
@@ -181,6 +182,7 @@ class TestRemove:
             subprocess.run(["umount", str(top / "file")], check=True)
         assert (top.parent / "precious").read_text() == "precious"
 
+    @pytest.mark.pure
     def test_what_is_still_written_to(self, top: pathlib.Path) -> None:
         """A conmon that is ending makes a few files more."""
         (top / "exits").mkdir()
@@ -202,6 +204,7 @@ class TestRemove:
             thread.join()
         assert not top.exists()
 
+    @pytest.mark.pure
     def test_a_directory_that_is_moved_away_meanwhile_leads_nowhere_else(self, top: pathlib.Path) -> None:
         other = top.parent / "other"
         (other / "d" / "precious").mkdir(parents=True)
@@ -256,6 +259,7 @@ print(os.listdir("."))
 
 
 class TestWalk:
+    @pytest.mark.pure
     def test_all_of_it_in_order(self, top: pathlib.Path) -> None:
         (top / "b/c").mkdir(parents=True)
         (top / "b/a").write_text("")

@@ -22,6 +22,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders
 
+pytestmark = pytest.mark.pure
+
 FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "fixtures")
 PROFILES = os.path.join(FIXTURES, "apparmor", "profiles")
 POLICY = os.path.join(FIXTURES, "selinux")
@@ -71,6 +73,7 @@ class TestLimits:
         assert confinement.most(may_raise=True) == {}
         assert confinement.most(may_raise=True, open_files=5) == {"RLIMIT_NOFILE": 5}
 
+    @pytest.mark.impure
     def test_what_is_asked_of_the_host(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Root that has the capability raises them, but not in a user namespace of the container's own."""
         store = Store(state_dir=str(tmp_path), run_dir=str(tmp_path))
@@ -208,6 +211,7 @@ class TestSELinux:
         # The one that is recorded stays, whatever the others have.
         assert self._labels(previous=level, taken={level}) == (process, file)
 
+    @pytest.mark.impure
     def test_pairs(self) -> None:
         """Each is one of two different categories that there are, and no two are the same until all are taken."""
         found: dict[str, None] = {}

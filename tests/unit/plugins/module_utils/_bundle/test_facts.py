@@ -15,6 +15,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._bundle import facts
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Options
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 
+pytestmark = pytest.mark.pure
+
 PASSWD = "root:x:0:0::/root:/bin/sh\napp:x:1000:100::/home/app:/bin/sh\nbroken\nodd:x:notanumber:0::/:/x\n"
 GROUP = "root:x:0:\nusers:x:100:\nwheel:x:10:app,other\nmore:x:20:other,app\n"
 
@@ -50,6 +52,7 @@ def test_unknown_users(root: str, wanted: str) -> None:
         facts.look_up(root, wanted)
 
 
+@pytest.mark.impure
 def test_a_link_that_leads_out_of_the_root_is_not_followed(root: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     outside = tmp_path_factory.mktemp("outside") / "passwd"
     outside.write_text("secret:x:5:5::/:/bin/sh\n")
@@ -68,6 +71,7 @@ def test_a_link_that_leads_out_of_the_root_is_not_followed(root: str, tmp_path_f
     assert facts.inside(root, "etc/passwd") == f"{root}/etc/group"
 
 
+@pytest.mark.impure
 @pytest.mark.parametrize(
     ("path", "to"),
     [

@@ -19,6 +19,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_d
     Manifest,
 )
 
+pytestmark = pytest.mark.pure
+
 ONE, TWO, THREE = (f"sha256:{hashlib.sha256(word.encode()).hexdigest()}" for word in ("one", "two", "three"))
 CONFIG: dict[str, t.Any] = {
     "architecture": "arm", "os": "linux", "variant": "v7", "author": "me", "created": "2026-01-01T00:00:00Z",

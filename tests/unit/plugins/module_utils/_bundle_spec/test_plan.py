@@ -11,6 +11,8 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Source
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.plan import plan
 
+pytestmark = pytest.mark.pure
+
 IMAGE = {"reference": "docker://a", "platform": None, "digest": "sha256:1", "manifest": "sha256:2"}
 SOURCE = Source("image", "sha256:r", image=IMAGE)
 RECORD = {"root": "rootfs-1", "rootfs_digest": "sha256:r", "rootfs_mode": "copy", "image": IMAGE}

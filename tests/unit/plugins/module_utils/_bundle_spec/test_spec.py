@@ -21,6 +21,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import 
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_document import ImageConfig, parse_config
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Facts, Options
 
+pytestmark = pytest.mark.pure
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCHEMA = os.path.join(HERE, "..", "..", "..", "fixtures", "runtime-spec")
 PROFILE = {

@@ -11,6 +11,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan imp
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Status
 from ansible_collections.longshore.oci.tests.unit import builders
 
+pytestmark = pytest.mark.pure
+
 
 def found(
     status: Status, *, phase: str = "running", stored: bool = False, archive: bool | None = None, **changes: t.Any

@@ -75,6 +75,7 @@ class TestCheck:
         place.add("db", db)
         place.check("network=db", "ipc=db", "uts=db", "pid=db")
 
+    @pytest.mark.pure
     def test_what_is_no_business_of_ours(self, place: Place) -> None:
         place.check("network=/run/netns/a")
         joined_namespaces.check(place.store, WEB, builders.config())
@@ -112,6 +113,7 @@ class TestCheck:
         with pytest.raises(InvalidInput, match=says):
             place.check(shares)
 
+    @pytest.mark.pure
     def test_a_service_need_not_run_yet_its_scope_is_known(self, place: Place) -> None:
         service = WEB.replace(definition=builders.definition(service=True))
         place.add("db", cgroup_manager="systemd")
@@ -172,6 +174,7 @@ class TestOffered:
         assert open_files() == before
 
 
+@pytest.mark.pure
 def test_nothing_of_others() -> None:
     store = Store(state_dir="/nowhere", run_dir="/nowhere")
     assert joined_namespaces.peers(builders.config(), store.paths("web")) == {}

@@ -71,10 +71,12 @@ def host(tmp_path: pathlib.Path, spawn: t.Any) -> Host:
 
 
 class TestStatus:
+    @pytest.mark.pure
     def test_nothing(self, tmp_path: pathlib.Path) -> None:
         empty = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
         assert observe.observe(empty, "web") == Observed("web", Status.ABSENT)
 
+    @pytest.mark.pure
     @pytest.mark.parametrize("place", ["state/containers/web", "run/containers/web", "run/crun/web", "run/runc/web"])
     def test_leftovers_without_a_record(self, tmp_path: pathlib.Path, place: str) -> None:
         store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
@@ -82,6 +84,7 @@ class TestStatus:
         assert observe.observe(store, "web") == Observed("web", Status.ABSENT, leftovers=True)
         assert observe.leftovers(store, "web") == [f"{tmp_path}/{place}"]
 
+    @pytest.mark.pure
     def test_a_damaged_record_is_a_leftover(self, host: Host) -> None:
         host.put(host.paths.state, "record.json", "{")
         assert host.look() == Observed("web", Status.ABSENT, leftovers=True)
@@ -229,6 +232,7 @@ class TestExit:
         assert observe.collect_exit(record, host.paths, Deadline(30)).code is None
 
 
+@pytest.mark.pure
 class TestDescribe:
     KEYS: t.ClassVar[list[str]] = [
         "name", "status", "pid", "conmon_pid", "monitored", "exit_code", "exit_reason", "oom_killed", "created_at",
@@ -280,6 +284,7 @@ class TestDescribe:
         )  # fmt: skip
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
@@ -292,6 +297,7 @@ def test_timestamp(seconds: float, text: str) -> None:
     assert observe.timestamp(seconds) == text
 
 
+@pytest.mark.pure
 def test_timestamp_of_now() -> None:
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", observe.timestamp())
 

@@ -22,11 +22,14 @@ from ansible_collections.longshore.oci.plugins.module_utils._state.store import 
 from ansible_collections.longshore.oci.plugins.modules import oci_container_info
 from ansible_collections.longshore.oci.tests.unit import builders
 
+pytestmark = pytest.mark.pure
+
 
 def _realm(state_dir: str) -> str:
     return Store(state_dir=state_dir, run_dir="/run").realm
 
 
+@pytest.mark.impure
 def test_the_default_state_directory_has_plain_names(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _realm("/var/lib/longshore") == _realm("/var/lib/longshore/") == ""
     assert len({"", *map(_realm, ("/srv/a", "/srv/b", "/var/lib/longshore2", "/var/lib/longshore/x"))}) == 5
@@ -97,6 +100,7 @@ def test_a_run_directory_of_another(tmp_path: pathlib.Path, mark: str) -> None:
         ownership.check_run(mine, "web", None)
 
 
+@pytest.mark.impure
 def test_looking_at_what_runs_with_another_run_directory(tmp_path: pathlib.Path, spawn: t.Any) -> None:
     """It is only looked at, so one such container does not hide all others."""
     store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")

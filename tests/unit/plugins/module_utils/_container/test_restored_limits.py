@@ -15,6 +15,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
 from ansible_collections.longshore.oci.plugins.module_utils._container import restored_limits
 from ansible_collections.longshore.oci.tests.unit import programs
 
+pytestmark = pytest.mark.pure
+
 MOUNTINFO = r"""
 700 699 0:60 / / rw,relatime - overlay overlay rw
 701 700 0:61 / /proc rw,nosuid shared:1 - proc proc rw
@@ -65,6 +67,7 @@ def test_a_process_that_may_too_much_is_refused() -> None:
     restored_limits.check("web", os.getpid(), {"linux": {"readonlyPaths": ["/proc/no/such/thing"]}})
 
 
+@pytest.mark.impure
 @pytest.mark.parametrize("has_tmp", [True, False])
 def test_the_root_is_read_only_for_the_program_and_for_no_other(tmp_path: pathlib.Path, has_tmp: bool) -> None:
     root = tmp_path / "root file system"
@@ -82,6 +85,7 @@ def test_the_root_is_read_only_for_the_program_and_for_no_other(tmp_path: pathli
     assert sorted(os.listdir(root)) == (["inner", "tmp"] if has_tmp else ["inner"])
 
 
+@pytest.mark.impure
 def test_flags_of_the_mount_are_kept(tmp_path: pathlib.Path) -> None:
     script = 'mount -t tmpfs -o nosuid,nodev tmpfs "$1" && exec "$2" -c "$3" "$1"'
     code = (
@@ -106,6 +110,7 @@ def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         restored_limits.check_programs({"root": {"readonly": True}})
 
 
+@pytest.mark.impure
 def test_what_is_started_has_no_groups() -> None:
     before = os.getgroups()
     os.setgroups([7, 0])

@@ -23,6 +23,7 @@ from ansible_collections.longshore.oci.tests.unit import builders
 PATHS = SessionPaths(Paths("web", state_dir="/s", run_dir="/r"), "one")
 
 
+@pytest.mark.pure
 class TestCommandLine:
     def _argv(self, *, terminal: bool = False, stdin: bool = False, attach: bool = True) -> list[str]:
         return exec_attach.exec_argv(builders.record(), PATHS, terminal=terminal, stdin=stdin, attach=attach)
@@ -57,6 +58,7 @@ class TestCommandLine:
 RUNC = "exec failed: unable to start container process: "
 
 
+@pytest.mark.pure
 class TestExplain:
     @pytest.mark.parametrize(
         ("said", "rc", "words"),

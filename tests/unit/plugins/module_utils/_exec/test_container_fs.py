@@ -24,6 +24,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
 from ansible_collections.longshore.oci.plugins.module_utils._exec import container_fs as rootfs_module
 from ansible_collections.longshore.oci.plugins.module_utils._exec.container_fs import Rootfs
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.fixture
 def top(tmp_path: pathlib.Path, open_files: t.Callable[[], dict[str, str]]) -> t.Iterator[pathlib.Path]:
@@ -48,6 +50,7 @@ class TestRead:
     def test_paths(self, top: pathlib.Path, path: str) -> None:
         assert Rootfs(str(top)).read_text(path) == "inside"
 
+    @pytest.mark.impure
     @pytest.mark.parametrize(
         ("target", "text"),
         [
@@ -65,10 +68,12 @@ class TestRead:
         _link(top, "to-link", "link")
         assert Rootfs(str(top)).read_text("/link") == Rootfs(str(top)).read_text("/to-link") == text
 
+    @pytest.mark.impure
     def test_a_directory_that_is_a_link(self, top: pathlib.Path) -> None:
         _link(top, "usr", "/etc/../etc")
         assert Rootfs(str(top)).read_text("/usr/passwd") == "inside"
 
+    @pytest.mark.impure
     def test_a_link_to_all_of_the_host(self, top: pathlib.Path) -> None:
         _link(top, "host", "/proc/1/root")
         assert Rootfs(str(top)).read_text("/host/etc/passwd") is None
@@ -153,6 +158,7 @@ class TestHostile:
                     Rootfs(str(top)).read_text("/etc/passwd")
             fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
+    @pytest.mark.impure
     @pytest.mark.parametrize("name", ["kmsg", "1/environ", "self/mountinfo", "sys/kernel/hostname"])
     def test_a_file_of_the_kernel(self, top: pathlib.Path, name: str) -> None:
         (top / "proc").mkdir()
@@ -165,6 +171,7 @@ class TestHostile:
         finally:
             subprocess.run(["umount", str(top / "proc")], check=True)
 
+    @pytest.mark.impure
     @pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="needs FUSE")
     @pytest.mark.parametrize("path", ["/", "/.", "/etc/passwd", "/etc/../etc/passwd", "/*/passwd", "/e*/p*", "/link"])
     def test_a_file_system_that_never_answers(self, top: pathlib.Path, path: str) -> None:
@@ -188,6 +195,7 @@ class TestHostile:
             finally:
                 child.kill()
 
+    @pytest.mark.impure
     def test_links_that_lead_through_many_directories(self, top: pathlib.Path) -> None:
         for number in range(39):
             _link(top, f"link{number}", f"{'etc/../' * 100}link{number + 1}")
@@ -236,6 +244,7 @@ class TestExists:
     def test_patterns(self, top: pathlib.Path, pattern: str, found: bool) -> None:
         assert Rootfs(str(top)).exists(pattern) is found
 
+    @pytest.mark.impure
     def test_a_broken_link_is_there(self, top: pathlib.Path) -> None:
         _link(top, "broken", "/nowhere")
         assert Rootfs(str(top)).exists("/broken") is True

@@ -12,6 +12,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
 from ansible_collections.longshore.oci.plugins.module_utils._exec import output
 from ansible_collections.longshore.oci.plugins.module_utils._exec.output import Keep, Output, outputs, read_log
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.mark.parametrize(
     ("log", "stdout", "stderr"),
@@ -87,6 +89,7 @@ class TestFiles:
             stdout.take(b"new")
         assert ((tmp_path / "out").read_text(), os.stat(tmp_path / "out").st_mode & 0o7777) == ("new", 0o600)
 
+    @pytest.mark.impure
     @pytest.mark.parametrize(
         "make",
         [
@@ -115,6 +118,7 @@ class TestFiles:
         with pytest.raises(InvalidInput, match="no absolute path in a directory"):
             output.check(Keep(stdout_path=path))
 
+    @pytest.mark.impure
     def test_a_disk_that_is_full(self) -> None:
         with open("/dev/full", "wb", buffering=0) as full, pytest.raises(EngineError, match="No space left"):
             Output(1, full).take(b"x")

@@ -12,6 +12,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._exec import process
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
 from ansible_collections.longshore.oci.tests.unit import builders
 
+pytestmark = pytest.mark.pure
+
 ROOT = User(0, 0, (), "/root")
 NOBODY = User(65534, 65534, (7,), "/nonexistent")
 FEW = ["CAP_CHOWN", "CAP_KILL"]

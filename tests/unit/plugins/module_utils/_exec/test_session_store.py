@@ -27,6 +27,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._state import conmon
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
 from ansible_collections.longshore.oci.tests.unit import builders
 
+pytestmark = pytest.mark.pure
+
 # The conmon, and the runtime, of these tests are shells.
 SHELL = os.path.realpath("/bin/sh")
 RECORD = builders.record(conmon=builders.record().conmon._replace(path=SHELL))
@@ -163,6 +165,7 @@ def test_signals(code: int | None, name: str | None) -> None:
     assert session_store.signal_of(code) == name
 
 
+@pytest.mark.impure
 class TestLaunchOfAKilledTask:
     """Its pid file names a process that nobody has looked at yet. crun 1.21 hides that one from other users than root until it is
     done itself."""
@@ -238,6 +241,7 @@ class TestLaunchOfAKilledTask:
         assert not is_alive(process)
 
 
+@pytest.mark.impure
 class TestFamilies:
     """Real processes; the shell is the leader of a session, as what a runtime starts is."""
 

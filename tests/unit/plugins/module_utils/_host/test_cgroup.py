@@ -38,6 +38,7 @@ def _layout(text: str) -> Layout:
     return cgroup.layout_of(mountinfo.parse("".join(table).encode()))
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     ("text", "expected", "mode"),
     [
@@ -56,11 +57,13 @@ def test_layout_of(text: str, expected: Layout, mode: str) -> None:
     assert found.mode == mode
 
 
+@pytest.mark.pure
 def test_a_mount_option_that_nobody_knew_is_no_controller() -> None:
     text = "cgroup /sys/fs/cgroup/cpu cgroup rw,seclabel,favordynmods,cpu 0 0"
     assert _layout(text).v1 == (("cpu", "/sys/fs/cgroup/cpu"),)
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     ("text", "where", "expected"),
     [
@@ -78,10 +81,12 @@ def test_parse_membership(text: str, where: str, expected: str | None) -> None:
     assert cgroup.parse_membership(text, _layout(where)) == expected
 
 
+@pytest.mark.pure
 def test_roots() -> None:
     assert _layout(HYBRID).roots() == ["/sys/fs/cgroup/unified"] + [mount for _names, mount in V1]
 
 
+@pytest.mark.pure
 def test_the_layout_of_this_machine() -> None:
     found = cgroup.layout()
     assert found.roots()
@@ -187,6 +192,7 @@ class TestReal:
         assert cgroup.directories(scratch_cgroup) == []
         assert cgroup.remove(scratch_cgroup) == []
 
+    @pytest.mark.pure
     def test_a_cgroup_that_is_not_there(self, scratch_cgroup: str) -> None:
         assert cgroup.directories(scratch_cgroup) == []
         assert cgroup.members(scratch_cgroup) == []

@@ -13,6 +13,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._state.model import 
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
 from ansible_collections.longshore.oci.tests.unit import builders
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.mark.parametrize(
     ("directory", "version"), [("2.1.6", "2.1.6"), ("2.1.12", "2.1.12"), ("2.2.1-from-source", "2.2.1")]

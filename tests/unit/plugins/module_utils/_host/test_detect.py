@@ -122,6 +122,7 @@ class TestWhatCannotBeUsed:
         with pytest.raises(InvalidInput, match=r"Exec format error\. Is it made for this machine\?"):
             Host(run_dir=f"{tmp_path}/run").runtime("runc")
 
+    @pytest.mark.pure
     @pytest.mark.parametrize("wanted", ["runc", "/opt/runc"])
     def test_a_runtime_that_is_not_there(self, directory: pathlib.Path, tmp_path: pathlib.Path, wanted: str) -> None:
         with pytest.raises(
@@ -136,6 +137,7 @@ class TestWhatCannotBeUsed:
         ):
             Host(run_dir=f"{tmp_path}/run").runtime("auto")
 
+    @pytest.mark.pure
     @pytest.mark.parametrize(
         ("wanted", "says"), [(None, r"\(PATH and the usual places\)"), ("/opt/conmon", "/opt/conmon")]
     )
@@ -175,6 +177,7 @@ class TestChoice:
         with pytest.raises(InvalidInput, match="hybrid"):
             chosen.runtime(f"{directory}/crun")
 
+    @pytest.mark.pure
     @pytest.mark.parametrize(("controllers", "refuses"), [("hugetlb rdma\n", True), ("\n", False), ("", False)])
     def test_what_crun_refuses(
         self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, controllers: str, refuses: bool
@@ -182,6 +185,7 @@ class TestChoice:
         """crun looks for controllers in cgroup v2 beside those in v1 (libcrun/cgroup-utils.c)."""
         assert (detect.crun_refuses(self._hybrid(tmp_path, monkeypatch, controllers)) is not None) is refuses
 
+    @pytest.mark.pure
     def test_crun_takes_what_is_not_hybrid(self) -> None:
         assert detect.crun_refuses(Layout("/sys/fs/cgroup", ())) is None
         assert detect.crun_refuses(Layout(None, (("cpu", "/sys/fs/cgroup/cpu"),))) is None
@@ -199,6 +203,7 @@ class TestChoice:
         monkeypatch.setattr(detect, "systemd_runs", lambda: running)
         assert Host(run_dir=str(tmp_path)).cgroup_manager(wanted) == taken
 
+    @pytest.mark.pure
     def test_no_systemd(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(detect, "systemd_runs", lambda: False)
         with pytest.raises(InvalidInput, match=r"systemd does not run on this host\. Use cgroup_manager: cgroupfs"):

@@ -16,6 +16,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._container import cr
 from ansible_collections.longshore.oci.plugins.module_utils._host import selinux
 from ansible_collections.longshore.oci.tests.unit import builders
 
+pytestmark = pytest.mark.pure
+
 # As Fedora has them: root who has logged in, a container of podman, conmon.
 ROOT = "unconfined_u:unconfined_r:unconfined_t:s0-s0:c0.c1023"
 CONTAINER = "system_u:system_r:container_t:s0:c228,c932"

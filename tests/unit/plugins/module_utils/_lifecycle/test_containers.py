@@ -41,6 +41,7 @@ def engine(tmp_path: pathlib.Path) -> Engine:
     return Engine(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
 
 
+@pytest.mark.pure
 class TestNothing:
     @pytest.mark.parametrize("check", [True, False])
     def test_absent_from_the_start(self, engine: Engine, tmp_path: pathlib.Path, check: bool) -> None:
@@ -232,6 +233,7 @@ class TestLife:
         assert outcome.after.status is Status.ABSENT
         assert _tree(tmp_path) == before
 
+    @pytest.mark.pure
     @pytest.mark.parametrize("environment", [{"A=B": "c"}, {"A": "b\0c"}], ids=["equals sign", "null byte"])
     def test_an_environment_that_no_program_can_have(
         self, engine: Engine, name: str, definition: Definition, environment: dict[str, str]

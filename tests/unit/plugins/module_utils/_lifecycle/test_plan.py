@@ -20,6 +20,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._state.model import 
 )
 from ansible_collections.longshore.oci.tests.unit import builders
 
+pytestmark = pytest.mark.pure
+
 CHANGES = {"config.process.args[0]": ("sh", "sleep")}
 UPDATES = {"stop_timeout": (10.0, 30.0)}
 NEW = builders.definition(bundle="/srv/new")

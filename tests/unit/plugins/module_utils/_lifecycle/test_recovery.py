@@ -108,6 +108,7 @@ class TestDump:
         record = place.recover()
         assert (record.phase, record.checkpoint, place.checkpoints(), place.whole()) == ("running", None, ["2"], "2")
 
+    @pytest.mark.pure
     def test_one_that_came_to_its_end(self, place: Place) -> None:
         place.checkpoint("1")
         path = place.checkpoint("2", manifest=False, paused=True, export="/srv/web.tar")
@@ -118,6 +119,7 @@ class TestDump:
         assert found is not None
         assert found.manifest == {"format": 1, "name": "web", "export": "/srv/web.tar"}
 
+    @pytest.mark.pure
     def test_one_in_which_the_container_has_ended(self, place: Place) -> None:
         half = place.checkpoint("1", manifest=False, log="dump-connected")
         place.record("checkpointing", init=ProcessId(1 << 30, 1, "x"), checkpoint=Checkpoint(half))
@@ -125,6 +127,7 @@ class TestDump:
         assert observe(place.store, "web").status is Status.STOPPED
         assert place.checkpoints() == []
 
+    @pytest.mark.pure
     @pytest.mark.parametrize("manifest", [False, True])
     def test_one_that_was_to_let_the_container_go_on_which_has_ended_since(self, place: Place, manifest: bool) -> None:
         """It has changed its files meanwhile, so it must not go on from that memory."""
@@ -162,6 +165,7 @@ def _freeze(path: str) -> None:
 
 
 class TestRestore:
+    @pytest.mark.pure
     def test_one_of_which_nothing_runs(self, place: Place) -> None:
         path = place.checkpoint("1")
         place.record("restoring", checkpoint=Checkpoint(path, (), True))
@@ -284,10 +288,12 @@ class TestGone:
             engine.converge(Desired("web", ContainerGoal.STARTED, timeouts=QUICK))
         assert "restore: false" in caught.value.hint
 
+    @pytest.mark.pure
     def test_a_restore_says_so(self, gone: Place) -> None:
         with pytest.raises(InvalidInput, match=r"There is no checkpoint of|is not there any more"):
             gone.converge(Goal.RESTORED)
 
+    @pytest.mark.pure
     def test_it_can_be_let_go_of(self, gone: Place) -> None:
         gone.converge(Goal.ABSENT)
         assert observe(gone.store, "web").status is Status.STOPPED

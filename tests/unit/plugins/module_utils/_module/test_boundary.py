@@ -12,6 +12,8 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput, ProgramFailed
 from ansible_collections.longshore.oci.plugins.module_utils._module import boundary
 
+pytestmark = pytest.mark.pure
+
 NONE = {"state_dir": None, "run_dir": None}
 
 
@@ -54,6 +56,7 @@ class TestDirectories:
         with pytest.raises(InvalidInput, match=f"{name} cannot have control characters"):
             boundary.directories(given)
 
+    @pytest.mark.impure
     def test_of_somebody_without_a_session(self, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
         monkeypatch.setattr(os, "geteuid", lambda: 1000)
         monkeypatch.setenv("XDG_RUNTIME_DIR", f"{tmp_path}/none")
@@ -62,6 +65,7 @@ class TestDirectories:
         given = boundary.directories({"state_dir": None, "run_dir": "/b"})
         assert given["run_dir"] == "/b"
 
+    @pytest.mark.impure
     @pytest.mark.parametrize("name", ["state_dir", "run_dir"])
     @pytest.mark.parametrize(("owner", "mode"), [(4242, 0o755), (0, 0o775), (0, 0o777), (0, 0o1777)])
     def test_of_others(self, tmp_path: pathlib.Path, name: str, owner: int, mode: int) -> None:

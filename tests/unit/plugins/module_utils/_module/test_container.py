@@ -23,6 +23,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._state.model import 
 )
 from ansible_collections.longshore.oci.tests.unit import builders
 
+pytestmark = pytest.mark.pure
+
 
 def _params(**given: t.Any) -> dict[str, t.Any]:
     """What Ansible makes of a task's arguments."""

@@ -13,6 +13,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._exec.sessions impor
 from ansible_collections.longshore.oci.plugins.module_utils._module import exec as oci_exec
 from ansible_collections.longshore.oci.plugins.module_utils._module import secrets
 
+pytestmark = pytest.mark.pure
+
 
 def _params(**given: t.Any) -> dict[str, t.Any]:
     defaults = {name: option.get("default") for name, option in oci_exec.ARGUMENTS.items()}

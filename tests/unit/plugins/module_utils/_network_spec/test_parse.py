@@ -17,6 +17,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._network_spec.parse 
 )
 from ansible_collections.longshore.oci.plugins.module_utils._network_spec.publishing import Record
 
+pytestmark = pytest.mark.pure
+
 POOL = Interface(subnet=("10.78.1.0/29", "fd00:78::/64"))
 
 

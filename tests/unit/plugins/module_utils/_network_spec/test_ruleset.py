@@ -21,6 +21,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._network_spec.parse 
 )
 from ansible_collections.longshore.oci.plugins.module_utils._network_spec.ruleset import ruleset
 
+pytestmark = pytest.mark.pure
+
 POOL = Interface(subnet=("10.78.1.0/29", "fd00:78::/64"))
 ROUTER = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"]
 
@@ -54,6 +56,7 @@ def test_what_cannot_be_published_is_refused(text: str) -> None:
         publishing.publish(text)
 
 
+@pytest.mark.impure
 def test_nft_takes_the_table() -> None:
     """In a namespace that is made for it: nothing of the machine's own rules is touched."""
     text = ruleset("longshore", [_made("8080:80", "[fd00::1]:53:53/udp", "1000-1010:1000-1010", "1-2:11-12")])

@@ -22,6 +22,7 @@ def nobody() -> list[t.Any]:
     return []
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -38,6 +39,7 @@ def test_parse_reservation(text: str, expected: list[Address]) -> None:
     assert host_ports.parse_reservation(text) == expected
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -60,6 +62,7 @@ def test_what_is_no_reservation(text: str, says: str) -> None:
         host_ports.parse_reservation(text)
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -74,6 +77,7 @@ def test_parse_listen(text: str, expected: Address) -> None:
     assert host_ports.parse_listen(text) == expected
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -91,6 +95,7 @@ def test_what_cannot_be_listened_on(text: str, says: str) -> None:
         host_ports.parse_listen(text)
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     ("listen", "reserve", "says"),
     [
@@ -110,6 +115,7 @@ def test_nothing_is_asked_for_twice(listen: tuple[str, ...], reserve: tuple[str,
         host_ports.wanted(builders.definition(listen=listen, reserve_ports=reserve))
 
 
+@pytest.mark.pure
 def test_ports_beside_one_another() -> None:
     """As the kernel has it: they can all be bound at once."""
     texts = ("80/udp", "127.0.0.1:80/tcp", "127.0.0.2:80/tcp", "[::]:80/tcp", "0.0.0.0:81", "[::1]:81")
@@ -211,6 +217,7 @@ class TestReserve:
         monkeypatch.setattr(socket.socket, "listen", None)
         host_ports.check_free(builders.definition(listen=(str(port),), reserve_ports=(f"{port}/udp",)), None, nobody)
 
+    @pytest.mark.pure
     def test_a_look_loads_no_module(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os.path, "exists", lambda path: path != "/proc/net/sctp")
         monkeypatch.setattr(socket, "socket", None)
@@ -237,6 +244,7 @@ class TestReserve:
         with pytest.raises(InvalidInput, match=r"192\.0\.2\.1 is not an address of this host"):
             host_ports.open_all(builders.definition(reserve_ports=("192.0.2.1:80",)), nobody)
 
+    @pytest.mark.pure
     def test_sctp_where_the_kernel_has_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
         class NoSctp(socket.socket):
             def __init__(self, family: int = -1, kind: int = -1, protocol: int = -1, fileno: int | None = None) -> None:
@@ -260,6 +268,7 @@ class TestReserve:
         with reserved:
             assert reserved.getsockname() == ("0.0.0.0", port)
 
+    @pytest.mark.pure
     def test_too_many(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(*_arguments: t.Any) -> socket.socket:
             raise OSError(errno.EMFILE, "Too many open files")
@@ -311,6 +320,7 @@ class TestListen:
             host_ports.open_all(builders.definition(listen=(f"unix:{tmp_path}/sock",)), nobody)[0][0].close()
         assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
 
+    @pytest.mark.pure
     def test_a_file_in_its_place(self, tmp_path: pathlib.Path) -> None:
         (tmp_path / "secret").touch(mode=0o600)
         (tmp_path / "sock").symlink_to("secret")
@@ -342,6 +352,7 @@ class TestListen:
         host_ports.remove_sockets(wanted)
         assert not os.path.exists(tmp_path / "sock")
 
+    @pytest.mark.pure
     @pytest.mark.parametrize(
         ("path", "says"),
         [("/nowhere/sock", "directory of the socket .* does not exist"), ("/etc/passwd", "is not a socket")],
@@ -353,6 +364,7 @@ class TestListen:
         assert path != "/etc/passwd" or os.path.exists(path)
 
 
+@pytest.mark.pure
 def test_what_a_launch_that_was_killed_may_keep_is_free_for_the_next() -> None:
     """The conmon of that is in no record yet."""
     definition = builders.definition(reserve_ports=("8080",))

@@ -31,6 +31,7 @@ from ansible_collections.longshore.oci.tests.unit import builders, programs
 CONFIG = builders.config(linux={"namespaces": [{"type": "pid"}, {"type": "network"}]})
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     ("text", "ports"),
     [
@@ -46,6 +47,7 @@ def test_ports_are_parsed(text: str, ports: Ports) -> None:
     assert parse_ports(text) == ports
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -63,6 +65,7 @@ def test_ports_are_refused(text: str, why: str) -> None:
     assert repr(text) in caught.value.message
 
 
+@pytest.mark.pure
 def test_ports_overlap() -> None:
     ports = parse_ports("127.0.0.1:8000-8009:80")
     overlapping = ("8009:1", "127.0.0.1:8000:1", "0.0.0.0:7990-8000:1")
@@ -86,6 +89,7 @@ def search_path(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> path
     return directory
 
 
+@pytest.mark.pure
 def test_the_command_line_of_pasta(paths: Paths, search_path: pathlib.Path) -> None:
     pasta = programs.script(search_path / "pasta", "")
     definition = builders.definition(
@@ -103,12 +107,14 @@ def test_the_command_line_of_pasta(paths: Paths, search_path: pathlib.Path) -> N
     assert as_root[-4:] == ["--runas", "0", "--netns", paths.network_log]
 
 
+@pytest.mark.pure
 def test_nothing_is_published_unasked(paths: Paths) -> None:
     definition = builders.definition(network_helper="pasta", network_options=("--dns-forward=10.1.1.1",))
     words = " ".join(network_helper.argv(definition, paths, "1", ready="1", root=False))
     assert "--tcp-ports none --udp-ports none --dns-forward=10.1.1.1 --userns" in words
 
 
+@pytest.mark.pure
 def test_the_command_line_of_slirp4netns(paths: Paths, search_path: pathlib.Path) -> None:
     slirp4netns = programs.script(search_path / "slirp4netns", "")
     definition = builders.definition(network_helper="slirp4netns", network_options=("--mtu=1400",))
@@ -193,6 +199,7 @@ def test_a_socket_has_to_have_a_short_name(tmp_path: pathlib.Path, monkeypatch: 
         network_helper.check(definition._replace(publish=("8080:80",)), CONFIG, paths, None)
 
 
+@pytest.mark.pure
 def test_a_helper_that_is_missing(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network_helper, "find_program", lambda _name: None)
     with pytest.raises(InvalidInput, match="The network helper pasta is not on this host"):

@@ -13,6 +13,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu_log im
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Program
 from ansible_collections.longshore.oci.tests.unit import builders
 
+pytestmark = pytest.mark.pure
+
 
 def program(name: str, version: str) -> Program:
     return Program(name, f"/usr/bin/{name}", version)

@@ -23,6 +23,7 @@ from ansible_collections.longshore.oci.tests.unit import builders, programs
 RECORDED = [("runc", "1.1.5"), ("runc", "1.1.15"), ("crun", "1.8.1"), ("crun", "1.21"), ("crun", "1.28")]
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     ("program", "directory", "version"),
     [
@@ -37,21 +38,25 @@ def test_parse_version(program: str, directory: str, version: str) -> None:
     assert versions.parse_version(builders.transcript(program, directory, "version.txt")) == version
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("text", ["", "usage: runc", "version 1.0"])
 def test_no_version(text: str) -> None:
     assert versions.parse_version(text) is None
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(("program", "version"), RECORDED)
 def test_parse_bundle(program: str, version: str) -> None:
     assert runtime.parse_bundle(json.loads(builders.transcript(program, version, "state-file.json"))) == "/srv/web"
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("state", [{}, {"config": None}, {"config": {"labels": None}}, {"config": {"labels": ["a=b"]}}])
 def test_no_bundle(state: dict[str, t.Any]) -> None:
     assert runtime.parse_bundle(state) is None
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("name", ["state-gone", "create-no-program", "create-twice"])
 @pytest.mark.parametrize(("program", "version"), RECORDED)
 def test_the_log_says_what_stderr_says(program: str, version: str, name: str) -> None:
@@ -60,11 +65,13 @@ def test_the_log_says_what_stderr_says(program: str, version: str, name: str) ->
     assert runtime.last_error(log) == builders.transcript(program, version, f"{name}.txt").strip()
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(("program", "version"), RECORDED)
 def test_the_log_names_what_could_not_be_mounted(program: str, version: str) -> None:
     assert "/nowhere" in str(runtime.last_error(builders.transcript(program, version, "create-bad-mount.log.txt")))
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     ("log", "expected"),
     [
@@ -83,6 +90,7 @@ def test_last_error(log: str, expected: str | None) -> None:
     assert runtime.last_error(log) == expected
 
 
+@pytest.mark.pure
 def test_global_arguments() -> None:
     record = builders.record(
         cgroup_manager="systemd", definition=builders.definition(runtime_args=("--debug", "--criu=/opt/criu"))
@@ -142,6 +150,7 @@ class TestRuntime:
         with pytest.raises(ProgramFailed, match="runc says: nothing"):
             scripted("exit 3").call("pause")
 
+    @pytest.mark.pure
     @pytest.mark.parametrize("name", ["state.json", "status"])
     def test_the_bundle_of_a_container(self, scripted: t.Any, tmp_path: pathlib.Path, name: str) -> None:
         asked = scripted("exit 1")
@@ -154,6 +163,7 @@ class TestRuntime:
 
 
 class TestDelete:
+    @pytest.mark.pure
     def test_without_a_state_directory_there_is_nothing_to_run(self, scripted: t.Any, tmp_path: pathlib.Path) -> None:
         assert scripted(f"touch {tmp_path}/ran").delete() is None
         assert not (tmp_path / "ran").exists()

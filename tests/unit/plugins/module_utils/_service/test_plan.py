@@ -16,6 +16,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._state.model import 
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders
 
+pytestmark = pytest.mark.pure
+
 # phase, status, goal, what is done
 TABLE = """
 created  created  present   |

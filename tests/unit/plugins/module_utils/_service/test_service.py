@@ -139,6 +139,7 @@ MOUNTED = """\
 """
 
 
+@pytest.mark.pure
 def test_an_overlay_is_mounted_again(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = str(tmp_path)
     mounts = list(mountinfo.parse(MOUNTED.format(root=root).encode()))
@@ -259,6 +260,7 @@ def test_a_stop_of_what_ends_in_time(scripted: Scripted) -> None:
     assert [line.split()[-1] for line in scripted.called() if " kill web " in line] == ["12"]
 
 
+@pytest.mark.pure
 def test_the_unit_escapes_what_systemd_would_replace(tmp_path: pathlib.Path) -> None:
     store = Store(state_dir=f"{tmp_path}/100%", run_dir=f"{tmp_path}/run")
     record = builders.record(
@@ -287,6 +289,7 @@ QUOTED = [
 ]
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(("text", "path", "command"), QUOTED)
 def test_words_of_a_unit(text: str, path: str, command: str) -> None:
     assert service_unit.unit_quote(text) == path
@@ -323,6 +326,7 @@ def without_systemd(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> 
     return f"{tmp_path}/web.service"
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("existed", [False, True])
 def test_a_service_that_cannot_be_made_leaves_what_was_there(
     tmp_path: pathlib.Path, without_systemd: str, existed: bool
@@ -348,6 +352,7 @@ def test_a_service_that_cannot_be_made_leaves_what_was_there(
         assert (claims, os.path.exists(paths.state)) == ([], False)
 
 
+@pytest.mark.pure
 def test_what_another_task_saves_while_a_service_stops_is_kept(
     tmp_path: pathlib.Path, without_systemd: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -387,6 +392,7 @@ def test_what_another_task_saves_while_a_service_stops_is_kept(
     assert "10" in pathlib.Path(store.paths("web").service_script).read_text()
 
 
+@pytest.mark.pure
 def test_a_start_is_known_before_systemd_is_told(
     tmp_path: pathlib.Path, without_systemd: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -419,6 +425,7 @@ def test_a_start_is_known_before_systemd_is_told(
     assert store.load("web") == record
 
 
+@pytest.mark.pure
 def test_a_pid_file_is_believed_only_of_a_process_in_the_scope(tmp_path: pathlib.Path) -> None:
     store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
     paths = store.paths("web")
@@ -480,6 +487,7 @@ def test_one_that_is_not_ready_is_told_to_end_by_the_task(
     assert report.killed == killed
 
 
+@pytest.mark.pure
 def test_a_start_that_does_not_go_on_does_not_hold_up_a_removal(
     without_systemd: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._state.model import 
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
 from ansible_collections.longshore.oci.tests.unit import builders
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.fixture
 def bundle(tmp_path: pathlib.Path) -> pathlib.Path:
@@ -91,6 +93,7 @@ def test_a_missing_config_is_refused_with_a_way_out(bundle: pathlib.Path) -> Non
         config.read_bundle(str(bundle))
 
 
+@pytest.mark.impure
 @pytest.mark.parametrize(
     ("name", "owner", "mode", "fine"),
     [
@@ -133,6 +136,7 @@ def _put(path: str, text: str, size: int | None = None) -> None:
         stream.truncate(size)
 
 
+@pytest.mark.impure
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -244,6 +248,7 @@ class TestEffective:
         given = _process(env=["NOTIFY_SOCKET=/theirs"])
         assert _effective(given)["process"] == given["process"]
 
+    @pytest.mark.impure
     def test_the_hook_of_a_network_helper(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Not for root, once, after those of the config, and gone when another definition has no helper."""
         given = builders.config(

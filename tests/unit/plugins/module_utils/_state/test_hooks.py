@@ -21,6 +21,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._state.model import 
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders
 
+pytestmark = pytest.mark.pure
+
 PATHS = Store(state_dir="/state", run_dir="/run").paths("web")
 KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 ALL = {kind: [{"path": f"/{kind}", "args": [kind]}, {"path": "/own", "env": ["A=1"]}] for kind in KINDS}

@@ -12,6 +12,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._state import config
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
 from ansible_collections.longshore.oci.tests.unit import builders
 
+pytestmark = pytest.mark.pure
+
 PATHS = Paths("web", state_dir="/state", run_dir="/run/longshore")
 
 
@@ -36,6 +38,7 @@ def test_other_paths(path: str) -> None:
     assert not namespaces.is_of_process(path)
 
 
+@pytest.mark.impure
 def test_by_links(tmp_path: pathlib.Path) -> None:
     (tmp_path / "direct").symlink_to(f"/proc/{os.getpid()}/ns/net")
     (tmp_path / "relative").symlink_to("direct")

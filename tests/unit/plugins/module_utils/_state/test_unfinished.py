@@ -16,6 +16,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._state.model import 
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths, Store
 from ansible_collections.longshore.oci.tests.unit import builders, programs
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.fixture
 def paths(tmp_path: pathlib.Path) -> Paths:
@@ -52,6 +54,7 @@ def test_the_manifest_is_that_of_an_archive() -> None:
     assert unfinished.MANIFEST == layout.MANIFEST
 
 
+@pytest.mark.impure
 def test_what_is_made_says_of_which_task_it_is() -> None:
     mine, another = unfinished.own_name(unfinished.WORK), unfinished.own_name(unfinished.WORK)
     assert mine != another
@@ -89,6 +92,7 @@ def test_the_manifest_of_a_dump_that_came_to_its_end_is_missing(paths: Paths) ->
     assert unfinished.is_unfinished(paths, record(path, "checkpointed"))
 
 
+@pytest.mark.impure
 def test_what_is_of_no_use(paths: Paths) -> None:
     own = put(paths, "20260102", *WHOLE)
     older = put(paths, "20260101", *WHOLE)

@@ -10,6 +10,8 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._trust.annotations import from_outside
 
+pytestmark = pytest.mark.pure
+
 GOOD = {
     "org.opencontainers.image.title": "web",
     "org.opencontainers.image.created": "2026-01-01T00:00:00Z",

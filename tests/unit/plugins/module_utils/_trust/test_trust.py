@@ -148,12 +148,14 @@ class TestLinks:
             trust.check(f"{top}/link", "The bundle")
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("path", ["/nowhere/at/all", "/etc/passwd/x", "/" + 300 * "x", "/a\0b"])
 def test_what_cannot_be_read(path: str) -> None:
     with pytest.raises(InvalidInput, match="cannot be read"):
         trust.check(path, "The bundle")
 
 
+@pytest.mark.pure
 def test_what_is_missing_may_be() -> None:
     trust.check("/nowhere/at/all", "The log", missing=True)
     with pytest.raises(InvalidInput, match="cannot be read"):
@@ -221,6 +223,7 @@ def test_what_an_acl_opens(top: pathlib.Path) -> None:
         trust.check(f"{top}/log", "The log", missing=True, log=True)
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     ("path", "fine"), [("/usr/local", True), ("/usr/local/bin", True), ("/usr/locals", False), ("/srv", False)]
 )
