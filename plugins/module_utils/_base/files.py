@@ -123,6 +123,7 @@ def make_directory(path: str, *, mode: int = 0o750, tries: int = 20) -> None:
         if not isinstance(exc, (FileExistsError, FileNotFoundError)) or not tries:
             raise EngineError(f"Cannot create the directory {path}: {exc.strerror}.") from exc
         # Another task has created it, or has removed it or its parent because they were empty.
+        # A task removes a directory once, when it ends: 20 failures in a row would take 20 tasks that end in the same millisecond.
         make_directory(path, mode=mode, tries=tries - 1)
 
 

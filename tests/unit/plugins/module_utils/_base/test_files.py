@@ -193,23 +193,33 @@ class TestDirectories:
 
     @pytest.mark.impure
     def test_while_others_remove_what_is_empty(self, tmp_path: pathlib.Path) -> None:
-        """As sessions.forget() does with the directory that all sessions of a container are in."""
-        done = threading.Event()
+        """As sessions.forget() does with the directory that all sessions of a container are in.
 
-        def remove() -> None:
-            while not done.wait(0.0002):
-                with contextlib.suppress(OSError):
-                    os.rmdir(tmp_path / "exec")
-
-        remover = threading.Thread(target=remove)
-        remover.start()
-        try:
-            for number in range(500):
-                files.make_directory(f"{tmp_path}/exec/{number}.session")
-                os.rmdir(tmp_path / f"exec/{number}.session")
-        finally:
-            done.set()
-            remover.join()
+        The other is a process, as another task is. A thread would come between any two calls of this one, for each call
+        gives it the lock of the interpreter: no number of tries is enough for that, and no task has such an opponent.
+        """
+        code = (
+            "import os, sys, time\nprint('ready', flush=True)\nremoved = 0\n"
+            "while os.getppid() == int(sys.argv[2]):\n"
+            "    time.sleep(0.0002)\n"
+            "    try: os.rmdir(sys.argv[1])\n"
+            "    except OSError: pass\n"
+            "    else: open(sys.argv[1] + '.removed', 'a').write('.')\n"
+        )
+        argv = [sys.executable, "-ISc", code, str(tmp_path / "exec"), str(os.getpid())]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE) as remover:
+            assert remover.stdout
+            assert remover.stdout.readline() == b"ready\n"
+            try:
+                number = 0
+                # At least so often, and until the two have met.
+                while number < 500 or os.path.getsize(tmp_path / "exec.removed") < 5:
+                    files.make_directory(f"{tmp_path}/exec/{number}.session")
+                    os.rmdir(tmp_path / f"exec/{number}.session")
+                    number += 1
+                    (tmp_path / "exec.removed").touch()
+            finally:
+                remover.kill()
 
     def test_a_parent_that_is_gone_each_time(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
         made: list[object] = []
