@@ -195,7 +195,7 @@ class Record(t.NamedTuple):
         known["definition"] = Definition.from_json(value["definition"])
         kinds = {"runtime": Program, "conmon": Program, "init": ProcessId, "monitor": ProcessId, "last_exit": Exit}
         for name, kind in {**kinds, "checkpoint": Checkpoint, "helper": ProcessId}.items():
-            known[name] = kind(*value[name]) if value.get(name) else None
+            known[name] = kind(*value[name]) if value.get(name) or name in ("runtime", "conmon") else None
         return cls(**known)
 
     def replace(self, **changes: t.Any) -> Record:

@@ -1,0 +1,117 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the test of a file is: ``plugins/module_utils/FOLDER/FILE.py`` has ``tests/unit/plugins/module_utils/FOLDER/test_FILE.py``.
+
+A test file of one topic is called ``test_FILE_TOPIC.py``. No test reaches into the private part of a file.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import glob
+import os
+import re
+
+import pytest
+
+pytestmark = pytest.mark.pure
+
+COLLECTION = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+UTILS = "plugins/module_utils"
+
+# A file without a test of its name: which test covers it, and why it is another one. An entry that is no longer needed fails.
+COVERED_ELSEWHERE: dict[str, tuple[str, str]] = {}
+# A test file that is not called after a file.
+NOT_CALLED_AFTER_A_FILE: dict[str, str] = {}
+# Modules whose tests are in the integration target of another one.
+MODULES_TESTED_WITH = {"oci_network_info": "oci_network", "oci_engine_info": "oci_checkpoint"}
+# What the tests themselves consist of is run by each run of the tests: (directory, the command that runs it).
+RUN_BY = {"tests/run": "bin/test", "tests/hosts": "bin/hosts", "tests/campaign": "bin/campaign"}
+# Private names of files that a test still uses, to be emptied: (test, what it uses).
+PRIVATE: set[tuple[str, str]] = set()
+
+
+def _paths(pattern: str) -> list[str]:
+    found = glob.glob(os.path.join(COLLECTION, pattern), recursive=True)
+    return sorted(os.path.relpath(path, COLLECTION) for path in found)
+
+
+SOURCES = {path[len(UTILS) + 1 : -3] for path in _paths(f"{UTILS}/*/*.py")}
+TESTS = {
+    re.sub(r"/test_([^/]*)\.py$", r"/\1", path[len(f"tests/unit/{UTILS}/") :])
+    for path in _paths(f"tests/unit/{UTILS}/*/test_*.py")
+}
+TEST_FILES = _paths("tests/unit/**/*.py")
+
+
+def test_each_file_has_a_test_of_its_name() -> None:
+    assert SOURCES - TESTS - COVERED_ELSEWHERE.keys() == set()
+
+
+@pytest.mark.parametrize("source", COVERED_ELSEWHERE)
+def test_an_exception_is_still_one(source: str) -> None:
+    test, _reason = COVERED_ELSEWHERE[source]
+    assert source in SOURCES - TESTS
+    assert os.path.isfile(os.path.join(COLLECTION, "tests", test))
+
+
+def test_each_test_is_called_after_a_file() -> None:
+    """``test_FILE.py``, or ``test_FILE_TOPIC.py``."""
+    homeless = {
+        test for test in TESTS - SOURCES if not any(test.startswith(f"{source}_") for source in SOURCES)
+    }  # fmt: skip
+    assert homeless == NOT_CALLED_AFTER_A_FILE.keys()
+
+
+def test_each_module_has_an_integration_target() -> None:
+    modules = {os.path.basename(path)[:-3] for path in _paths("plugins/modules/*.py")}
+    targets = {os.path.basename(path) for path in _paths("tests/integration/targets/*")}
+    assert modules - targets == MODULES_TESTED_WITH.keys()
+    for module, target in MODULES_TESTED_WITH.items():
+        tasks = [
+            path
+            for path in _paths(f"tests/integration/targets/{target}/**/*.yml")
+            if f"longshore.oci.{module}:" in _text(path)
+        ]
+        assert tasks, module
+
+
+def test_the_programs_of_the_tests_are_run() -> None:
+    for directory, command in RUN_BY.items():
+        assert os.path.basename(directory) in _text(command)
+
+
+@functools.cache
+def _text(path: str) -> str:
+    with open(os.path.join(COLLECTION, path), encoding="utf-8") as stream:
+        return stream.read()
+
+
+# What named tuples and os call with an underscore in front is public.
+_PUBLIC = {"_replace", "_asdict", "_fields", "_make", "_exit"}
+
+
+def _private_names(path: str) -> set[str]:
+    """What a test takes of other files that begins with an underscore: as an attribute, an import, or a name to patch."""
+    found = set()
+    for node in ast.walk(ast.parse(_text(path))):
+        if isinstance(node, ast.Attribute) and not (
+            isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+        ):
+            found.add(node.attr)
+        elif isinstance(node, ast.ImportFrom):
+            # Folders have the underscore, and are not imported by themselves.
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "setattr":
+            words = [
+                word.value for word in node.args[:2] if isinstance(word, ast.Constant) and isinstance(word.value, str)
+            ]
+            found |= {word.rpartition(".")[2] for word in words}
+    own = {node.name for node in ast.walk(ast.parse(_text(path))) if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    return {name for name in found if re.match(r"_[^_]", name)} - _PUBLIC - own
+
+
+def test_no_test_uses_what_is_private_to_another_file() -> None:
+    used = {(path[len("tests/unit/") :], name) for path in TEST_FILES for name in _private_names(path)}
+    assert used == PRIVATE
