@@ -59,7 +59,8 @@ class Guard:
     def _is_elsewhere(self, event: str, arguments: tuple[t.Any, ...]) -> bool:
         if event == "open" and not (isinstance(arguments[2], int) and arguments[2] & _WRITING):
             return False
-        path = arguments[0]
+        # Of links the place where they are made; what they lead to is not changed.
+        path = arguments[1 if event in ("os.link", "os.symlink", "os.rename") else 0]
         # What is open already has been looked at. A relative path belongs to a directory that is open: the working directory
         # is the checkout, in which the run as another user cannot write.
         if isinstance(path, int) or not os.path.isabs(os.fsdecode(path)):

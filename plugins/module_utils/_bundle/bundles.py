@@ -102,7 +102,7 @@ class Bundles:
             if not source.cached:
                 source = self._images.fetch(request, source, deadline)
             if decided.user is None or Action.ROOTFS in decided.plan.actions:
-                _check_places(self._roots.unpack(source, self._images, deadline), source.config, request.options)
+                check_places(self._roots.unpack(source, self._images, deadline), source.config, request.options)
             now = self._decide(request, facts, source)
             record = now.record
             if now.plan.actions:
@@ -342,7 +342,7 @@ def _wanted_user(request: Request, source: Source) -> str:
     return request.options.user or source.config.user  # as podman: an empty one is none
 
 
-def _check_places(root: str, image: ImageConfig, options: Options) -> None:
+def check_places(root: str, image: ImageConfig, options: Options) -> None:
     """Refuse an image in which links lead a volume or the working directory to a forbidden place."""
     for place in spec.wanted_volumes(image, options):
         to = leads_to(root, place)

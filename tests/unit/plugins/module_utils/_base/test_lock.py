@@ -14,7 +14,6 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base import lock as lock_module
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import is_busy
@@ -138,16 +137,16 @@ class TestLock:
         self, places: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Between opening the file and locking it, whoever had it may have removed it."""
-        really, opened = lock_module._flock, []
+        really, opened = fcntl.flock, []
 
-        def flock(descriptor: int, how: int) -> bool:
-            if how == fcntl.LOCK_EX:
+        def flock(descriptor: int, how: int) -> None:
+            if how & fcntl.LOCK_EX:
                 opened.append(descriptor)
                 if len(opened) == 1:
                     os.unlink(places.paths("web").lock)
-            return really(descriptor, how)
+            really(descriptor, how)
 
-        monkeypatch.setattr(lock_module, "_flock", flock)
+        monkeypatch.setattr(fcntl, "flock", flock)
         with places.locked("web", Deadline(0)):
             assert os.path.exists(places.paths("web").lock)
         assert len(opened) == 2
@@ -172,7 +171,7 @@ class TestLock:
         file, directory = lock.descriptors
         os.close(file)
         os.close(directory)
-        lock._held = ()
+        lock = _lock(places)  # of the next task
         try:
             with pytest.raises(Conflict, match=rf"the container web.*: process {child.pid} \(sleep\)\.$"):
                 _lock(places).acquire(Deadline(0.05))

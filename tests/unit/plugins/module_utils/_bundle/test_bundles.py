@@ -756,7 +756,7 @@ def test_no_link_of_an_image_leads_the_working_directory_away(
     (tmp_path / "srv").mkdir()
     image, options = ImageConfig(workdir=workdir), Options(chdir=chdir)
     with pytest.raises(InvalidInput, match="its working directory") if refused else contextlib.nullcontext():
-        bundle_bundles._check_places(str(tmp_path), image, options)
+        bundle_bundles.check_places(str(tmp_path), image, options)
 
 
 def test_a_directory_with_something_mounted_in_it_is_not_removed(tmp_path: pathlib.Path) -> None:
@@ -764,13 +764,16 @@ def test_a_directory_with_something_mounted_in_it_is_not_removed(tmp_path: pathl
     path, bundles = tmp_path / "my bundle", Bundles(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
     (path / "volumes").mkdir(parents=True)
     (path / "source").mkdir()
+    (path / "longshore.json").write_text("{}")
     subprocess.run(["mount", "--bind", path / "source", path / "volumes"], check=True)
     try:
         with pytest.raises(Conflict, match="is mounted, so the bundle"):
-            bundles._check_unused(str(path))
+            bundles.converge(Request(str(path), absent=True))
+        assert sorted(os.listdir(path)) == ["longshore.json", "source", "volumes"]
     finally:
         subprocess.run(["umount", path / "volumes"], check=True)
-    bundles._check_unused(str(path))
+    assert bundles.converge(Request(str(path), absent=True)).actions == (Action.REMOVE,)
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("below", ["", ".upper", ".work"])

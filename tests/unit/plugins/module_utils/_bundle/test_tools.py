@@ -1,0 +1,163 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Programs that fail, in a sentence, and the places they work in."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import typing as t
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
+    Conflict,
+    EngineError,
+    InvalidInput,
+    ProgramFailed,
+)
+from ansible_collections.longshore.oci.plugins.module_utils._bundle import tools
+
+
+def _fail(said: str, **more: t.Any) -> ProgramFailed:
+    """What becomes of a program that says this, and fails."""
+    argv = ["sh", "-c", 'printf "%s" "$1" >&2; exit 3', "sh", said]
+    with pytest.raises(ProgramFailed) as failed:
+        tools.call(argv, Deadline(30), what="do it", **more)
+    assert (failed.value.details["rc"], failed.value.details["stderr"]) == (3, said)
+    return failed.value
+
+
+@pytest.mark.parametrize(
+    ("said", "meaning"),
+    [
+        ('time="x" level=fatal msg="writing blob: no space left on device"', "there is no space left on the device"),
+        ("Disk quota exceeded", "there is no space left on the device"),
+        ("x509: certificate signed by unknown authority", "its certificate is not trusted, or it does not speak TLS"),
+        (
+            "unauthorized: authentication required",
+            "the registry does not accept the username and password, or wants some",
+        ),
+        ("denied: requested access to the resource is denied", "the registry denies access to it"),
+        ("manifest unknown: manifest unknown", "there is no such image"),
+        ("no image found in image index for architecture s390x", "there is none for this platform"),
+        ("dial tcp 127.0.0.1:1: connect: connection refused", "the registry cannot be reached"),
+        ("received unexpected HTTP status code 503", "the registry cannot be reached"),
+        ("invalid reference format", "the reference is not valid"),
+        ("open /a/index.json: no such file or directory", "there is no such file"),
+    ],
+)
+def test_what_it_means(said: str, meaning: str) -> None:
+    assert _fail(said).message.startswith(f"Cannot do it: {meaning}. sh says: ")
+
+
+def test_the_hint_names_the_place() -> None:
+    assert _fail("no space left on device", place="/srv/web").hint == "Make room in /srv/web."
+
+
+@pytest.mark.parametrize(
+    ("said", "quoted"),
+    [
+        ("", "sh says: exit code 3."), ("one\ntwo.\n\n", "sh says: two."),
+        ('time="x" level=info msg="fine"\ntime="x" level=fatal msg="it \\"broke\\""\n', 'sh says: it "broke".'),
+        ("the cause\ntar: Error is not recoverable: exiting now\n", "sh says: the cause."),
+        ("x" * 1000, f"sh says: {'x' * 600}."),
+    ],
+)  # fmt: skip
+def test_what_is_quoted(said: str, quoted: str) -> None:
+    assert _fail(said).message == f"Cannot do it. {quoted}"
+
+
+def test_proxies_are_inherited_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "no_proxy", "SECRET", "TMPDIR"):
+        monkeypatch.setenv(name, "given")
+    done = tools.call(["env"], Deadline(30), what="do it", temporary="/srv/space")
+    lines = set(done.stdout.splitlines())
+    assert {"HTTPS_PROXY=given", "no_proxy=given", "TMPDIR=/srv/space"} <= lines
+    assert "SECRET=given" not in lines
+
+
+def test_a_program_that_is_missing() -> None:
+    with pytest.raises(InvalidInput, match="no-such-program is not on this host"):
+        tools.call(["no-such-program"], Deadline(30), what="do it")
+
+
+class TestWorkspace:
+    @pytest.mark.pure
+    def test_it_is_gone_afterwards(self, tmp_path: pathlib.Path) -> None:
+        with tools.workspace(f"{tmp_path}/parent") as space:
+            assert os.listdir(tmp_path / "parent") == [os.path.basename(space)]
+            assert os.stat(space).st_mode & 0o777 == 0o700
+            os.makedirs(f"{space}/deep/er")
+        assert os.listdir(tmp_path / "parent") == []
+
+    @pytest.mark.pure
+    def test_also_after_an_error_which_is_said(self, tmp_path: pathlib.Path) -> None:
+        with (
+            pytest.raises(EngineError, match=f"Cannot work in {tmp_path}: No such file"),
+            tools.workspace(str(tmp_path)) as space,
+        ):
+            os.rmdir(f"{space}/nowhere")
+        assert os.listdir(tmp_path) == []
+
+    @pytest.mark.pure
+    def test_the_one_of_a_task_at_work_stays(self, tmp_path: pathlib.Path) -> None:
+        with tools.workspace(str(tmp_path)) as space, tools.workspace(str(tmp_path)) as other:
+            tools.sweep(str(tmp_path))
+            assert sorted(os.listdir(tmp_path)) == sorted(map(os.path.basename, (space, other)))
+
+    def test_the_programs_of_one_that_ended_are_ended(
+        self, tmp_path: pathlib.Path, spawn: t.Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        name = ".tmp-999999999-1-abcdef"
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv("TMPDIR", f"{tmp_path}/{name}")
+        worker = spawn()
+        monkeypatch.setenv("TMPDIR", f"{tmp_path}/{name}0")
+        other = spawn()
+        tools.sweep(str(tmp_path))
+        assert worker.wait(10) == -9
+        assert other.poll() is None
+        assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.pure
+class TestKeep:
+    def test_it_is_renamed(self, tmp_path: pathlib.Path) -> None:
+        (tmp_path / "made/etc").mkdir(parents=True)
+        tools.keep(f"{tmp_path}/made", f"{tmp_path}/there")
+        assert os.listdir(tmp_path) == ["there"]
+
+    def test_what_another_task_made_is_as_good(self, tmp_path: pathlib.Path) -> None:
+        (tmp_path / "made/mine").mkdir(parents=True)
+        (tmp_path / "there/theirs").mkdir(parents=True)
+        tools.keep(f"{tmp_path}/made", f"{tmp_path}/there")
+        assert os.listdir(tmp_path / "there") == ["theirs"]
+
+    def test_any_other_failure_is_one(self, tmp_path: pathlib.Path) -> None:
+        (tmp_path / "made").mkdir()
+        with pytest.raises(FileNotFoundError):
+            tools.keep(f"{tmp_path}/made", f"{tmp_path}/nowhere/there")
+
+
+@pytest.mark.pure
+class TestTakeOver:
+    def test_one_of_this_user_gets_the_mode(self, tmp_path: pathlib.Path) -> None:
+        (tmp_path / "file").touch()
+        tmp_path.chmod(0o755)
+        tools.take_over(str(tmp_path), -1, 0o700)
+        assert tmp_path.stat().st_mode & 0o777 == 0o700
+
+    @pytest.mark.parametrize("full", [False, True])
+    def test_one_that_was_open_to_all_has_to_be_empty(self, tmp_path: pathlib.Path, full: bool) -> None:
+        path = tmp_path / "open"
+        path.mkdir()
+        path.chmod(0o777)
+        if full:
+            (path / "theirs").touch()
+            with pytest.raises(Conflict, match=f"Another user is working in {path}"):
+                tools.take_over(str(path), -1, 0o700)
+        else:
+            tools.take_over(str(path), -1, 0o700)
+        assert path.stat().st_mode & 0o777 == 0o700
