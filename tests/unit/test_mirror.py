@@ -25,6 +25,7 @@ COVERED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "_bundle_spec/options": ("unit/plugins/module_utils/_bundle_spec/test_spec.py", "values without behaviour"),
     "_checkpoint/request": ("unit/plugins/module_utils/_module/test_checkpoint.py", "values without behaviour"),
     "_exec/request": ("unit/plugins/module_utils/_exec/test_plan.py", "values without behaviour"),
+    "_exec/session_status": ("unit/plugins/module_utils/_exec/test_session_store.py", "values without behaviour"),
     "_netlink/conntrack": ("integration/targets/oci_network/tasks/main.yml", "flows take packets between real peers"),
     # To be emptied: these files are being split and renamed.
     **{

@@ -73,7 +73,7 @@ class TestIsBlank:
 
 @pytest.mark.parametrize("path", ["web", "/", "/srv/../web", "/srv//web", "/srv/web/", "/srv/./web"])
 def test_a_path_with_detours_is_refused(path: str) -> None:
-    with pytest.raises(InvalidInput, match="must be absolute and without detours"):
+    with pytest.raises(InvalidInput, match="must be absolute and normalized"):
         directory.check(Request(path))
 
 

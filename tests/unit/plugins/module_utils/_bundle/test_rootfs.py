@@ -87,5 +87,5 @@ class TestRoots:
 @pytest.mark.parametrize("character", [",", ":", "\\"])
 def test_what_the_options_of_a_mount_cannot_say(character: str) -> None:
     for lower, root in ((f"/a{character}b", "/root"), ("/lower", f"/a{character}b")):
-        with pytest.raises(InvalidInput, match="cannot be mounted with rootfs_mode: overlay"):
+        with pytest.raises(InvalidInput, match="cannot be used with rootfs_mode: overlay"):
             rootfs.mount(lower, root, Deadline(5))

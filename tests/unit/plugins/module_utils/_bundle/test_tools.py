@@ -37,11 +37,11 @@ def _fail(said: str, **more: t.Any) -> ProgramFailed:
         ("x509: certificate signed by unknown authority", "its certificate is not trusted, or it does not speak TLS"),
         (
             "unauthorized: authentication required",
-            "the registry does not accept the username and password, or wants some",
+            "the registry does not accept the username and password, or needs them",
         ),
         ("denied: requested access to the resource is denied", "the registry denies access to it"),
         ("manifest unknown: manifest unknown", "there is no such image"),
-        ("no image found in image index for architecture s390x", "there is none for this platform"),
+        ("no image found in image index for architecture s390x", "there is no image for this platform"),
         ("dial tcp 127.0.0.1:1: connect: connection refused", "the registry cannot be reached"),
         ("received unexpected HTTP status code 503", "the registry cannot be reached"),
         ("invalid reference format", "the reference is not valid"),
@@ -53,7 +53,7 @@ def test_what_it_means(said: str, meaning: str) -> None:
 
 
 def test_the_hint_names_the_place() -> None:
-    assert _fail("no space left on device", place="/srv/web").hint == "Make room in /srv/web."
+    assert _fail("no space left on device", place="/srv/web").hint == "Free space in /srv/web."
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ class TestTakeOver:
         path.chmod(0o777)
         if full:
             (path / "theirs").touch()
-            with pytest.raises(Conflict, match=f"Another user is working in {path}"):
+            with pytest.raises(Conflict, match=f"Another user also works in {path}"):
                 tools.take_over(str(path), -1, 0o700)
         else:
             tools.take_over(str(path), -1, 0o700)

@@ -83,7 +83,7 @@ def test_a_rule_of_an_old_profile_has_one_name() -> None:
 @pytest.mark.parametrize(
     ("profile", "message"),
     [
-        ({}, "no defaultAction"), ({"defaultAction": 1}, "no defaultAction"), (_profile() | {"syscalls": {"names": []}}, "syscalls are no list"),
+        ({}, "no defaultAction"), ({"defaultAction": 1}, "no defaultAction"), (_profile() | {"syscalls": {"names": []}}, "syscalls are not a list"),
         (_profile({"names": [], "action": "x"}), "no names or no action"), (_profile({"names": ["read"]}), "no names or no action"),
     ],
 )  # fmt: skip

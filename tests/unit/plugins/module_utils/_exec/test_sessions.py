@@ -47,7 +47,7 @@ def test_another_runtime_than_that_of_the_container(tmp_path: pathlib.Path, sess
     (tmp_path / "state/containers/web").mkdir(parents=True)
     sessions.store.save(builders.record())
     for runtime in ("crun", "/usr/bin/crun"):
-        with pytest.raises(InvalidInput, match="was made with /usr/sbin/runc, not with"):
+        with pytest.raises(InvalidInput, match="was created with /usr/sbin/runc, not with"):
             sessions.converge(Request("web", command=COMMAND, runtime=runtime), check=True)
     for own in (None, "auto", "runc", "/usr/sbin/runc"):
         assert sessions.converge(Request("web", Goal.ABSENT, session="one", runtime=own), check=True).plan.actions == ()

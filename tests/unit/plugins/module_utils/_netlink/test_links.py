@@ -48,7 +48,7 @@ def test_a_bridge(there: t.Any) -> None:
             1400,
             True,
         )
-        with pytest.raises(EngineError, match=r"Cannot make the bridge br0: File exists\."):
+        with pytest.raises(EngineError, match=r"Cannot create the bridge br0: File exists\."):
             links.make_bridge("br0", "02:00:00:00:00:01")
         links.remove(found)
         assert set(links.all()) == before

@@ -58,7 +58,7 @@ def test_one_that_changes_all_the_time() -> None:
         asked.append(1)
         return [_message(0x10)]
 
-    with pytest.raises(EngineError, match="Cannot list links: others change it all the time"):
+    with pytest.raises(EngineError, match="Cannot list links: other programs change it continuously"):
         netlink.ask("list links", call)
     assert 10 < len(asked) < 1000
 

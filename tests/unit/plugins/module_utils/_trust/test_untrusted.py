@@ -28,7 +28,7 @@ class TestRefuse:
         with pytest.raises(InvalidInput) as refused:
             untrusted.refuse(_found(0, 0, 0o4775), "/srv/x", "The bundle")
         assert " /srv/x belongs to root:root, with the mode 4775." in refused.value.message
-        assert refused.value.message.startswith("The bundle can be changed by others than ")
+        assert refused.value.message.startswith("The bundle can be changed by users other than ")
         assert "chown, chmod go-w" in refused.value.hint
 
     def test_numbers_stand_for_what_has_no_name(self) -> None:
