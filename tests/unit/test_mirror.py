@@ -26,6 +26,7 @@ COVERED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "_checkpoint/request": ("unit/plugins/module_utils/_module/test_checkpoint.py", "values without behaviour"),
     "_exec/request": ("unit/plugins/module_utils/_exec/test_plan.py", "values without behaviour"),
     "_exec/session_status": ("unit/plugins/module_utils/_exec/test_session_store.py", "values without behaviour"),
+    "_module/secret_values": ("unit/plugins/module_utils/_module/test_secrets.py", "its only user is secrets"),
     "_netlink/conntrack": ("integration/targets/oci_network/tasks/main.yml", "flows take packets between real peers"),
     # To be emptied: these files are being split and renamed.
     **{

@@ -17,6 +17,7 @@ from ansible_collections.longshore.oci.tests.unit.deep import deepen
 
 pytestmark = pytest.mark.pure
 
+
 def tree(path: pathlib.Path) -> dict[str, str]:
     found = {}
     for entry in sorted(path.rglob("*")):

@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.bundles import Outcome
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Action, Options, Plan, Request
-from ansible_collections.longshore.oci.plugins.module_utils._module import bundle, secrets
+from ansible_collections.longshore.oci.plugins.module_utils._module import bundle, secret_values
 
 pytestmark = pytest.mark.pure
 
@@ -75,9 +75,9 @@ def test_the_values_of_environments_are_hidden(value: t.Any, hidden: t.Any) -> N
             return {name: mark(inner) for name, inner in each.items()}
         if isinstance(each, list):
             return [mark(inner) for inner in each]
-        return each.replace("*", secrets.HIDDEN) if isinstance(each, str) else each
+        return each.replace("*", secret_values.HIDDEN) if isinstance(each, str) else each
 
-    assert bundle.hide_environments(value) == mark(hidden)
+    assert secret_values.hide_environments(value) == mark(hidden)
 
 
 class TestResult:

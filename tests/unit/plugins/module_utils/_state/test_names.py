@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import types
 
 import pytest
@@ -58,5 +59,5 @@ def test_a_plus_is_escaped_as_systemd_does() -> None:
 )
 def test_where_the_unit_of_a_service_is(monkeypatch: pytest.MonkeyPatch, user: int, path: str) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: user)
-    monkeypatch.setattr(names.pwd, "getpwuid", lambda _uid: types.SimpleNamespace(pw_dir="/home/me"))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _uid: types.SimpleNamespace(pw_dir="/home/me"))
     assert names.service_path("web", "") == path

@@ -8,6 +8,7 @@ import errno
 import grp
 import os
 import pathlib
+import pwd
 import types
 import typing as t
 
@@ -46,10 +47,10 @@ class TestPrivateGroup:
         me = types.SimpleNamespace(pw_name="me", pw_uid=1000, pw_gid=1000)
         self.me = me
         monkeypatch.setattr(os, "geteuid", lambda: 1000)
-        monkeypatch.setattr(untrusted.pwd, "getpwuid", lambda _uid: me)
-        monkeypatch.setattr(untrusted.pwd, "getpwall", lambda: [me, *self.others])
+        monkeypatch.setattr(pwd, "getpwuid", lambda _uid: me)
+        monkeypatch.setattr(pwd, "getpwall", lambda: [me, *self.others])
         monkeypatch.setattr(
-            untrusted.grp, "getgrgid", lambda gid: types.SimpleNamespace(gr_name="me", gr_gid=gid, gr_mem=self.members)
+            grp, "getgrgid", lambda gid: types.SimpleNamespace(gr_name="me", gr_gid=gid, gr_mem=self.members)
         )
         monkeypatch.setattr(untrusted, "has_acl", lambda _path: False)
 
@@ -78,7 +79,7 @@ class TestPrivateGroup:
         assert not untrusted.is_private_group(_found(0, 1000), "/x")
 
     def test_where_nobody_is_listed_the_name_tells(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(untrusted.pwd, "getpwall", list)
+        monkeypatch.setattr(pwd, "getpwall", list)
         assert untrusted.is_private_group(_found(1000, 1000), "/x")
         self.me.pw_name = "other"
         assert not untrusted.is_private_group(_found(1000, 1000), "/x")
@@ -90,8 +91,8 @@ class TestGroupsOfTheSystem:
         self.users = [types.SimpleNamespace(pw_name="daemon", pw_uid=1, pw_gid=1)]
         self.group = types.SimpleNamespace(gr_name="adm", gr_gid=4, gr_mem=["daemon"])
         monkeypatch.setattr(os, "geteuid", lambda: 0)
-        monkeypatch.setattr(untrusted.pwd, "getpwall", lambda: self.users)
-        monkeypatch.setattr(untrusted.grp, "getgrgid", lambda _gid: self.group)
+        monkeypatch.setattr(pwd, "getpwall", lambda: self.users)
+        monkeypatch.setattr(grp, "getgrgid", lambda _gid: self.group)
         monkeypatch.setattr(untrusted, "has_acl", lambda _path: False)
 
     @pytest.mark.parametrize(("log", "trusted"), [(True, True), (False, False)])
@@ -135,5 +136,5 @@ def test_a_group_that_nobody_knows_is_not_trusted(monkeypatch: pytest.MonkeyPatc
     def unknown(_gid: int) -> grp.struct_group:
         raise KeyError
 
-    monkeypatch.setattr(untrusted.grp, "getgrgid", unknown)
+    monkeypatch.setattr(grp, "getgrgid", unknown)
     assert not untrusted.may_group_write(_found(0, 4), "/var/log/x", log=True)
