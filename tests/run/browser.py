@@ -17,8 +17,8 @@ import time
 import urllib.parse
 from typing import Any, Callable
 
-# Seconds. A page from the disk takes a fraction of one; a machine that is at work takes longer.
-_START, _ANSWER, _APPEAR = 60.0, 60.0, 20.0
+# Seconds. A page from the disk takes a fraction of one, and a hundred times as long on a machine that is busy.
+_START, _ANSWER, _APPEAR = 180.0, 180.0, 60.0
 
 
 class BrowserError(Exception):
