@@ -68,7 +68,7 @@ RUN_BY = {"tests/run": "bin/test", "tests/hosts": "bin/hosts", "tests/campaign":
 _HERE = "plugins/module_utils"
 PRIVATE: set[tuple[str, str]] = {
     (f"{_HERE}/_archive/test_archive_file.py", "_without_name"), (f"{_HERE}/_archive/test_signatures.py", "_workspace"),
-    (f"{_HERE}/_bundle/test_confinement.py", "_bounding"), (f"{_HERE}/_bundle/test_confinement.py", "_level"),
+    (f"{_HERE}/_base/test_trees.py", "_empty"), (f"{_HERE}/_bundle/test_confinement.py", "_bounding"), (f"{_HERE}/_bundle/test_confinement.py", "_level"),
     (f"{_HERE}/_bundle/test_confinement.py", "_levels"), (f"{_HERE}/_checkpoint/test_dump.py", "_call"),
     (f"{_HERE}/_checkpoint/test_dump.py", "_rounds"), (f"{_HERE}/_container/test_restored_limits.py", "_lost_limits"),
     (f"{_HERE}/_container/test_restored_limits.py", "_lost_mounts"), (f"{_HERE}/_host/test_selinux.py", "_labelled"),
