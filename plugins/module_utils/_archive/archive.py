@@ -1,11 +1,11 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The archive of a checkpoint: the members that podman writes and checkpointctl reads, and one more that is ours.
+"""The archive of a checkpoint: the members that podman writes and checkpointctl reads, and a manifest of Longshore.
 
 The layout is that of ``podman container checkpoint --export`` (libpod, container_internal_common.go; checkpointctl, lib).
-A stored checkpoint is a directory with the same members. What is unpacked comes from anywhere: only the members that are
-known are written, under names of our own, and each is checked against its digest. That proves that nothing was damaged on
-the way; who made the archive is proved by a signature of the manifest alone. The documents are read by archive_documents.py.
+A stored checkpoint is a directory with the same members. Archives are not trusted: only known members are unpacked, under
+fixed names, and each is checked against its digest. The digests detect damage. Only a signature of the manifest proves who
+created the archive. typed_documents.py reads the documents.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ _CHUNK = 1 << 20
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 Members = dict[str, tuple[int, str]]  # size and sha256 by name
-Sign = t.Callable[[bytes], bytes]  # gives the signature of a manifest
+Sign = t.Callable[[bytes], bytes]  # returns the signature of a manifest
 Verify = t.Callable[[bytes, bytes], None]  # raises InvalidInput unless the second is a signature of the first
 
 
 def digest(members: Members) -> str:
-    """sha256 of what a restore is made from; the log of the container is none of that."""
+    """Return the sha256 of all data for a restore, which excludes the log of the container."""
     lines = [f"{name} {size} {sha256}\n" for name, (size, sha256) in sorted(members.items()) if name != LOG]
     return "sha256:" + hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def measure(directory: str) -> Members:
-    """The members of a stored checkpoint."""
+    """Return the members of a stored checkpoint."""
     found = {}
     for name, path in _members(directory):
         with open(path, "rb") as stream:
@@ -88,11 +88,11 @@ class _Reader:
 
 
 def check_compression(name: str | None, *, pipe: bool = False) -> str:
-    """The compression to use; None is zstd where this host has it, else gzip, and nothing for a pipe. Raises InvalidInput
-    for what cannot be."""
+    """Return the compression. None means zstd if this host has it, otherwise gzip, and no compression for a pipe. Raises
+    InvalidInput for an unavailable one."""
     if pipe:
         if name == "zstd":
-            raise InvalidInput("The compression zstd does not go through a pipe.", hint="Use none or gzip.")
+            raise InvalidInput("The compression zstd cannot be used with a pipe.", hint="Use none or gzip.")
         return name or "none"
     if name is None:
         return "zstd" if _zstd() else "gzip"
@@ -109,10 +109,10 @@ def pack(
     directory: str, path: str, *, compression: str, log: str | None, manifest: t.Callable[[Members], t.Mapping[str, t.Any]],
     pipe: t.IO[bytes] | None = None, sign: Sign | None = None,
 ) -> None:  # fmt: skip
-    """Write the archive of a stored checkpoint, in one step as others see it; nobody else may read it (mode 0600).
+    """Write the archive of a stored checkpoint with mode 0600. It appears in one step.
 
-    ``log`` is the log of the container, or None. ``manifest`` makes our own member of the others, once they are known.
-    ``pipe`` is where to write it to instead of to a file. ``sign`` signs the manifest.
+    ``log`` is the log of the container, or None. ``manifest`` creates Longshore's member when the others are known.
+    ``pipe`` is the destination instead of a file. ``sign`` signs the manifest.
     """
     if pipe is not None:
         try:
@@ -143,7 +143,7 @@ def _write(
         sources = [*_members(directory), *([(LOG, log)] if log and os.path.isfile(log) else [])]
         for images in IMAGES:
             if os.path.isdir(f"{directory}/{images}"):
-                # checkpointctl looks for the directory itself.
+                # checkpointctl needs an entry for the directory.
                 tar.addfile(_header(images, kind=tarfile.DIRTYPE, mode=0o700))
         for images in IMAGES:
             if os.path.islink(f"{directory}/{images}/{PARENT}"):
@@ -154,7 +154,7 @@ def _write(
             with open(path, "rb") as source:
                 header = _header(name, size=os.fstat(source.fileno()).st_size)
                 reader = _Reader(source)
-                tar.addfile(header, t.cast(t.IO[bytes], reader))  # Reads just as much, also of a log that grows.
+                tar.addfile(header, t.cast(t.IO[bytes], reader))  # Reads exactly this size, also from a growing log.
             found[name] = reader.result()
         text = json.dumps({**manifest(found), "links": links}, indent=2).encode()
         tar.addfile(_header(MANIFEST, size=len(text)), io.BytesIO(text))
@@ -176,7 +176,7 @@ def _compressor(stream: t.IO[bytes], compression: str) -> t.Iterator[t.IO[bytes]
     if compression == "none":
         yield stream
     elif compression == "gzip":
-        # Level 1: memory images are big, and nobody wants to wait for the last percent.
+        # Level 1: memory images are big, and higher levels save little.
         with gzip.GzipFile(fileobj=stream, mode="wb", compresslevel=1, mtime=0) as packed:
             yield t.cast(t.IO[bytes], packed)
     else:
@@ -187,9 +187,9 @@ def _compressor(stream: t.IO[bytes], compression: str) -> t.Iterator[t.IO[bytes]
 
 @contextlib.contextmanager
 def _zstd_process(arguments: list[str], **streams: t.Any) -> t.Iterator[subprocess.Popen[bytes]]:
-    """zstd at one end of a pipe. Raises ProgramFailed where it fails, and never outlives its use."""
+    """Run zstd at one end of a pipe, and end it afterwards. Raises ProgramFailed if it fails."""
     argv = [_zstd() or "zstd", "-q", *arguments]
-    # Its few words of complaint fit into memory; a pipe for them would have to be read.
+    # Its short error output fits into memory. A pipe would have to be read.
     with open(os.memfd_create("stderr"), "w+b") as err:
         with subprocess.Popen(argv, stderr=err, env=clean_environment(), **streams) as child:
             try:
@@ -203,14 +203,16 @@ def _zstd_process(arguments: list[str], **streams: t.Any) -> t.Iterator[subproce
                 raise
         err.seek(0)
         said = err.read().decode("utf-8", "replace").strip()[-300:]
-    if status not in (0, -13):  # 13 is SIGPIPE: we have read all that we want
-        raise ProgramFailed(f"zstd says: {said or f'nothing, only exit status {status}'}")
+    if status not in (0, -13):  # 13 is SIGPIPE: all needed data has been read
+        raise ProgramFailed(f"zstd says: {said or f'no message, only exit status {status}'}")
 
 
 @contextlib.contextmanager
 def _decompressor(path: str) -> t.Iterator[t.IO[bytes]]:
     with open(path, "rb") as stream:
-        head = os.pread(stream.fileno(), 4, 0)  # Not read(): zstd gets the file itself, and starts where that is.
+        head = os.pread(
+            stream.fileno(), 4, 0
+        )  # Not read(), which would move the offset at which zstd starts to read the file.
         compression = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), "none")
         if compression == "gzip":
             with gzip.GzipFile(fileobj=stream) as unpacked:
@@ -236,7 +238,7 @@ def _from_pipe(pipe: t.BinaryIO) -> t.Iterator[t.IO[bytes]]:
 
 @contextlib.contextmanager
 def _open(path: str, pipe: t.BinaryIO | None = None) -> t.Iterator[tarfile.TarFile]:
-    """The archive as a stream of members. Raises InvalidInput for what is none, or is damaged."""
+    """Yield the archive as a stream of members. Raises InvalidInput if it is not an archive, or is damaged."""
     import tarfile
 
     if pipe is None and not os.path.isfile(path):
@@ -254,9 +256,9 @@ def _open(path: str, pipe: t.BinaryIO | None = None) -> t.Iterator[tarfile.TarFi
 
 
 def peek(path: str, *, room: int, verify: Verify | None = None) -> dict[str, t.Any]:
-    """The ``config.dump``, ``spec.dump`` and manifest of an archive, by their names. Nothing is written.
+    """Return the ``config.dump``, ``spec.dump`` and manifest of an archive, by their names. Write nothing.
 
-    ``room`` is how much of it could be unpacked; no more is read.
+    ``room`` is the available space in bytes. No more is read.
     """
     found: Members = {}
     links: dict[str, str] = {}
@@ -279,7 +281,7 @@ def peek(path: str, *, room: int, verify: Verify | None = None) -> dict[str, t.A
 
 
 def documents(texts: t.Mapping[str, bytes], path: str) -> dict[str, t.Any]:
-    """The documents of an archive by their names, each of its type."""
+    """Return the documents of an archive by their names, with checked types."""
     readers = (typed_documents.spec, typed_documents.container, typed_documents.manifest)
     return {
         name: read(typed_documents.parse(texts[name], name, path), path)
@@ -289,13 +291,13 @@ def documents(texts: t.Mapping[str, bytes], path: str) -> dict[str, t.Any]:
 
 
 def _known_members(tar: tarfile.TarFile, path: str, room: int) -> t.Iterator[tuple[str, tarfile.TarInfo]]:
-    """The members that are of use, and no more of them than there is room for. Raises InvalidInput, EngineError."""
+    """Yield the known members, no more than fit into the available space. Raises InvalidInput, EngineError."""
     left = room
     for member in tar_members.members(tar, most=_MOST_MEMBERS, room=(1 << 63) - 1):
         name = known(member, path)
         left -= member.size if member.isreg() else 0
         if left < 0:
-            raise EngineError(f"There is no room for {path} unpacked: {room >> 20} MiB are free.")
+            raise EngineError(f"There is not enough space to unpack {path}: {room >> 20} MiB are free.")
         if name is None:
             tar_members.skip(tar, member)
         else:
@@ -305,9 +307,9 @@ def _known_members(tar: tarfile.TarFile, path: str, room: int) -> t.Iterator[tup
 def unpack(
     path: str, directory: str, *, pipe: t.BinaryIO | None = None, verify: Verify | None = None
 ) -> dict[str, t.Any]:  # fmt: skip
-    """Unpack an archive into an empty directory, no more than there is room for; returns its documents by their names.
+    """Unpack an archive into an empty directory, within the available space. Return its documents by their names.
 
-    ``pipe`` is where it is read from instead of from a file. Raises InvalidInput, EngineError.
+    ``pipe`` is the source instead of a file. Raises InvalidInput, EngineError.
     """
     found: Members = {}
     links: dict[str, str] = {}
@@ -332,7 +334,7 @@ def unpack(
 
 
 def read(path: str) -> bytes:
-    """A document of an archive that was unpacked."""
+    """Return a document of an unpacked archive."""
     with open(path, "rb") as stream:
         return stream.read(typed_documents.MOST_BYTES + 1)
 
@@ -349,13 +351,13 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> tuple[
 def _check_whole(
     path: str, found: Members, links: t.Mapping[str, str], texts: t.Mapping[str, bytes], verify: Verify | None
 ) -> None:  # fmt: skip
-    """Raises InvalidInput for an archive that is not whole, is not what was packed, or is not signed by whom it must be."""
+    """Raises InvalidInput for an archive that is incomplete or changed, or does not have the required signature."""
     for name in ("spec.dump", "config.dump", "checkpoint/inventory.img"):
         if name not in found:
-            raise InvalidInput(f"{path} is not an archive of a whole checkpoint: it has no {name}.")
+            raise InvalidInput(f"{path} is not a complete archive of a checkpoint: it has no {name}.")
     if verify:
         if MANIFEST not in texts or SIGNATURE not in texts:
-            raise InvalidInput(f"{path} is not signed, and verify says by whom it must be.")
+            raise InvalidInput(f"{path} is not signed, but verify requires a signature.")
         verify(texts[MANIFEST], texts[SIGNATURE])
     if MANIFEST not in texts:
         return  # podman's
@@ -363,9 +365,7 @@ def _check_whole(
     recorded = manifest["members"] or {}
     for name in sorted({*recorded, *found} - {MANIFEST, SIGNATURE}):
         if list(found.get(name, ())) != recorded.get(name):
-            raise damaged(path, f"the member {name[:100]} is not what was packed")
-    # Archives of earlier releases do not say; those are not signed.
+            raise damaged(path, f"the member {name[:100]} was changed")
+    # Archives of earlier releases have no links in the manifest, and no signature.
     if (manifest["links"] is not None or verify) and (manifest["links"] or {}) != links:
-        raise damaged(
-            path, f"the links {', '.join(sorted({*links, *(manifest['links'] or {})}))[:200]} are not what was packed"
-        )
+        raise damaged(path, f"the links {', '.join(sorted({*links, *(manifest['links'] or {})}))[:200]} were changed")

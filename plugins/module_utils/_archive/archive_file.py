@@ -1,8 +1,8 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The file of an archive while it is written: it has no name until it is whole, and a killed task leaves nothing of it.
+"""The file of an archive while it is written: it has no name until it is complete, so a killed task leaves nothing.
 
-All memory of a container is in there, and the directory is one that nobody else looks after.
+It contains all memory of a container, and no other program cleans up its directory.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import typing as t
 from .._base.files import remove_file, write_text
 from .._state.unfinished import NOTE, own_name
 
-# What kernels and file systems say that cannot make a file without a name (open(2)).
+# Errors of kernels and file systems that do not support files without a name (open(2)).
 _CANNOT = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
 
 
 @contextlib.contextmanager
 def replacing(path: str, notes: str) -> t.Iterator[t.BinaryIO]:
-    """Give a file that is at ``path`` when all has gone well, in the place of what was there before. Raises OSError.
+    """Yield a file that replaces ``path`` on success. Raises OSError.
 
-    Where it needs a name before that, a note in the directory ``notes`` says so first: the next task of the container removes
-    both (recovery.py).
+    If it needs a temporary name, a note in the directory ``notes`` is written first, so that the next task of the container
+    removes both (recovery.py).
     """
     words = own_name("")
     temporary, note = f"{path}.{words}", f"{notes}/{NOTE}{words}"
@@ -52,7 +52,7 @@ def replacing(path: str, notes: str) -> t.Iterator[t.BinaryIO]:
 
 
 def _without_name(directory: str) -> int:
-    """-1 where that cannot be."""
+    """Return a file without a name, or -1 if that is not supported."""
     try:
         return os.open(directory, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
     except OSError as exc:
@@ -67,7 +67,7 @@ def _note(path: str, temporary: str) -> bool:
 
 
 def _link(descriptor: int, path: str) -> None:
-    """Give an open file a name. With the directory named by a descriptor, Python calls linkat(2), which follows the link in /proc."""
+    """Give an open file a name. With a descriptor of the directory, Python calls linkat(2), which follows the link in /proc."""
     directory = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.link(str(descriptor), path, src_dir_fd=directory, follow_symlinks=True)

@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The config for a container from an archive where this host has a root file system for it, and no config.json. Pure.
+"""Create the config for a container from an archive if this host has its root file system but no config.json. Pure.
 
-It is the part of the config in the archive that stays within the defaults: those that oci_bundle and podman give to a
-container of which nothing else is said. All that goes beyond is then missing, and archive_rights.py names it.
+It is the part of the archived config that stays within the defaults of oci_bundle and podman for a container without further
+options. Anything beyond is missing from it, and rights.py names it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ MASKED = (
 )
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 NAMESPACES = ("pid", "network", "ipc", "uts", "mount")
-# What the default profiles of podman and docker forbid to who has the default capabilities.
+# The system calls that the default profiles of podman and docker forbid with the default capabilities.
 FORBIDDEN = frozenset((
     "acct", "add_key", "bpf", "clock_settime", "clock_settime64", "create_module", "delete_module", "fanotify_init", "finit_module",
     "init_module", "io_uring_enter", "io_uring_register", "io_uring_setup", "ioperm", "iopl", "kexec_file_load",
     "kexec_load", "lookup_dcookie", "nfsservctl", "open_by_handle_at", "perf_event_open", "quotactl", "quotactl_fd",
     "settimeofday", "stime", "swapoff", "swapon", "sysfs", "_sysctl", "userfaultfd", "uselib", "vhangup", "vm86", "vm86old",
 ))  # fmt: skip
-# Where a file system of the kernel may be, and what its mount must say.
+# The allowed mount points of kernel file systems, with their required options.
 _KERNEL_MOUNTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "proc": ("/proc", ("nosuid", "noexec", "nodev")), "sysfs": ("/sys", ("ro", "nosuid", "noexec", "nodev")),
     "devpts": ("/dev/pts", ("nosuid", "noexec")), "mqueue": ("/dev/mqueue", ("nosuid", "noexec", "nodev")),
@@ -50,7 +50,7 @@ _SYSCTL = {
 _DEVICES = {(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2), (136, None)}
 _REFUSALS = ("SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_KILL_PROCESS")
 _PROCESS = ("terminal", "args", "env", "cwd", "noNewPrivileges", "user", "rlimits")
-# What podman, docker and oci_bundle confine containers with, and what counts where an archive says something else, such as spc_t.
+# The confinements of podman, docker and oci_bundle, and the one to use if an archive has another one, such as spc_t.
 _CONFINED = {
     "apparmorProfile": (
         re.compile(r"(containers-default|docker-default|crio-default)[A-Za-z0-9._-]*"),
@@ -65,7 +65,8 @@ _CONFINED = {
 
 
 def within(spec: t.Mapping[str, t.Any], root: str, *, generated: t.Callable[[t.Mapping[str, t.Any]], bool]) -> Config:
-    """The config with the root file system ``root``. ``generated`` says of a bind mount that its source is made anew here."""
+    """Return the config with the root file system ``root``. ``generated`` tells whether Longshore creates the source of a bind
+    mount again on this host."""
     process, linux = spec["process"], spec.get("linux") or {}
     config: Config = {
         "ociVersion": "1.0.2",
@@ -99,13 +100,13 @@ def _capabilities(asked: t.Mapping[str, t.Sequence[str]]) -> dict[str, list[str]
 
 
 def _confined(values: t.Mapping[str, t.Any], *names: str) -> Config:
-    """Keep a confinement that is a default one; another is replaced, so that archive_rights names it. Without any there is none."""
+    """Keep a default confinement. Replace any other one, so that rights.py names it. Without one, the result has none."""
     found = {name: str(values[name]) for name in names if values.get(name)}
     return {name: text if _CONFINED[name][0].fullmatch(text) else _CONFINED[name][1] for name, text in found.items()}
 
 
 def _is_plain(mount: t.Mapping[str, t.Any]) -> bool:
-    """Whether it has nothing of the host."""
+    """Tell whether a mount has nothing of the host."""
     kind, options = mount.get("type"), set(mount.get("options") or [])
     place = "/" + mount["destination"].strip("/")
     if is_bind(mount) or ".." in place.split("/"):
@@ -122,14 +123,14 @@ def _namespaces(linux: t.Mapping[str, t.Any]) -> list[Config]:
 
 
 def _resources(asked: t.Mapping[str, t.Any]) -> Config:
-    """Limits, and no device but those that every container has."""
+    """Return the limits, and only the devices of every container."""
     rules = [
         rule
         for rule in asked.get("devices") or []
         if not rule.get("allow") or (rule.get("type") == "c" and _is_default(rule))
     ]
     found = {name: asked[name] for name in ("memory", "cpu", "pids") if asked.get(name)}
-    if found.get("pids", {}).get("limit") == 0:  # podman's word for none
+    if found.get("pids", {}).get("limit") == 0:  # means no limit in podman
         del found["pids"]
     return {"devices": [{"allow": False, "access": "rwm"}, *rules], **found}
 
@@ -149,7 +150,7 @@ def _sysctls(linux: t.Mapping[str, t.Any]) -> dict[str, str]:
 
 
 def _seccomp(asked: t.Mapping[str, t.Any] | None) -> Config:
-    """The filter without the system calls that no default profile allows."""
+    """Return the filter without the system calls that no default profile allows."""
     rules = [
         {**rule, "names": [name for name in rule.get("names") or [] if name not in FORBIDDEN or rule["action"] in _REFUSALS]}
         for rule in (asked or {}).get("syscalls") or []

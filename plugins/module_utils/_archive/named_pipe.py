@@ -1,8 +1,8 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Archives that go through a named pipe, from one host to the next, while they are written: they touch no disk on the way.
+"""Pass archives through a named pipe to another host while they are written, without using a disk.
 
-Both ends wait no longer than their deadline for the other, at the beginning and in between.
+Each end waits for the other only until its deadline, at the beginning and in between.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def is_pipe(path: str | None) -> bool:
 
 
 def check_pipe(path: str) -> None:
-    """Raises InvalidInput for a pipe that another user may be at the other end of. Nothing is opened: that would wake it."""
+    """Raises InvalidInput for a pipe that another user may use. Do not open it, because that would wake the other end."""
     trust.check(path, "The pipe")
     try:
         _check_kind(os.lstat(path), path)
@@ -37,12 +37,12 @@ def check_pipe(path: str) -> None:
 
 def _check_kind(found: os.stat_result, path: str) -> None:
     if not stat.S_ISFIFO(found.st_mode):
-        raise InvalidInput(f"{path} is not a pipe itself, but may lead to one.", hint="Name the pipe.")
+        raise InvalidInput(f"{path} is not a pipe itself, but may be a link to one.", hint="Use the path of the pipe.")
     if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o077:
         raise InvalidInput(
             f"The pipe {path} is open to other users: it belongs to the user {found.st_uid}, with the mode "
             f"{stat.S_IMODE(found.st_mode):04o}.",
-            hint="The memory of a container goes through it, so make one of your own with mkfifo -m 0600.",
+            hint="The memory of a container goes through it. Create a private pipe with mkfifo -m 0600.",
         )
 
 
@@ -53,7 +53,7 @@ class _Pipe(io.RawIOBase):
             self._fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as exc:
             if exc.errno == errno.ENXIO:
-                raise InvalidInput(f"Nobody reads the pipe {path}.", hint="Start its reader first.") from exc
+                raise InvalidInput(f"The pipe {path} has no reader.", hint="Start its reader first.") from exc
             raise InvalidInput(f"The pipe {path} cannot be opened: {reason_of(exc)}.") from exc
         try:
             _check_kind(os.fstat(self._fd), path)
@@ -65,7 +65,7 @@ class _Pipe(io.RawIOBase):
         poller = select.poll()
         poller.register(self._fd, event)
         if not poller.poll(self._deadline.milliseconds()):
-            raise DeadlineExceeded(f"The other end of the pipe {self._path} did not do its part in time.")
+            raise DeadlineExceeded(f"The other end of the pipe {self._path} did not respond in time.")
 
     def readable(self) -> bool:
         return True
@@ -89,10 +89,10 @@ class _Pipe(io.RawIOBase):
 
 
 def reader(path: str, deadline: Deadline) -> t.BinaryIO:
-    """A pipe without a writer says nothing until one has been there."""
+    """Return a reader, which waits for the first writer."""
     return t.cast(t.BinaryIO, io.BufferedReader(_Pipe(path, os.O_RDONLY, deadline), 1 << 20))
 
 
 def writer(path: str, deadline: Deadline) -> t.BinaryIO:
-    """Raises InvalidInput where nobody reads the pipe."""
+    """Return a writer. Raises InvalidInput if the pipe has no reader."""
     return t.cast(t.BinaryIO, io.BufferedWriter(_Pipe(path, os.O_WRONLY, deadline), 1 << 20))

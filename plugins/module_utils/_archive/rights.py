@@ -1,10 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the config in an archive asks for more than the config of this host allows. Pure.
+"""Compare the config in an archive with the config of this host, which must allow all that it asks for. Pure.
 
-A restored process has what is in CRIU's images, which the config in the archive describes; all that the runtime does comes
-from the config of this host. So the two must agree. Each right that only the archive has is named, for the person who reads
-the refusal.
+A restored process has the rights in CRIU's images, which the config in the archive describes. The runtime uses the config of
+this host. So the two must agree. The error names each right that only the archive has.
 """
 
 from __future__ import annotations
@@ -19,18 +18,18 @@ _MOST_NAMED = 12
 
 
 def excess(asked: Config, allowed: Config) -> list[str]:
-    """The rights that ``asked`` has and ``allowed`` has not, each in a few words."""
+    """Return descriptions of the rights that ``asked`` has and ``allowed`` does not have."""
     found = [
         *_process(asked["process"], allowed["process"]), *_mounts(asked, allowed), *_linux(_of(asked, "linux"), _of(allowed, "linux")),
         *_hooks(_of(asked, "hooks"), _of(allowed, "hooks")),
     ]  # fmt: skip
     if allowed["root"].get("readonly") and not asked["root"].get("readonly"):
-        found.append("a root file system that can be written to")
+        found.append("a writable root file system")
     return found
 
 
 def differences(asked: Config, allowed: Config) -> list[str]:
-    """Where CRIU's images do not fit the config of this host, though they ask for nothing more."""
+    """Return descriptions of differences between CRIU's images and the config of this host that are not rights."""
     found = []
     if bool(asked["process"].get("terminal")) != bool(allowed["process"].get("terminal")):
         found.append(f"it has {'a' if asked['process'].get('terminal') else 'no'} terminal")
@@ -41,7 +40,7 @@ def differences(asked: Config, allowed: Config) -> list[str]:
 
 
 def named(words: t.Sequence[str]) -> str:
-    """A list for a sentence, no longer than a person reads."""
+    """Return a list for a sentence, with a limited length."""
     shown = [word if len(word) <= 120 else f"{word[:120]}..." for word in words[:_MOST_NAMED]]
     more = len(words) - len(shown)
     text = ", ".join(shown) + (f" and {more} more" if more else "")
@@ -164,7 +163,7 @@ def _node(device: Config) -> tuple[t.Any, ...]:
 
 
 def _rule(rule: Config) -> tuple[t.Any, ...]:
-    """Numbers below 0 are any, as those that are missing."""
+    """Return a comparable rule. Negative numbers mean any, like missing ones."""
     numbers = [None if (rule.get(name) or 0) < 0 else rule.get(name) for name in ("major", "minor")]
     return (bool(rule.get("allow")), rule.get("type") or "a", *numbers, "".join(sorted(rule.get("access") or "rwm")))
 
@@ -181,7 +180,7 @@ def _seccomp(asked: Config | None, allowed: Config | None) -> t.Iterator[str]:
     more = sorted(_allows(asked) - _allows(allowed, conditional=True))
     if _refuses(allowed.get("defaultAction")) and more:
         yield f"the system calls {named(more)}"
-    # With a list of what is forbidden, all on it must be.
+    # With a deny list, all its system calls must be forbidden.
     less = sorted(_forbids(allowed) - _forbids(asked)) if not _refuses(allowed.get("defaultAction")) else []
     if less and not _refuses(asked.get("defaultAction")):
         yield f"the system calls {named(less)}"

@@ -1,10 +1,10 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a container has changed in its root file system: packed for another host, and made there.
+"""Pack the changes of a container in its root file system, and apply them on another host.
 
-On an overlay the changes are in its upper directory. Anywhere else nobody knows what there was before, so all of the file
-system is packed, and what is not in the tar is deleted where it is unpacked. A tar may come from anywhere: nothing is
-written through a symbolic link or outside of the root, and no device is made.
+On an overlay, the changes are in its upper directory. For any other file system, the former content is unknown, so all of it is
+packed, and the restore deletes files that are not in the tar. A tar is not trusted: nothing is written through a symbolic link
+or outside of the root, and no device is created.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NEVER_PACKED = ("trusted.overlay.", "security.selinux")
 
 
 def pack(root: str, path: str) -> list[str] | None:
-    """Write a tar of what was changed; returns what was deleted, or None where the tar is of the whole file system."""
+    """Write a tar of the changes. Return the deleted paths, or None if the tar contains the whole file system."""
     import tarfile
 
     overlay = _overlay(root)
@@ -52,7 +52,7 @@ def pack(root: str, path: str) -> list[str] | None:
 
 
 def measure(root: str) -> int:
-    """About how many bytes a tar would have. Raises InvalidInput for what cannot be packed, before anything is dumped."""
+    """Return the approximate size of a tar in bytes. Raises InvalidInput for files that cannot be packed, before the dump."""
     from .sparse import is_sparse, pieces_of
 
     total, overlay = 0, _overlay(root)
@@ -78,8 +78,7 @@ def _overlay(root: str) -> Overlay | None:
 
 
 def _changes(root: str, overlay: Overlay, deleted: list[str]) -> t.Iterator[Entry]:
-    """What is in the upper directory. A directory that hides what is below it, or has it from elsewhere, is looked at in the merged
-    view, and so is all that is in it."""
+    """Yield the entries of the upper directory. An opaque or redirected directory and its content come from the merged view."""
     merged = ""
     for entry in walk(overlay.upper):
         if merged and entry.path.startswith(f"{merged}/"):
@@ -89,7 +88,7 @@ def _changes(root: str, overlay: Overlay, deleted: list[str]) -> t.Iterator[Entr
             deleted.append(entry.path)
             continue
         if stat.S_ISREG(entry.status.st_mode) and _METACOPY in os.listxattr(entry.at, follow_symlinks=False):
-            whole = os.path.join(root, entry.path)  # In the upper directory is only its mode.
+            whole = os.path.join(root, entry.path)  # The upper directory may have only its metadata.
             yield Entry(entry.path, whole, os.lstat(whole))
             continue
         yield entry
@@ -103,7 +102,7 @@ def _changes(root: str, overlay: Overlay, deleted: list[str]) -> t.Iterator[Entr
 
 
 def _hidden(root: str, overlay: Overlay, path: str) -> list[str]:
-    """What the lower directories have in a directory, and the merged view has not."""
+    """Return names that the lower directories have in a directory, but not the merged view."""
     found: set[str] = set()
     for lower in overlay.lower:
         top = os.path.join(lower, path)
@@ -129,9 +128,9 @@ def _add(tar: tarfile.TarFile, entry: Entry) -> None:
     if header is None or header.ischr() or header.isblk():  # None: a socket, which only its process can make
         return
     header.mtime = os.lstat(path).st_mtime_ns / 1e9
-    header.uname = header.gname = ""  # The numbers count: names are another host's.
+    header.uname = header.gname = ""  # Use the numbers, because names may differ on another host.
     headers: dict[str, str] = {}
-    with contextlib.suppress(OSError):  # a file system without
+    with contextlib.suppress(OSError):  # a file system without extended attributes
         for attribute in os.listxattr(path, follow_symlinks=False):
             if not attribute.startswith(_NEVER_PACKED):
                 value = os.getxattr(path, attribute, follow_symlinks=False)
@@ -143,7 +142,7 @@ def _add(tar: tarfile.TarFile, entry: Entry) -> None:
     with open(os.open(path, _READING), "rb") as stream:
         status = os.fstat(stream.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.ESTALE, f"{name} has become something else")
+            raise OSError(errno.ESTALE, f"{name} was replaced")
         if is_sparse(status):
             add_sparse(tar, header, stream)
         else:
@@ -151,16 +150,16 @@ def _add(tar: tarfile.TarFile, entry: Entry) -> None:
 
 
 def apply(root: str, path: str | None, deleted: t.Sequence[str] | None) -> None:
-    """Make the changes in a tar (if there is one) to a root file system. ``deleted`` None: nothing else stays there.
+    """Apply the changes in a tar (if any) to a root file system. ``deleted`` None: delete all other files.
 
-    Raises InvalidInput for a tar that wants to be elsewhere or to be what it must not.
+    Raises InvalidInput for a tar that leads out of the root or contains forbidden entries.
     """
     import tarfile
 
     try:
         with _Tree(root) as tree:
             if path is not None:
-                # Twice, because the headers of all members may be more than fits into memory.
+                # Read it twice, because the headers of all members may not fit into memory.
                 with _members(path) as (_tar, members):
                     needed = sum(tar_members.stored_size(member) for member in members if member.isreg())
                 _check_room(root, needed, whole=deleted is None)
@@ -183,26 +182,26 @@ def _members(path: str) -> t.Iterator[tuple[tarfile.TarFile, t.Iterator[tarfile.
 
 
 def _check_room(root: str, needed: int, *, whole: bool) -> None:
-    """Before anything is written. Sparse files take no more than what is in the tar, and what a whole one replaces is let go of."""
+    """Check the space before anything is written. Sparse files need only their data, and a complete tar frees replaced files."""
     there = sum(entry.status.st_blocks * 512 for entry in walk(root)) if whole else 0
     require_room(root, needed - there, f"restore the root file system {root}")
 
 
 def require_room(directory: str, needed: int, what: str) -> None:
-    """Raises InvalidInput where a file system has less room than that."""
+    """Raises InvalidInput if a file system has less free space."""
     found = os.statvfs(directory)
     free = found.f_bavail * found.f_frsize
     if needed > free:
         raise InvalidInput(
-            f"There is not enough room to {what}: it takes about {needed >> 20} MiB, and there are {free >> 20} MiB.",
-            hint=f"Make room in {directory}.",
+            f"There is not enough space to {what}: it needs about {needed >> 20} MiB, and {free >> 20} MiB are free.",
+            hint=f"Free space in {directory}.",
         )
 
 
 def _parts(name: str) -> list[str]:
     if not isinstance(name, str) or (name.startswith("/") and name.strip("/") == ""):
         raise InvalidInput(f"{name!r} is not a name of a file.")
-    # podman writes absolute names for what was deleted, and tars with "./" in front.
+    # podman writes absolute names of deleted files, and tars with "./" in front.
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts or "\0" in name:
         raise InvalidInput(f"The changes of the root file system have a name that leads out of it: {name!r}.")
@@ -210,12 +209,12 @@ def _parts(name: str) -> list[str]:
 
 
 class _Tree:
-    """A directory that is written to by the descriptors of its directories: none of them is a symbolic link."""
+    """A directory tree. Files are written through descriptors of its directories, none of which is a symbolic link."""
 
     def __init__(self, root: str) -> None:
         self._root = root
         self._fd = -1
-        self._last: tuple[list[str], int] = [], -1  # the directory that was opened last: mostly the next is in it
+        self._last: tuple[list[str], int] = [], -1  # the last opened directory, which usually contains the next entry
         self._made: set[str] = set()
         self._directories: list[tuple[list[str], tarfile.TarInfo]] = []
 
@@ -228,7 +227,7 @@ class _Tree:
         os.close(self._fd)
 
     def _forget(self, parts: list[str]) -> None:
-        """What is at or below a path is not any more what was opened."""
+        """Close the cached directory if it is at or below a path that changes."""
         known, fd = self._last
         if fd >= 0 and known[: len(parts)] == parts:
             os.close(fd)
@@ -236,7 +235,7 @@ class _Tree:
 
     @contextlib.contextmanager
     def _directory(self, parts: t.Sequence[str]) -> t.Iterator[int]:
-        """Raises InvalidInput where one of them is no directory, or a symbolic link to one."""
+        """Yield a directory. Raises InvalidInput if a component is not a directory, or is a symbolic link to one."""
         known, last = self._last
         if last < 0 or list(parts[: len(known)]) != known:
             known, last = [], self._fd
@@ -246,7 +245,7 @@ class _Tree:
                 try:
                     inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
                 except OSError as exc:
-                    what = f"The changes of the root file system go through {'/'.join(parts)[-_SHOWN:]}, which is no directory"
+                    what = f"The changes of the root file system lead through {'/'.join(parts)[-_SHOWN:]}, which is not a directory"
                     raise InvalidInput(f"{what} ({reason_of(exc)}).") from exc
                 os.close(fd)
                 fd = inner
@@ -261,7 +260,7 @@ class _Tree:
         if not parts:
             return  # the root itself
         if not (member.isreg() or member.isdir() or member.issym() or member.islnk() or member.isfifo()):
-            raise InvalidInput(f"The changes of the root file system have a device or the like: {member.name!r}.")
+            raise InvalidInput(f"The changes of the root file system contain a special file: {member.name!r}.")
         if not member.isdir():
             self._forget(parts)
         with self._directory(parts[:-1]) as parent:
@@ -303,17 +302,17 @@ class _Tree:
         with self._directory(source[:-1]) as directory:
             status = os.stat(source[-1], dir_fd=directory, follow_symlinks=False) if source else None
             if status is None or not stat.S_ISREG(status.st_mode):
-                raise InvalidInput(f"The changes of the root file system have a link to {'/'.join(source)!r}, no file.")
+                raise InvalidInput(f"The changes of the root file system have a link to no file: {'/'.join(source)!r}.")
             os.link(source[-1], name, src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False)
 
     def finish(self) -> None:
-        """Owner, mode and time of directories, when all is made: making something in one changes its time."""
+        """Set owner, mode and time of directories at the end, because new entries change the time of a directory."""
         for parts, member in self._directories:
             with self._directory(parts) as directory:
                 _dress(directory, member)
 
     def others(self) -> list[str]:
-        """What the tar did not have, without what is below that."""
+        """Return the paths that the tar did not have, without those below them."""
         gone: list[str] = []
         for name in (entry.path for entry in walk(self._root)):
             if name not in self._made and not (gone and name.startswith(gone[-1] + "/")):
@@ -337,7 +336,7 @@ def _dress(descriptor: int, member: tarfile.TarInfo) -> None:
 
 
 def _clear(name: str, parent: int, *, keep_directory: bool = False) -> None:
-    """Make room for something of this name, never following a symbolic link."""
+    """Remove an existing entry with this name. Never follow a symbolic link."""
     try:
         status = os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:

@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Signatures of archives, made and checked by ssh-keygen or GnuPG. Which of them it is depends on the key.
+"""Sign archives and verify signatures with ssh-keygen or GnuPG, depending on the key.
 
-A signature is one of the manifest of an archive, which has the sizes and digests of all other members. OpenSSH binds it to
-a purpose (PROTOCOL.sshsig): one that was made for anything else is refused.
+The manifest of an archive is signed, which has the sizes and digests of all other members. OpenSSH binds a signature to a
+purpose (PROTOCOL.sshsig), so signatures for other purposes are refused.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _PUBLIC = re.compile(rb"(sk-)?(ssh|ecdsa)-\S+ AAAA")
 _SSH_PRIVATE = re.compile(rb"-----BEGIN (OPENSSH |RSA |EC |ENCRYPTED )?PRIVATE KEY-----")
 _SSH, _PGP = b"-----BEGIN SSH SIGNATURE-----", b"-----BEGIN PGP SIGNATURE-----"
 _QUIET = {"SSH_ASKPASS_REQUIRE": "never"}
-# What GnuPG also says of a signature that is right in itself, but by a key that is no longer to be used.
+# The status of GnuPG for a correct signature of a key that must not be used any more.
 _NOT_GOOD = re.compile(
     r"^\[GNUPG:\] (EXPSIG|EXPKEYSIG|REVKEYSIG|BADSIG|ERRSIG|KEYREVOKED|KEYEXPIRED|SIGEXPIRED)\b", re.MULTILINE
 )
 
 
 def sign(text: bytes, key: str) -> bytes:
-    """The signature of a text. Raises InvalidInput for a key that cannot be used; nothing ever asks for a passphrase."""
+    """Return the signature of a text. Raises InvalidInput for an unusable key. Never ask for a passphrase."""
     found = _read(key, "sign_key", private=True)
     with _workspace() as directory:
         path = _write(directory, "text", text)
@@ -50,26 +50,26 @@ def sign(text: bytes, key: str) -> bytes:
             made = f"{path}.asc"
             result = _sign_pgp(directory, key, path, made)
         else:
-            raise InvalidInput(f"{key} is no private key of OpenSSH or GnuPG.", hint="sign_key names the file of one.")
+            raise InvalidInput(f"{key} is not a private key of OpenSSH or GnuPG.", hint="sign_key needs such a file.")
         if result.rc != 0 or not os.path.exists(made):
-            hint = "A key with a passphrase cannot be used: nothing can ask for it."
+            hint = "A key with a passphrase cannot be used."
             raise InvalidInput(f"Cannot sign with {key}: {_said(result)}.", hint=hint)
         with open(made, "rb") as stream:
             return stream.read(_MOST_BYTES)
 
 
 def check_signers(paths: t.Sequence[str]) -> None:
-    """Raises InvalidInput for a file that names nobody, or that others can change."""
+    """Raises InvalidInput for a file without signers, or that other users can change."""
     for path in paths:
         if not (_PUBLIC.search(_signers(path)) or _is_pgp(_read(path, "verify"), b"PUBLIC")):
-            raise InvalidInput(f"{path} has no public key of OpenSSH or GnuPG, nor allowed signers, in it.")
+            raise InvalidInput(f"{path} contains no public key of OpenSSH or GnuPG, and no allowed signers.")
 
 
 def verify(text: bytes, signature: bytes, paths: t.Sequence[str], *, what: str) -> None:
-    """Raises InvalidInput unless it is a signature of the text by one of whom the files in ``paths`` name."""
+    """Raises InvalidInput unless it is a signature of the text by a signer in the files ``paths``."""
     if len(signature) > _MOST_BYTES:
-        raise InvalidInput(f"{what} has a signature that is none.")
-    said = "nobody of the kind of key that it is signed with is named there"
+        raise InvalidInput(f"The signature of {what} is not valid.")
+    said = "they contain no key of its type"
     with _workspace() as directory:
         message, signed = _write(directory, "text", text), _write(directory, "signature", signature)
         for number, path in enumerate(paths):
@@ -82,16 +82,16 @@ def verify(text: bytes, signature: bytes, paths: t.Sequence[str], *, what: str) 
                 continue
             if not said:
                 return
-    raise InvalidInput(f"The signature of {what} is not one of {' or '.join(paths)}: {said}.")
+    raise InvalidInput(f"The signature of {what} is not by a key in {' or '.join(paths)}: {said}.")
 
 
 def _verify_ssh(signers: str, message: str, signed: str) -> str:
-    """Why it is refused; empty where it is good."""
+    """Return why a signature is refused, or an empty string."""
     program = _program("ssh-keygen")
     argv = [program, "-Y", "find-principals", "-f", signers, "-s", signed]
     result = run(argv, Deadline(_SECONDS), what="find the signer", env=_QUIET)
     for line in result.stdout.splitlines():
-        # ssh-keygen reads the message from its standard input alone.
+        # ssh-keygen reads the message only from its standard input.
         argv = [program, "-Y", "verify", "-n", NAMESPACE, "-f", signers, "-I", line.split(",")[0], "-s", signed]
         result = run(
             ["/bin/sh", "-c", 'exec "$@" <"$0"', message, *argv], Deadline(_SECONDS), what="verify", env=_QUIET
@@ -102,7 +102,7 @@ def _verify_ssh(signers: str, message: str, signed: str) -> str:
 
 
 def _as_allowed(text: bytes) -> bytes:
-    """Allowed signers as they are; public keys as such, for anybody's name."""
+    """Return allowed signers as they are, and public keys as allowed signers with any name."""
     lines = [b"longshore " + line if _PUBLIC.match(line) else line for line in text.splitlines()]
     return b"\n".join(lines) + b"\n"
 
@@ -130,13 +130,13 @@ def _sign_pgp(directory: str, key: str, path: str, made: str) -> Completed:
 
 
 def _is_pgp(text: bytes, kind: bytes) -> bool:
-    """Armoured, or a packet of a key (RFC 9580: tag 5 or 6)."""
+    """Tell whether a text is an armoured key, or a packet of a key (RFC 9580: tag 5 or 6)."""
     tags = {b"PRIVATE": (0x94, 0x95, 0xC5), b"PUBLIC": (0x98, 0x99, 0xC6)}[kind]
     return b"-----BEGIN PGP " + kind + b" KEY BLOCK-----" in text or (text[:1] != b"" and text[0] in tags)
 
 
 def _binary(text: bytes) -> bytes:
-    """Keys as gpgv takes them, without the armour."""
+    """Return keys without armour, as gpgv needs them."""
     if b"-----BEGIN" not in text:
         return text
     blocks = re.findall(
@@ -149,13 +149,13 @@ def _binary(text: bytes) -> bytes:
 
 
 def _signers(path: str) -> bytes:
-    """The lines that name somebody."""
+    """Return the lines with signers."""
     text = _read(path, "verify")
     return b"" if b"PGP" in text[:100] else b"\n".join(line for line in text.splitlines() if not line.startswith(b"#"))
 
 
 def _read(path: str, option: str, *, private: bool = False) -> bytes:
-    """A key. Raises InvalidInput where somebody else could have written it, or could read a private one."""
+    """Return a key. Raises InvalidInput if other users could have written it, or could read a private one."""
     trust.check(path, f"{option}:")
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
@@ -170,7 +170,7 @@ def _read(path: str, option: str, *, private: bool = False) -> bytes:
 
 @contextlib.contextmanager
 def _workspace() -> t.Iterator[str]:
-    """A directory for this user alone, whose name says of which task it is. The sockets of GnuPG need a short path."""
+    """Yield a private directory whose name identifies the task. The sockets of GnuPG need a short path."""
     import tempfile
 
     try:
@@ -183,11 +183,11 @@ def _workspace() -> t.Iterator[str]:
     try:
         yield directory
     finally:
-        remove_tree(directory)  # The agent of GnuPG may be removing its sockets, which is fine.
+        remove_tree(directory)  # The agent of GnuPG may remove its sockets at the same time.
 
 
 def _sweep(parent: str) -> None:
-    """Remove what dead tasks have left: GnuPG puts a copy of the key there."""
+    """Remove the directories of ended tasks, in which GnuPG may have left a copy of the key."""
     for name in os.listdir(parent):
         if name.startswith(_PREFIX) and is_abandoned(name[len("longshore-") :]):
             with contextlib.suppress(OSError, EngineError):

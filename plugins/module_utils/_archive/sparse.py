@@ -1,7 +1,7 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sparse files in a tar: as GNU tar writes them in a pax archive, format 1.0 (tar manual, "Storing Sparse Files"). tarfile reads
-that, and so do the tar of Go (podman) and GNU's, but it cannot write it."""
+"""Sparse files in a tar, in the format of GNU tar for pax archives, version 1.0 (tar manual, "Storing Sparse Files"). tarfile,
+Go (podman) and GNU tar can read it, but tarfile cannot write it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def is_sparse(status: os.stat_result) -> bool:
 
 
 def pieces_of(descriptor: int, size: int) -> list[tuple[int, int]]:
-    """Offset and length of what is in a sparse file. Raises InvalidInput for one of too many pieces."""
+    """Return offset and length of the data in a sparse file. Raises InvalidInput for too many pieces."""
     found: list[tuple[int, int]] = []
     end = 0
     while end < size:
@@ -43,7 +43,7 @@ def pieces_of(descriptor: int, size: int) -> list[tuple[int, int]]:
 
 
 class _Pieces(io.RawIOBase):
-    """The map of a file, and then what is in it, without the holes. What was cut off meanwhile reads as zeros."""
+    """The map of a sparse file and then its data, without the holes. Truncated data reads as zeros."""
 
     def __init__(self, head: bytes, pieces: t.Sequence[tuple[int, int]], source: t.BinaryIO) -> None:
         self._head, self._pieces, self._source = head, list(pieces)[::-1], source
@@ -62,10 +62,10 @@ class _Pieces(io.RawIOBase):
 
 
 def add(tar: tarfile.TarFile, header: tarfile.TarInfo, source: t.BinaryIO) -> None:
-    """Write a member of a sparse file. Its header has the size of what is packed, and says the true one beside."""
+    """Write a member for a sparse file. Its header has the packed size, and the real size as an extension."""
     pieces = pieces_of(source.fileno(), header.size)
     if not pieces or sum(pieces[-1]) < header.size:
-        pieces.append((header.size, 0))  # The end, where a hole is the last.
+        pieces.append((header.size, 0))  # The end, for a hole at the end.
     text = "".join(f"{number}\n" for number in (len(pieces), *(each for piece in pieces for each in piece))).encode()
     head = text + bytes(-len(text) % _BLOCK)
     directory, _slash, name = header.name.rpartition("/")
@@ -79,7 +79,7 @@ def add(tar: tarfile.TarFile, header: tarfile.TarInfo, source: t.BinaryIO) -> No
 
 
 def fill(member: tarfile.TarInfo, source: t.IO[bytes], target: t.BinaryIO) -> None:
-    """Write the pieces of a sparse member where they belong. The holes take no room."""
+    """Write the pieces of a sparse member to their offsets. Holes need no space."""
     for offset, length in getattr(member, "sparse", None) or ():
         source.seek(offset)
         target.seek(offset)

@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The members of a tar that comes from anywhere: with names, sizes, owners and times that can be.
+"""Read the members of an untrusted tar, and refuse impossible names, sizes, owners and times.
 
-tarfile believes the headers. A size of 2**63-1 makes it seek for hours, a negative one read the same header for ever
-(CVE-2025-8194), and the text of a pax header takes as much memory as it says that it is long.
+tarfile trusts the headers. With a size of 2**63-1 it seeks for hours, with a negative one it reads the same header forever
+(CVE-2025-8194), and for a pax header it allocates the memory that the header claims.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if t.TYPE_CHECKING:
     import tarfile
 
 _MOST_HEADER = 1 << 20  # bytes of a pax header or of a long name
-_MOST_NAME = 16384  # rootfs_changes.py packs names as long as that: a root file system may be deep
-_MOST_IN_A_ROW = 8  # headers about one member: of GNU and of pax, for its name and its link
+_MOST_NAME = 16384  # rootfs_diff.py packs names up to this length: a root file system may be deep
+_MOST_IN_A_ROW = 8  # headers for one member: of GNU and of pax, for its name and its link
 _LAST_ID = (1 << 32) - 2
 _LAST_TIME = 1 << 34  # in the year 2514
 
@@ -33,13 +33,13 @@ def _tar_class() -> t.Any:
     )  # fmt: skip
 
     class Member(tarfile.TarInfo):
-        """A header that is refused before its data is read."""
+        """A header that may be refused before its data is read."""
 
-        # There the argument has the name of the module.
+        # In the base class, the argument has the name of the module.
         def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:  # pylint: disable=arguments-renamed
             if self.size < 0 or (self.type in special and self.size > _MOST_HEADER):
                 raise tarfile.ReadError(f"a header has the size {self.size}")
-            # tarfile keeps what such headers say for as long as the tar is open, and nothing that writes archives has them.
+            # tarfile keeps the content of such headers in memory, and no program writes them to archives.
             if self.type == tarfile.XGLTYPE:
                 raise tarfile.ReadError("a header is about all members")
             counted = t.cast(Tar, tar)
@@ -57,7 +57,7 @@ def _tar_class() -> t.Any:
 
 @contextlib.contextmanager
 def opened(**how: t.Any) -> t.Iterator[tarfile.TarFile]:
-    """Open a tar, as tarfile.open does. Raises tarfile.TarError for all that is wrong in it, while it is open."""
+    """Open a tar, as tarfile.open does. Raises tarfile.TarError for all errors in it, while it is open."""
     import tarfile
 
     try:
@@ -68,13 +68,13 @@ def opened(**how: t.Any) -> t.Iterator[tarfile.TarFile]:
 
 
 def members(tar: tarfile.TarFile, *, most: int, room: int) -> t.Iterator[tarfile.TarInfo]:
-    """The members, and no more than ``most`` of them. ``room`` is the number of bytes that none can have more than."""
+    """Yield the members, at most ``most`` of them. ``room`` is the maximum size of a member in bytes."""
     import tarfile
 
     for number, member in enumerate(tar):
-        vars(tar)["members"].clear()  # Each may have a header of a MiB: who wants to keep them does so.
+        vars(tar)["members"].clear()  # Each may have a header of a MiB. Callers keep the members that they need.
         reason = _odd(member, room) or (number >= most and f"there are more than {most} members")
-        # A stream is read up to there, whether or not it has so much.
+        # tarfile reads a stream up to this offset, even if it is shorter.
         if tar.offset > member.offset_data + (1 << 20) + stored_size(member):
             reason = "its data is longer than its size"
         if reason:
@@ -83,13 +83,14 @@ def members(tar: tarfile.TarFile, *, most: int, room: int) -> t.Iterator[tarfile
 
 
 def stored_size(member: tarfile.TarInfo) -> int:
-    """The bytes of a member's data, without the holes of a sparse one."""
+    """Return the size of a member's data in bytes, without the holes of a sparse one."""
     sparse = getattr(member, "sparse", None)
     return member.size if sparse is None else sum(size for _offset, size in sparse)
 
 
 def _is_in_order(member: tarfile.TarInfo) -> bool:
-    """Whether the pieces of a sparse member are as every writer has them. tarfile finds the others wrongly, or for hours."""
+    """Tell whether the pieces of a sparse member are in order, as all programs write them. tarfile would handle others wrongly, or
+    take hours."""
     end = 0
     for offset, size in getattr(member, "sparse", None) or ():
         if offset < end or size < 0:
@@ -99,14 +100,14 @@ def _is_in_order(member: tarfile.TarInfo) -> bool:
 
 
 def skip(tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-    """Read the data of a member, where a seek of a stream would not notice its end."""
+    """Read and discard the data of a member, because a seek in a stream would not notice its end."""
     source = tar.extractfile(member) if member.isreg() else None
     while source is not None and source.read(1 << 20):
         pass
 
 
 def room_in(directory: str) -> int:
-    """Bytes that can be written to a directory, or to where it will be made."""
+    """Return the free bytes for a directory, which may not exist yet."""
     while not os.path.isdir(directory):
         directory = os.path.dirname(directory)
     space = os.statvfs(directory)
@@ -128,7 +129,7 @@ def _odd(member: tarfile.TarInfo, room: int) -> str:
     if not (math.isfinite(member.mtime) and -_LAST_TIME < member.mtime < _LAST_TIME):
         return f"its time cannot be {member.mtime}"
     if len(member.name) > _MOST_NAME or len(member.linkname) > _MOST_NAME or "\0" in member.name + member.linkname:
-        return "its name is not one of a file"
+        return "its name is not valid"
     if any(len(part.encode("utf-8", "surrogateescape")) > 255 for part in member.name.split("/")):
         return "its name is too long"
     return ""

@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The documents in an archive of a checkpoint: read, and of the types that they must have. Pure.
+"""Read the documents in an archive of a checkpoint, and check the types of their values. Pure.
 
-They come from anywhere. No other file reads one of them without this: each value that it uses is then text, a number in
-its bounds, a list or an object of such. A null is taken out, for it means that nothing is said. Raises InvalidInput.
+The documents are not trusted. All other code uses only the checked values: text, numbers within bounds, lists and objects of
+these. A null is removed, because it means the same as a missing value. Raises InvalidInput.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .._base.errors import InvalidInput
 
 Document = dict[str, t.Any]
 MOST_BYTES = 16 << 20
-_MOST_TEXT = 1 << 17  # what the kernel takes as one argument of a program
+_MOST_TEXT = 1 << 17  # the kernel's limit for one argument of a program
 _MOST_DIGITS = 20
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]{5,24}(Z|[+-]\d\d:\d\d)", re.ASCII)
 YEAR = 366 * 86400
@@ -45,7 +45,7 @@ class _Text(t.NamedTuple):
 
 
 class _Time(t.NamedTuple):
-    """A time as RFC 3339 has it."""
+    """A time in RFC 3339 format."""
 
 
 _WORD = _Text(255)
@@ -92,7 +92,7 @@ _SPEC: Document = {
     },
 }  # fmt: skip
 _PROGRAM = {"name": _WORD, "path": _TEXT, "version": _WORD}
-# Only these of the definition of the container are used by another host: the rest is that host's.
+# Another host uses only these parts of the definition of the container. It decides the rest itself.
 _DEFINITION = {
     "bundle": _TEXT, "log_driver": _WORD, "log_size_max": _Number(1), "stdin": _FLAG, "sdnotify": _OneOf(("ignore", "conmon", "container")),
 }  # fmt: skip
@@ -115,7 +115,7 @@ _MANIFEST: Document = {
     "rootfs": _OneOf(("complete", "changes")), "annotated": _FLAG, "digest": _WORD, "size": _Number(0),
     "members": _Map((_Number(0), _WORD)), "links": _Map(_WORD), "statistics": _Map(_Number(0)),
 }  # fmt: skip
-# podman's, of which little is used.
+# Of podman's document, only a few values are used.
 _CONTAINER: Document = {
     "name": _WORD, "runtime": _TEXT, "checkpointedTime": _TIME, "startedTime": _TIME, "stopSignal": _STOP["stop_signal"],
     "stopTimeout": _STOP["stop_timeout"],
@@ -123,11 +123,11 @@ _CONTAINER: Document = {
 
 
 def parse(text: bytes, name: str, path: str) -> t.Any:
-    """JSON of a bounded size. Raises InvalidInput, which names the member and the archive."""
+    """Parse JSON of a limited size. Raises InvalidInput, which names the member and the archive."""
     try:
         if len(text) > MOST_BYTES:
             raise ValueError("it is too large")
-        # The parser of C recurses, and takes a time that grows with the square of the number of digits.
+        # The C parser recurses, and its time grows with the square of the number of digits.
         return json.loads(text, parse_int=_integer, parse_constant=_refuse, parse_float=_fraction)
     except RecursionError:
         raise damaged(path, f"{name} is nested too deeply") from None
@@ -157,7 +157,7 @@ def _refuse(text: str) -> t.NoReturn:
 
 
 def spec(value: t.Any, path: str) -> Document:
-    """The config that the container ran with (``spec.dump``)."""
+    """Return the config with which the container ran (``spec.dump``)."""
     found = _object(value, _SPEC, "spec.dump", path)
     for name in ("root", "process"):
         if name not in found:
@@ -172,7 +172,7 @@ def spec(value: t.Any, path: str) -> Document:
 
 
 def manifest(value: t.Any, path: str) -> Document:
-    """Our own description (``longshore.json``). ``left_out`` are options of the container that another host does not take over."""
+    """Return Longshore's description (``longshore.json``). ``left_out`` are options that another host does not use."""
     found = _object(value, _MANIFEST, "longshore.json", path)
     if "format" not in found or "name" not in found:
         raise damaged(path, "longshore.json has no format or no name")
@@ -182,17 +182,17 @@ def manifest(value: t.Any, path: str) -> Document:
 
 
 def container(value: t.Any, path: str) -> Document:
-    """The description that podman reads and writes (``config.dump``)."""
+    """Return the description of podman (``config.dump``)."""
     return _object(value, _CONTAINER, "config.dump", path)
 
 
 def deleted_files(text: bytes, path: str) -> list[str]:
-    """The names of what the container has deleted (``deleted.files``)."""
+    """Return the names of deleted files (``deleted.files``)."""
     return t.cast(list[str], _checked(parse(text, "deleted.files", path), _TEXTS, "deleted.files", "", path))
 
 
 def _object(value: t.Any, kind: Document, name: str, path: str) -> Document:
-    """Only the fields that are known."""
+    """Return only the known fields."""
     return t.cast(Document, _checked(value, kind, name, "", path))
 
 
@@ -211,7 +211,7 @@ def _checked(value: t.Any, kind: t.Any, name: str, where: str, path: str) -> t.A
 
 
 def _is_pair(kind: t.Any) -> bool:
-    """Size and digest of a member, the one list whose items are not alike."""
+    """Tell whether it is the size and digest of a member, the only list with items of different types."""
     return kind.__class__ is tuple and kind[1] is _WORD
 
 
@@ -231,7 +231,7 @@ def _is_scalar(value: t.Any, kind: t.Any) -> bool:
 
 
 def _is_text(value: str) -> bool:
-    """Whether it can be the name of a file: without NUL, and bytes that are no UTF-8 only as Python has them."""
+    """Tell whether it can be the name of a file: without NUL, and with bytes that are not UTF-8 as in Python."""
     try:
         return b"\0" not in value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

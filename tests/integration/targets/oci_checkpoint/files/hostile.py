@@ -19,7 +19,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "", text: byt
     return header, text
 
 
-ODD = "has no business there"
+ODD = "unexpected member"
 MORE = {
     "outside": (member("checkpoint/../../../../escaped"), ODD),
     "absolute": (member("/tmp/escaped"), ODD),

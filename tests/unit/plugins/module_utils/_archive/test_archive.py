@@ -118,7 +118,7 @@ def test_all_rounds_travel_along(stored: str, tmp_path: pathlib.Path) -> None:
 )
 def test_no_link_leads_in_a_circle_or_out(tmp_path: pathlib.Path, name: str, target: str) -> None:
     path = hostile(tmp_path / "bad.tar", (name, tarfile.SYMTYPE, target))
-    with pytest.raises(InvalidInput, match="has no business there"):
+    with pytest.raises(InvalidInput, match="unexpected member"):
         unpack(path, tmp_path / "unpacked")
 
 
@@ -358,7 +358,7 @@ class TestSignatures:
         peek(signed)
 
     def test_one_that_is_not(self, signed: str, stored: str, tmp_path: pathlib.Path) -> None:
-        assert "is not one of" in self.refused(signed, tmp_path, "other")
+        assert "is not by a key in" in self.refused(signed, tmp_path, "other")
         assert "is not signed" in self.refused(pack(stored, tmp_path / "plain.tar"), tmp_path)
         with tarfile.open(tmp_path / "podman.tar", "w") as tar:
             for name in ("spec.dump", "config.dump", "checkpoint/inventory.img"):
@@ -387,13 +387,13 @@ class TestSignatures:
 
     def test_more_less_and_other_members(self, signed: str, stored: str, tmp_path: pathlib.Path) -> None:
         more = hostile(tmp_path / "more.tar", ("checkpoint/more.img", tarfile.REGTYPE, ""), base=signed)
-        assert "not what was packed" in self.refused(more, tmp_path)
+        assert "was changed" in self.refused(more, tmp_path)
         twice = hostile(tmp_path / "twice.tar", (MANIFEST, tarfile.REGTYPE, ""), base=signed)
         assert "two members" in self.refused(twice, tmp_path)
         link = hostile(
             tmp_path / "link.tar", ("pre-checkpoint-2/parent", tarfile.SYMTYPE, "../pre-checkpoint"), base=signed
         )
-        assert "not what was packed" in self.refused(link, tmp_path)
+        assert "were changed" in self.refused(link, tmp_path)
         for lost in ("checkpoint/parent", "checkpoint/pages-1.img", SIGNATURE, MANIFEST):
             with tarfile.open(signed) as source, tarfile.open(tmp_path / "less.tar", "w") as target:
                 for member in source:
@@ -458,12 +458,12 @@ def test_what_is_missing_damaged_or_twice(tmp_path: pathlib.Path, stored: str) -
             hostile(tmp_path / "twice.tar", ("checkpoint/inventory.img", tarfile.REGTYPE, ""), base=good),
             tmp_path / "a",
         )
-    with pytest.raises(InvalidInput, match="not what was packed"):
+    with pytest.raises(InvalidInput, match="was changed"):
         unpack(hostile(tmp_path / "more.tar", ("checkpoint/more.img", tarfile.REGTYPE, ""), base=good), tmp_path / "b")
     data = pathlib.Path(good).read_bytes()
     where = data.index(b"inventory", data.index(b"checkpoint/inventory.img") + 30)
     (tmp_path / "flipped.tar").write_bytes(data[:where] + b"X" + data[where + 1 :])
-    with pytest.raises(InvalidInput, match=r"checkpoint/inventory\.img is not what was packed"):
+    with pytest.raises(InvalidInput, match=r"checkpoint/inventory\.img was changed"):
         unpack(str(tmp_path / "flipped.tar"), tmp_path / "c")
     with pytest.raises(InvalidInput):
         unpack(hostile(tmp_path / "little.tar", ("spec.dump", tarfile.REGTYPE, "")), tmp_path / "d")
@@ -573,7 +573,7 @@ class TestPipes:
                 attempt(f"{pipe}-link")
 
     def test_nobody_reads(self, pipe: str) -> None:
-        with pytest.raises(InvalidInput, match="Nobody reads the pipe"):
+        with pytest.raises(InvalidInput, match="The pipe .* has no reader"):
             named_pipe.writer(pipe, Deadline(30))
 
     def test_nobody_comes(self, pipe: str, tmp_path: pathlib.Path) -> None:
@@ -604,5 +604,5 @@ class TestPipes:
 
     def test_zstd_does_not_go_through(self) -> None:
         assert archive.check_compression(None, pipe=True) == "none"
-        with pytest.raises(InvalidInput, match="does not go through a pipe"):
+        with pytest.raises(InvalidInput, match="cannot be used with a pipe"):
             archive.check_compression("zstd", pipe=True)

@@ -72,7 +72,7 @@ CASES: list[tuple[dict[str, t.Any], str]] = [
     (changed("process", "apparmorProfile", value="unconfined"), "the AppArmor profile unconfined"),
     (changed("process", "selinuxLabel"), "no SELinux label"),
     (changed("process", "selinuxLabel", value="u:r:spc_t:s0"), "the SELinux label u:r:spc_t:s0"),
-    (changed("root", "readonly", value=False), "a root file system that can be written to"),
+    (changed("root", "readonly", value=False), "a writable root file system"),
     (changed("mounts", add={"destination": "/host", "source": "/etc", **BIND}), "a mount of /etc at /host"),
     (changed("mounts", add={"destination": "/x/../host", "source": "/etc", **BIND}), "a mount of /etc at /host"),
     (changed("mounts", add={"destination": "/x", "type": "tmpfs"}), "a mount at /x (tmpfs)"),
@@ -185,7 +185,7 @@ NOT_BY_DEFAULT = [
     for asked, name in CASES
     # Of these nothing is said by default, or the container may have them: they take nothing from the host.
     if not name.startswith(("the uid", "the group", "no RLIMIT", "RLIMIT", "no AppArmor", "no SELinux", "the AppArmor", "the SELinux", "new priv"))
-    and name not in ("a root file system that can be written to", "a mount at /x (tmpfs)", "a mount at /data without ro")
+    and name not in ("a writable root file system", "a mount at /x (tmpfs)", "a mount at /data without ro")
 ]  # fmt: skip
 
 

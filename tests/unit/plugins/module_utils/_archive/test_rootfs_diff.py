@@ -184,7 +184,7 @@ class TestSparse:
             member.size = (1 << 42) - 1024
             tar.fileobj.write(member.tobuf(tarfile.GNU_FORMAT))
         os.truncate(tmp_path / "tar", 1 << 42)
-        with pytest.raises(InvalidInput, match="There is not enough room to restore the root file system"):
+        with pytest.raises(InvalidInput, match="There is not enough space to restore the root file system"):
             rootfs_diff.apply(f"{tmp_path}/target", f"{tmp_path}/tar", [])
         assert os.listdir(tmp_path / "target") == ["old"]
 
@@ -296,6 +296,6 @@ def test_no_more_than_there_is_room_for(tmp_path: pathlib.Path, monkeypatch: pyt
             tar.addfile(member, io.BytesIO(b"x" * 3000))
     space = os.statvfs(tmp_path)
     monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result((4096, 1000, 100, 5, 5, *tuple(space)[5:])))
-    with pytest.raises(EngineError, match="There is not enough room"):
+    with pytest.raises(EngineError, match="There is not enough space"):
         rootfs_diff.apply(str(tmp_path / "root"), str(tmp_path / "diff.tar"), [])
     assert os.listdir(tmp_path / "root") == []

@@ -445,7 +445,7 @@ class TestStates:
             (Goal.ABSENT, "does not exist, so no command can run in it"),
             (Goal.PRESENT, "has not been started, so no command can run in it"),
             (Goal.PAUSED, "is paused, so no command can run in it"),
-            (Goal.STOPPED, "does not run, it has ended with exit code 137, so no command can run in it"),
+            (Goal.STOPPED, "has ended with exit code 137, so no command can run in it"),
         ],
     )
     def test_one_that_does_not_run(self, own: Container, goal: Goal, says: str) -> None:
