@@ -17,7 +17,6 @@ NOT_YET: tuple[str, ...] = (
     "plugins/module_utils/_ports/",
     "plugins/module_utils/_container/",
     "plugins/module_utils/_service/",
-    "plugins/module_utils/_checkpoint/",
     "plugins/module_utils/_lifecycle/",
     "plugins/module_utils/_module/",
 )

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Stored checkpoints: directories in the state directory with the members of an archive, and a manifest that comes last.
 
-A directory without a manifest is of a dump that failed, or of a task that was killed. The manifest is put in place by a
-rename when all else is there, so a checkpoint is either whole or is none.
+A directory without a manifest belongs to a failed dump, or to a killed task. The manifest is renamed into place last, so a
+checkpoint is either complete or does not count.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PODMAN = "io.podman.annotations.checkpoint."
 
 
 class Stored(t.NamedTuple):
-    """A whole checkpoint: its directory, our manifest, and the config that its container ran with."""
+    """A complete checkpoint: its directory, Longshore's manifest, and the config of its container."""
 
     path: str
     manifest: dict[str, t.Any]
@@ -39,7 +39,7 @@ class Stored(t.NamedTuple):
 
     @property
     def is_foreign(self) -> bool:
-        """Whether it has come from an archive, which may be anybody's. Kept checkpoints stay so."""
+        """Tell whether it comes from an archive of any origin. This stays true for a kept checkpoint."""
         return bool(self.manifest.get("from_archive"))
 
 
@@ -55,8 +55,8 @@ def _top(store: Store, name: str) -> str:
 
 
 def newest(store: Store, name: str) -> Stored | None:
-    """The checkpoint of a container: the one that it was ended with, else the newest that is whole. Never one that it was restored
-    from, and that is still to be removed."""
+    """Return the checkpoint of a container: the one that ended it, otherwise the newest complete one. Never one from which it was
+    restored and that is to be removed."""
     top, record = _top(store, name), store.load(name)
     own = record.checkpoint.path if record and record.checkpoint else ""
     if record and own and record.phase in ("checkpointed", "restoring"):
@@ -72,7 +72,7 @@ def newest(store: Store, name: str) -> Stored | None:
 
 
 def work_directory(store: Store, name: str) -> str:
-    """Make a directory to unpack or copy into; it counts as no checkpoint. What a killed task leaves of it is removed by the next."""
+    """Create a temporary directory, which does not count as a checkpoint. If a task is killed, the next one removes it."""
     make_directory(_top(store, name), mode=0o700)
     path = f"{_top(store, name)}/{own_name(WORK)}"
     make_directory(path, mode=0o700)
@@ -80,7 +80,7 @@ def work_directory(store: Store, name: str) -> str:
 
 
 def keep(store: Store, name: str, source: Stored) -> Stored:
-    """Let what was made in a work directory count as a checkpoint."""
+    """Turn a work directory into a checkpoint."""
     if not os.path.basename(source.path).startswith(WORK):
         return source
     path = _named(store, name, str(source.manifest.get("created_at") or "unknown"))
@@ -89,14 +89,14 @@ def keep(store: Store, name: str, source: Stored) -> Stored:
 
 
 def leave(store: Store, name: str) -> None:
-    """Remove the directories of the checkpoints of a container without a record, if nothing is in them any more."""
+    """Remove the empty directories for checkpoints of a container without a record."""
     with contextlib.suppress(OSError):
         os.rmdir(_top(store, name))
         os.rmdir(store.paths(name).state)
 
 
 def new_directory(store: Store, name: str, moment: str) -> str:
-    """An empty one, for root alone: memory is full of secrets. The names sort by time (``moment`` is RFC 3339)."""
+    """Create an empty directory for root only, because memory contains secrets. Names sort by time (``moment`` is RFC 3339)."""
     make_directory(_top(store, name), mode=0o700)
     path = _named(store, name, moment)
     make_directory(path, mode=0o700)
@@ -104,12 +104,12 @@ def new_directory(store: Store, name: str, moment: str) -> str:
 
 
 def _named(store: Store, name: str, moment: str) -> str:
-    # No colons: crun takes what is before one in the path of a log for the kind of the log. No dot in front: that is no checkpoint.
+    # No colons: crun treats the part before one in the path of a log as its type. No dot in front: that is not a checkpoint.
     return f"{_top(store, name)}/{re.sub('[^0-9A-Za-z.]', '', moment).lstrip('.')}-{os.urandom(4).hex()}"
 
 
 def prune(store: Store, name: str, *, keep: str | None) -> None:
-    """Remove all checkpoints of a container but one, whole ones and others. What tasks are at work on is theirs (unfinished.py)."""
+    """Remove all checkpoints of a container except one, also incomplete ones, but none of a running task (unfinished.py)."""
     top = _top(store, name)
     for entry in os.listdir(top) if os.path.isdir(top) else []:
         if f"{top}/{entry}" != keep and not entry.startswith("."):
@@ -119,18 +119,18 @@ def prune(store: Store, name: str, *, keep: str | None) -> None:
 
 
 def describe_before(path: str, record: Record, spec: t.Mapping[str, t.Any], known: t.Mapping[str, t.Any]) -> None:
-    """Write what is known before the dump. ``known`` has created_at, criu and options, and what a killed dump has to be ended with."""
+    """Write the facts from before the dump. ``known`` has created_at, criu, options, and the data to complete a killed dump."""
     moment = str(known["created_at"])
-    launched = {k: v for k, v in record.definition._asdict().items() if k != "conmon_env"}  # Secrets stay at home.
+    launched = {k: v for k, v in record.definition._asdict().items() if k != "conmon_env"}  # Secrets are not stored.
     manifest = {
         "format": FORMAT, "name": record.name, **known, "runtime": record.runtime._asdict(),
         "kernel": platform.release(), "architecture": platform.machine(), "definition": launched,
         "config_digest": record.config_digest, "stop_signal": record.stop_signal, "stop_timeout": record.stop_timeout,
         "started_at": record.started_at, "rootfs": None, "annotated": MANAGER not in (spec.get("annotations") or {}),
     }  # fmt: skip
-    # For checkpointctl, which wants to know whose archive it is; taken out again before a restore.
+    # For checkpointctl, which shows the origin of an archive. Removed again before a restore.
     annotations = {MANAGER: "libpod", **(spec.get("annotations") or {})}
-    # podman imports the archive where it has the image: its name and id, in podman's own annotations.
+    # podman can import the archive if it has the image, whose name and id are in podman's annotations.
     image = annotations.get(f"{_PODMAN}rootfsImageName") or annotations.get("org.opencontainers.image.ref.name")
     image_id = annotations.get(f"{_PODMAN}rootfsImageID")
     container = {
@@ -146,26 +146,26 @@ def describe_before(path: str, record: Record, spec: t.Mapping[str, t.Any], know
 
 
 def write_manifest(path: str, manifest: dict[str, t.Any]) -> Stored:
-    """Make a whole checkpoint of a directory in which all else is done."""
+    """Complete the checkpoint in a directory by writing its manifest."""
     write_text(f"{path}/{MANIFEST}", json.dumps(manifest))
     remove_file(f"{path}/{PENDING}")
     return _stored(path, manifest)
 
 
 def link(source: str, path: str) -> None:
-    """A copy of a stored checkpoint that takes no room: its files are only ever read."""
+    """Create a copy of a stored checkpoint with hard links, because its files never change."""
     shutil.copytree(source, path, symlinks=True, copy_function=os.link, dirs_exist_ok=True)
     remove_file(f"{path}/{MANIFEST}")
 
 
 def measured(members: archive.Members) -> dict[str, t.Any]:
-    """What a manifest says of the members."""
+    """Return the entries of a manifest for the members."""
     size = sum(size for size, _sha256 in members.values())
     return {"digest": archive.digest(members), "size": size, "members": members}
 
 
 def from_podman(container: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """A manifest for an archive without one, from its config.dump."""
+    """Return a manifest for an archive without one, from its config.dump."""
     runtime = os.path.basename(str(container.get("runtime") or ""))
     return {
         "format": FORMAT, "name": str(container.get("name") or ""),

@@ -1,11 +1,11 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checkpoints: a running container written to disk, and brought back to life from there, here or on another host.
+"""Checkpoint running containers to disk, and restore them, on the same host or on another one.
 
     outcome = Checkpoints(Store(...), Host(...)).converge(Request("web", Goal.CHECKPOINTED))
 
-A dump goes into a directory of its own and counts only when it is whole; a restore is a launch like any other, with conmon
-told to restore instead of to create. Both may be killed at any moment: the record says what was going on.
+A dump has its own directory and counts only when it is complete. A restore is a launch in which conmon restores instead of
+creating. Both may be killed at any moment. The record then contains the interrupted operation.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from .restore import lay_out, left_out, prepare_restore
 if t.TYPE_CHECKING:
     from .._base.lock import Lock
 
-# The first CRIU that dumps what is frozen already (criu pull request 2514).
+# The first CRIU that can dump a frozen container (criu pull request 2514).
 _DUMPS_FROZEN = (4, 1)
 
 
@@ -53,7 +53,7 @@ class Checkpoints:
         self.store, self.host = store, host
 
     def converge(self, request: Request, *, check: bool = False) -> Outcome:
-        """Make it so. Raises EngineError; InvalidInput before anything is touched."""
+        """Bring a checkpoint to the requested state. Raises EngineError, and InvalidInput before anything is changed."""
         check_name(request.name)
         check_name(request.target)
         if request.goal is Goal.RESTORED and is_pipe(request.archive):
@@ -68,12 +68,12 @@ class Checkpoints:
             return Outcome(decided, found.target, found.target, _describe(request, whole) if whole else None, {})
         deadline = Deadline(request.timeout)
         with contextlib.ExitStack() as locks:
-            # Always in the same order, or two tasks could wait for one another.
+            # Always in the same order, so that two tasks cannot wait for each other.
             held = [locks.enter_context(self.store.locked(name, deadline)) for name in names]
             return _Task(self, request, deadline, held, received).run()
 
     def _receive(self, request: Request, *, check: bool) -> Outcome:
-        """Restore what comes through a pipe. It can be read only once, so it is stored first, and restored from there."""
+        """Restore from a pipe. It can be read only once, so store the checkpoint first, and restore it from there."""
         target = observe(self.store, request.target)
         if target.status in (Status.RUNNING, Status.PAUSED):
             return Outcome(Plan((), target.status), target, target, None, {})
@@ -89,25 +89,25 @@ class Checkpoints:
             later = request._replace(archive=None, verify=(), timeout=deadline.remaining())
             done = self._converge(later, received=whole)
         finally:
-            remove_tree(path)  # Unless it was kept, and has another name by now. The sender still has it.
+            remove_tree(path)  # If it was kept, it has another name now. The sender still has its copy.
             if self.store.load(request.name) is None:
                 checkpoint_store.leave(self.store, request.name)
         return done._replace(plan=done.plan._replace(actions=(Action.IMPORT, *done.plan.actions)))
 
     def decide(self, request: Request, received: Stored | None = None) -> tuple[Found, Plan]:
-        """What there is and what is to be done. What cannot work is refused here; programs are asked only if need be."""
+        """Return the observed state and the plan. Refuse impossible requests. Run programs only if needed."""
         source = observe(self.store, request.name)
         target = source if request.target == request.name else observe(self.store, request.target)
         exists = None if request.archive is None else os.path.exists(request.archive) and not is_pipe(request.archive)
         whole = received or checkpoint_store.newest(self.store, request.name)
         due = whole.manifest.get("export") if whole else None
         if request.goal is Goal.CHECKPOINTED and due and request.archive == due:
-            exists = False  # It is of an earlier checkpoint: the task that was to write this one was killed.
+            exists = False  # The archive belongs to an earlier checkpoint, because the task that had to write this one was killed.
         found = Found(source, target, whole is not None, exists)
         leave = bool(request.options.leave_running)
         decided = plan(request.goal, found, leave_running=leave, keep=request.keep)
         if Action.RECOVER in decided.actions:
-            return found, decided  # Then all is looked at once more.
+            return found, decided  # After the recovery, the caller decides again.
         if Action.CHECKPOINT in decided.actions:
             self._check_dump(request, source)
         if Action.EXPORT in decided.actions:
@@ -121,33 +121,33 @@ class Checkpoints:
         runtime = record.runtime
         if record.definition.listen:
             raise InvalidInput(
-                f"The container {request.name} cannot be checkpointed: the sockets that it was given (listen) are of another "
-                "network namespace than its own, which CRIU cannot write to disk."
+                f"The container {request.name} cannot be checkpointed: its sockets (listen) belong to another network "
+                "namespace than its own, which CRIU does not support."
             )
         if record.definition.network_helper != "none":
             raise InvalidInput(
                 f"The container {request.name} cannot be checkpointed: CRIU cannot dump the network device that"
                 f" {record.definition.network_helper} holds.",
-                hint="A container without network_helper can.",
+                hint="Only a container without network_helper can be checkpointed.",
             )
         criu.check_options("checkpoint", request.options, runtime)
         reason = criu.why_not(program, runtime)
         if program is None or reason:
             raise InvalidInput(
                 f"The container {request.name} cannot be checkpointed on this host: {reason}.",
-                hint="The module longshore.oci.oci_engine_info says what works here.",
+                hint="The module longshore.oci.oci_engine_info returns which features work on this host.",
             )
         if request.options.pre_dump and not criu.tracks_memory(program):
             raise InvalidInput(
-                "pre_dump needs a kernel that tracks changes of memory (CONFIG_MEM_SOFT_DIRTY), and this one does not."
+                "pre_dump needs a kernel that tracks memory changes (CONFIG_MEM_SOFT_DIRTY), and this one does not."
             )
         frozen = source.status is Status.PAUSED or (request.include_rootfs and request.options.leave_running)
         if frozen and numbers(program.version) < _DUMPS_FROZEN:
-            raise InvalidInput(f"A container that is paused needs criu 4.1 or newer; this host has {program.version}.")
+            raise InvalidInput(f"A paused container needs criu 4.1 or newer. This host has {program.version}.")
         return program
 
     def _peek(self, request: Request, received: Stored | None = None) -> Stored:
-        """What is to be restored; of an archive only what has to be known first."""
+        """Return the checkpoint to restore. Of an archive, read only the needed documents."""
         if request.archive is None:
             source = received or t.cast(Stored, checkpoint_store.newest(self.store, request.name))
             check_whole(request.name, Checkpoint(source.path))
@@ -164,15 +164,15 @@ class Checkpoints:
 
 
 def _manifest(request: Request, members: t.Mapping[str, dict[str, t.Any]]) -> dict[str, t.Any]:
-    """Of an archive, also where it has none. Raises InvalidInput for one that is not what was asked for."""
+    """Return the manifest of an archive, or one for an archive without it. Raises InvalidInput if it does not match the request."""
     manifest = members.get(MANIFEST) or checkpoint_store.from_podman(members["config.dump"], members["spec.dump"])
     manifest = {**manifest, "from_archive": True}
     if manifest.get("format") != checkpoint_store.FORMAT:
-        raise InvalidInput(f"{request.archive} has the format {manifest.get('format')}, which a newer release wrote.")
+        raise InvalidInput(f"{request.archive} has the format {manifest.get('format')}, which needs a newer release.")
     if manifest.get("name") != request.name:
         raise InvalidInput(
             f"{request.archive} is of the container {manifest.get('name')}, not of {request.name}.",
-            hint=f"Give name: {manifest.get('name')}, and new_name to call it otherwise.",
+            hint=f"Set name: {manifest.get('name')}, and new_name to use another name.",
         )
     return manifest
 
@@ -194,7 +194,7 @@ def _check_export(request: Request) -> None:
     if request.sign_key:
         from .._archive import signatures
 
-        # A key with a passphrase, say, is found out before the container stands still.
+        # This detects, for example, a key with a passphrase before the container is frozen.
         signatures.sign(b"", request.sign_key)
     if os.path.isdir(path):
         raise InvalidInput(f"The archive {path} cannot be written: it is a directory.")
@@ -204,7 +204,7 @@ def _check_export(request: Request) -> None:
 
 
 def _describe(request: Request, whole: Stored, *, of_archive: bool = False) -> dict[str, t.Any]:
-    """A checkpoint as the module returns it. ``size`` is that of the archive where there is one."""
+    """Return a checkpoint as the module does. ``size`` is the size of the archive if there is one."""
     manifest = whole.manifest
     path = request.archive if request.archive and (of_archive or os.path.exists(request.archive)) else None
     return {
@@ -231,7 +231,7 @@ class _Task:
         self._locks, self._received = locks, received
         self._store = checkpoints.store
         self._timeouts = Timeouts(create=request.timeout)
-        # Decided again, now that nobody else can interfere.
+        # Decide again under the lock.
         self._found, self._plan = checkpoints.decide(request, received)
         self._before = self._found.target
         if Action.RECOVER in self._plan.actions:
@@ -258,9 +258,9 @@ class _Task:
                 steps[action]()
         finally:
             if self._pipe is not None:
-                with contextlib.suppress(OSError, EngineError):  # What it has not taken is said already.
+                with contextlib.suppress(OSError, EngineError):  # The first error is the important one.
                     self._pipe.close()
-            # Of a restore that failed, or one that has no more use for it.
+            # From a failed restore, or not needed any more.
             if self._imported and not (self._request.keep and self._statistics):
                 remove_tree(self._imported)
                 if self._store.load(self._request.target) is None:
@@ -273,7 +273,7 @@ class _Task:
         return Outcome(self._plan, self._before, after, described, self._statistics, tuple(self._warnings))
 
     def _recover(self) -> None:
-        """End what a task that was killed had begun, and decide once more."""
+        """Complete or undo the work of a killed task, and decide again."""
         for name in sorted({self._request.name, self._request.target}):
             recover(self._store, name, self._timeouts)
             fill_in(checkpoint_store.newest(self._store, name))
@@ -291,13 +291,13 @@ class _Task:
         self._statistics = self._whole.manifest.get("statistics") or {}
 
     def _export(self) -> None:
-        """The digests are made while the members are written: the images need not be read twice."""
+        """Write the archive, and compute the digests at the same time, so that the images are read only once."""
         request, whole = self._request, t.cast(Stored, self._whole)
         record = t.cast(Record, self._found.source.record)
         manifest = dict(whole.manifest)
         due = manifest.pop("export", None)
         if manifest.get("rootfs") is None:
-            remove_file(f"{whole.path}/rootfs-diff.tar")  # of a task that was killed
+            remove_file(f"{whole.path}/rootfs-diff.tar")  # of a killed task
             remove_file(f"{whole.path}/deleted.files")
             manifest["rootfs"] = add_rootfs(whole.path, whole.spec) if request.include_rootfs else None
 
@@ -319,7 +319,7 @@ class _Task:
         self._whole = checkpoint_store.write_manifest(whole.path, {**manifest, **kept})
 
     def _remove(self) -> None:
-        """What is left of the container that was there before; its record and log stay, as those of any that has ended."""
+        """Remove the rest of the former container. Its record and log stay, like those of any ended container."""
         before = self._found.target
         record = delete_container(self._store, self._checkpoints.host, before, before.record, self._timeouts)
         if record is None and not os.path.isdir(f"{self._store.paths(before.name).state}/checkpoints"):
@@ -331,7 +331,7 @@ class _Task:
         path = self._imported = checkpoint_store.work_directory(self._store, request.target)
         manifest = peeked.manifest
         if request.archive is not None:
-            # Read once more: who can write the archive may have written another one since.
+            # Check it again, because users with write permission may have replaced the archive since.
             manifest = _manifest(request, archive.unpack(request.archive, path, verify=_verifier(request)))
         else:
             checkpoint_store.link(t.cast(Stored, self._whole).path, path)
@@ -339,7 +339,7 @@ class _Task:
         self._whole = checkpoint_store.write_manifest(path, manifest)
 
     def _restore(self) -> None:
-        """The checkpoint stays until the container runs and the record says so; then the record says too that it has to go."""
+        """Restore. The checkpoint stays until the record says that the container runs. The record then marks it for removal."""
         request, source = self._request, t.cast(Stored, self._whole)
         if request.keep:
             self._whole = source = checkpoint_store.keep(self._store, request.target, source)
@@ -361,12 +361,12 @@ class _Task:
         used_up(self._store, made)
 
     def _delete(self) -> None:
-        """The record first: it must not name a checkpoint that is gone."""
+        """Delete the checkpoint. Update the record first, because it must not name a missing checkpoint."""
         record = self._store.load(self._request.name)
         if record is not None and record.phase == "checkpointed":
             ended = Exit(None, "checkpoint-deleted", None, False)
             self._store.save(record.replace(phase="removed", checkpoint=None, last_exit=ended))
             if record.checkpoint is not None:
-                discard(record.checkpoint.path)  # It may be what a killed task had unpacked to restore it.
+                discard(record.checkpoint.path)  # It may be unpacked data of a killed task.
         checkpoint_store.prune(self._store, self._request.name, keep=None)
         self._whole = None

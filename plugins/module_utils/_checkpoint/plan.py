@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What has to be done for a checkpoint to be there, to be restored, or to be gone. Pure: nothing is read or changed."""
+"""Decide the actions to create, restore or delete a checkpoint. Pure: nothing is read or changed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .._state.model import Observed, Status
 
 
 class Goal(str, enum.Enum):
-    """The states that can be asked for."""
+    """The states that a task can request."""
 
     CHECKPOINTED = "checkpointed"
     RESTORED = "restored"
@@ -22,22 +22,22 @@ class Goal(str, enum.Enum):
 class Action(str, enum.Enum):
     """The steps of a plan, with their names in the result."""
 
-    RECOVER = "recover"  # what a task that was killed has left
+    RECOVER = "recover"  # cleans up after a killed task
     CHECKPOINT = "checkpoint"
     EXPORT = "export"
-    REMOVE = "remove"  # what is left of the container that was there before
+    REMOVE = "remove"  # the rest of the former container
     IMPORT = "import"
     RESTORE = "restore"
     DELETE = "delete"  # the stored checkpoint
 
 
 class Found(t.NamedTuple):
-    """What there is. ``target`` is the container to be restored, the same as ``source`` but for a new name."""
+    """The observed state. ``target`` is the container to restore, the same as ``source`` unless it gets a new name."""
 
     source: Observed
     target: Observed
     stored: bool
-    archive: bool | None  # whether it exists; None where none is asked for
+    archive: bool | None  # whether it exists; None if none is requested
 
 
 class Plan(t.NamedTuple):
@@ -49,15 +49,15 @@ _LIVE = (Status.RUNNING, Status.PAUSED)
 
 
 def plan(goal: Goal, found: Found, *, leave_running: bool, keep: bool) -> Plan:
-    """Raises InvalidInput where there is nothing to make a checkpoint of, or to restore.
+    """Return the plan. Raises InvalidInput if there is nothing to checkpoint or to restore.
 
-    After a recovery, all is decided once more.
+    After a recovery, the caller decides again.
     """
     if found.source.unfinished or found.target.unfinished:
         clear = found._replace(
             source=found.source._replace(unfinished=False), target=found.target._replace(unfinished=False)
         )
-        # Whether what is there is a checkpoint is not known yet.
+        # It is not known yet whether the dump is complete.
         whole = found.stored or found.source.status is Status.CHECKPOINTED
         then = plan(goal, clear._replace(stored=whole), leave_running=leave_running, keep=keep)
         return then._replace(actions=(Action.RECOVER, *then.actions))
@@ -76,7 +76,7 @@ def _checkpoint(found: Found, *, leave_running: bool) -> Plan:
     if status is Status.CHECKPOINTED and not found.stored:
         raise InvalidInput(
             f"The checkpoint of the container {found.source.name} is not there any more.",
-            hint="With state: absent it is a stopped container, which can be started afresh.",
+            hint="Use state: absent. Then the container is a stopped one, which can be started again.",
         )
     if status is Status.CHECKPOINTED:
         return Plan((*([] if found.archive else export),), status)
@@ -84,12 +84,12 @@ def _checkpoint(found: Found, *, leave_running: bool) -> Plan:
         what = {Status.ABSENT: "does not exist", Status.CREATED: "has not been started"}.get(status, "does not run")
         raise InvalidInput(
             f"The container {found.source.name} cannot be checkpointed: it {what}.",
-            hint="Only what runs has anything to be saved.",
+            hint="Only a running or paused container can be checkpointed.",
         )
     if record and record.definition.service and not leave_running:
         raise InvalidInput(
-            f"The container {found.source.name} is a service of systemd, which would not know that it is only checkpointed.",
-            hint="Use leave_running, and restore it under another name.",
+            f"The container {found.source.name} is a service, which systemd would treat as ended.",
+            hint="Use leave_running: true, and restore it under another name.",
         )
     return Plan((Action.CHECKPOINT, *export), status if leave_running else Status.CHECKPOINTED)
 
@@ -101,14 +101,14 @@ def _restore(found: Found, *, keep: bool) -> Plan:
     if found.archive is None and not found.stored:
         raise InvalidInput(
             f"There is no checkpoint of the container {found.source.name}.",
-            hint="Make one with state: checkpointed, or give an archive.",
+            hint="Create one with state: checkpointed, or set archive.",
         )
     if found.archive is False:
-        raise InvalidInput(f"There is no archive to restore {target.name} from.", hint="Is its path right?")
+        raise InvalidInput(f"There is no archive to restore {target.name} from.", hint="Check its path.")
     idle = target.status is Status.CHECKPOINTED or (target.record is not None and target.record.phase == "removed")
     in_the_way = target.leftovers or (target.status is not Status.ABSENT and not idle)
     actions = [Action.REMOVE] if in_the_way else []
-    # A checkpoint in an archive, or of another container, is copied, and is not ours to delete.
+    # A checkpoint in an archive, or of another container, is copied and never deleted.
     foreign = bool(found.archive) or found.source.name != target.name
     actions += [Action.IMPORT] if foreign else []
     actions.append(Action.RESTORE)

@@ -13,7 +13,7 @@ from .restore import Wanted
 
 
 class Request(t.NamedTuple):
-    """What is asked for. ``wanted`` is about the container that a restore makes, ``timeout`` in seconds."""
+    """The request. ``wanted`` describes the restored container, ``timeout`` is in seconds."""
 
     name: str
     goal: Goal
@@ -34,7 +34,7 @@ class Request(t.NamedTuple):
 
 
 class Outcome(t.NamedTuple):
-    """What was found, decided and done. In check mode ``after`` is ``before``, both of the target."""
+    """The observed state, the plan and its result. In check mode ``after`` is ``before``, both of the target."""
 
     plan: Plan
     before: Observed

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What has to be there for a container to come back: its config on this host, its files, and a launch that can be made."""
+"""Prepare the restore of a container: its config on this host, its files, and its launch."""
 
 from __future__ import annotations
 
@@ -20,19 +20,18 @@ from .._state.store import Store
 from .._trust.annotations import from_outside
 from .checkpoint_store import MANAGER, Stored
 
-# What podman mounts from its own directories, and what of it a restore needs: whether it is a directory. A container that
-# comes from podman gets these from the state directory.
+# The files that podman mounts from its own directories, and whether each is a directory. A container from podman gets them
+# from the state directory.
 _PODMAN_MOUNTS = {
     "/dev/shm": True, "/run/secrets": True, "/etc/hosts": False, "/etc/hostname": False, "/etc/resolv.conf": False,
     "/run/.containerenv": False,
 }  # fmt: skip
-# Of the definition of a container in an archive.
+# The used fields of the definition of a container in an archive.
 _TAKEN_OVER = ("log_size_max", "sdnotify", "stdin")
 
 
 class Wanted(t.NamedTuple):
-    """The container to be restored, as far as it is not to be what it was. ``name`` None: the same. ``trust_config``: take the
-    config out of an archive."""
+    """The changes for the restored container. ``name`` None: the same name. ``trust_config``: use the config in the archive."""
 
     name: str | None = None
     overrides: t.Mapping[str, t.Any] = {}  # fields of a Definition
@@ -40,26 +39,24 @@ class Wanted(t.NamedTuple):
 
 
 def options_of(manifest: t.Mapping[str, t.Any]) -> criu.Options:
-    """What the dump was asked for; fields that this release does not know are left out."""
+    """Return the options of the dump, without fields that this release does not know."""
     asked = manifest.get("options") or {}
     return criu.Options(**{name: asked[name] for name in criu.Options._fields if name in asked})
 
 
 def left_out(source: Stored, wanted: Wanted) -> list[str]:
-    """A warning for what the container had, and this host does not take over from an archive."""
+    """Return a warning about options of the container that this host does not take from an archive."""
     names = [name for name in source.manifest.get("left_out") or [] if name not in wanted.overrides]
-    text = (
-        f"{', '.join(names)} of the container in the archive: not taken over. Give here what is to hold on this host."
-    )
+    text = f"{', '.join(names)} of the container in the archive: ignored. Set these options in the task for this host."
     return [text] if names else []
 
 
 def prepare_restore(
     store: Store, host: Host, name: str, wanted: Wanted, source: Stored, recorded: Record | None, options: criu.Options
 ) -> Launch:  # fmt: skip
-    """A launch that goes on from a checkpoint; everything that can be known to be wrong is raised here (InvalidInput).
+    """Return a launch from a checkpoint. Raises InvalidInput for all detectable problems.
 
-    ``source.path`` is where it will be unpacked, or empty while nobody has decided to do so.
+    ``source.path`` is the directory where it will be unpacked, or empty before that decision.
     """
     manifest = source.manifest
     known = None if recorded is None or recorded.phase == "creating" else recorded
@@ -82,23 +79,23 @@ def prepare_restore(
     if source.is_foreign and asked.manage_cgroups_mode in ("full", "strict") and options.manage_cgroups_mode is None:
         raise InvalidInput(
             f"The archive asks for manage_cgroups_mode: {asked.manage_cgroups_mode}, which changes cgroups of the host.",
-            hint="Give the option manage_cgroups_mode.",
+            hint="Set the option manage_cgroups_mode.",
         )
     moved = source.spec.get("linux", {}).get("cgroupsPath") != launch.config["linux"]["cgroupsPath"]
     if asked.manage_cgroups_mode == "ignore" and launch.record.runtime.name == "crun" and moved:
-        # crun (restore.c, all versions so far) parses the option, and then sets it back.
+        # crun (restore.c, all versions so far) parses the option, and then resets it.
         raise InvalidInput(
-            f"{source.manifest['name']} was checkpointed with manage_cgroups_mode: ignore. crun does not leave cgroups alone "
-            "when it restores, so it can restore the container only under the same name and cgroup_parent."
+            f"{source.manifest['name']} was checkpointed with manage_cgroups_mode: ignore. crun always changes cgroups "
+            "in a restore, so it can restore the container only under the same name and cgroup_parent."
         )
     words = tuple(criu.words("restore", asked.at_restore(options)))
     return launch.restoring(Checkpoint(source.path, words), manifest.get("started_at"))
 
 
 def _definition(wanted: Wanted, source: Stored, known: Record | None) -> Definition:
-    """As recorded here, else as it was where the checkpoint was made, apart from what the task says.
+    """Return the recorded definition, otherwise that of the checkpoint, with the options of the task.
 
-    Of an archive come only fields that are neither commands nor paths of this host.
+    From an archive come only fields that are neither commands nor paths of this host.
     """
     manifest = source.manifest
     was = manifest.get("definition") or {}
@@ -107,19 +104,19 @@ def _definition(wanted: Wanted, source: Stored, known: Record | None) -> Definit
     elif source.is_foreign:
         if "bundle" not in wanted.overrides:
             raise InvalidInput(
-                "Nothing says which bundle of this host the container in the archive has.",
-                hint="Give the option bundle: a directory with a config.json, or one with the root file system in rootfs."
-                + (f" It was {was['bundle'][:200]} where the archive was made." if was.get("bundle") else ""),
+                "The container in the archive needs a bundle on this host.",
+                hint="Set bundle to a directory with a config.json, or to one with the root file system in rootfs."
+                + (f" It was {was['bundle'][:200]} on the host of the archive." if was.get("bundle") else ""),
             )
         base = Definition(bundle=wanted.overrides["bundle"], **{name: was[name] for name in _TAKEN_OVER if name in was})
         if was.get("log_driver") in ("none", "journald"):
             base = base._replace(log_driver=was["log_driver"], log_size_max=None)
     else:
         base = Definition.from_json(was)
-        # These were of the other container.
+        # These belong to the other container.
         base = base._replace(log_path=None, conmon_pidfile=None, runtime_root=None, conmon=None)
         base = base._replace(service=False, restart_policy="no")
-    # The images are of this runtime, whichever this host would choose.
+    # The images belong to this runtime, even if this host prefers another one.
     runtime = (manifest.get("runtime") or {}).get("name")
     if source.is_foreign and runtime not in ("crun", "runc"):
         runtime = None
@@ -131,13 +128,13 @@ def _definition(wanted: Wanted, source: Stored, known: Record | None) -> Definit
 def _check_same(runtime: Program, manifest: t.Mapping[str, t.Any]) -> None:
     dumped = (manifest.get("runtime") or {}).get("name")
     if dumped in ("crun", "runc") and runtime.name in ("crun", "runc") and dumped != runtime.name:
-        raise InvalidInput(f"The checkpoint was made with {dumped}; {runtime.name} cannot restore it.")
+        raise InvalidInput(f"The checkpoint was created with {dumped}, so {runtime.name} cannot restore it.")
 
 
 def _config(
     store: Store, name: str, source: Stored, definition: Definition, known: Record | None, wanted: Wanted
 ) -> dict[str, t.Any]:  # fmt: skip
-    """The config to restore with: this host's for a container from an archive, else the one that it had."""
+    """Return the config for the restore: that of this host for a container from an archive, otherwise its former one."""
     given = "bundle" in wanted.overrides
     if not source.is_foreign or wanted.trust_config:
         return _localise(store, name, source, definition, bundle_given=given)
@@ -157,22 +154,22 @@ def _config(
 
 
 def _agreed(asked: dict[str, t.Any], here: dict[str, t.Any]) -> dict[str, t.Any]:
-    """The config of this host, with the limits of the checkpoint that it has not. Raises InvalidInput where that has more rights, or
-    is of another shape."""
+    """Return the config of this host, with additional limits of the checkpoint. Raises InvalidInput if the checkpoint has more
+    rights, or does not fit."""
     more = rights.excess(asked, here)
     if more:
         raise InvalidInput(
             f"The checkpoint asks for more than the bundle allows: {rights.named(more)}.",
-            hint="Allow it in the config.json of the bundle, if the container is to have it.",
+            hint="To allow it, change the config.json of the bundle.",
         )
     other = rights.differences(asked, here)
     if other:
         raise InvalidInput(
             f"The checkpoint does not fit the bundle: {rights.named(other)}.",
-            hint="The bundle must have the same mounts and namespaces as the one that the container was made from.",
+            hint="The bundle must have the same mounts and namespaces as the original bundle of the container.",
         )
     linux = dict(here["linux"])
-    for name in ("maskedPaths", "readonlyPaths"):  # CRIU is told of them, for they are mounts.
+    for name in ("maskedPaths", "readonlyPaths"):  # CRIU needs them, because they are mounts.
         paths = (asked.get("linux") or {}).get(name) or []
         linux[name] = list(
             dict.fromkeys([*(linux.get(name) or []), *(p for p in paths if p.startswith("/") and ".." not in p)])
@@ -184,10 +181,10 @@ def _agreed(asked: dict[str, t.Any], here: dict[str, t.Any]) -> dict[str, t.Any]
 def _localise(
     store: Store, name: str, source: Stored, definition: Definition, *, bundle_given: bool
 ) -> dict[str, t.Any]:  # fmt: skip
-    """The config of the checkpoint, with the root file system and the mounts that this host has for it."""
+    """Return the config of the checkpoint, with the root file system and the mount sources of this host."""
     spec = dict(source.spec)
     if not isinstance(spec.get("root"), dict) or not isinstance(spec.get("process"), dict):
-        raise InvalidInput("The checkpoint has no valid config of a container in it (spec.dump).")
+        raise InvalidInput("The checkpoint contains no valid config of a container (spec.dump).")
     if source.is_foreign:
         spec["annotations"] = from_outside(spec.get("annotations"))
     elif source.manifest.get("annotated"):
@@ -205,8 +202,8 @@ def _localise(
         path = namespace.get("path")
         if path and not path.startswith(PEER) and not os.path.exists(path):
             raise InvalidInput(
-                f"The container is in the {namespace.get('type')} namespace {path}, which is not on this host.",
-                hint="Make it first (oci_network, for one of the network).",
+                f"The container is in the {namespace.get('type')} namespace {path}, which does not exist on this host.",
+                hint="Create it first. For a network namespace, use oci_network.",
             )
     return spec
 
@@ -220,8 +217,8 @@ def _mount(store: Store, name: str, mount: t.Mapping[str, t.Any], *, from_podman
     if os.path.exists(source):
         return dict(mount)
     raise InvalidInput(
-        f"The container has {source} mounted at {where}, and that is not on this host.",
-        hint="Make it, with what the container expects in it.",
+        f"The container has {source} mounted at {where}, which does not exist on this host.",
+        hint="Create it with the content that the container expects.",
     )
 
 
@@ -230,7 +227,7 @@ def _is_podmans(mount: t.Mapping[str, t.Any]) -> bool:
 
 
 def lay_out(store: Store, name: str, launch: Launch, source: Stored, *, with_log: bool) -> None:
-    """Make what the restored container finds in its file systems: from the checkpoint, where it was unpacked."""
+    """Create the files of the restored container from the unpacked checkpoint."""
     state = store.paths(name).state
     for mount in launch.config.get("mounts") or []:
         where, path = str(mount.get("destination")), str(mount.get("source"))
@@ -244,7 +241,7 @@ def lay_out(store: Store, name: str, launch: Launch, source: Stored, *, with_log
                 os.chmod(path, 0o1777)
     root = launch.config["root"]["path"]
     deleted = _deleted(source)
-    # Without a word in the manifest it is what a killed task has packed of one.
+    # If the manifest does not mention it, it is incomplete data of a killed task.
     packed = source.manifest.get("rootfs") and os.path.exists(f"{source.path}/rootfs-diff.tar")
     deleted = deleted if source.manifest.get("rootfs") else []
     if packed:
@@ -259,6 +256,6 @@ def lay_out(store: Store, name: str, launch: Launch, source: Stored, *, with_log
 
 
 def _deleted(source: Stored) -> list[str]:
-    """The names that podman, or we, have written."""
+    """Return the names of deleted files from podman or Longshore."""
     path = f"{source.path}/deleted.files"
     return typed_documents.deleted_files(archive.read(path), source.path) if os.path.exists(path) else []

@@ -137,11 +137,11 @@ def test_the_reason_is_in_the_errors_that_only_a_failure_has() -> None:
 
 
 def test_the_hint_names_the_option_that_criu_names() -> None:
-    assert criu.hint(log("dump-connected")) == "Give the option tcp_established."
+    assert criu.hint(log("dump-connected")) == "Use the option tcp_established."
     assert "iptables" in criu.hint(log("dump-no-iptables"))
     assert (
         criu.hint(["(00.1) Error (criu/files.c:1): Can't create link remap for x. Use link-remap option."])
-        == "Give the option link_remap."
+        == "Use the option link_remap."
     )
     assert criu.hint(["(00.1) Error (criu/image.c:1): write: No space left on device"]).startswith("Free space")
     read_only = "(00.1)      1: Error (criu/mount.c:1): mnt: Can't create a temporary directory: Read-only file system"
