@@ -15,7 +15,6 @@ import typing as t
 NOT_YET: tuple[str, ...] = (
     "docs/",
     "plugins/module_utils/_ports/",
-    "plugins/module_utils/_container/",
     "plugins/module_utils/_service/",
     "plugins/module_utils/_lifecycle/",
     "plugins/module_utils/_module/",

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Making a container: everything is checked first, without touching anything; then it is launched, or nothing is left."""
+"""Create a container: check everything first without changes, then launch it. After a failure, nothing is left."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from .observe import timestamp
 if t.TYPE_CHECKING:
     from .._ports.network_helper import Helper
 
-# Options that few tasks give, and what is there where they are not given.
+# Rarely used options, and their defaults.
 _SELDOM = ("runtime_root", "log_path", "conmon_pidfile", "exit_command", "log_tag", "log_size_max", "exit_delay")
 _NOT_GIVEN = (None, ())
-# What sdnotify and listen are for.
+# Variables that sdnotify and listen set.
 _NOT_IN_ENVIRONMENT = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 
 
 class Launch(t.NamedTuple):
-    """A container that can be made: the record as it will be at first, and the effective config."""
+    """A checked container: its first record and its effective config."""
 
     record: Record
     config: config.Config
@@ -47,7 +47,7 @@ class Launch(t.NamedTuple):
         return not (wanted.reserve_ports or wanted.listen or maps_users or read_only)
 
     def restoring(self, checkpoint: Checkpoint | None, started: str | None) -> Launch:
-        """The same launch, but to go on from a checkpoint. Raises InvalidInput where it would lose its limits."""
+        """Return the same launch from a checkpoint. Raises InvalidInput if the container would lose its limits."""
         from .restored_limits import check_programs
 
         check_programs(self.config)
@@ -58,10 +58,9 @@ def prepare(
     store: Store, host: Host, desired: Desired, definition: Definition, recorded: Record | None,
     source: config.Config | None = None,
 ) -> Launch:  # fmt: skip
-    """Everything that can be known to be wrong is raised here (InvalidInput, Conflict), before anything is touched.
+    """Return the launch. Raises InvalidInput or Conflict for all detectable problems, before anything is changed.
 
-    Without a bundle in ``desired`` the recorded container is made again, from the config that it had. ``source`` is
-    the config to use in any case.
+    Without a bundle in ``desired``, recreate the recorded container from its former config. ``source`` overrides the config.
     """
     paths = store.paths(desired.name)
     _check_texts(definition, paths)
@@ -117,12 +116,12 @@ def _check(definition: Definition, paths: Paths, *, terminal: bool) -> None:
         if value is not None and not value.startswith("/") and not slice_of_systemd:
             raise InvalidInput(f"{name} must be an absolute path, not {value!r}.")
     for name, value in definition.conmon_env.items():
-        # The script of a service exports them, and a shell would run other names.
+        # The script of a service exports them, and a shell could execute other names.
         is_name = name.isascii() and name.isidentifier()
         if not is_name or "\0" in value or name.startswith("_OCI_") or name in _NOT_IN_ENVIRONMENT:
-            raise InvalidInput(f"conmon_env cannot have a variable {name!r}, or not with such a value.")
+            raise InvalidInput(f"conmon_env cannot have a variable {name!r}, or not with this value.")
         if name == "DBUS_SESSION_BUS_ADDRESS" and os.geteuid() == 0:
-            # crun (1.8) would put the container into the session of whoever logged in as root.
+            # crun (1.8) would put the container into the session of the user who logged in as root.
             raise InvalidInput(f"conmon_env cannot have {name} as root: the container would belong to that session.")
     if definition.sdnotify == "container" and len(os.fsencode(paths.ready_socket)) > 107:
         raise InvalidInput(f"{paths.ready_socket} is too long for a socket (107 bytes).", hint="Shorten the name.")
@@ -131,7 +130,7 @@ def _check(definition: Definition, paths: Paths, *, terminal: bool) -> None:
 
 
 def _check_texts(definition: Definition, paths: Paths) -> None:
-    """Refuse control characters in what becomes part of a unit, a script or a command line, but for arguments of the user's."""
+    """Refuse control characters in parts of a unit, a script or a command line, except in arguments of the user."""
     names = ("bundle", "runtime", "runtime_root", "conmon", "cgroup_parent", "log_path", "log_tag", "conmon_pidfile")
     texts = [(name, getattr(definition, name) or "") for name in names]
     texts += [("state_dir", paths.state), ("run_dir", paths.run)]
@@ -151,31 +150,31 @@ def _check_parent(parent: str | None, manager: str) -> None:
 
 def _check_service(definition: Definition, manager: str) -> None:
     if definition.restart_policy != "no" and not definition.service:
-        raise InvalidInput("restart_policy needs service: it is systemd that starts the container again.")
+        raise InvalidInput("restart_policy needs service, because systemd restarts the container.")
     if definition.service and (definition.conmon_pidfile or "/").endswith((" ", "\\")):
         raise InvalidInput(
-            "The conmon_pidfile of a service cannot end with a blank or a backslash: systemd takes them off."
+            "The conmon_pidfile of a service cannot end with a blank or a backslash, because systemd removes them."
         )
     if definition.service and manager != "systemd":
-        raise InvalidInput("A service needs systemd, and the cgroup manager systemd.", hint="Leave out cgroup_manager.")
+        raise InvalidInput("A service needs systemd, and the cgroup manager systemd.", hint="Omit cgroup_manager.")
 
 
 def _check_free(store: Store, record: Record, paths: Paths) -> None:
     store.check_bundle(record.definition.bundle, record.name)
     runtime = Runtime(record, paths.runtime_log)
     bundle = runtime.bundle() if store.load(record.name) is None else None
-    # Not in our records: left by us when a record was lost, or somebody else's.
+    # Not recorded: from a lost record, or of another program.
     if bundle is not None and os.path.realpath(bundle) != os.path.realpath(paths.bundle):
         raise Conflict(
-            f"{record.runtime.name} already has a container {record.name} in {record.runtime_root}, and it is not ours.",
+            f"{record.runtime.name} already has a container {record.name} in {record.runtime_root}, which Longshore has not created.",
             hint="Choose another name or runtime_root.",
         )
 
 
 def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: Timeouts) -> tuple[Record, list[str]]:
-    """Launch it; returns the record and warnings. On failure nothing is left, and the record is the previous one again.
+    """Launch a container. Return the record and warnings. After a failure, nothing is left, and the former record is restored.
 
-    A record with a checkpoint goes on from there, and a failure does not touch that either.
+    With a checkpoint in the record, restore it. A failure does not change the checkpoint.
     """
     record, paths = launch.record, store.paths(launch.record.name)
     own = (names.container_cgroup(record), names.conmon_cgroup(record))
@@ -190,7 +189,7 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
         store.claim_bundle(record.definition.bundle, record.name)
         _lay_out(launch, paths)
         record, warnings = _launch(store, launch, paths, timeouts)
-    except BaseException as exc:  # an interrupt too must leave nothing behind
+    except BaseException as exc:  # also after an interrupt, nothing may be left
         from .rollback import undo
 
         failure = undo(store, record, previous, previous_config, exc, timeouts)
@@ -203,20 +202,20 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
 
 
 def _lay_out(launch: Launch, paths: Paths) -> None:
-    """The directories of a container that is about to be launched. Whatever an earlier run left goes first: a stale exit
-    file would be believed, and conmon makes no directory itself."""
+    """Create the directories for a launch. Remove the files of earlier runs first, because a stale exit file would be read.
+    conmon creates no directory itself."""
     remove_tree(paths.run)
     remove_tree(paths.persist)
     for directory in (paths.bundle, paths.exits, paths.persist, launch.record.runtime_root):
         make_directory(directory)
-    write_text(paths.runtime_log, "")  # The runtime would let others read it.
+    write_text(paths.runtime_log, "")  # The runtime would create it readable for others.
     os.symlink(paths.state, paths.owner)
     if launch.record.definition.sdnotify == "container":
         make_directory(paths.notify, mode=0o755)
 
 
 def write_config(launch: Launch, paths: Paths) -> str:
-    """Keep the effective config; returns its digest."""
+    """Write the effective config and return its digest."""
     write_text(paths.config, json.dumps(launch.config))
     return config.digest(launch.config)
 
@@ -247,7 +246,7 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
             birthplace=None if record.cgroup_manager == "systemd" else cgroup.birthplace(names.conmon_cgroup(record), where),
             preserve=preserve,
         ) as pipes:  # fmt: skip
-            # What only the runtime needs is done while conmon gets ready.
+            # Prepare files for the runtime while conmon starts.
             record = record.replace(config_digest=write_config(launch, paths))
             if not os.path.exists(f"{paths.bundle}/config.json"):
                 os.symlink(paths.config, f"{paths.bundle}/config.json")
@@ -276,7 +275,7 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
 def _surroundings(
     store: Store, launch: Launch, paths: Paths, held: list[int]
 ) -> t.Iterator[tuple[list[str], t.Mapping[str, str], t.Sequence[int], t.Sequence[str]]]:
-    """What conmon is started with: command line, environment, descriptors (``held`` among them); and warnings."""
+    """Return how to start conmon (command line, environment, descriptors including ``held``), and warnings."""
     record, terminal = launch.record, bool(launch.config["process"].get("terminal"))
     argv = create_argv(record, paths, terminal=terminal)
     with contextlib.ExitStack() as around:
@@ -285,7 +284,7 @@ def _surroundings(
 
             around.enter_context(selinux.for_conmon())
             if record.checkpoint:
-                selinux.label_file(paths.bundle, launch.config)  # where CRIU writes its log
+                selinux.label_file(paths.bundle, launch.config)  # CRIU writes its log there
         if launch.is_plain:
             yield argv, record.definition.conmon_env, held, ()
         else:
@@ -297,7 +296,7 @@ def _surroundings(
 
 
 def _namespaces(store: Store, launch: Launch, paths: Paths) -> t.ContextManager[t.Callable[[int], None]]:
-    """Those of other containers; only a container that shares some has the directory in its config."""
+    """Offer namespaces of other containers. Only a container that shares some has the directory in its config."""
     if f"{paths.namespaces}/" not in str(launch.config["linux"].get("namespaces")):
         return contextlib.nullcontext(lambda _pid: None)
     from . import joined_namespaces
@@ -316,8 +315,8 @@ def _network_helper(
 
 
 def _own_cgroup(record: Record, pid: int, where: cgroup.Layout) -> str | None:
-    """The container's cgroup; None where the runtime could not make one and left it in a cgroup of others (a rootless
-    session), which must never be frozen or killed as if it were the container's."""
+    """Return the container's cgroup, or None if the runtime could not create one and left it in a foreign cgroup (of a rootless
+    session), which must never be frozen or killed."""
     path = cgroup.path_of(pid, where) or ""
     in_scope = record.cgroup_manager == "systemd"
     own = names.container_unit(record.name, record.realm) if in_scope else names.container_cgroup(record)

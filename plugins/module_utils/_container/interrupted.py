@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a container is whose task is in the middle of a checkpoint or restore, or was killed there."""
+"""Observe a container during a checkpoint or restore, or after its task was killed there."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .._state.unfinished import has_ended
 
 
 def look(record: Record, paths: Paths, ended: t.Callable[[], Exit], live: t.Callable[[Record], Status]) -> Observed:
-    """Of a container whose first process is not the one of the record any more, or not yet. ``ended`` says how it has ended, ``live``
-    what it is while it lives."""
+    """Return the state of a container whose first process is not (or not any more) the recorded one. ``ended`` returns how it has
+    ended, ``live`` its status while it lives."""
     on_disk = Observed(record.name, Status.CHECKPOINTED, record, leftovers=True)
     if record.phase == "checkpointing":
-        # CRIU ends the container, and says afterwards that all went well.
+        # CRIU ends the container before it reports success.
         path = record.checkpoint.path if record.checkpoint else ""
         end = None if has_ended(path) else ended()
         if end is None or has_ended(path):
             return on_disk
         return Observed(record.name, Status.STOPPED, record, exit=end)
-    # conmon goes on with a restore whose task is killed, and then the container runs, whatever the record says.
+    # conmon completes a restore whose task is killed. The container then runs, but the record does not say so.
     now = restored(record, paths)
     if now is not None:
         return Observed(now.name, live(now), now, monitored=True)
@@ -37,8 +37,8 @@ def look(record: Record, paths: Paths, ended: t.Callable[[], Exit], live: t.Call
 
 
 def restored(record: Record, paths: Paths) -> Record | None:
-    """The record of a container that was restored while the task was killed: with the processes that are in the pid files, and where
-    they are. None where it does not run, or has no conmon."""
+    """Return the record of a container whose restore was completed after its task was killed, with the processes in the pid files
+    and their cgroups. None if it does not run, or has no conmon."""
     init, monitor = in_pid_file(paths.pidfile), in_pid_file(record.definition.conmon_pidfile or paths.conmon_pidfile)
     if init is None or monitor is None:
         return None

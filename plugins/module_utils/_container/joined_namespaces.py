@@ -1,10 +1,10 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Joining namespaces: those of other containers, by name, and those at a path.
+"""Join namespaces of other containers, by name, and namespaces at a path.
 
-A number of a process means something only while that process lives. So the name is resolved at each launch, under the lock,
-and the runtime gets a link to a descriptor of ours, which was opened while the other container's first process provably
-lived. The script of a service does the same at each start.
+A pid is valid only while its process lives. So each launch resolves the name under the lock, and the runtime gets a link to a
+descriptor of this task, which was opened while the other container's first process provably lived. The script of a service
+does the same at each start.
 """
 
 from __future__ import annotations
@@ -23,14 +23,12 @@ from .._state.namespaces import KINDS
 from .._state.store import Paths, Store, check_name
 from .observe import as_systemd_has_it
 
-_AGAIN = (
-    "Run oci_bundle again, which keeps the name of a container. By hand, write container:NAME, or a path in /run/netns."
-)
+_AGAIN = "Run oci_bundle again, which keeps the name of a container. In a config.json, use container:NAME or a path in /run/netns."
 _FIRST_DESCRIPTOR = 4  # of the script; it has 3 and 9
 
 
 def check(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> None:
-    """Raises InvalidInput where a namespace of an effective config cannot be joined, or not be told for sure."""
+    """Raises InvalidInput if a namespace of an effective config cannot be joined, or not identified reliably."""
     paths = store.paths(record.name)
     spaces = (config.get("linux") or {}).get("namespaces") or []
     rootless = os.geteuid() != 0 and any(each.get("type") == "user" and not each.get("path") for each in spaces)
@@ -39,7 +37,7 @@ def check(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> None:
         if path.startswith(f"{paths.namespaces}/"):
             if rootless:
                 message = f"The container {record.name} cannot share the {each['type']} namespace of another one."
-                hint = "Only root can: a container of another user has a user namespace of its own, without rights in others."
+                hint = "Only root can do so: a container of another user has its own user namespace, without rights in others."
                 raise InvalidInput(message, hint=hint)
             _check_peer(store, record, each["type"], path[len(f"{paths.namespaces}/{each['type']}/") :])
         elif path:
@@ -69,7 +67,7 @@ def _check_peer(store: Store, record: Record, kind: str, peer: str) -> None:
 
 
 def _behind(store: Store, name: str) -> set[str]:
-    """The containers whose namespaces a container shares, by way of others too."""
+    """Return the containers whose namespaces a container shares, also indirectly."""
     found: set[str] = set()
     todo = [name]
     while todo:
@@ -81,7 +79,7 @@ def _behind(store: Store, name: str) -> set[str]:
 
 
 def peers(config: t.Mapping[str, t.Any], paths: Paths) -> dict[str, str]:
-    """Of an effective config: the other containers, by the kind of the namespace."""
+    """Return the other containers in an effective config, by the kind of the namespace."""
     spaces = (config.get("linux") or {}).get("namespaces") or []
     ours = [
         each for each in spaces if str(each.get("path") or "").startswith(f"{paths.namespaces}/{each.get('type')}/")
@@ -90,7 +88,7 @@ def peers(config: t.Mapping[str, t.Any], paths: Paths) -> dict[str, str]:
 
 
 def _init(store: Store, name: str) -> ProcessId | None:
-    """The first process of a container, while that lives."""
+    """Return the first process of a running container, or None."""
     record = store.load(name)
     if record is not None and record.definition.service:
         record = as_systemd_has_it(record, store.paths(name))
@@ -99,8 +97,8 @@ def _init(store: Store, name: str) -> ProcessId | None:
 
 @contextlib.contextmanager
 def offered(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> t.Iterator[t.Callable[[int], None]]:
-    """Put the namespaces where the config has them, for a launch; gives what is to be called with the pid of the first
-    process, which checks that it is in them. Raises InvalidInput for a container that does not run, or not any more."""
+    """Create the paths of the namespaces for a launch. Yield a function that checks, with the pid of the first process, that it
+    has joined them. Raises InvalidInput if the other container does not run."""
     paths, opened = store.paths(record.name), {}
     try:
         for kind, peer in peers(config, paths).items():
@@ -109,7 +107,7 @@ def offered(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> t.It
                 raise InvalidInput(f"The container {peer}, whose {kind} namespace {record.name} shares, does not run.")
             opened[kind] = (descriptor, f"{paths.namespaces}/{kind}/{peer}")
             make_directory(f"{paths.namespaces}/{kind}")
-            # The kernel follows it to what is open, whatever the number of that process stands for now.
+            # The kernel resolves it to the open namespace, even if another process has the pid of the container now.
             os.symlink(f"/proc/{os.getpid()}/fd/{descriptor}", opened[kind][1])
         yield lambda pid: _settle(record, pid, opened)
     finally:
@@ -118,7 +116,7 @@ def offered(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> t.It
 
 
 def _open(init: ProcessId | None, kind: str) -> int | None:
-    """None where the process has ended by then. One that lives before and after has lived all the while."""
+    """Open a namespace, or return None if the process has ended. A process that lives before and after lived all the time."""
     with Handle(init) as handle:
         if handle.fd is None or init is None:
             return None
@@ -135,14 +133,14 @@ def _open(init: ProcessId | None, kind: str) -> int | None:
 
 
 def _settle(record: Record, pid: int, opened: t.Mapping[str, tuple[int, str]]) -> None:
-    """Raises ProgramFailed where the runtime has joined something else. From now on the paths lead to what the container
-    itself has, which is what a checkpoint looks at."""
+    """Raises ProgramFailed if the runtime has joined another namespace. From now on, the paths lead to the namespaces of the
+    container itself, which a checkpoint needs."""
     for kind, (descriptor, path) in opened.items():
         own = f"/proc/{pid}/ns/{KINDS[kind]}"
-        # One that has ended, or that only root may look into before it is started.
+        # It has ended, or only root may read this before the start.
         with contextlib.suppress(FileNotFoundError, PermissionError):
             if not os.path.samestat(os.stat(own), os.fstat(descriptor)):
-                raise ProgramFailed(f"{record.runtime.name} has not put it into the {kind} namespace that it was given")
+                raise ProgramFailed(f"{record.runtime.name} has not joined the given {kind} namespace")
         remove_file(path)
         os.symlink(own, path)
 
@@ -177,8 +175,8 @@ _PID = "pid=${report#*: } && pid=${pid%%[!0-9]*} && "
 
 
 def script(store: Store, record: Record, found: t.Mapping[str, str]) -> dict[str, str]:
-    """Of the script of a service: functions, what comes before conmon, what conmon does not get, and what comes before
-    the start."""
+    """Return parts of the script of a service: functions, commands before conmon, descriptors that conmon does not get, and
+    commands before the start."""
     words = []
     for number, (kind, peer) in enumerate(found.items(), _FIRST_DESCRIPTOR):
         other = store.load(peer)
@@ -194,11 +192,11 @@ def script(store: Store, record: Record, found: t.Mapping[str, str]) -> dict[str
 
 
 def bound(store: Store, found: t.Mapping[str, str]) -> str:
-    """Lines of the unit of a service: it lives with the services whose namespaces it shares."""
+    """Return lines of the unit of a service that bind it to the services whose namespaces it shares."""
     text = ""
     for other in filter(None, map(store.load, sorted(set(found.values())))):
         unit = names.service_unit(other.name, other.realm)
-        # One that is started again by systemd restarts this one with it. BindsTo would stop it for good (since systemd 254).
+        # If systemd restarts that service, it also restarts this one. BindsTo would stop it permanently (since systemd 254).
         binds = "BindsTo" if other.definition.restart_policy == "no" else "Requires"
         text += f"{binds}={unit}\nAfter={unit}\n" if other.definition.service else ""
     return text

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What conmon is born with besides its command line, where a container asks for it: sockets that it holds open, and a
+"""Prepare the launch of conmon if the container needs it: sockets that conmon holds open, and a
 mount namespace of its own."""
 
 from __future__ import annotations

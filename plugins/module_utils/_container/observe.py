@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a container is right now, from files alone: no process is started.
+"""Observe the current state of a container, from files alone, without starting a process.
 
-Four sources are merged: our record, the state directory of the runtime (the very files that ``runc state`` and
-``crun state`` judge by), the exit file of conmon, and whether the processes of the record are still those.
+It merges four sources: the record, the state directory of the runtime (the files that ``runc state`` and ``crun state`` read),
+the exit file of conmon, and the recorded processes.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from .._state import names
 from .._state.model import Exit, Observed, Record, Status
 from .._state.store import Paths, Store, link
 
-# How long conmon may take from the death of the container to its exit file, and then to its own end.
+# Seconds for conmon from the end of the container to its exit file, and then to its own end.
 EXIT_FILE_SECONDS = 5.0
 
 
 def timestamp(seconds: float | None = None) -> str:
-    """RFC 3339 in UTC with microseconds, the form in which crun writes its own."""
+    """Return a time in RFC 3339 format in UTC with microseconds, as crun does."""
     moment = time.time() if seconds is None else seconds
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f".{int(moment % 1 * 1_000_000):06d}Z"
 
 
 def observe(store: Store, name: str) -> Observed:
-    """Also waits, five seconds at most, for conmon to write the exit code of a container that has just ended."""
+    """Return the state. Wait at most five seconds for conmon to write the exit code of a container that has just ended."""
     record, paths = store.load(name), store.paths(name)
     elsewhere = record and os.path.dirname(record.runtime_root) != store.run_dir
     if elsewhere or (link(paths.owner) != paths.state and os.path.lexists(paths.run)):
@@ -80,15 +80,15 @@ def _observe(store: Store, name: str, record: Record | None) -> Observed:
 
 
 def as_systemd_has_it(record: Record, paths: Paths) -> Record:
-    """The record of a service, with the processes of its latest start, which was systemd's doing and not ours. Their
-    numbers are in the pid files of conmon; a process is the container's when it is in its scope."""
+    """Return the record of a service with the processes of its latest start, which systemd may have done. Their pids are in the
+    pid files of conmon. A process belongs to the container if it is in its scope."""
     init = in_pid_file(paths.pidfile)
     path = cgroup.path_of(init.pid) if init else None
     if init is None or init == record.init or f"/{names.container_unit(record.name, record.realm)}/" not in f"{path}/":
         return record
     monitor = in_pid_file(record.definition.conmon_pidfile or paths.conmon_pidfile)
     if monitor and parent_of(init.pid) != monitor.pid:
-        monitor = None  # It was killed, and the number may be another's.
+        monitor = None  # It was killed, and another process may have its pid.
     conmon_path = cgroup.path_of(monitor.pid) if monitor else None
     helper = in_pid_file(paths.network_pidfile)
     return record.replace(
@@ -99,14 +99,14 @@ def as_systemd_has_it(record: Record, paths: Paths) -> Record:
 
 
 def live_status(record: Record) -> Status:
-    """Both runtimes keep exec.fifo in the state directory until ``start``, and call a container created by that."""
+    """Return the status of a live container. Both runtimes keep exec.fifo in the state directory until ``start``."""
     if os.path.exists(f"{record.runtime_root}/{record.runtime_id}/exec.fifo"):
         return Status.CREATED
     return Status.PAUSED if cgroup.is_frozen(record.cgroup_path) else Status.RUNNING
 
 
 def leftovers(store: Store, name: str) -> list[str]:
-    """What stands in the way of a container that has no record: a damaged record, or files of ours in the run directory."""
+    """Return the leftovers of a container without a record: a damaged record, or files in the run directory."""
     paths = store.paths(name)
     places = [paths.state, paths.run, names.service_path(name, store.realm)] + [
         f"{store.run_dir}/{root}/{name}" for root in ("crun", "runc")
@@ -115,20 +115,20 @@ def leftovers(store: Store, name: str) -> list[str]:
 
 
 def collect_exit(record: Record, paths: Paths, deadline: Deadline) -> Exit:
-    """How a container ended whose first process is gone.
+    """Return how a container ended whose first process has ended.
 
-    conmon writes the persist file, then renames the exit file into place; so the watch is on the exit directory, and
-    conmon's own end ends the wait. The code -1 is conmon's for a container that ran into its time limit.
+    conmon writes the persist file, then renames the exit file into place. So watch the exit directory, and stop waiting when
+    conmon ends. conmon uses the code -1 for a container that reached its time limit.
     """
     files = _exit_files(record, paths)
     with Handle(record.monitor) as monitor:
-        # conmon ends right after it has written, unless it has a command to run then. Its end is cheaper to wait for:
-        # closing an inotify descriptor takes the kernel some 10 ms.
+        # conmon ends right after it has written, unless it runs an exit command. Waiting for its end is faster: the kernel needs
+        # about 10 ms to close an inotify descriptor.
         if written(files) is None and not monitor.wait(deadline.at_most(0.05)) and os.path.isdir(paths.exits):
             gone = [t.cast(int, monitor.fd)]
             wait_until(lambda: written(files) is not None, deadline, path=paths.exits, mask=IN_MOVED_TO, until=gone)
         monitored = monitor.fd is not None and not monitor.wait(Deadline(0))
-    # conmon 2.1.6 leaves the mark in its working directory, which is the bundle; later ones in the persist directory.
+    # conmon 2.1.6 creates the mark in its working directory, the bundle. Later versions use the persist directory.
     oom = any(os.path.exists(f"{place}/oom") for place in (paths.persist, paths.bundle))
     path = written(files)
     if path is None:
@@ -142,7 +142,7 @@ def collect_exit(record: Record, paths: Paths, deadline: Deadline) -> Exit:
 
 
 def exit_file(record: Record, paths: Paths) -> str | None:
-    """Where the exit code of the latest run is, if there is one."""
+    """Return the path of the exit code of the latest run, or None."""
     return written(_exit_files(record, paths))
 
 
@@ -151,7 +151,7 @@ def _exit_files(record: Record, paths: Paths) -> tuple[str, str]:
 
 
 def written(files: t.Iterable[str]) -> str | None:
-    """The first file with a number in it; a full file system leaves empty ones."""
+    """Return the first file with a number. A full file system leaves empty files."""
     for path in files:
         if (read_text(path) or "").strip().lstrip("-").isdigit():
             return path
@@ -159,7 +159,7 @@ def written(files: t.Iterable[str]) -> str | None:
 
 
 def describe(observed: Observed) -> dict[str, t.Any]:
-    """A container as the modules return it: the same keys for every status."""
+    """Return a container as the modules do, with the same keys for every status."""
     record, end = observed.record, observed.exit
     alive = observed.status in (Status.CREATED, Status.RUNNING, Status.PAUSED)
     known = record if record is not None and observed.status is not Status.ABSENT else None

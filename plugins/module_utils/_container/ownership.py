@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whose a thing is that has a container's name: of this state directory and run directory, or of others."""
+"""Check that objects with a container's name belong to this state directory and run directory, and not to others."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from .._state.store import Paths, Store, link
 
 
 def check_run(store: Store, name: str, record: Record | None) -> None:
-    """Raises Conflict where the run directory has the container of another state directory, or the container runs with
-    another run directory: whatever is done there would be done to the wrong one."""
+    """Raises Conflict if the run directory has the container of another state directory, or the container runs with another run
+    directory: actions would change the wrong container."""
     paths = store.paths(name)
     owner = link(paths.owner) or os.path.dirname(link(f"{paths.bundle}/config.json") or "")
     if owner and os.path.realpath(owner) != os.path.realpath(paths.state) and os.path.exists(f"{owner}/record.json"):
         raise Conflict(
-            f"{paths.run} is of the container {name} in another state directory: {owner}.",
-            hint="Give each state_dir a run_dir of its own, or choose another name.",
+            f"{paths.run} belongs to the container {name} in another state directory: {owner}.",
+            hint="Use a separate run_dir for each state_dir, or choose another name.",
         )
     if record and record.definition.runtime_root is None and is_alive(record.init):
         there = os.path.dirname(record.runtime_root)
         if os.path.realpath(there) != os.path.realpath(store.run_dir):
-            raise Conflict(f"The container {name} runs with run_dir {there}, not {store.run_dir}.", hint="Give that.")
+            raise Conflict(f"The container {name} runs with run_dir {there}, not {store.run_dir}.", hint="Use that.")
 
 
 def check_names(record: Record, previous: Record | None) -> None:
-    """Raises Conflict where processes are in a cgroup of that name which are not of this container. What is there after this
-    is of this launch, and may be cleared away with it."""
+    """Raises Conflict if processes of another container are in a cgroup of that name. All later processes there belong to this
+    launch, and may be removed with it."""
     known = (previous.cgroup_path, previous.conmon_cgroup_path) if previous else ()
     paths = (names.container_cgroup(record), names.conmon_cgroup(record))
     for path in scopes(record) if record.cgroup_manager == "systemd" else paths:
         found = cgroup.members(path) if path not in known else []
         if found:
             raise Conflict(
-                f"The cgroup {path} has process {found[0].pid} in it, which is not of the container {record.name}.",
-                hint="Another state_dir has a container of that name, or it was made by hand. End that, or choose another name.",
+                f"The cgroup {path} has process {found[0].pid}, which does not belong to the container {record.name}.",
+                hint="It may belong to a container in another state_dir. End that process, or choose another name.",
             )
 
 
 def without_others(store: Store, record: Record) -> Record:
-    """Return the record of an earlier release, in which all state directories had the same names, without the names that only
-    others' processes have now: those of another state directory, which this one must not clear away."""
+    """Return the record of an earlier release without names that only processes of another state directory use now. In these
+    releases, all state directories used the same names. The other container's objects must not be removed."""
     paths = store.paths(record.name)
     cgroups = (names.container_cgroup(record), names.conmon_cgroup(record))
     own = scopes(record) if record.cgroup_manager == "systemd" else cgroups
@@ -58,15 +58,15 @@ def without_others(store: Store, record: Record) -> Record:
     if not found or found & known or found.intersection(find_conmons(record.conmon, paths.pidfile.__eq__)):
         return record
     if record.definition.runtime_root is not None:
-        raise Conflict(f"What {record.runtime.name} and the host have of {record.name} is another container's by now.")
-    # The runtime would end what is in a cgroup of that name, too.
+        raise Conflict(f"{record.runtime.name} and the host have another container with the name {record.name} now.")
+    # The runtime would also end the processes in a cgroup of that name.
     remove_tree(f"{record.runtime_root}/{record.runtime_id}")
     return record.replace(realm=store.realm, cgroup_path=None, conmon_cgroup_path=None)
 
 
 def has_unit(record: Record, paths: Paths) -> bool:
-    """Whether the unit of that name runs the script of this container, or there is none. Both ways of earlier releases to write
-    a path count."""
+    """Tell whether the unit of that name runs the script of this container, or does not exist. Accept both notations of paths of
+    earlier releases."""
     text = read_text(names.service_path(record.name, record.realm))
     if text is None:
         return True
@@ -76,7 +76,7 @@ def has_unit(record: Record, paths: Paths) -> bool:
 
 
 def scopes(record: Record) -> tuple[str, str]:
-    """The cgroups of the scopes of container and conmon. A slice ``a-b.slice`` is in ``a.slice`` (systemd.slice(5))."""
+    """Return the cgroups of the scopes of container and conmon. A slice ``a-b.slice`` is in ``a.slice`` (systemd.slice(5))."""
     words, user = names.cgroup_parent(record)[: -len(".slice")].split("-"), os.geteuid()
     slices = [f"/{'-'.join(words[:count])}.slice" for count in range(1, len(words) + 1) if words[0]]
     place = "".join([f"/user.slice/user-{user}.slice/user@{user}.service" if user else "", *slices])

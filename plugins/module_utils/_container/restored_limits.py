@@ -1,10 +1,10 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The limits of a container that CRIU restores: the same as those of one that the runtime creates.
+"""Give a restored container the same limits as one that the runtime creates.
 
-CRIU restores each mount with the flags in its images, but for the root file system: that one has the flags of the mount
-that the runtime hands over, which can be written to (https://github.com/checkpoint-restore/criu/issues/2632). So conmon and
-the runtime run in a mount namespace in which the root file system is read-only already, before the first process runs.
+CRIU restores each mount with the flags in its images, except the root file system. That one has the flags of the mount from
+the runtime, which is writable (https://github.com/checkpoint-restore/criu/issues/2632). So conmon and the runtime run in a mount
+namespace in which the root file system is already read-only before the first process runs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .._base.program import find_program, run
 Config = t.Mapping[str, t.Any]
 _ENTER = ("--mount", "--propagation", "slave", "--", "/bin/sh", "-c")
 _MOUNT = 'mount --bind -- "$1" "$1" && mount -o "$2" -- "$1" && shift 2 && exec "$@"'
-# A remount says all flags anew.
+# A remount must contain all flags.
 _KEPT = {"nosuid": os.ST_NOSUID, "nodev": os.ST_NODEV, "noexec": os.ST_NOEXEC, "noatime": os.ST_NOATIME}
 
 
@@ -32,7 +32,7 @@ def is_read_only(config: Config) -> bool:
 
 
 def check_programs(config: Config) -> None:
-    """Raises InvalidInput where a program is missing that a read-only root file system needs."""
+    """Raises InvalidInput if a program is missing that a read-only root file system needs."""
     missing = [name for name in ("unshare", "mount") if find_program(name) is None]
     if is_read_only(config) and missing:
         raise InvalidInput(
@@ -43,10 +43,10 @@ def check_programs(config: Config) -> None:
 
 @contextlib.contextmanager
 def read_only_root(root: str, argv: t.Sequence[str], staged: str | None = None) -> t.Iterator[list[str]]:
-    """Give the command line that runs ``argv`` where ``root`` is read-only, or where it is staged (userns.py).
+    """Yield the command line that runs ``argv`` with ``root``, or its staged mount (userns.py), read-only.
 
-    To change the root, CRIU (mount.c, cr_pivot_root) takes the directory ``tmp`` of it, and makes another where that is missing,
-    which a read-only file system refuses. So an empty one is there meanwhile.
+    To change the root, CRIU (mount.c, cr_pivot_root) uses its directory ``tmp``, and creates one if it is missing, which fails on
+    a read-only file system. So create an empty one for the duration of the restore.
     """
     flags = os.statvfs(root).f_flag
     options = ",".join(["remount", "bind", "ro", *(name for name, bit in _KEPT.items() if flags & bit)])
@@ -61,7 +61,7 @@ def read_only_root(root: str, argv: t.Sequence[str], staged: str | None = None) 
 
 @contextlib.contextmanager
 def no_groups() -> t.Iterator[None]:
-    """Start conmon without supplementary groups. CRIU (restorer.c) leaves a process that had none with those of the task."""
+    """Start conmon without supplementary groups. CRIU (restorer.c) would give a process without groups those of the task."""
     groups = os.getgroups()
     os.setgroups([])
     try:
@@ -75,12 +75,11 @@ def _make_directory(path: str) -> bool:
         os.mkdir(path, 0o755)
         return True
     except OSError:
-        return False  # It is there, or the file system is read-only for the host too.
+        return False  # It exists, or the file system is read-only on the host too.
 
 
 def release(monitor: int, config: Config) -> None:
-    """Let conmon, and the exit command that it runs, see the root file system as all others do. The container has a mount of its
-    own."""
+    """Show conmon and its exit command the root file system as on the host. The container has its own mount."""
     root = os.path.realpath(config["root"]["path"])
     if not is_read_only(config) or not monitor:
         return
@@ -116,14 +115,14 @@ def _lost_mounts(
     config: Config, found: t.Mapping[str, t.Sequence[str]], exists: t.Callable[[str], bool]
 ) -> t.Iterator[str]:
     if is_read_only(config) and "ro" not in found.get("/", ()):
-        yield "its root file system can be written to"
+        yield "its root file system is writable"
     linux = config.get("linux") or {}
     for path in linux.get("readonlyPaths") or []:
         place = path
         while place not in found and place != "/":
             place = os.path.dirname(place)
         if "ro" not in found.get(place, ()) and exists(path):
-            yield f"{path} can be written to"
+            yield f"{path} is writable"
     for path in linux.get("maskedPaths") or []:
         if path not in found and exists(path):
             yield f"{path} is not masked"
@@ -131,6 +130,6 @@ def _lost_mounts(
 
 def _lost_limits(config: Config, status: t.Mapping[str, str]) -> t.Iterator[str]:
     if (config.get("process") or {}).get("noNewPrivileges") and status.get("NoNewPrivs") == "0":
-        yield "it may get new privileges"
+        yield "it can gain new privileges"
     if (config.get("linux") or {}).get("seccomp") and status.get("Seccomp") == "0":
         yield "it has no seccomp filter"

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What becomes of a create or restore that failed: nothing is left of it, and the error says why, in the words of all."""
+"""Undo a failed create or restore, and return an error with the messages of all programs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def undo(
     store: Store, record: Record, previous: Record | None, previous_config: str | None, exc: BaseException,
     timeouts: Timeouts,
 ) -> BaseException:  # fmt: skip
-    """Sweep, make the record the previous one again, and return what is to be raised."""
+    """Remove all parts, restore the former record, and return the exception to raise."""
     paths = store.paths(record.name)
     words = last_words(paths, record.log_path)
     said = Runtime(record, paths.runtime_log).error_in_log()
@@ -27,13 +27,13 @@ def undo(
     try:
         sweep.sweep_leftovers(store, record, timeouts)
     except EngineError as problem:
-        left = f"Cleaning up failed too: {problem}"
+        left = f"The cleanup failed too: {problem}"
     take_back(store, record, previous, previous_config)
     return _explain(exc, record, said, words, left) if isinstance(exc, (ProgramFailed, DeadlineExceeded)) else exc
 
 
 def take_back(store: Store, record: Record, previous: Record | None, previous_config: str | None) -> None:
-    """Let record, config and claim be what they were before a launch that failed."""
+    """Restore record, config and claim from before a failed launch."""
     if previous is None:
         store.forget(record.name, but=(CHECKPOINTS,))  # and so the claim
         return
@@ -44,7 +44,7 @@ def take_back(store: Store, record: Record, previous: Record | None, previous_co
 
 
 def _explain(exc: EngineError, record: Record, said: str | None, words: dict[str, list[str]], left: str) -> EngineError:
-    """The runtime's own last error says most, then conmon's message, then what conmon wrote before it detached."""
+    """Return the error with the best reason: the runtime's last error, then conmon's message, then conmon's output."""
     conmon_said = " ".join(words["conmon_log"][-3:])
     reasons = (criu_error(words["restore_log"]), said, exc.message, conmon_said)
     reason = next((text for text in reasons if text), "the runtime ended without a message")

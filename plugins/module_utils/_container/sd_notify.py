@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Readiness, in the words of sd_notify(3): heard from the container, and told to whoever started us."""
+"""Readiness as in sd_notify(3): receive it from the container, and pass it on to the service manager of this task."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .._state.model import Record, Timeouts
 
 
 def ready_seconds(timeouts: Timeouts) -> float:
-    """How long a container may take to say that it is ready."""
+    """Return the maximum time in seconds until a container is ready."""
     return timeouts.create if timeouts.ready is None else timeouts.ready
 
 
 class ReadySocket:
-    """The socket that conmon sends to, as a context manager; it is there only while somebody waits."""
+    """The socket to which conmon sends, as a context manager. It exists only during the wait."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -37,7 +37,7 @@ class ReadySocket:
         remove_file(self._path)
 
     def wait(self, record: Record, deadline: Deadline) -> None:
-        """Until READY=1. Raises ProgramFailed when the container ends first, DeadlineExceeded when it stays silent."""
+        """Wait for READY=1. Raises ProgramFailed if the container ends first, DeadlineExceeded at the deadline."""
         with Handle(record.init) as init:
             ended = init.fd is None
             while True:
@@ -48,7 +48,7 @@ class ReadySocket:
                         return
                 elif ended or not ready:
                     break
-                ended = ended or init.fd in ready  # what it said before is still to be read
+                ended = ended or init.fd in ready  # earlier messages still have to be read
         kind, text = (ProgramFailed, "ended before it said") if ended else (DeadlineExceeded, "did not say in time")
         last = f" Its last status was: {self._status}." if self._status else ""
         log = read_tail(record.log_path) if record.log_path else []
@@ -61,13 +61,13 @@ class ReadySocket:
 
 
 def tell_manager(record: Record) -> str:
-    """Where this process has a service manager that wants to know (NOTIFY_SOCKET), tell it that conmon is the main process
-    and all is ready. Returns a warning, or nothing."""
+    """If this process has a service manager that waits for it (NOTIFY_SOCKET), report readiness and conmon as the main process.
+    Return a warning or an empty string."""
     if record.definition.sdnotify == "ignore" or not os.environ.get("NOTIFY_SOCKET") or record.monitor is None:
         return ""
     try:
         from systemd import daemon
     except ImportError:
-        return "There is a NOTIFY_SOCKET, and nobody was told of the container: python3-systemd is missing."
+        return "The service manager (NOTIFY_SOCKET) was not notified, because python3-systemd is missing."
     daemon.notify(f"MAINPID={record.monitor.pid}\nREADY=1")
     return ""

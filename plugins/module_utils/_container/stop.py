@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stop a container: ask with a signal, then kill, each with a deadline."""
+"""Stop a container with a signal, then with SIGKILL, each with a deadline."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if t.TYPE_CHECKING:
 def stop(
     store: Store, lock: Lock, record: Record, *, number: int, timeouts: Timeouts
 ) -> tuple[StopReport, Record | None]:
-    """Ask with a signal, then kill, each with its own deadline; the lock is free while the container takes its time.
+    """Send the stop signal, then SIGKILL, each with its own deadline. The lock is free while the container ends.
 
-    The record says ``stopping`` meanwhile, so that whoever comes next finishes what a killed run has begun. A paused
-    container gets the signal before it may go on, so it does nothing else first; one with ``stop`` 0 is killed frozen.
-    Its exec sessions are ended first, with the same grace, all at once; those of a paused one are killed.
-    Afterwards nothing is left in its cgroup, also without a pid namespace of its own, and conmon has written the exit.
-    Returns the record as it is then, or None when somebody else has removed or remade the container meanwhile: then
-    nothing more is touched, since its cgroup may be that of the next one. Raises DeadlineExceeded where SIGKILL does not help.
+    The record says ``stopping`` during that time, so that the next task completes the work of a killed one. A paused container
+    gets the signal before it is thawed, so that it does nothing else first. With ``stop`` 0, it is killed frozen. Its exec
+    sessions end first, all at once with the same timeout. Those of a paused container are killed.
+    Afterwards nothing is left in its cgroup, even without its own pid namespace, and conmon has written the exit file.
+    Return the new record, or None if another task has removed or recreated the container in the meantime. Then change nothing
+    more, because the cgroup may belong to the new one. Raises DeadlineExceeded if SIGKILL has no effect.
     """
     began = time.monotonic()
     grace = record.stop_timeout if timeouts.stop is None else timeouts.stop
@@ -44,7 +44,7 @@ def stop(
         if not ended and grace > 0:
             lock.release()
             try:
-                # On v1 what is frozen dies when it is thawed, so that is not waited for here.
+                # On v1, frozen processes end when they are thawed, so do not wait here.
                 patience = (0.0, 0.0) if cgroup.is_frozen(record.cgroup_path) else (grace, timeouts.kill)
                 end_sessions(store.paths(record.name), *patience)
                 init.send(number)
@@ -64,8 +64,8 @@ def stop(
 
 
 def end_sessions(paths: Paths, grace: float, kill: float) -> None:
-    """SIGTERM to all exec sessions of a container, then SIGKILL. What of theirs has left its process group (which has the
-    number of its leader) is in the container's cgroup, and ends with that."""
+    """Send SIGTERM to all exec sessions of a container, then SIGKILL. Processes that have left the process group of a session are
+    in the container's cgroup, and end with it."""
     names = os.listdir(paths.exec) if os.path.isdir(paths.exec) else []
     known = [(read_json(f"{paths.exec}/{name}/session.json") or {}).get("process") for name in names]
     leaders = [ProcessId(*process) for process in known if process]
@@ -75,24 +75,24 @@ def end_sessions(paths: Paths, grace: float, kill: float) -> None:
 
 
 def process_group(leader: ProcessId) -> list[ProcessId]:
-    """The process group with the number of its leader. Empty where that is another's by now."""
+    """Return the process group with the number of its leader. Empty if the number belongs to another process now."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        # Not read: another user's process has another group, and with hidepid cannot be looked at.
+        # Ignore unreadable ones: a process of another user has another group, and hidepid hides it.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             found += [identify(int(pid))] if os.getpgid(int(pid)) == leader.pid else []
-    # A group ends with its last process. So all that was seen is of the leader if that lives on.
+    # A group exists until its last process ends. So all of them belong to the leader if that still lives.
     return [process for process in found if process] if is_alive(leader) else []
 
 
 def kill_all(record: Record, init: Handle, deadline: Deadline) -> None:
-    """SIGKILL the first process and everything that is left in the container's cgroup."""
+    """Send SIGKILL to the first process and to all others in the container's cgroup."""
     init.send(signal.SIGKILL)
     left = cgroup.kill(record.cgroup_path, deadline)
     if not init.wait(deadline) and record.init is not None:
         left = [record.init, *left]
     if left:
         raise DeadlineExceeded(
-            f"Process {left[0].pid} of the container {record.name} does not die of SIGKILL: it is {stuck_in(left[0])}.",
+            f"SIGKILL does not end process {left[0].pid} of the container {record.name}: it is {stuck_in(left[0])}.",
             hint="A process in state D waits for a device or file system. It ends only when that answers.",
         )

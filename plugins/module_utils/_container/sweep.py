@@ -22,26 +22,26 @@ from .stop import kill_all
 
 
 def delete_state(store: Store, record: Record, timeouts: Timeouts) -> None:
-    """Remove a container that has ended or was never started, and all traces of it in the run directory and beyond.
+    """Remove a container that has ended or was never started, with all its files and cgroups.
 
-    The record and the log stay; they are the caller's to forget. Raises EngineError that names what would not go.
+    The record and the log stay for the caller. Raises EngineError that names objects that could not be removed.
     """
     with Handle(record.init) as init:
         kill_all(record, init, Deadline(timeouts.kill))
     with Handle(record.monitor) as monitor:
-        # What conmon still does is its exit command; a delay of that (exit_delay) does not hold up a removal.
+        # conmon may still run its exit command. Its delay (exit_delay) does not delay a removal.
         if not monitor.wait(Deadline(timeouts.kill)) and record.monitor is not None:
             kill_and_wait([record.monitor], Deadline(timeouts.kill))
     sweep_leftovers(store, record, timeouts)
 
 
 def sweep_leftovers(store: Store, record: Record, timeouts: Timeouts) -> None:
-    """Clear away whatever is there, known to the runtime or not. Safe to run on anything, any number of times.
+    """Remove all leftovers, known to the runtime or not. Safe in any state, and any number of times.
 
-    First ends who is still at work, then unmounts, then lets the runtime delete its state, and removes the rest: a restore
-    that was killed leaves the root file system of the container mounted there, and may be about to mount it.
-    An interrupted launch may have left a conmon that is not in the record yet; it is known by the path of this very
-    container (conmons.py). Killing conmon kills the runtime that it runs (PDEATHSIG).
+    First end running processes, then unmount, then let the runtime delete its state, and remove the rest: a killed restore
+    leaves the root file system of the container mounted there, and may be about to mount it. An interrupted launch may have
+    left an unrecorded conmon, which the path of this container identifies (conmon_processes.py). The end of conmon also kills
+    its runtime (PDEATHSIG).
     """
     from .._base.trees import unmount
 
@@ -55,21 +55,21 @@ def sweep_leftovers(store: Store, record: Record, timeouts: Timeouts) -> None:
     strays += [record.helper] if record.helper else []
     stuck = kill_and_wait(strays, Deadline(timeouts.kill))
     if launched:
-        # They die with conmon, and are waited for here also where they could not be given a cgroup of their own.
+        # They end with conmon. Wait for them here too, because they may not have their own cgroup.
         stuck += kill_and_wait(find_runtimes(record.runtime, RUNTIME_PIDFILE, paths.pidfile), Deadline(timeouts.kill))
     if record.cgroup_manager != "systemd":
-        # Also what a killed runtime has started below conmon and nobody has a name for.
+        # Also unrecorded processes that a killed runtime has started below conmon.
         for path in (names.conmon_cgroup(record), names.container_cgroup(record)):
             stuck += cgroup.kill(path, Deadline(timeouts.kill))
     left = [f"process {process.pid}" for process in stuck]
     runtime = Runtime(record, paths.runtime_log)
     launching = record.init is None
-    # A runtime, or CRIU that has outlived it, is at work in there.
+    # A runtime, or CRIU that has outlived it, still works there.
     left += _remove_cgroups(record) if launching else []
     for place in (runtime.directory, paths.run):
         unmount(place)
     said = runtime.delete()
-    # State without a status file (a create or restore that was killed) is nothing that a runtime would delete.
+    # A runtime does not delete state without a status file (of a killed create or restore).
     remove_tree(runtime.directory)
     left += [] if launching else _remove_cgroups(record)
     if record.definition.conmon_pidfile:
@@ -83,7 +83,7 @@ def sweep_leftovers(store: Store, record: Record, timeouts: Timeouts) -> None:
     remove_tree(paths.run)
     if left:
         raise EngineError(
-            f"The container {record.name} is gone, but these are left: {', '.join(left)}.",
+            f"The container {record.name} has been removed, except for: {', '.join(left)}.",
             hint=f"{record.runtime.name} said: {said}" if said else "",
         )
 
@@ -101,7 +101,7 @@ def _remove_cgroups(record: Record) -> list[str]:
 
 
 def orphans(store: Store, host: Host, name: str) -> list[Record]:
-    """Stand-ins for the record of a container that has none any more, one for each runtime that may have its state."""
+    """Return substitute records for a container without a record, one for each runtime that may have its state."""
     found = [Program(runtime, find_program(runtime) or runtime, "unknown") for runtime in RUNTIMES]
     try:
         conmon = host.conmon(None)

@@ -176,7 +176,9 @@ def test_a_container_of_somebody_else_in_the_same_root_is_refused(place: Place) 
     pathlib.Path(place.store.run_dir, "runc/web/state.json").write_text(
         '{"config": {"labels": ["bundle=/srv/theirs"]}}'
     )
-    with pytest.raises(Conflict, match=r"runc already has a container web in .*/run/runc, and it is not ours"):
+    with pytest.raises(
+        Conflict, match=r"runc already has a container web in .*/run/runc, which Longshore has not created"
+    ):
         place.prepare()
 
 

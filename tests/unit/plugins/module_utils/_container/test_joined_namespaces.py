@@ -160,7 +160,7 @@ class TestOffered:
             descriptor = os.open(self._path(place, "network"), os.O_RDONLY)
             assert (os.fstat(descriptor).st_dev, os.fstat(descriptor).st_ino) == wanted
             os.close(descriptor)
-            with pytest.raises(ProgramFailed, match="has not put it into the network namespace"):
+            with pytest.raises(ProgramFailed, match="has not joined the given network namespace"):
                 settle(spawn().pid)
 
     @pytest.mark.parametrize("changes", [{"start": 1}, {"boot": "another"}, {"pid": 1}])

@@ -96,7 +96,7 @@ def test_a_run_directory_of_another(tmp_path: pathlib.Path, mark: str) -> None:
     make_directory(others.paths("web").state)
     others.save(builders.record())
     ownership.check_run(others, "web", None)
-    with pytest.raises(Conflict, match="is of the container web in another state directory"):
+    with pytest.raises(Conflict, match="belongs to the container web in another state directory"):
         ownership.check_run(mine, "web", None)
 
 

@@ -36,9 +36,9 @@ def test_the_uppermost_mount_of_a_place_counts() -> None:
     ("config", "lost"),
     [
         ({}, []),
-        ({"root": {"readonly": True}}, ["its root file system can be written to"]),
+        ({"root": {"readonly": True}}, ["its root file system is writable"]),
         ({"linux": {"readonlyPaths": ["/proc/sys", "/a b/c"]}}, []),
-        ({"linux": {"readonlyPaths": ["/etc", "/proc/bus"]}}, ["/etc can be written to", "/proc/bus can be written to"]),
+        ({"linux": {"readonlyPaths": ["/etc", "/proc/bus"]}}, ["/etc is writable", "/proc/bus is writable"]),
         ({"linux": {"readonlyPaths": ["/gone/etc"], "maskedPaths": ["/gone"]}}, []),
         ({"linux": {"maskedPaths": ["/proc/kcore", "/proc/sys"]}}, ["/proc/kcore is not masked"]),
     ],
@@ -52,7 +52,7 @@ def test_which_mounts_are_lost(config: dict[str, t.Any], lost: list[str]) -> Non
     ("config", "lost"),
     [
         ({"process": {}}, []),
-        ({"process": {"noNewPrivileges": True}}, ["it may get new privileges"]),
+        ({"process": {"noNewPrivileges": True}}, ["it can gain new privileges"]),
         ({"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ERRNO"}}}, ["it has no seccomp filter"]),
     ],
 )
@@ -62,7 +62,7 @@ def test_which_limits_are_lost(config: dict[str, t.Any], lost: list[str]) -> Non
 
 
 def test_a_process_that_may_too_much_is_refused() -> None:
-    with pytest.raises(ProgramFailed, match="restored without its limits: /proc can be written to"):
+    with pytest.raises(ProgramFailed, match="restored without its limits: /proc is writable"):
         restored_limits.check("web", os.getpid(), {"linux": {"readonlyPaths": ["/proc"]}})
     restored_limits.check("web", os.getpid(), {"linux": {"readonlyPaths": ["/proc/no/such/thing"]}})
 

@@ -139,7 +139,7 @@ class TestLife:
         wanted = definition._replace(bundle=bundle.make(tmp_path / "other", "sleep", "60"))
         shared = Engine(state_dir=f"{tmp_path}/other state", run_dir=engine.store.run_dir)
         for goal in (Goal.STARTED, Goal.ABSENT):
-            with pytest.raises(Conflict, match=r"is of the container .* in another state directory"):
+            with pytest.raises(Conflict, match=r"belongs to the container .* in another state directory"):
                 shared.converge(Desired(name, goal, wanted if goal is Goal.STARTED else None))
         other = Engine(state_dir=f"{tmp_path}/other state", run_dir=f"{tmp_path}/other run")
         for goal in (Goal.STARTED, Goal.RESTARTED, Goal.ABSENT):
@@ -182,7 +182,7 @@ class TestLife:
         child = spawn()
         path = f"{definition.cgroup_parent}/{name}@{engine.store.realm}"
         cgroup.place(path, child.pid)
-        with pytest.raises(Conflict, match=f"has process {child.pid} in it, which is not of the container"):
+        with pytest.raises(Conflict, match=f"has process {child.pid}, which does not belong to the container"):
             engine.converge(Desired(name, Goal.STARTED, definition))
         assert child.poll() is None
         assert engine.observe(name).status is Status.ABSENT

@@ -42,7 +42,7 @@ def log(name: str) -> list[str]:
         ("restore", {"tcp_close": True}, ("crun", "1.23"), None),
         ("restore", {"tcp_close": True}, ("runc", "1.5.0"), "tcp_close needs crun 1.23 or newer; this container has runc 1.5.0."),
         ("restore", {"lsm_profile": "selinux:x"}, ("runc", "1.0.3"), "lsm_profile needs crun 1.18 or newer or runc 1.1 or newer;"),
-        ("restore", {"leave_running": True}, ("runc", "1.2"), "leave_running is not for a restore."),
+        ("restore", {"leave_running": True}, ("runc", "1.2"), "leave_running is not an option of a restore."),
         # Nobody knows what another runtime can do.
         ("restore", {"tcp_close": True}, ("youki", "0.5"), None),
         ("checkpoint", {"link_remap": False}, ("crun", "1.28"), None),

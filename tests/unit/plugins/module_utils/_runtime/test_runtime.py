@@ -141,13 +141,13 @@ class TestRuntime:
             scripted("echo other >&2; exit 3").call("start")
 
     def test_a_silent_failure_says_so(self, scripted: t.Any) -> None:
-        with pytest.raises(ProgramFailed, match="runc says: nothing, only exit status 3"):
+        with pytest.raises(ProgramFailed, match="runc says: no message, only exit status 3"):
             scripted("exit 3").call("start")
 
     def test_an_old_log_is_not_believed(self, scripted: t.Any, tmp_path: pathlib.Path) -> None:
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "runtime.log").write_text('{"level": "error", "msg": "of yesterday"}\n', encoding="utf-8")
-        with pytest.raises(ProgramFailed, match="runc says: nothing"):
+        with pytest.raises(ProgramFailed, match="runc says: no message"):
             scripted("exit 3").call("pause")
 
     @pytest.mark.pure
@@ -200,7 +200,7 @@ class TestDelete:
     def test_success_that_leaves_the_state_is_none(self, scripted: t.Any, tmp_path: pathlib.Path) -> None:
         """crun delete --force answers 0 for state that is only half there."""
         (tmp_path / "root" / "web").mkdir()
-        assert scripted("exit 0").delete() == "nothing, only exit status 0"
+        assert scripted("exit 0").delete() == "no message, only exit status 0"
 
     def test_one_that_hangs_is_cut_short(
         self, scripted: t.Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
