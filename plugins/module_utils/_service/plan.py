@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Complete a plan for what systemd may be doing with a service, because a killed task has told it to. Pure.
+"""Extend a plan for a service with an unfinished job of systemd, which a killed task has started. Pure.
 
-systemd works on when a task is killed. So a record says ``starting`` or ``stopping`` before systemd is told anything. A job that
-systemd has begun is then joined (the same order once more waits for it) or replaced by the opposite one.
+systemd continues when a task is killed. So a record says ``starting`` or ``stopping`` before systemd is called. The next task then
+joins a running job (the same call waits for it) or replaces it by the opposite one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from .._state.model import Action, Desired, Goal, Observed, Plan, Record, Status
 
 
 def completed(desired: Desired, observed: Observed, plan: Plan) -> Plan:
-    """Return the plan, with the actions that finish what an earlier task has begun."""
+    """Return the plan, with the actions that complete the work of an earlier task."""
     record = observed.record
     if record is None or desired.goal is Goal.ABSENT or Action.CREATE in plan.actions:
         return plan
@@ -29,6 +29,6 @@ def _unfinished(goal: Goal, status: Status, record: Record) -> tuple[Action, ...
         if goal is Goal.STOPPED:
             return (Action.STOP,)
         return (Action.START, Action.PAUSE) if goal is Goal.PAUSED else (Action.START,)
-    # One that has ended by itself is still to be started at boot, and perhaps in a moment, until it is stopped.
+    # systemd starts a service that has ended by itself at boot, and perhaps in a moment, until it is stopped.
     ended = status is Status.STOPPED and record.phase not in ("stopped", "removed")
     return (Action.STOP,) if ended and (goal is Goal.STOPPED or record.phase == "stopping") else ()

@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Containers that are services of systemd: their unit runs conmon, at boot and as often as the restart policy says.
+"""Containers that are systemd services: their unit runs conmon, at boot and according to the restart policy.
 
-systemd alone starts and stops such a container then, for us too. The unit calls a script of a few lines, which needs a
-shell, flock(1) and the runtime, and nothing of ours.
+Only systemd starts and stops such a container, also for Longshore. The unit runs a short script, which needs a shell, flock(1)
+and the runtime, but no part of Longshore.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from .service_unit import MARGIN, namespaces_of, overlay_at, script_text, start_
 if t.TYPE_CHECKING:
     from .._base.lock import Lock
 
-_PROMPT = 30.0  # seconds for systemd to read units, or to forget one
+_PROMPT = 30.0  # seconds for systemd to reload units
 
 
 def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: Timeouts) -> tuple[Record, list[str]]:
-    """Write the unit, and all that it needs; nothing is started. On failure record, config and claim are the previous ones again."""
+    """Write the unit and its files, and start nothing. After a failure, the former record, config and claim are restored."""
     record, paths = launch.record, store.paths(launch.record.name)
     check_names(record, previous)
     check_unit(record, paths)
@@ -48,12 +48,12 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
     store.save(record)
     try:
         store.claim_bundle(record.definition.bundle, record.name)
-        remove_tree(paths.persist)  # The exit of the run before would be believed.
+        remove_tree(paths.persist)  # Otherwise the exit of the former run would be read.
         digest, overlay = write_config(launch, paths), overlay_at(launch.config["root"]["path"])
         record = record.replace(phase="created", config_digest=digest, created_at=timestamp(), overlay=overlay)
         write(store, record, timeouts)
     except BaseException:
-        # The first failure counts; a unit without a record is for absent to remove.
+        # The first error counts. state=absent removes a unit without a record.
         with contextlib.suppress(EngineError):
             remove(record.name, record.realm)
         from .._container.rollback import take_back
@@ -66,8 +66,8 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
 
 
 def check_unit(record: Record, paths: Paths) -> None:
-    """Raises Conflict where the unit of that name is another's: of a release that did not tell state directories apart, or
-    written by hand."""
+    """Raises Conflict if the unit of that name has another origin: an older release with the same names for all state
+    directories, or a user."""
     if not has_unit(record, paths):
         path = names.service_path(record.name, record.realm)
         raise Conflict(
@@ -76,7 +76,7 @@ def check_unit(record: Record, paths: Paths) -> None:
 
 
 def write(store: Store, record: Record, timeouts: Timeouts) -> None:
-    """Let unit and script be what the record says."""
+    """Write unit and script according to the record."""
     paths, path = store.paths(record.name), names.service_path(record.name, record.realm)
     saved = store.load_config(record.name) or {}
     terminal = bool(saved.get("process", {}).get("terminal"))
@@ -84,7 +84,9 @@ def write(store: Store, record: Record, timeouts: Timeouts) -> None:
     texts = (script_text(record, paths, joins, terminal=terminal), unit_text(record, paths, timeouts, bound))
     if (read_text(paths.service_script), read_text(path)) == texts and not record.unit_pending:
         return
-    write_text(paths.service_script, texts[0])  # First: the unit needs it. The environment of conmon is in it.
+    write_text(
+        paths.service_script, texts[0]
+    )  # First, because the unit needs it. It contains the environment of conmon.
     make_directory(os.path.dirname(path), mode=0o755)
     leftovers.clear(os.path.dirname(path), re.escape(os.path.basename(path)))
     write_text(path, texts[1], mode=0o644)
@@ -93,19 +95,19 @@ def write(store: Store, record: Record, timeouts: Timeouts) -> None:
 
 
 def update(store: Store, record: Record, timeouts: Timeouts) -> Record:
-    """Let unit and script be what a record says that is saved with ``unit_pending``, so that the next task goes on if this one is
-    killed."""
+    """Write unit and script according to the record, which is saved with ``unit_pending`` first, so that the next task continues if
+    this one is killed."""
     write(store, record, timeouts)
     return store.save(record.replace(unit_pending=False))
 
 
 def start(store: Store, record: Record, timeouts: Timeouts) -> Record:
-    """Start it, now and at boot, or wait for a start that systemd is at. Raises ProgramFailed with what runtime and conmon said;
-    then it is stopped, and stays so."""
+    """Start a service now and at boot, or wait for a running start. Raises ProgramFailed with the messages of runtime and conmon.
+    The service is then stopped, and stays stopped."""
     unit, paths = names.service_unit(record.name, record.realm), store.paths(record.name)
     with _bus(start_seconds(record, timeouts) + record.stop_timeout + 2 * MARGIN) as bus:
-        record = store.save(record.replace(phase="starting"))  # Before systemd is told.
-        write(store, record, timeouts)  # A removal that was killed may have taken the unit away already.
+        record = store.save(record.replace(phase="starting"))  # Before the call of systemd.
+        write(store, record, timeouts)  # A killed removal may have removed the unit.
         bus.enable(unit)
         result = bus.wait_for_job(bus.begin_job("StartUnit", unit))
         if result != "done":
@@ -117,27 +119,27 @@ def start(store: Store, record: Record, timeouts: Timeouts) -> Record:
                 or " ".join(words["conmon_log"][-3:])
             )
             if not said and record.definition.sdnotify == "container":
-                said = f"it did not say that it is ready (READY=1), the job of systemd ended as {result}"
+                said = f"it did not report that it is ready (READY=1), the job of systemd has the result {result}"
             bus.disable(unit)
             bus.wait_for_job(bus.begin_job("StopUnit", unit))
             bus.reset_failed(unit)
             store.save(record.replace(phase="created"))
             raise ProgramFailed(
-                f"Cannot start the container {record.name}: {said or f'the job of systemd ended as {result}'}.",
-                hint=f"Look at: journalctl --unit {unit}", **words,
+                f"Cannot start the container {record.name}: {said or f'the job of systemd has the result {result}'}.",
+                hint=f"See journalctl --unit {unit}", **words,
             )  # fmt: skip
     now = as_systemd_has_it(record, paths)
-    # A short one may have ended by now; its exit tells.
+    # A short container may have ended already. Its exit file tells.
     return store.save(now.replace(phase="running", boot=boot_id(), started_at=now.started_at or timestamp()))
 
 
 def stop(
     store: Store, lock: Lock, record: Record, *, number: int, timeouts: Timeouts
 ) -> tuple[StopReport, Record | None]:
-    """The contract of ``_container.stop.stop``, carried out by systemd. It does not start at boot any more."""
+    """Stop a service through systemd, with the contract of ``_container.stop.stop``. It does not start at boot any more."""
     began, unit, paths = time.monotonic(), names.service_unit(record.name, record.realm), store.paths(record.name)
     grace = record.stop_timeout if timeouts.stop is None else timeouts.stop
-    record = store.save(record.replace(phase="stopping"))  # Before the script is another, and systemd is told.
+    record = store.save(record.replace(phase="stopping"))  # Before the script changes, and systemd is called.
     write(store, record.replace(stop_signal=number, stop_timeout=grace), timeouts)
     lock.release()
     try:
@@ -145,13 +147,13 @@ def stop(
             bus.disable(unit)
             end_sessions(paths, grace, timeouts.kill)
             job = bus.begin_job("StopUnit", unit)
-            if record.init is None:  # In the middle of a start: nothing there has begun its work.
+            if record.init is None:  # During a start: no process has begun its work.
                 bus.kill(unit)
             with stop_starting.told(bus, unit, record, init, number if grace > 0 else 9):
                 ended = init.wait(Deadline(grace)) if grace > 0 else init.fd is None
             bus.wait_for_job(job)
             bus.reset_failed(unit)
-            if record.init is None:  # Stopped in the middle of a start: whatever has come of it.
+            if record.init is None:  # Stopped during a start: any processes of it.
                 bus.stop_unit(names.container_unit(record.name, record.realm))
             kill_all(record, init, Deadline(timeouts.kill))
     finally:
@@ -167,10 +169,10 @@ def stop(
 
 
 def remove(name: str, realm: str) -> None:
-    """Stop the service and remove its unit. What is left of the container is swept as that of any other."""
+    """Stop the service and remove its unit. The rest is removed as for any other container."""
     unit, path = names.service_unit(name, realm), names.service_path(name, realm)
     with _bus(_PROMPT) as bus:
-        # Not asked to end, for it has: this ends what restarts it, or what only systemd knows of.
+        # The container has ended. This stops its restart, and processes that only systemd knows.
         with contextlib.suppress(DeadlineExceeded):
             job = bus.begin_job("StopUnit", unit)
             bus.end_start(unit)
@@ -182,10 +184,10 @@ def remove(name: str, realm: str) -> None:
 
 
 class _Bus(stop_starting.Bus):
-    """With what only services need of systemd."""
+    """A connection with the calls that only services need."""
 
     def enable(self, unit: str) -> None:
-        """From the next boot on, as the unit's [Install] says."""
+        """Start the unit at boot, according to its [Install] section."""
         self.call("EnableUnitFiles", "asbb", 1, unit, 0, 1)
         self.reload()
 
@@ -195,12 +197,12 @@ class _Bus(stop_starting.Bus):
         self.reload()
 
     def reset_failed(self, unit: str) -> None:
-        """Forget that it failed, and how often it was started."""
+        """Reset the failed state and the counter of starts."""
         with systemd.nothing_if_unknown():
             self.call("ResetFailedUnit", "s", unit)
 
     def reload(self) -> None:
-        """Read all unit files again."""
+        """Reload all unit files."""
         self.call("Reload", "")
 
 

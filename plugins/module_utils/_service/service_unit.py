@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write the unit of a service and the script that it runs, as texts. Nothing is written here."""
+"""Return the texts of the unit of a service and of its script. Write no files."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _OVERLAY = ("lowerdir", "upperdir", "workdir", "redirect_dir", "metacopy", "cont
 _MOUNT = "mountpoint --quiet {0} || mount -t overlay -o {1} overlay {0} || exit"
 
 
-_ALONE = dict.fromkeys(("functions", "share", "closed", "shared"), "")  # for no namespaces of other containers
+_ALONE = dict.fromkeys(("functions", "share", "closed", "shared"), "")  # without namespaces of other containers
 
 
-MARGIN = 10.0  # seconds that systemd waits longer than the script, before it kills everything itself
+MARGIN = 10.0  # additional seconds of systemd after the timeout of the script, before it kills all processes
 
 
-# Type=forking: conmon forks, and the main process is the one in its pid file. Type=notify, for a container that says when it
-# is ready: the script says which conmon is, and conmon passes on what the container says. KillSignal: the script has sent the
-# signal that the container knows; conmon would forward another. TimeoutStartFailureMode: else SIGCONT would be waited for in
-# vain (since systemd 246; older ones do that). IgnoreSIGPIPE: as in any other launch; pasta of Debian 12 refuses to run where
-# that is ignored.
+# Type=forking: conmon forks, and its pid file has the main process. Type=notify, for a container that reports readiness: the
+# script reports the pid of conmon, and conmon passes on the messages of the container. KillSignal: the script has already sent
+# the stop signal, and conmon would forward another one. TimeoutStartFailureMode: otherwise systemd would send SIGCONT and wait
+# without effect (available since systemd 246). IgnoreSIGPIPE: as in any other launch, because pasta of Debian 12 refuses to run
+# with an ignored SIGPIPE.
 _UNIT = """\
-# Written by longshore.oci for the container {name}, and written anew by it.
+# Written by longshore.oci for the container {name}, and overwritten by it.
 [Unit]
 Description=Container {name}
 Wants=network-online.target
@@ -119,15 +119,15 @@ esac
 
 
 def unit_quote(text: str, *, command: bool = False) -> str:
-    """Return a word of a unit (systemd.syntax(7)), which means the text itself; in a ``command``, systemd.service(5) has
-    variables too. There is no way to write a line break: create refuses it."""
+    """Quote a text for a unit (systemd.syntax(7)). In a ``command``, systemd.service(5) also has variables. Line breaks cannot be
+    quoted, so create refuses them."""
     quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return '"{}"'.format(quoted.replace("$", "$$") if command else quoted)
 
 
 def unit_text(record: Record, paths: Paths, timeouts: Timeouts, bound: str = "") -> str:
     definition = record.definition
-    # The pid file is no list of words: it is written without quotes.
+    # PIDFile= is not a list of words, so its path has no quotes.
     pidfile = (definition.conmon_pidfile or paths.conmon_pidfile).replace("%", "%%")
     notifies = definition.sdnotify == "container"
     return _UNIT.format(
@@ -140,7 +140,7 @@ def unit_text(record: Record, paths: Paths, timeouts: Timeouts, bound: str = "")
 
 
 def start_seconds(record: Record, timeouts: Timeouts) -> float:
-    """What systemd gives a start, until the container is ready."""
+    """Return the timeout of systemd for a start, until the container is ready."""
     return timeouts.create + (sd_notify.ready_seconds(timeouts) if record.definition.sdnotify == "container" else 0)
 
 
@@ -173,16 +173,16 @@ def script_text(record: Record, paths: Paths, joins: t.Mapping[str, str] | None 
 
 
 def _mounts(*places: str) -> str:
-    """Return a pattern of the shell, for the places of mounts (with a slash) that are these directories or below them.
+    """Return a shell pattern for mount points (with a slash) at or below these directories.
 
-    Nothing is removed through a mount: a restore that was killed leaves the root file system of the container in there.
+    Nothing is removed through a mount: a killed restore leaves the root file system of the container mounted there.
     """
     texts = [re.sub(r"[ \t\n\\]", lambda found: f"\\{ord(found[0]):03o}", os.path.realpath(place)) for place in places]
     return " | ".join(f"{shlex.quote(text + '/')}*" for text in texts)
 
 
 def namespaces_of(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> tuple[t.Mapping[str, str], str]:
-    """What script and unit do for namespaces of other containers."""
+    """Return the parts of script and unit for namespaces of other containers."""
     if f"{store.paths(record.name).namespaces}/" not in str((config.get("linux") or {}).get("namespaces")):
         return _ALONE, ""
     from .._container import joined_namespaces
@@ -201,7 +201,7 @@ def overlay_at(root: str) -> tuple[str, str] | None:
 
 
 def _network(record: Record, paths: Paths) -> dict[str, str]:
-    """What the script does for a network helper."""
+    """Return the parts of the script for a network helper."""
     if record.definition.network_helper == "none":
         return dict.fromkeys(("network", "before", "connect"), "")
     from .._ports.network_helper import script
@@ -210,6 +210,6 @@ def _network(record: Record, paths: Paths) -> dict[str, str]:
 
 
 def _conmon(record: Record, paths: Paths, *, terminal: bool) -> str:
-    """Its command line, with the socket of systemd in the place of ours: nobody else is there to hear."""
+    """Return its command line, with the socket of systemd instead of Longshore's, because no task waits for the message."""
     argv = create_argv(record, paths, terminal=terminal)
     return " ".join('"$manager"' if word == paths.ready_socket else shlex.quote(word) for word in argv)

@@ -1,7 +1,7 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Services that are to stop before their start has come to its end. systemd runs no ExecStop for them: so no script tells
-the container to end, and what waits in the start is not told either until TimeoutStopSec has passed."""
+"""Stop services during their start. systemd runs no ExecStop for them, so no script asks the container to end, and processes
+that wait in the start get no signal until TimeoutStopSec has passed."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from .._container.observe import live_status
 from .._host import systemd
 from .._state.model import Record, Status
 
-# Substates of a service. In the last two ExecStop is over, or was never run.
+# Substates of a service. In the last two, ExecStop has ended, or did not run.
 _WITHOUT_STOP = ("start-pre", "start", "start-post", "stop-sigterm", "final-sigterm")
 _UNIT = b"org.freedesktop.systemd1.Unit"
 
 
 class Bus(systemd.Bus):
-    """With what a stop in the middle of a start needs."""
+    """A connection with the calls for a stop during a start."""
 
     def runs_no_stop(self, unit: str) -> bool:
-        """Whether a stop that has begun does nothing but wait for the unit."""
+        """Tell whether the running stop only waits for the unit."""
         substate = ""
         with systemd.nothing_if_unknown():
             substate = self._substate(self.call("GetUnit", "s", unit, reply=True))
@@ -36,7 +36,7 @@ class Bus(systemd.Bus):
             self.call("KillUnit", "ssi", unit, "all", 9)
 
     def end_start(self, unit: str) -> None:
-        """Kill what is at work for a unit whose stop nothing else hurries."""
+        """Kill the processes of a unit whose stop only waits."""
         if self.runs_no_stop(unit):
             self.kill(unit)
 
@@ -45,7 +45,7 @@ class Bus(systemd.Bus):
         words = (systemd.SYSTEMD[0].encode(), path.encode(), _UNIT, b"SubState")
         result = self._lib.sd_bus_get_property_string(self._bus, *words, None, ctypes.byref(text))
         if result < 0:
-            raise EngineError(f"systemd does not say what a unit does: {os.strerror(-result)}.")
+            raise EngineError(f"systemd does not return the state of a unit: {os.strerror(-result)}.")
         try:
             return (text.value or b"").decode()
         finally:
@@ -54,8 +54,8 @@ class Bus(systemd.Bus):
 
 @contextlib.contextmanager
 def told(bus: Bus, unit: str, record: Record, init: Handle, number: int) -> t.Iterator[None]:
-    """Tell a container to end where no script does, and kill it after the block if it has not. One whose program has not begun
-    would hear nothing but SIGKILL."""
+    """Send a container the stop signal if no script does so, and kill it after the block if it still runs. A container whose
+    program has not started only reacts to SIGKILL."""
     alone = init.fd is not None and bus.runs_no_stop(unit)
     if alone:
         init.send(9 if live_status(record) is Status.CREATED else number)
