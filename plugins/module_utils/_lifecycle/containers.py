@@ -1,14 +1,14 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine: brings one container into a state, with what is found out about the host shared by all.
+"""The engine: bring a container to a state. The facts about the host are shared by all containers.
 
     engine = Engine(state_dir="/var/lib/longshore", run_dir="/run/longshore")
     outcome = engine.converge(Desired("web", Goal.STARTED, Definition(bundle="/srv/web")))
 
-It has no global state, changes neither directory, umask nor signal handlers, and may be shared by many threads.
+It has no global state, does not change the directory, umask or signal handlers, and is thread-safe.
 
-What only an action needs is imported when there is one: on a host every file is compiled anew in every task, and the
-greater part of the engine is of no use to a task that finds all as it should be.
+Modules that only an action needs are imported by that action: on a host, every task compiles every file again, and a task with
+nothing to do needs only a small part of the engine.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Differences = dict[str, tuple[t.Any, t.Any]]
 
 
 class Outcome(t.NamedTuple):
-    """What was found, decided and done. In check mode ``after`` is ``before``."""
+    """The observed state, the plan and its result. In check mode ``after`` is ``before``."""
 
     plan: Plan
     before: Observed
@@ -47,7 +47,7 @@ class Outcome(t.NamedTuple):
 
 
 class Engine:
-    """``remember`` False: nothing at all is written, for check mode."""
+    """The containers of one state directory and one run directory. ``remember`` False (check mode): write nothing."""
 
     def __init__(self, *, state_dir: str, run_dir: str, remember: bool = True) -> None:
         self.store = Store(state_dir=state_dir, run_dir=run_dir)
@@ -55,14 +55,14 @@ class Engine:
 
     @functools.cached_property
     def host(self) -> Host:
-        """What was found out about this host, once for all threads."""
+        """Return the facts about this host, collected once for all threads."""
         from .._host.detect import Host
 
         return Host(run_dir=self.store.run_dir, remember=self._remember)
 
     def converge(self, desired: Desired, *, check: bool = False) -> Outcome:
-        """Make it so. Where nothing is to be done, and nobody is at work on the container, no process is started and no lock
-        taken. Raises EngineError."""
+        """Bring a container to the desired state. With nothing to do, and no other task at work, start no process and take no lock.
+        Raises EngineError."""
         check_name(desired.name)
         try:
             return self._converge(desired, check=check)
@@ -72,20 +72,20 @@ class Engine:
 
     def _converge(self, desired: Desired, *, check: bool) -> Outcome:
         before, decided = self._decide(desired)
-        launch = self._prepare(desired, before, decided)  # What cannot work is refused before even a lock is taken.
+        launch = self._prepare(desired, before, decided)  # Refuse impossible requests before the lock.
         if check or not (decided.actions or is_busy(self.store.run_dir, desired.name)):
             return Outcome(decided, before, before, decided.actions, warnings=(*decided.warnings, *self._busy(desired)))
         with self.store.locked(desired.name, Deadline(desired.timeouts.create)) as lock:
             return _Task(self, desired, lock).run((before, decided), launch)
 
     def _busy(self, desired: Desired) -> tuple[str, ...]:
-        """In check mode nobody is waited for, so it is said."""
+        """Return a warning about other tasks. Check mode does not wait for them."""
         if not is_busy(self.store.run_dir, desired.name):
             return ()
         from .._base.lock_holders import holders
 
         found = holders(self.store.paths(desired.name).lock)
-        return (f"At work on the container {desired.name} just now: {', '.join(found)}.",) if found else ()
+        return (f"Other tasks work on the container {desired.name} now: {', '.join(found)}.",) if found else ()
 
     def observe(self, name: str) -> Observed:
         check_name(name)
@@ -105,13 +105,13 @@ class Engine:
     def _compare(
         self, desired: Desired, wanted: Definition | None, record: Record | None
     ) -> tuple[Differences, Differences]:
-        """What of the definition differs from the record's, and what of the stop settings. Only files are read."""
+        """Return the differences of the definition and of the stop settings from the record. Only read files."""
         if wanted is None or record is None or desired.goal is Goal.ABSENT:
             return {}, {}
         manager = record.cgroup_manager if wanted.cgroup_manager == "auto" else wanted.cgroup_manager
         saved = self.store.load_config(desired.name)
         if saved is None and desired.definition is None:
-            return {}, {}  # The record is of a create that was interrupted.
+            return {}, {}  # The record is from an interrupted create.
         source = saved or {} if desired.definition is None else config.read_bundle(wanted.bundle)
         paths = self.store.paths(desired.name)
         effective = config.effective(source, record.replace(definition=wanted, cgroup_manager=manager), paths)
@@ -143,7 +143,7 @@ def _wanted(desired: Desired, record: Record | None) -> Definition | None:
 
 
 def _unless_done(runtime: Runtime, verb: str, record: Record, wanted: Status) -> None:
-    """A runtime that a killed task has started may do the same step at this very moment: what counts is that it is done."""
+    """Ignore an error if the step is done: a runtime that a killed task has started may do the same step at the same time."""
     try:
         runtime.call(verb)
     except ProgramFailed:
@@ -152,7 +152,7 @@ def _unless_done(runtime: Runtime, verb: str, record: Record, wanted: Status) ->
 
 
 class _Task:
-    """One container's actions, under its lock."""
+    """The actions of one container, under its lock."""
 
     def __init__(self, engine: Engine, desired: Desired, lock: Lock) -> None:
         self._engine, self._desired, self._lock = engine, desired, lock
@@ -162,11 +162,10 @@ class _Task:
         self._stopped: StopReport | None = None
 
     def run(self, earlier: tuple[Observed, Plan], launch: Launch | None) -> Outcome:
-        """Decide again, now that nobody else can interfere, and act. What was prepared before the lock was taken is still
-        good where nothing has changed since.
+        """Decide again under the lock, and act. The launch from before the lock is still valid if nothing has changed since.
 
-        Others get in only while a container stops. One that was made anew meanwhile has been restarted as wished, so the
-        rest of the plan is dropped and what is left to do decided once more.
+        Other tasks can only interfere while a container stops. If one has recreated the container in the meantime, it has been
+        restarted as requested, so drop the rest of the plan and decide again.
         """
         first: tuple[Observed, Plan] | None = None
         for _round in range(5):
@@ -183,10 +182,10 @@ class _Task:
             eased = Recreate.CHANGED if self._desired.recreate is Recreate.ALWAYS else self._desired.recreate
             goal = Goal.STARTED if self._desired.goal is Goal.RESTARTED else self._desired.goal
             self._desired = self._desired._replace(recreate=eased, goal=goal)
-        raise Conflict(f"Other tasks make the container {self._name} anew again and again while this one stops it.")
+        raise Conflict(f"Other tasks recreate the container {self._name} repeatedly while this one stops it.")
 
     def _perform(self, before: Observed, decided: Plan, launch: Launch | None) -> bool:
-        """False when it has to be decided again: somebody else took over while the lock was free, or it was not clear yet what there is."""
+        """Return False if the plan must be decided again: another task took over while the lock was free, or after a recovery."""
         record = before.record
         for action in decided.actions:
             if action is Action.STOP:
@@ -216,7 +215,7 @@ class _Task:
 
                 record = delete_container(self._store, self._engine.host, before, record, self._desired.timeouts)
                 if record is None or launch is None:
-                    # Of a container that is made anew the log and kept checkpoints stay, also where that was begun and killed.
+                    # The log and kept checkpoints of a recreated container stay, also after a killed attempt.
                     self._store.forget(self._name, but=(CHECKPOINTS, LOG) if launch else ())
                     record = None
             else:
@@ -269,7 +268,7 @@ class _Task:
         return record
 
     def _start(self, runtime: Runtime, record: Record, phase: str = "running") -> Record:
-        """The record comes first: a task that is killed leaves no container that runs, and waits to be ready, unknown to all."""
+        """Start a container. Save the record first, so that a killed task leaves no unrecorded running container."""
         started = self._store.save(record.replace(phase=phase, started_at=timestamp()))
         try:
             _unless_done(runtime, "start", record, Status.RUNNING)

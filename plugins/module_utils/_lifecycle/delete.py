@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Removing what there is of a container, whatever that is: one that has ended, a service, or what others have left."""
+"""Remove a container in any state: an ended one, a service, or leftovers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from .._state.store import Store
 def delete_container(
     store: Store, host: Host, before: Observed, record: Record | None, timeouts: Timeouts
 ) -> Record | None:
-    """Returns the record as it is then, which stays with the log and a checkpoint for the next container of this name; None
-    where there was none that means anything any more. Raises EngineError that names what would not go."""
+    """Return the new record, which stays with the log and a checkpoint for the next container of this name, or None if it has no
+    meaning any more. Raises EngineError that names objects that could not be removed."""
     name = before.name
     if record and record.realm != store.realm:
         record = ownership.without_others(store, record)

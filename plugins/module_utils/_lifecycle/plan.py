@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From what is and what shall be to what has to be done. Pure: nothing is read, nothing is changed."""
+"""Decide the actions from the desired and the observed state. Pure: nothing is read, nothing is changed."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _HAS_RUN = (Status.RUNNING, Status.PAUSED)
 
 
 def plan(desired: Desired, observed: Observed, *, changes: Differences, updates: Differences) -> Plan:
-    """``changes`` are the differences that need a new container, ``updates`` those that only the record needs.
+    """Return the plan. ``changes`` are differences that need a new container, ``updates`` those that only change the record.
 
-    Raises InvalidInput where a container would have to be made and nothing says from which bundle.
+    Raises InvalidInput if a container must be created and its bundle is unknown.
     """
     if observed.unfinished:
-        # What is then to be done is decided once more, when that is clear.
+        # After the recovery, the caller decides again.
         then = plan(desired, observed._replace(unfinished=False), changes=changes, updates=updates)
         return then._replace(actions=(Action.RECOVER, *then.actions))
     if desired.goal is Goal.ABSENT:
         return _plan_absent(observed)
     status = observed.status
     phase = observed.record.phase if observed.record and status in _HAS_RUN else ""
-    # One that was killed while it is frozen has not even ended yet.
+    # A container that was killed while frozen has not ended yet.
     stopping = phase == "stopping" or (status is Status.STOPPED and observed.leftovers)
     recorded = observed.record.definition if observed.record else None
     replace = desired.recreate is Recreate.ALWAYS or (desired.recreate is Recreate.CHANGED and bool(changes))
-    # One in "starting" has not said that it is ready, and nobody has listened since. To a service systemd listens.
+    # In "starting", a container has not reported that it is ready, and no task waits any more. For a service, systemd waits.
     in_between = stopping or (phase == "starting" and not (recorded and recorded.service))
     anew = status is not Status.ABSENT and (replace or _must_be_made_anew(desired, status, in_between=in_between))
     make = anew or status is Status.ABSENT
@@ -42,7 +42,7 @@ def plan(desired: Desired, observed: Observed, *, changes: Differences, updates:
         if definition is None:
             raise InvalidInput(
                 f"The container {desired.name} does not exist and there is no bundle to create it from.",
-                hint="Give the option bundle.",
+                hint="Set the option bundle.",
             )
         if status in _HAS_RUN:
             actions.append(Action.STOP)
@@ -60,8 +60,8 @@ def plan(desired: Desired, observed: Observed, *, changes: Differences, updates:
     what = f"The definition of {desired.name} differs ({_short(changes)})"
     warnings: tuple[str, ...] = (f"{what}, but recreate=never keeps the container as it is.",) if kept else ()
     if observed.disconnected and not make and Action.STOP not in actions:
-        gone = f"The network helper of {desired.name} has ended, so it is cut off"
-        warnings += (f"{gone}. state=restarted makes the container anew, and connects it.",)
+        gone = f"The network helper of {desired.name} has ended, so it has no network"
+        warnings += (f"{gone}. state=restarted recreates the container, and connects it.",)
     shown = {**({} if kept else changes), **({} if make else updates)}
     return Plan(tuple(actions), _result(actions, status), definition, shown, warnings)
 
@@ -74,8 +74,8 @@ def _plan_absent(observed: Observed) -> Plan:
 
 
 def _must_be_made_anew(desired: Desired, status: Status, *, in_between: bool) -> bool:
-    """An OCI container runs once: what has ended, or is being stopped (or waited for to be ready) by another task or was by
-    one that was killed, can only be made again, from the same bundle."""
+    """Tell whether the container must be recreated. An OCI container runs only once, so this applies to an ended one, and to one
+    that another or a killed task stops or starts."""
     if desired.goal is Goal.RESTARTED:
         return status is not Status.CREATED
     ended = status is Status.STOPPED or (status is Status.CHECKPOINTED and not desired.restore)
@@ -83,7 +83,7 @@ def _must_be_made_anew(desired: Desired, status: Status, *, in_between: bool) ->
 
 
 def _after_create(goal: Goal, before: Status) -> list[Action]:
-    """A container that was replaced while it was only to be present goes on doing what it did."""
+    """Return the actions after a create. With the goal PRESENT, a replaced container returns to its former state."""
     if goal is Goal.PRESENT:
         return {Status.RUNNING: [Action.START], Status.PAUSED: [Action.START, Action.PAUSE]}.get(before, [])
     return {Goal.STOPPED: [], Goal.PAUSED: [Action.START, Action.PAUSE]}.get(goal, [Action.START])
@@ -121,9 +121,9 @@ def _short(changes: Differences) -> str:
 
 
 def definition_changes(definition: Definition, record: Record) -> dict[str, tuple[t.Any, t.Any]]:
-    """Launch inputs that differ from the record's.
+    """Return the launch options that differ from the record's.
 
-    ``auto`` (or nothing) for a program or manager is content with what was taken, and so is naming just that.
+    ``auto`` (or no value) for a program or manager matches the recorded one, and so does its exact name.
     """
     taken = {
         "runtime": ("auto", record.runtime.name, record.runtime.path),

@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Going on where a task was killed in a checkpoint or restore: under the lock, before anything else is decided.
+"""Complete or undo a checkpoint or restore of a killed task, under the lock, before any other decision.
 
-A dump that came to its end is a checkpoint, any other is none, and its container goes on. A container that was restored in spite
-of all runs: it is not restored a second time, from an old memory and with files that it has changed since.
+A complete dump is a checkpoint. An incomplete one is removed, and its container continues. If the restore of a killed task was
+completed, the container runs: it is not restored a second time, with old memory and with files that it has changed since.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from .._state.conmon_processes import find_conmons, runs
 from .._state.model import Checkpoint, Record, Status, Timeouts
 from .._state.store import Paths, Store
 
-_RESTORE_SECONDS = 60.0  # at most, for a restore that goes on by itself
+_RESTORE_SECONDS = 60.0  # limit for a restore that continues without its task
 
 
 def recover(store: Store, name: str, timeouts: Timeouts) -> Record | None:
-    """Finish, or clear away, what a task that was killed had begun; returns the record as it is then."""
+    """Complete or undo the work of a killed task. Return the new record."""
     record = store.load(name)
     checkpoint = record.checkpoint if record else None
     if record is not None and checkpoint is not None:
@@ -46,7 +46,7 @@ def recover(store: Store, name: str, timeouts: Timeouts) -> Record | None:
 
 
 def used_up(store: Store, record: Record) -> Record:
-    """Remove the checkpoint that a container was restored from. It runs, and the record says so."""
+    """Remove the checkpoint from which a container was restored. It runs, and the record says so."""
     if record.checkpoint is None:
         return record
     unfinished.discard(record.checkpoint.path)
@@ -54,7 +54,7 @@ def used_up(store: Store, record: Record) -> Record:
 
 
 def clear_unfinished(store: Store, name: str, record: Record | None) -> None:
-    """Remove what dead tasks have left, and the directories that are empty then."""
+    """Remove the leftovers of ended tasks, and empty directories."""
     paths = store.paths(name)
     for path in unfinished.left(paths, record):
         if os.path.basename(path).startswith(unfinished.NOTE):
@@ -68,7 +68,7 @@ def clear_unfinished(store: Store, name: str, record: Record | None) -> None:
 
 
 def forget_note(path: str) -> None:
-    """Remove what a note names, and the note. What it names was made by the task of the note: their names end alike."""
+    """Remove the file in a note, and the note. Both belong to the same task, because their names have the same suffix."""
     named = (read_json(path) or {}).get("path")
     words = os.path.basename(path)[len(unfinished.NOTE) :]
     if isinstance(named, str) and named.startswith("/") and named.endswith(f".{words}"):
@@ -78,7 +78,7 @@ def forget_note(path: str) -> None:
 
 
 def complete(path: str) -> None:
-    """Make a checkpoint of a dump that came to its end."""
+    """Turn a complete dump into a checkpoint."""
     pending = unfinished.pending(path)
     pending.pop("paused", None)
     if pending and not os.path.exists(f"{path}/{unfinished.MANIFEST}"):
@@ -87,9 +87,9 @@ def complete(path: str) -> None:
 
 
 def settle(store: Store, record: Record, timeouts: Timeouts) -> Record:
-    """What comes after a dump that has ended the container: clear away what is left of it, but for record and log.
+    """Remove the rest of a container that a dump has ended, except record and log.
 
-    The 137 that conmon has written is no exit of the container: it goes with the rest.
+    The exit code 137 of conmon is not an exit of the container, so it is removed too.
     """
     sweep.delete_state(store, record, timeouts)
     remove_tree(store.paths(record.name).persist)
@@ -105,7 +105,7 @@ def _dumped(store: Store, record: Record, checkpoint: Checkpoint, timeouts: Time
     if not is_alive(record.init) and unfinished.has_ended(path):
         complete(path)
         return settle(store, record, timeouts)
-    # With a manifest it is a whole checkpoint of a container that was to go on. The one before it is replaced.
+    # With a manifest, it is a complete checkpoint of a container that continues. It replaces the earlier one.
     whole = os.path.exists(f"{path}/{unfinished.MANIFEST}")
     record = store.save(record.replace(phase="running", checkpoint=None))
     top = os.path.dirname(path)
@@ -116,8 +116,8 @@ def _dumped(store: Store, record: Record, checkpoint: Checkpoint, timeouts: Time
 
 
 def release(record: Record, path: str, status: Status, timeouts: Timeouts) -> None:
-    """End what is still at work on a dump, and thaw what it has frozen. A tracer that dies lets go of whom it holds."""
-    # CRIU gives its log to the very processes that it looks at, while it is in them.
+    """End the processes of a dump, and thaw the container. The end of a tracer releases its processes."""
+    # During a dump, the dumped processes also have the log of CRIU open.
     own = {record.init, *members(record.cgroup_path)}
     kill_and_wait([process for process in _at_work(record, path) if process not in own], Deadline(timeouts.kill))
     if status is Status.RUNNING:
@@ -125,12 +125,12 @@ def release(record: Record, path: str, status: Status, timeouts: Timeouts) -> No
 
 
 def _at_work(record: Record, path: str) -> list[ProcessId]:
-    """Runtime and CRIU, which has nothing in its command line, with something open in the directory of a dump. Others may
-    read its log."""
+    """Return runtime and CRIU with open files in the directory of a dump. The command line of CRIU shows nothing. Other processes
+    may read its log."""
     found, criu = [], find_program("criu")
     programs = [record.runtime.path, *([criu] if criu else [])]
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):  # It has ended just now.
+        with contextlib.suppress(OSError):  # It has just ended.
             opened = [os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")]
             inside = any(f"{name}/".startswith(f"{path}/") for name in opened)
             if inside and any(runs(int(pid), each) for each in programs):
@@ -139,7 +139,7 @@ def _at_work(record: Record, path: str) -> list[ProcessId]:
 
 
 def _restored(store: Store, record: Record, timeouts: Timeouts) -> Record:
-    """conmon goes on with a restore when its task is killed. It is let, and what comes of it is what there is."""
+    """Wait for a restore that conmon continues after its task was killed, and return the resulting record."""
     paths = store.paths(record.name)
     _wait(record, paths)
     settings = store.load_config(record.name) or {}
@@ -155,12 +155,12 @@ def _restored(store: Store, record: Record, timeouts: Timeouts) -> Record:
         restored_limits.release(now.monitor.pid, settings)
         return store.save(_as_launched(now, settings))
     if os.path.exists(paths.pidfile) and exit_file(record, paths):
-        return store.save(_as_launched(record, settings))  # It has run, and has ended since.
+        return store.save(_as_launched(record, settings))  # It has run and has ended.
     return _take_back(store, record, timeouts)
 
 
 def _as_launched(record: Record, settings: config.Config) -> Record:
-    """The record as create() leaves it."""
+    """Return the record as create() does."""
     kept = record.checkpoint if record.checkpoint and record.checkpoint.once else None
     return record.replace(
         phase="running", checkpoint=kept, config_digest=config.digest(settings), created_at=timestamp()
@@ -168,21 +168,21 @@ def _as_launched(record: Record, settings: config.Config) -> Record:
 
 
 def _can_be_taken_over(record: Record, settings: config.Config) -> bool:
-    """Whether all that a launch does afterwards can still be done: not the connection of its network, and the namespaces of others
-    are known by a process that is gone."""
+    """Tell whether the rest of a launch can still be done. This is not possible for a network helper and for namespaces of other
+    containers, whose descriptors have ended with the task."""
     shared = any(each.get("path") for each in (settings.get("linux") or {}).get("namespaces") or [])
     return bool(settings) and record.definition.network_helper == "none" and not shared
 
 
 def _take_back(store: Store, record: Record, timeouts: Timeouts) -> Record:
-    """Nothing of it runs: the checkpoint is what there is."""
+    """Return to the checkpoint, because nothing of the container runs."""
     sweep.delete_state(store, record, timeouts)
     return store.save(record.replace(phase="checkpointed"))
 
 
 def _wait(record: Record, paths: Paths) -> None:
-    """Wait until a conmon that is still at it has restored the container or has given up, and has written its exit code if that has
-    ended since."""
+    """Wait until a running conmon has restored the container or has failed, and has written the exit code if the container has
+    ended."""
 
     def settled() -> bool:
         init = in_pid_file(paths.pidfile)

@@ -135,7 +135,7 @@ def test_check_mode_waits_for_nobody_and_says_so(place: Place) -> None:
     with place.engine.store.locked(place.name, Deadline(0)):
         (warning,) = place.converge(Goal.STARTED, check=True).warnings
     assert f"process {os.getpid()} " in warning
-    assert f"At work on the container {place.name} just now" in warning
+    assert f"Other tasks work on the container {place.name} now" in warning
 
 
 def test_the_lock_of_a_killed_task_is_cleared_away(place: Place) -> None:

@@ -176,7 +176,7 @@ class TestTable:
         self, goal: Goal, status: Status, same: list[str], changed: list[str]
     ) -> None:
         if goal is not Goal.ABSENT and status is Status.ABSENT:
-            with pytest.raises(InvalidInput, match=r"web does not exist.*Give the option bundle"):
+            with pytest.raises(InvalidInput, match=r"web does not exist.*Set the option bundle"):
                 _plan(goal, builders.observed(status), definition=None)
             return
         found = _plan(goal, builders.observed(status), definition=None)
@@ -333,4 +333,4 @@ class TestCheckpointed:
 )  # fmt: skip
 def test_one_that_is_cut_off_is_warned_of_while_it_stays(goal: Goal, warned: bool) -> None:
     decided = plan(Desired("web", goal), builders.observed(Status.RUNNING, disconnected=True), changes={}, updates={})
-    assert ["cut off" in warning for warning in decided.warnings] == [True] * warned
+    assert ["has no network" in warning for warning in decided.warnings] == [True] * warned
