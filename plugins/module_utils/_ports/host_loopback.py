@@ -1,12 +1,13 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The loopback of the host, closed for a container with a network helper.
+"""Prevent a container with a network helper from reaching the loopback of the host.
 
-A program without any rights can bind a socket to the device of the helper (SO_BINDTODEVICE), and so send there what is for
-loopback. slirp4netns, and pasta as in Debian 12, pass that on to the loopback of the host. Here the container itself gets it.
+A program without privileges can bind a socket to the device of the helper (SO_BINDTODEVICE), and send packets for loopback
+there. slirp4netns, and pasta of Debian 12, forward them to the loopback of the host. With these routes, the container itself
+gets them.
 
-IPv4: a local route by the device. A rule that drops does not hold, for then the kernel takes the address of a bound socket to be
-on the link (ip_route_output_key_hash_rcu). IPv6: a rule, after the table ``local``, in which the container finds its own loopback.
+IPv4: a local route through the device. A rule that drops has no effect, because the kernel then treats the address of a bound
+socket as on the link (ip_route_output_key_hash_rcu). IPv6: a rule after the table ``local``, which has the container's loopback.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _SCRIPT = (
 
 
 def check(helper: str) -> None:
-    """Raise InvalidInput where a program for the routes is missing."""
+    """Raise InvalidInput if a program for the routes is missing."""
     missing = [name for name in _PROGRAMS if find_program(name) is None]
     if missing:
         raise InvalidInput(
@@ -39,7 +40,7 @@ def check(helper: str) -> None:
 
 
 def close(helper: str, pid: int, deadline: Deadline) -> None:
-    """Close it for the namespaces of a process. Raise ProgramFailed where that cannot be."""
+    """Close it for the namespaces of a process. Raise ProgramFailed if that fails."""
 
     def ip(*words: str) -> Completed:
         done = run([*_enter(str(pid)), *words], deadline, what="close the loopback of the host")
@@ -55,7 +56,7 @@ def close(helper: str, pid: int, deadline: Deadline) -> None:
 
 
 def script(later: str) -> str:
-    """The same for the script of a service, where ``later`` stands for the variable with the number."""
+    """Return the same for the script of a service, in which ``later`` is replaced by the variable with the pid."""
     enter = _enter(later)
     rule = f" && {shlex.join([*enter, *_RULE])}" if _has_ipv6() else ""
     text = _SCRIPT.format(list=shlex.join([*enter, *_LIST]), route=shlex.join([*enter, *_ROUTE]), rule=rule)
@@ -63,7 +64,7 @@ def script(later: str) -> str:
 
 
 def _enter(pid: str) -> list[str]:
-    """The program ip in the namespaces of a process. Another user than root enters its user namespace for that."""
+    """Return the call of ip in the namespaces of a process. Users other than root also enter its user namespace."""
     user = [] if os.geteuid() == 0 else ["--preserve-credentials", "--user"]
     return [find_program("nsenter") or "nsenter", *user, "--net", f"--target={pid}", find_program("ip") or "ip"]
 

@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ports of the host that are a container's as long as it lives: kept from everybody else, or listened on for it.
+"""Ports of the host that belong to a container while it lives: reserved ports, and listening sockets.
 
-The sockets are ours, and conmon inherits them. It closes them when the container has ended, before it writes the exit file
-(conmon, close_fds.c), and the kernel does when conmon dies. So nothing has to be given back.
+This task opens the sockets, and conmon inherits them. conmon closes them after the container has ended, before it writes the
+exit file (conmon, close_fds.c), and the kernel does so when conmon ends. So no cleanup is needed.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _KINDS = {
     "sctp": (socket.SOCK_STREAM, socket.IPPROTO_SCTP),
 }  # fmt: skip
 _NOT_IN_KERNEL = (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT)
-_BACKLOG = 4096  # as systemd has it; the kernel cuts it to net.core.somaxconn
-# Names and definitions of the containers that have their ports now, to say who has one.
+_BACKLOG = 4096  # as in systemd; the kernel limits it to net.core.somaxconn
+# Names and definitions of the containers with ports now, for error messages.
 Containers = t.Callable[[], t.Iterable[tuple[str, Definition]]]
 
 
 class Address(t.NamedTuple):
-    """Where a socket is bound. ``host`` None: every address, of IPv4 and IPv6. ``path`` of a Unix socket."""
+    """The address of a socket. ``host`` None: all addresses, of IPv4 and IPv6. ``path``: of a Unix socket."""
 
     kind: str  # tcp, udp, sctp or unix
     host: str | None = None
@@ -48,7 +48,7 @@ class Address(t.NamedTuple):
         return self.path or f"{where}{self.port}/{self.kind}"
 
     def covers(self, other: Address) -> bool:
-        """Whether all that the other one is bound to is this one's."""
+        """Tell whether this address includes the other one completely."""
         if (self.kind, self.port, self.path) != (other.kind, other.port, other.path):
             return False
         if self.host in (None, other.host):
@@ -60,10 +60,11 @@ class Address(t.NamedTuple):
 
 
 def parse_reservation(text: str) -> list[Address]:
-    """``8080``, ``127.0.0.1:8080/tcp``, ``[::1]:53/udp`` or ``8000-8010/tcp``, one for each port. Raises InvalidInput."""
+    """Parse ``8080``, ``127.0.0.1:8080/tcp``, ``[::1]:53/udp`` or ``8000-8010/tcp``. Return an address for each port. Raises
+    InvalidInput."""
     found = _PORT.fullmatch(text)
     if found is None:
-        hint = "Such as 8080, 127.0.0.1:8080/tcp, [::1]:53/udp or 8000-8010/tcp."
+        hint = "Examples: 8080, 127.0.0.1:8080/tcp, [::1]:53/udp or 8000-8010/tcp."
         raise InvalidInput(f"{text!r} is not a port to reserve.", hint=hint)
     host, first, last, kind = found.groups()
     if (kind or "tcp") not in _KINDS:
@@ -80,21 +81,21 @@ def _plain(host: str | None, text: str) -> str | None:
     plain, zone, interface = host.strip("[]").partition("%")
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
     try:
-        # As it is always written, so that two can be compared.
+        # In canonical form, so that two addresses can be compared.
         return socket.inet_ntop(family, socket.inet_pton(family, plain)) + zone + interface
     except OSError:
-        hint = "A name is none; an address of IPv6 stands in brackets."
+        hint = "Names are not allowed. Write an IPv6 address in brackets."
         raise InvalidInput(f"{host} in {text} is not an IP address.", hint=hint) from None
 
 
 def parse_listen(text: str) -> Address:
-    """``8080/tcp``, ``[::1]:53/udp`` or ``unix:/run/web.sock``, each with ``NAME=`` before it or not. Raises InvalidInput."""
+    """Parse ``8080/tcp``, ``[::1]:53/udp`` or ``unix:/run/web.sock``, optionally with ``NAME=`` in front. Raises InvalidInput."""
     name = listen_name(text)
     rest = text[len(name) + 1 :] if name else text
     if not rest.startswith("unix:"):
         addresses = parse_reservation(rest)
         if len(addresses) > 1 or addresses[0].kind == "sctp":
-            raise InvalidInput(f"{text} is not an address to listen on: it takes one port, of tcp or udp.")
+            raise InvalidInput(f"{text} is not an address to listen on: it needs one port, of tcp or udp.")
         return addresses[0]._replace(name=name)
     path = rest[len("unix:") :]
     if not path.startswith("/") or not 2 <= len(os.fsencode(path)) <= 107:
@@ -103,40 +104,40 @@ def parse_listen(text: str) -> Address:
 
 
 def wanted(definition: Definition) -> tuple[list[Address], list[Address]]:
-    """What is to be listened on, and what is to be reserved. Raises InvalidInput, also for what is there twice."""
+    """Return the addresses to listen on, and those to reserve. Raises InvalidInput, also for duplicates."""
     listen = [parse_listen(text) for text in definition.listen]
     reserve = [address for text in definition.reserve_ports for address in parse_reservation(text)]
     seen: dict[tuple[str, int, str], list[Address]] = {}
     for address in (*listen, *reserve):
         same = seen.setdefault((address.kind, address.port, address.path), [])
         for other in filter(address.overlaps, same):
-            what = "is there twice" if address.host == other.host else f"overlaps {other}"
+            what = "is given twice" if address.host == other.host else f"overlaps {other}"
             raise InvalidInput(f"{address} {what} (reserve_ports, listen).")
         same.append(address)
     return listen, reserve
 
 
 def held(record: Record | None) -> Definition | None:
-    """What says which ports conmon of a container has now; None where it has none, for it has ended."""
+    """Return the definition with the ports that conmon of a container holds now, or None if conmon has ended."""
     return without_forwarded(record.definition) if record and is_alive(record.monitor) else None
 
 
 def kept(recorded: Record | None) -> Definition | None:
-    """What says which ports are free as soon as a container is replaced: those of a launch that was killed too, whose conmon no
-    record tells of yet."""
+    """Return the definition with the ports that are free as soon as a container is replaced, also those of a killed launch whose
+    conmon is not recorded yet."""
     launching = recorded is not None and recorded.phase in ("creating", "restoring")
     return without_forwarded(recorded.definition) if recorded and launching else held(recorded)
 
 
 def without_forwarded(definition: Definition) -> Definition:
-    """A network helper binds the ports of the host itself: nobody else gets them, and neither could the helper."""
+    """Return a definition without ports that the network helper binds itself, because a reservation would block the helper."""
     return definition if definition.network_helper == "none" else definition._replace(reserve_ports=())
 
 
 def check_free(definition: Definition, held: Definition | None, others: Containers) -> None:
-    """Try every address, and give it back at once. Raises Conflict, or InvalidInput for what is none of this host.
+    """Try every address, and release it at once. Raises Conflict, or InvalidInput for an address that this host does not have.
 
-    ``held`` is what conmon of the container itself has at the moment.
+    ``held`` has the ports that conmon of this container holds now.
     """
     listen, reserve = wanted(definition)
     ours = [address for some in (wanted(held) if held else ()) for address in some]
@@ -147,7 +148,7 @@ def check_free(definition: Definition, held: Definition | None, others: Containe
         if address.kind == "unix":
             _check_path(address.path)
         elif own:
-            # It cannot be tried as long as the container has a part of it.
+            # It cannot be tried while the container holds a part of it.
             with contextlib.suppress(ImportError):
                 who = _process_at(address, own)
                 if who:
@@ -157,16 +158,16 @@ def check_free(definition: Definition, held: Definition | None, others: Containe
 
 
 def check_socket(address: Address, *, listening: bool, others: Containers) -> None:
-    """As open_socket(), without a moment in which a client could connect."""
+    """Check like open_socket(), without a moment in which a client could connect."""
     if address.kind == "sctp" and not os.path.exists("/proc/net/sctp"):
-        return  # Nobody has it: to ask would load the module.
+        return  # No socket can exist, and a check would load the module.
     opened = open_socket(address, listening=listening, others=others, trying=True)
     if opened is not None:
         opened.close()
 
 
 def open_all(definition: Definition, others: Containers) -> tuple[list[socket.socket], list[str]]:
-    """Listening sockets first, then the reserved ones; and warnings. All or none: on failure nothing stays open."""
+    """Return the listening sockets, then the reserved ones, and warnings. After a failure, none stays open."""
     listen, reserve = wanted(definition)
     warnings = []
     with contextlib.ExitStack() as opened:
@@ -174,7 +175,7 @@ def open_all(definition: Definition, others: Containers) -> tuple[list[socket.so
         for address in reserve:
             reserved = open_socket(address, listening=False, others=others)
             if reserved is None:
-                warnings.append(f"{address} is not reserved: this kernel has no {address.kind.upper()}.")
+                warnings.append(f"{address} is not reserved, because this kernel has no {address.kind.upper()}.")
             else:
                 sockets.append(opened.enter_context(reserved))
         opened.pop_all()
@@ -183,12 +184,12 @@ def open_all(definition: Definition, others: Containers) -> tuple[list[socket.so
 
 def _must(opened: socket.socket | None) -> socket.socket:
     if opened is None:
-        raise EngineError("This kernel has no such sockets.")
+        raise EngineError("This kernel does not support such sockets.")
     return opened
 
 
 def open_socket(address: Address, *, listening: bool, others: Containers, trying: bool = False) -> socket.socket | None:
-    """None where the kernel knows no such protocol. With ``trying``, one that is to listen is bound only."""
+    """Open a socket, or return None if the kernel does not support the protocol. With ``trying``, only bind it."""
     try:
         if address.kind == "unix":
             return _open_unix(address.path)
@@ -197,16 +198,17 @@ def open_socket(address: Address, *, listening: bool, others: Containers, trying
         if exc.errno == errno.EADDRINUSE:
             raise _in_use(address, _holder(address, others())) from exc
         if exc.errno == errno.EADDRNOTAVAIL:
-            raise InvalidInput(f"{address} cannot be had: {address.host} is not an address of this host.") from exc
-        raise EngineError(f"{address} cannot be had: {reason_of(exc)}.") from exc
+            raise InvalidInput(f"{address} is not available: {address.host} is not an address of this host.") from exc
+        raise EngineError(f"{address} is not available: {reason_of(exc)}.") from exc
 
 
 def _in_use(address: Address, who: str) -> Conflict:
-    return Conflict(f"{address} is in use{who}.", hint="Choose another port, or stop who has it.")
+    return Conflict(f"{address} is in use{who}.", hint="Choose another port, or stop the program that uses it.")
 
 
 def bound(address: Address, *, reuse: bool, listening: bool) -> socket.socket | None:
-    """Reserved ones without SO_REUSEADDR, and not listening: nobody else can bind the port then, and clients are refused."""
+    """Return a bound socket. Reserved ones do not listen and have no SO_REUSEADDR, so that no other process can bind the port, and
+    clients are refused."""
     kind, protocol = _KINDS[address.kind]
     families = [(socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0")]
     if address.host is not None:
@@ -231,14 +233,14 @@ def bound(address: Address, *, reuse: bool, listening: bool) -> socket.socket | 
             return opened
         except OSError as exc:
             opened.close()
-            # IPv6 may be switched off by sysctl, with its sockets still to be had.
+            # A sysctl may disable IPv6, although its sockets can be created.
             if last or exc.errno != errno.EADDRNOTAVAIL:
                 raise
     return None
 
 
 def _check_path(path: str) -> None:
-    """What an earlier run has left is replaced; a socket that somebody listens on, and anything else, is not."""
+    """Remove the socket of an earlier run. Refuse a socket in use, and any other file."""
     if not os.path.isdir(os.path.dirname(path)):
         raise InvalidInput(f"The directory of the socket {path} does not exist.")
     trust.check(path, "The socket", entry=True, missing=True)
@@ -247,17 +249,17 @@ def _check_path(path: str) -> None:
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
         raise InvalidInput(f"{path} exists, and is not a socket.", hint="Choose another path, or remove it.")
     if not _is_left(path):
-        raise Conflict(f"{path} is in use: somebody listens there.", hint="Choose another path, or stop who has it.")
+        raise Conflict(f"{path} is in use by a listening process.", hint="Choose another path, or stop that process.")
 
 
 def _is_left(path: str) -> bool:
-    """Whether nobody is at the other end of a socket."""
+    """Tell whether no process listens on a socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as client:
         try:
             client.connect(path)
         except (ConnectionRefusedError, FileNotFoundError):
             return True
-        except OSError:  # a full backlog, or a socket of another kind: somebody is there
+        except OSError:  # a full backlog, or a socket of another kind: it is in use
             pass
     return False
 
@@ -267,7 +269,7 @@ def _open_unix(path: str) -> socket.socket:
     remove_file(path)
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        os.fchmod(opened.fileno(), 0o600)  # The file gets this mode from the socket; nobody connects too early.
+        os.fchmod(opened.fileno(), 0o600)  # The file gets this mode, so that no client connects too early.
         opened.bind(path)
         _open_to_all(path)
         opened.listen(_BACKLOG)
@@ -278,20 +280,20 @@ def _open_unix(path: str) -> socket.socket:
 
 
 def _open_to_all(path: str) -> None:
-    """For every client, as systemd has it (SocketMode=); its directory can say no. Whatever the name leads to by now, the mode
-    of nothing else is changed: a container may have the directory too."""
+    """Allow every client, as systemd does by default (SocketMode=). The directory can restrict access. Do not change the mode of
+    another file, even if a container has replaced the path."""
     found = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         status = os.fstat(found)
         if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
-            raise EngineError(f"The socket {path} was replaced while it was made.")
+            raise EngineError(f"The socket {path} was replaced during its creation.")
         os.chmod(f"/proc/self/fd/{found}", 0o666)
     finally:
         os.close(found)
 
 
 def remove_sockets(definition: Definition) -> None:
-    """The files of Unix sockets outlive their sockets."""
+    """Remove the files of Unix sockets, which outlive their sockets."""
     for text in definition.listen:
         address = parse_listen(text)
         path = address.path
@@ -305,22 +307,21 @@ def remove_sockets(definition: Definition) -> None:
 
 
 def _holder(address: Address, containers: t.Iterable[tuple[str, Definition]]) -> str:
-    """Words about who has a port. What is bound and does not listen is in no table of the kernel, so it is looked for among
-    the containers."""
+    """Describe the user of a port. The kernel does not list bound sockets that do not listen, so search the containers too."""
     for name, definition in containers:
         if any(each.overlaps(address) for some in wanted(definition) for each in some):
             return f" by the container {name}"
     try:
         who = _process_at(address, ())
     except ImportError:
-        return " (python3-psutil on the host could tell by whom)"
-    return who or " (by another user, or for a minute by a connection that has just ended)"
+        return " (with python3-psutil on the host, this error would name the process)"
+    return who or " (by another user, or by a connection that has just ended, for up to a minute)"
 
 
 def _process_at(address: Address, without: t.Collection[Address]) -> str:
-    """Words about a process that has a port, but for certain addresses; empty where there is none, or none to be seen.
+    """Describe a process that uses a port, except at some addresses. Empty if there is none, or no visible one.
 
-    Raises ImportError where psutil is missing.
+    Raises ImportError if psutil is missing.
     """
     import psutil
 
@@ -328,7 +329,7 @@ def _process_at(address: Address, without: t.Collection[Address]) -> str:
         free = address.kind == "tcp" and connection.status != psutil.CONN_LISTEN
         if free or not connection.laddr or connection.laddr.port != address.port or not connection.pid:
             continue
-        # At :: it is, in most cases, IPv4 as well.
+        # A socket at :: usually accepts IPv4 as well.
         host = None if connection.laddr.ip == "::" else connection.laddr.ip
         found = Address(address.kind, host, address.port)
         if found.overlaps(address) and not any(each.covers(found) for each in without):

@@ -1,12 +1,12 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""slirp4netns and pasta: programs that connect the network namespace of one container with the host, and need no rights for it.
+"""slirp4netns and pasta: programs that connect the network namespace of a container with the host, without privileges.
 
-A helper lives as long as conmon has the other end of a pipe, its leash, which conmon closes when the container has ended.
-No program has to watch that: the kernel sends the helper a signal then (F_SETSIG), so it goes with conmon in any case.
+A helper lives as long as conmon has the other end of a pipe (the leash), which conmon closes when the container has ended. No
+program has to watch this: the kernel then sends the helper a signal (F_SETSIG), so it always ends together with conmon.
 
-pasta closes whatever it inherits but the first three descriptors. So the leash is its standard input, and standard output
-is where it writes its process id when it is ready.
+pasta closes all inherited descriptors except the first three. So the leash is its standard input, and it writes its pid to
+standard output when it is ready.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _PORTS = re.compile(
     r"(?:(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<four>[0-9.]+)):)?(?P<host>\d{1,5})(?:-(?P<host_last>\d{1,5}))?"
     r":(?P<inner>\d{1,5})(?:-(?P<inner_last>\d{1,5}))?(?:/(?P<protocol>tcp|udp))?"
 )
-# What the helpers forward names to the host's resolver for. That of slirp4netns is fixed by its network, 10.0.2.0/24.
+# The addresses whose DNS queries the helpers forward to the host's resolver. That of slirp4netns is fixed by its network, 10.0.2.0/24.
 _PASTA_RESOLVER = "169.254.1.1"
-# Options that are ours to set, because the rest relies on them.
+# Options that only Longshore may set, because other code depends on them.
 _OURS = {
     "slirp4netns": (
         "--configure", "-c", "--exit-fd", "-e", "--ready-fd", "-r", "--api-socket", "-a", "--netns-type", "--userns-path",
@@ -49,14 +49,14 @@ _OURS = {
         "--no-netns-quit", "--log-file", "-l", "--fd", "-F", "--runas", "--config-net", "--help", "-h", "--version",
     ),
 }  # fmt: skip
-# In a mount namespace of its own, without rights but for low ports, and with few system calls. slirp4netns has both since 0.4.
+# In its own mount namespace, without privileges except for low ports, and with few system calls. slirp4netns has both since 0.4.
 _SANDBOX = ("--enable-sandbox", "--enable-seccomp")
 # A pid that is not known yet, in the command line of a script: of characters that are not quoted.
 _LATER = "@PID@"
 
 
 class Ports(t.NamedTuple):
-    """Ports of the host and, as many, of the container. ``address`` of the host; None for all."""
+    """A range of ports of the host, and one of the same size of the container. ``address``: of the host, None for all."""
 
     address: str | None
     host: int
@@ -74,19 +74,19 @@ class Ports(t.NamedTuple):
 
 
 def parse_ports(text: str) -> Ports:
-    """``[IP:]PORT[-LAST]:PORT[-LAST][/tcp|/udp]``; raises InvalidInput for anything else."""
+    """Parse ``[IP:]PORT[-LAST]:PORT[-LAST][/tcp|/udp]``. Raises InvalidInput for anything else."""
     found = _PORTS.fullmatch(text)
     if found is None:
-        number = " Quote it: YAML takes 8080:22 for a number." if text.isdecimal() else ""
+        number = " Quote it, because YAML reads 8080:22 as a number." if text.isdecimal() else ""
         raise InvalidInput(
             f"publish cannot be {text!r}: it is [IP:]HOST_PORT[-LAST]:CONTAINER_PORT[-LAST][/tcp|/udp].",
-            hint=f"Such as 8080:80, 127.0.0.1:8080:80, [::1]:8080:80 or 1053:53/udp.{number}",
+            hint=f"Examples: 8080:80, 127.0.0.1:8080:80, [::1]:8080:80 or 1053:53/udp.{number}",
         )
     host, inner = int(found["host"]), int(found["inner"])
     last, inner_last = int(found["host_last"] or host), int(found["inner_last"] or 0)
     count = last - host + 1
     if count < 1 or (inner_last or inner + count - 1) != inner + count - 1:
-        raise InvalidInput(f"publish cannot be {text!r}: the ranges of ports must go up, and be of the same length.")
+        raise InvalidInput(f"publish cannot be {text!r}: the ranges must be ascending and have the same length.")
     if min(host, inner) < 1 or max(last, inner + count - 1) > 65535:
         raise InvalidInput(f"publish cannot be {text!r}: a port is a number from 1 to 65535.")
     address = found["six"] or found["four"]
@@ -94,12 +94,12 @@ def parse_ports(text: str) -> Ports:
         try:
             socket.inet_pton(socket.AF_INET6 if found["six"] else socket.AF_INET, address)
         except OSError:
-            raise InvalidInput(f"publish cannot be {text!r}: {address} is no IP address.") from None
+            raise InvalidInput(f"publish cannot be {text!r}: {address} is not an IP address.") from None
     return Ports(address, host, inner, count, found["protocol"] or "tcp")
 
 
 def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, recorded: Record | None) -> None:
-    """Raises InvalidInput for what cannot work. What the ``recorded`` container publishes is free when it is replaced."""
+    """Raises InvalidInput for impossible options. Ports of the ``recorded`` container are free when it is replaced."""
     helper = definition.network_helper
     published = [parse_ports(text) for text in definition.publish]
     if helper == "none":
@@ -108,12 +108,12 @@ def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, r
         hint = "The role longshore.oci.runtime installs it."
         raise InvalidInput(f"The network helper {helper} is not on this host.", hint=hint)
     if not os.access(_DEVICE, os.R_OK | os.W_OK):
-        hint = "Is the kernel module tun loaded?"
+        hint = "Check that the kernel module tun is loaded."
         raise InvalidInput(f"{helper} needs {_DEVICE}, which this user cannot use.", hint=hint)
     spaces = {space.get("type"): space for space in (config.get("linux") or {}).get("namespaces") or []}
     if "network" not in spaces or spaces["network"].get("path"):
         raise InvalidInput(
-            f"network_helper: {helper} needs a container with a network namespace of its own.",
+            f"network_helper: {helper} needs a container with its own network namespace.",
             hint="linux.namespaces in its config.json has none of the type network, or one with a path.",
         )
     _check_options(helper, definition.network_options)
@@ -122,8 +122,8 @@ def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, r
         _check_slirp4netns(definition, config, published, paths)
     for number, ports in enumerate(published):
         if any(ports.overlaps(other) for other in published[:number]):
-            raise InvalidInput(f"publish has a port of the host twice: {definition.publish[number]}.")
-    # The helper of a launch that was killed ends with its conmon, which no record tells of yet.
+            raise InvalidInput(f"publish contains a port of the host twice: {definition.publish[number]}.")
+    # The helper of a killed launch ends with its conmon, which is not recorded yet.
     has = recorded and (recorded.phase in ("creating", "restoring") or is_alive(recorded.monitor))
     ours = [parse_ports(text) for text in recorded.definition.publish] if recorded and has else []
     for ports in published:
@@ -135,10 +135,10 @@ def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, r
 def _check_options(helper: str, options: t.Sequence[str]) -> None:
     for word in options:
         name = word.partition("=")[0]
-        # Long ones may be cut short, and short ones have their value right behind.
+        # Long options may be abbreviated, and short ones may be followed directly by their value.
         long = name.startswith("--")
         if any(ours.startswith(name) if long else ours == name[:2] for ours in _OURS[helper]):
-            raise InvalidInput(f"network_options cannot have {word}: this option of {helper} is Longshore's to set.")
+            raise InvalidInput(f"network_options cannot have {word}: Longshore sets this option of {helper}.")
 
 
 def _check_slirp4netns(
@@ -148,7 +148,7 @@ def _check_slirp4netns(
         # It would read packets of the container with all rights. Its --enable-sandbox is no way out: tried with 1.2.0, it makes
         # only / private before it detaches all of it, and mounts below other shared mounts (/run/netns) are gone from the host too.
         raise InvalidInput(
-            "slirp4netns does not run as root: it has no sandbox there, and reads what the container sends.",
+            "slirp4netns cannot be used as root, because it would read packets of the container without a sandbox.",
             hint="Use network_helper: pasta, or a network of oci_network.",
         )
     rights = (config.get("process") or {}).get("capabilities") or {}
@@ -157,10 +157,10 @@ def _check_slirp4netns(
         # libslirp connects to whatever address a packet names, 127.0.0.1 too: --disable-host-loopback is about 10.0.2.2 only.
         raise InvalidInput(
             f"slirp4netns lets a container with {raw[0]} reach the loopback of this host.",
-            hint=f"Use network_helper: pasta, or take {' and '.join(raw)} away from the container.",
+            hint=f"Use network_helper: pasta, or remove {' and '.join(raw)} from the container.",
         )
     if definition.service:
-        raise InvalidInput("slirp4netns does not go with service.", hint="Use network_helper: pasta.")
+        raise InvalidInput("slirp4netns cannot be used with service.", hint="Use network_helper: pasta.")
     if any(":" in (ports.address or "") for ports in published):
         raise InvalidInput("slirp4netns publishes on IPv4 addresses only.", hint="Use network_helper: pasta.")
     if published and len(os.fsencode(paths.network_socket)) > 107:
@@ -170,7 +170,7 @@ def _check_slirp4netns(
 def _check_port(ports: Ports, number: int, helper: str) -> None:
     from .host_ports import Address, bound
 
-    # Without an address, pasta takes those of IPv6 too, where there is IPv6.
+    # Without an address, pasta also uses those of IPv6, if available.
     address = Address(ports.protocol, ports.address or (None if helper == "pasta" else "0.0.0.0"), number)
     try:
         opened = bound(address, reuse=True, listening=False)
@@ -179,8 +179,8 @@ def _check_port(ports: Ports, number: int, helper: str) -> None:
         opened.close()
     except OSError as exc:
         hints = {
-            errno.EADDRINUSE: f"See who has it: ss --listening --processes --{ports.protocol} 'sport = :{number}'",
-            errno.EACCES: "Ports below net.ipv4.ip_unprivileged_port_start (sysctl) are root's.",
+            errno.EADDRINUSE: f"To find the process: ss --listening --processes --{ports.protocol} 'sport = :{number}'",
+            errno.EACCES: "Ports below net.ipv4.ip_unprivileged_port_start (sysctl) are reserved for root.",
             errno.EADDRNOTAVAIL: "The address must be one of this host.",
         }
         where = f"{number}/{ports.protocol}" + (f" of {ports.address}" if ports.address else "")
@@ -190,7 +190,7 @@ def _check_port(ports: Ports, number: int, helper: str) -> None:
 
 
 def argv(definition: Definition, paths: Paths, pid: str, *, ready: str, root: bool) -> list[str]:
-    """The command line of the helper for the namespaces of a process. ``ready`` is the descriptor to say on that it is."""
+    """Return the command line of the helper for the namespaces of a process. ``ready`` is the descriptor for its readiness."""
     program = find_program(definition.network_helper) or definition.network_helper
     if definition.network_helper == "slirp4netns":
         words = [program, "--configure", "--mtu=65520", "--disable-host-loopback", *(() if root else _SANDBOX)]
@@ -211,23 +211,23 @@ def argv(definition: Definition, paths: Paths, pid: str, *, ready: str, root: bo
     words += definition.network_options
     if not root:
         return [*words, "--userns", f"/proc/{pid}/ns/user", "--netns", f"/proc/{pid}/ns/net"]
-    # root's pasta gives up the right to look into /proc/PID/ns first. It finds the namespace on a file of ours, in a mount
-    # namespace that ends with it.
+    # As root, pasta first drops the permission to read /proc/PID/ns. So the namespace is mounted on a file, in a mount namespace
+    # that ends with pasta.
     place = 'mount -o bind "/proc/$0/ns/net" "$1" && shift && exec "$@"'
     before = [find_program("unshare") or "unshare", "--mount", "/bin/sh", "-c", place, pid, paths.network_log]
     return [*before, *words, "--runas", "0", "--netns", paths.network_log]
 
 
-# It becomes the helper when it is tied to conmon. A task that is killed before that leaves none.
+# It becomes the helper only after it is tied to conmon, so a task that is killed before leaves no helper.
 _GATE = ("/bin/sh", "-c", 'gate=$1; shift; read -r _ <"$gate" || exit; exec "$@"', "sh")
 
 
 class Helper:
-    """The helper of a container that is about to be launched, as a context manager.
+    """The helper for a new container, as a context manager.
 
-    Only root can look into the namespaces of a container that has not been started yet, with every runtime: crun hides its
-    first process until then. Other users have a hook in the container (``config.effective``), which says who it is and
-    waits until its namespaces are connected.
+    Only root can access the namespaces of a container before its start with every runtime: crun hides its first process until
+    then. For other users, the container has a hook (``config.effective``), which writes its pid and waits until its namespaces
+    are connected.
     """
 
     def __init__(self, record: Record, paths: Paths, place: t.Callable[[int], None]) -> None:
@@ -242,7 +242,7 @@ class Helper:
             paths = {"asks": self._paths.network_asks, "answer": self._paths.network_answer}
             for name, path in paths.items():
                 os.mkfifo(path, 0o600)
-                # For both directions, so that this waits for nobody.
+                # Open it for both directions, so that this does not block.
                 self._open[name] = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         return self
 
@@ -258,13 +258,13 @@ class Helper:
 
     @property
     def preserved(self) -> list[int]:
-        """What conmon is to inherit."""
+        """Return the descriptors that conmon inherits."""
         return [self._open["held"]]
 
     def answer(self, sync: Pipe, deadline: Deadline) -> None:
-        """Wait for the hook, start the helper and let the hook go on; or until conmon reports something else. As root there
-        is nothing to wait for."""
-        self._close("held")  # conmon has it now.
+        """Wait for the hook, start the helper and let the hook continue. Return when conmon reports something else. As root, do
+        nothing."""
+        self._close("held")  # conmon has inherited it.
         asks = self._open.get("asks")
         while asks is not None and self._child is None and not sync.complete():
             ready = sync.wait(deadline, asks)
@@ -277,7 +277,7 @@ class Helper:
                 break
 
     def connect(self, pid: int, deadline: Deadline) -> None:
-        """Start the helper for the namespaces of a process, if it has not been, and wait until it is ready."""
+        """Start the helper for the namespaces of a process, if it does not run yet, and wait until it is ready."""
         if self._child is not None:
             return
         name = self._record.definition.network_helper
@@ -287,7 +287,7 @@ class Helper:
             if name == "slirp4netns" and self._record.definition.publish:
                 _publish(self._paths.network_socket, self._record.definition.publish, deadline)
         except (ProgramFailed, DeadlineExceeded) as exc:
-            # slirp4netns says of its seccomp that it is experimental, now and then after what went wrong.
+            # slirp4netns warns that its seccomp is experimental, sometimes after the error.
             log = [line for line in read_tail(self._paths.network_log) if "seccomp is experimental" not in line]
             said = f": {log[-1]}" if log else "."
             raise type(exc)(f"{exc.message}{said}", hint=exc.hint, network_log=log) from exc
@@ -305,7 +305,7 @@ class Helper:
                         stdout=says if pasta else log, stderr=log, pass_fds=(gate,) if pasta else (gate, says), start_new_session=True,
                     )  # fmt: skip
             except (OSError, ValueError) as exc:  # ValueError: a NUL in an option
-                raise ProgramFailed(f"{words[0]} cannot be run ({reason_of(exc)})") from exc
+                raise ProgramFailed(f"Cannot run {words[0]} ({reason_of(exc)})") from exc
             finally:
                 os.close(says)
                 os.close(gate)
@@ -314,7 +314,7 @@ class Helper:
             if wait_readable([self._open["leash"]], Deadline(0)):
                 raise ProgramFailed("conmon ended before the network was connected")
             self._place(self._child.pid)
-            with contextlib.suppress(OSError):  # It has ended, and says nothing below.
+            with contextlib.suppress(OSError):  # It has ended, which the code below reports.
                 go_on.write(b"\n")
             if not wait_readable([ready], deadline):
                 raise DeadlineExceeded(f"{definition.network_helper} did not connect the network in time")
@@ -323,7 +323,8 @@ class Helper:
 
 
 def _publish(path: str, published: t.Iterable[str], deadline: Deadline) -> None:
-    """Tell slirp4netns, which takes one request in a connection. Nobody else shall, so the socket is removed then."""
+    """Send the ports to slirp4netns, which accepts one request in a connection. Then remove the socket, so that no other process
+    can use it."""
     for text in published:
         ports = parse_ports(text)
         for offset in range(ports.size):
@@ -336,7 +337,7 @@ def _publish(path: str, published: t.Iterable[str], deadline: Deadline) -> None:
                 raise ProgramFailed(
                     f"slirp4netns could not publish the port {ports.host + offset}/{ports.protocol} of this host"
                     f" ({(answer['error'] or {}).get('desc')})",
-                    hint="Has somebody taken it just now?",
+                    hint="Another process may have taken it.",
                 )
     remove_file(path)
 
@@ -368,8 +369,8 @@ mkfifo {asks} {answer} || exit
 
 
 def script(record: Record, paths: Paths) -> dict[str, str]:
-    """Of the script of a service (service.py): a function, what comes before conmon, and what comes before the start. There
-    it is systemd that ends the helper with conmon, the main process of the unit."""
+    """Return parts of the script of a service (service_unit.py): a function, commands before conmon, and commands before the start.
+    systemd ends the helper together with conmon, the main process of the unit."""
     root = os.geteuid() == 0
     words = shlex.join(argv(record.definition, paths, _LATER, ready="1", root=root)).replace(_LATER, '"$pid"')
     quoted = {name: shlex.quote(getattr(paths, f"network_{name}")) for name in ("log", "pidfile", "asks", "answer")}

@@ -81,8 +81,8 @@ def test_parse_listen(text: str, expected: Address) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("80-81", "it takes one port, of tcp or udp"),
-        ("80/sctp", "it takes one port, of tcp or udp"),
+        ("80-81", "it needs one port, of tcp or udp"),
+        ("80/sctp", "it needs one port, of tcp or udp"),
         ("unix:web.sock", "must be absolute"),
         ("unix:/", "must be absolute"),
         ("unix:/" + 107 * "x", "107 bytes at most"),
@@ -99,11 +99,11 @@ def test_what_cannot_be_listened_on(text: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("listen", "reserve", "says"),
     [
-        ((), ("80", "80/tcp"), "80/tcp is there twice"),
-        (("80",), ("79-81",), "80/tcp is there twice"),
-        (("a=80", "b=80"), (), "80/tcp is there twice"),
-        (2 * ("unix:/x",), (), "/x is there twice"),
-        ((), ("[::1]:80", "[0:0::1]:80"), r"\[::1\]:80/tcp is there twice"),
+        ((), ("80", "80/tcp"), "80/tcp is given twice"),
+        (("80",), ("79-81",), "80/tcp is given twice"),
+        (("a=80", "b=80"), (), "80/tcp is given twice"),
+        (2 * ("unix:/x",), (), "/x is given twice"),
+        ((), ("[::1]:80", "[0:0::1]:80"), r"\[::1\]:80/tcp is given twice"),
         ((), ("80", "127.0.0.1:80"), r"127\.0\.0\.1:80/tcp overlaps 80/tcp"),
         (("[::1]:80",), ("79-81",), r"80/tcp overlaps \[::1\]:80/tcp"),
         ((), ("127.0.0.1:80", "0.0.0.0:80"), r"0\.0\.0\.0:80/tcp overlaps 127\.0\.0\.1:80/tcp"),
@@ -254,7 +254,7 @@ class TestReserve:
 
         monkeypatch.setattr(socket, "socket", NoSctp)
         sockets, warnings = host_ports.open_all(builders.definition(reserve_ports=("9/sctp",)), nobody)
-        assert (sockets, warnings) == ([], ["9/sctp is not reserved: this kernel has no SCTP."])
+        assert (sockets, warnings) == ([], ["9/sctp is not reserved, because this kernel has no SCTP."])
 
     def test_without_ipv6(self, monkeypatch: pytest.MonkeyPatch, port: int) -> None:
         class NoIpv6(socket.socket):
@@ -274,7 +274,7 @@ class TestReserve:
             raise OSError(errno.EMFILE, "Too many open files")
 
         monkeypatch.setattr(socket, "socket", full)
-        with pytest.raises(EngineError, match="80/tcp cannot be had: Too many open files"):
+        with pytest.raises(EngineError, match="80/tcp is not available: Too many open files"):
             host_ports.open_all(builders.definition(reserve_ports=("80",)), nobody)
 
 
@@ -345,7 +345,7 @@ class TestListen:
                 lambda: host_ports.check_free(wanted, None, nobody),
                 lambda: host_ports.open_all(wanted, nobody),
             ):
-                with pytest.raises(Conflict, match="somebody listens there"):
+                with pytest.raises(Conflict, match="is in use by a listening process"):
                     attempt()
             host_ports.remove_sockets(wanted)
             assert os.path.exists(tmp_path / "sock")

@@ -52,10 +52,10 @@ def test_ports_are_parsed(text: str, ports: Ports) -> None:
     ("text", "why"),
     [
         ("80", "it is "), ("8080:80/sctp", "it is "), ("::1:8080:80", "it is "), ("8080:80 ", "it is "), ("", "it is "),
-        ("484880", "8080:22 for a number"), ("0:80", "from 1 to 65535"), ("80:0", "from 1 to 65535"),
-        ("65536:80", "from 1 to 65535"), ("8000-8001:65535", "from 1 to 65535"), ("8001-8000:80", "must go up"),
-        ("8000-8001:80-82", "of the same length"), ("8000:80-81", "of the same length"),
-        ("1.2.3:80:80", "1.2.3 is no IP address"), ("[1.2.3.4]:80:80", "1.2.3.4 is no IP address"),
+        ("484880", "8080:22 as a number"), ("0:80", "from 1 to 65535"), ("80:0", "from 1 to 65535"),
+        ("65536:80", "from 1 to 65535"), ("8000-8001:65535", "from 1 to 65535"), ("8001-8000:80", "must be ascending"),
+        ("8000-8001:80-82", "have the same length"), ("8000:80-81", "have the same length"),
+        ("1.2.3:80:80", "1.2.3 is not an IP address"), ("[1.2.3.4]:80:80", "1.2.3.4 is not an IP address"),
     ],
 )  # fmt: skip
 def test_ports_are_refused(text: str, why: str) -> None:
@@ -134,7 +134,7 @@ REFUSED: list[tuple[dict[str, t.Any], str]] = [
     ({"publish": ("80",)}, "publish cannot be '80'"),
     (
         {"publish": ("8080:80", "127.0.0.1:8000-8090:80")},
-        "publish has a port of the host twice: 127.0.0.1:8000-8090:80",
+        "publish contains a port of the host twice: 127.0.0.1:8000-8090:80",
     ),
     ({"publish": ("198.51.100.7:8080:80",)}, "The address must be one of this host"),
     ({"network_options": ("--netns", "/run/x")}, "network_options cannot have --netns"),
@@ -142,7 +142,7 @@ REFUSED: list[tuple[dict[str, t.Any], str]] = [
     ({"network_options": ("-t80",)}, "network_options cannot have -t80"),
     ({"network_options": ("--",)}, "network_options cannot have --"),
     ({"network_helper": "slirp4netns", "publish": ("[::1]:8080:80",)}, "slirp4netns publishes on IPv4 addresses only"),
-    ({"network_helper": "slirp4netns", "service": True}, "slirp4netns does not go with service"),
+    ({"network_helper": "slirp4netns", "service": True}, "slirp4netns cannot be used with service"),
 ]
 
 
@@ -163,7 +163,7 @@ def test_slirp4netns_does_not_run_as_root(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     definition = builders.definition(network_helper="slirp4netns", network_options=options)
-    with pytest.raises(InvalidInput, match="slirp4netns does not run as root") as caught:
+    with pytest.raises(InvalidInput, match="slirp4netns cannot be used as root") as caught:
         network_helper.check(definition, CONFIG, paths, None)
     assert "pasta" in caught.value.hint
 
@@ -186,7 +186,7 @@ def test_slirp4netns_is_not_for_a_container_that_writes_its_own_packets(
 @pytest.mark.parametrize("namespaces", [[], [{"type": "pid"}], [{"type": "network", "path": "/run/netns/blue"}]])
 def test_the_container_needs_a_network_of_its_own(paths: Paths, namespaces: list[dict[str, str]]) -> None:
     config = builders.config(linux={"namespaces": namespaces})
-    with pytest.raises(InvalidInput, match="needs a container with a network namespace of its own"):
+    with pytest.raises(InvalidInput, match="needs a container with its own network namespace"):
         network_helper.check(builders.definition(network_helper="pasta"), config, paths, None)
 
 
