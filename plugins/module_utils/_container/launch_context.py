@@ -32,7 +32,7 @@ def check(store: Store, record: Record, config: Config, recorded: Record | None)
     userns.check(config, store.paths(record.name), service=definition.service)
     for name in ("reserve_ports", "listen"):
         if getattr(definition, name) and definition.service:
-            raise InvalidInput(f"{name} does not go with service.", hint="systemd has socket units for that.")
+            raise InvalidInput(f"{name} cannot be used with service.", hint="systemd has socket units for that.")
     if definition.listen:
         _check_listen(config)
     host_ports.wanted(definition)
@@ -49,7 +49,7 @@ def _check_listen(config: Config) -> None:
             hint="A program takes its sockets only when LISTEN_PID is its own number, which must be known: 1.",
         )
     if (config.get("process") or {}).get("terminal"):
-        raise InvalidInput("listen does not go with a container that has a terminal.")
+        raise InvalidInput("listen cannot be used with a container that has a terminal.")
 
 
 @contextlib.contextmanager

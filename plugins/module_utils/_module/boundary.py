@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the engine meets Ansible: its directories and its errors."""
+"""The boundary between the engine and Ansible: directories and errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DIRECTORY_ARGUMENTS: dict[str, dict[str, t.Any]] = {"state_dir": {"type": "path"
 
 
 def directories(params: t.Mapping[str, t.Any]) -> dict[str, str]:
-    """The two directories of the engine: as given, else the system's for root and the user's own for anybody else.
+    """Return the two directories of the engine: the given ones, otherwise those of the system for root, and of the user for others.
 
     Raises InvalidInput for a user without a session, and for directories that other users can change.
     """
@@ -29,8 +29,8 @@ def directories(params: t.Mapping[str, t.Any]) -> dict[str, str]:
         home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
         state, run = f"{home}/longshore", f"{user_runtime_directory()}/longshore"
         if params["run_dir"] is None and not os.path.isdir(user_runtime_directory()):
-            what = f"There is no {user_runtime_directory()}, which a session of systemd has."
-            raise InvalidInput(what, hint="As root: loginctl enable-linger USER. Or give run_dir.")
+            what = f"{user_runtime_directory()}, which belongs to a session of systemd, does not exist."
+            raise InvalidInput(what, hint="As root: loginctl enable-linger USER. Or set run_dir.")
     found = {"state_dir": params["state_dir"] or state, "run_dir": params["run_dir"] or run}
     for name, path in found.items():
         check_text(name, path)
@@ -52,9 +52,9 @@ def run(
     except EngineError as exc:
         module.no_log_values = module.no_log_values | secret()
         module.fail_json(msg=str(exc), **exc.details)
-    except OSError as exc:  # a disk that is full, read-only or broken; or a fault of ours, so the place is told too
+    except OSError as exc:  # a full, read-only or broken disk, or a bug, so the message has the location too
         where = f" ({exc.filename})" if exc.filename else ""
         module.no_log_values = module.no_log_values | secret()
         module.fail_json(
-            msg=f"The host does not let the task go on: {reason_of(exc)}{where}.", exception=traceback.format_exc()
+            msg=f"An operation on the host failed: {reason_of(exc)}{where}.", exception=traceback.format_exc()
         )

@@ -16,7 +16,7 @@ from .._bundle_spec.options import Action, Options, Request
 from .boundary import DIRECTORY_ARGUMENTS
 from .diff import Pairs, diff
 
-# What a config.json is made of, by type. No defaults here: what is not given is as the image says, or as in Options.
+# The options for a config.json, by type. They have no defaults here: these come from the image or from Options.
 _TYPES = {
     "str": """user chdir hostname shm_size image_volumes memory memory_reservation memory_swap cpuset_cpus seccomp
         apparmor_profile selinux_label network pid ipc uts cgroup_parent stop_signal""",
@@ -73,9 +73,9 @@ RULES: dict[str, t.Any] = {
 
 
 def request(params: t.Mapping[str, t.Any]) -> Request:
-    """Raises InvalidInput for what makes no sense together."""
+    """Return the request. Raises InvalidInput for options that exclude each other."""
     if params["rootfs"] and params["platform"]:
-        raise InvalidInput("platform chooses among the images of an index; it does not go with rootfs.")
+        raise InvalidInput("platform selects an image of an index. It cannot be used with rootfs.")
     if params["timeout"] <= 0:
         raise InvalidInput("timeout must be more than 0 seconds.")
     check_text("path", params["path"])
@@ -94,9 +94,7 @@ def _options(params: t.Mapping[str, t.Any]) -> Options:
         try:
             given["argv"] = shlex.split(params["command"])
         except ValueError as exc:
-            raise InvalidInput(
-                f"command cannot be split into words: {exc}.", hint="argv takes a list of them."
-            ) from exc
+            raise InvalidInput(f"command cannot be split into words: {exc}.", hint="Use argv with a list.") from exc
     lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
     return Options(**{**given, **lists})
 

@@ -44,7 +44,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     **DEFINITION_ARGUMENTS,
     **DIRECTORY_ARGUMENTS,
 }
-# What makes sense for one of the states only.
+# The options for only one of the states.
 _ONLY_DUMP = (
     "leave_running", "tcp_skip_in_flight", "link_remap", "pre_dump", "pre_dump_rounds", "compression", "include_rootfs",
     "sign_key",
@@ -55,7 +55,7 @@ _ONLY_RESTORE = (
 
 
 def request(params: t.Mapping[str, t.Any]) -> Request:
-    """Raises InvalidInput for options that do not go together."""
+    """Return the request. Raises InvalidInput for options that exclude each other."""
     goal = Goal(params["state"])
     wrong = {
         Goal.CHECKPOINTED: _ONLY_RESTORE,
@@ -64,23 +64,23 @@ def request(params: t.Mapping[str, t.Any]) -> Request:
     }
     for name in wrong[goal]:
         if params[name]:
-            raise InvalidInput(f"{name} does not go with state={goal.value}.")
+            raise InvalidInput(f"{name} cannot be used with state={goal.value}.")
     for name in ("compression", "include_rootfs", "sign_key", "verify"):
         if params[name] and not params["archive"]:
-            raise InvalidInput(f"{name} is about an archive, and none is named.")
+            raise InvalidInput(f"{name} needs archive.")
     for name in ("sign_key", "verify"):
         for path in [params[name]] if name == "sign_key" else params[name] or []:
             if path and not path.startswith("/"):
                 raise InvalidInput(f"{name} must be given as an absolute path, not {path!r}.")
     if params["verify"] == []:
-        raise InvalidInput("verify names nobody, so every archive would be refused.")
+        raise InvalidInput("verify is empty, so every archive would be refused.")
     if params["archive"] and not params["archive"].startswith("/"):
         raise InvalidInput(f"The archive {params['archive']} must be given as an absolute path.")
     if params["tcp_close"] and params["tcp_established"]:
-        raise InvalidInput("tcp_close and tcp_established contradict each other.")
+        raise InvalidInput("tcp_close and tcp_established exclude each other.")
     rounds = params["pre_dump_rounds"]
     if rounds is not None and not (params["pre_dump"] and 1 <= rounds <= 9):
-        raise InvalidInput("pre_dump_rounds is a number from 1 to 9, and needs pre_dump.")
+        raise InvalidInput("pre_dump_rounds must be a number from 1 to 9, and needs pre_dump.")
     if params["timeout"] <= 0:
         raise InvalidInput("timeout must be more than 0.")
     return Request(

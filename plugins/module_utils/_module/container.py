@@ -17,7 +17,7 @@ from .._state.model import Definition, Desired, Goal, Recreate, Timeouts
 from .boundary import DIRECTORY_ARGUMENTS
 from .diff import diff
 
-# The fields of a container's definition. No defaults here: what is not given is as recorded, or as in Definition.
+# The fields of a container's definition. They have no defaults here: these come from the record or from Definition.
 DEFINITION_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "bundle": {"type": "path"},
     "runtime": {"type": "str"},
@@ -41,12 +41,12 @@ DEFINITION_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "reserve_ports": {"type": "list", "elements": "str"},
     "listen": {"type": "list", "elements": "str"},
 }
-# Those that a restore cannot have, here and below.
+# Options that a restore does not have, here and below.
 SERVICE_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "service": {"type": "bool"},
     "restart_policy": {"type": "str", "choices": ["no", "on-failure", "always"]},
 }
-# CRIU cannot dump what a helper makes.
+# CRIU cannot dump the device of a helper.
 NETWORK_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "network_helper": {"type": "str", "choices": ["none", "slirp4netns", "pasta"]},
     "publish": {"type": "list", "elements": "str"},
@@ -70,7 +70,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 
 
 def desired(params: t.Mapping[str, t.Any]) -> Desired:
-    """Raises InvalidInput for a value that no container can have."""
+    """Return the desired container. Raises InvalidInput for impossible values."""
     for name in ("stop_timeout", "kill_timeout", "create_timeout", "ready_timeout", "exit_delay"):
         if (params[name] or 0) < 0:
             raise InvalidInput(f"{name} cannot be negative.")
@@ -88,7 +88,7 @@ def desired(params: t.Mapping[str, t.Any]) -> Desired:
 
 
 def definition(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """The fields of a definition that were given."""
+    """Return the given fields of a definition."""
     names = (*DEFINITION_ARGUMENTS, *SERVICE_ARGUMENTS, *NETWORK_ARGUMENTS)
     given = {name: params[name] for name in names if params.get(name) is not None}
     if "log_size_max" in given:

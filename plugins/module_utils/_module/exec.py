@@ -49,23 +49,23 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     **DIRECTORY_ARGUMENTS,
 }
 _MOST_OUTPUT = 1 << 30
-_HINT = "A file takes all of it: stdout_path, stderr_path."
+_HINT = "To keep all of it, use stdout_path and stderr_path."
 
 
 def command(params: t.Mapping[str, t.Any]) -> Command:
-    """Raises InvalidInput for a command that no container could run, or options that contradict one another."""
+    """Return the command. Raises InvalidInput for an impossible command, or for options that exclude each other."""
     for name in ("timeout", "stop_timeout"):
         if (params[name] or 0) < 0:
             raise InvalidInput(f"{name} cannot be negative.")
     if params["detach"]:
         if params["stdin"] is not None:
-            raise InvalidInput("stdin cannot be used with detach: nobody stays to write it.")
+            raise InvalidInput("stdin cannot be used with detach, because the task does not stay to write it.")
         if params["stdout_path"] is not None or params["stderr_path"] is not None:
-            hint = "Give them to the task that waits for the session (state=finished)."
+            hint = "Use them in the task that waits for the session (state=finished)."
             raise InvalidInput("stdout_path and stderr_path cannot be used with detach.", hint=hint)
         if params["timeout"] is not None:
-            hint = "Give it to the task that waits for the session (state=finished)."
-            raise InvalidInput("timeout cannot be used with detach: nobody stays to look at the clock.", hint=hint)
+            hint = "Use it in the task that waits for the session (state=finished)."
+            raise InvalidInput("timeout cannot be used with detach, because the task does not wait.", hint=hint)
     for name, value in (params["env"] or {}).items():
         if not isinstance(value, str):
             raise InvalidInput(
@@ -81,13 +81,13 @@ def command(params: t.Mapping[str, t.Any]) -> Command:
 
 
 def _keep(params: t.Mapping[str, t.Any]) -> output.Keep:
-    """Raises InvalidInput for a limit that is none, and for files that would not be written to."""
+    """Return the destination of the output. Raises InvalidInput for an invalid limit, and for unsuitable files."""
     try:
         limit = human_to_bytes(params["output_limit"])
     except ValueError as exc:
         raise InvalidInput(f"output_limit is not a size: {exc}.") from exc
     if not 0 <= limit <= _MOST_OUTPUT:
-        raise InvalidInput(f"output_limit cannot be {params['output_limit']}: give 1g at most.", hint=_HINT)
+        raise InvalidInput(f"output_limit cannot be {params['output_limit']}. The maximum is 1g.", hint=_HINT)
     keep = output.Keep(limit, params["stdout_path"], params["stderr_path"])
     output.check(keep)
     return keep
@@ -146,7 +146,7 @@ def _started(
         verb = "Would" if module.check_mode else "Did"
         return {**result, "rc": 0, "msg": f"{verb} not run command {reason}", "stdout": f"skipped, {reason}"}
     if module.check_mode and outcome.plan.actions:
-        # Skipped and changed exclude one another.
+        # Skipped and changed exclude each other.
         guarded = wanted.creates is not None or wanted.removes is not None
         said = "Command would have run if not in check mode"
         return {**result, "rc": 0, "msg": said, "changed": guarded, **({} if guarded else {"skipped": True})}
@@ -167,12 +167,12 @@ def report(
     result = {**result, "rc": ended.rc, "msg": "", **_said(module, ended, params)}
     if ended.truncated:
         streams = " and ".join(ended.truncated)
-        module.warn(f"Of {streams} only the first {params['output_limit']} are in the result (output_limit). {_HINT}")
+        module.warn(f"The result has only the first {params['output_limit']} of {streams} (output_limit). {_HINT}")
     if ended.timed_out:
         limit = "its time limit" if params["timeout"] is None else f"{params['timeout']:g} seconds"
         module.fail_json(**{**result, "msg": f"The command did not end within {limit}, and was stopped"})
     if ended.rc is None:
-        module.fail_json(**{**result, "msg": "The exit code of the command is not known: its conmon was killed"})
+        module.fail_json(**{**result, "msg": "The exit code of the command is unknown, because its conmon was killed"})
     if ended.rc != 0:
         killed = f" (killed by the signal {result['signal']})" if result["signal"] else ""
         module.fail_json(**{**result, "msg": f"non-zero return code{killed}"})
@@ -180,7 +180,7 @@ def report(
 
 
 def _said(module: AnsibleModule, ended: Result, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    # What is not UTF-8 is kept so that it can be written back; since 2.19 a controller refuses a result with that in it.
+    # Keep bytes that are not UTF-8, so that they can be written back. A controller since 2.19 refuses a result with them.
     numbers = [int(number) for number in str(module.ansible_version).split(".")[:2] if number.isdecimal()]
     errors = "surrogate_then_replace" if numbers < [2, 19] else "replace"
     stdout, stderr = to_text(ended.stdout, errors=errors), to_text(ended.stderr, errors=errors)

@@ -17,7 +17,7 @@ from .boundary import DIRECTORY_ARGUMENTS
 from .diff import diff
 
 _STRINGS = {"type": "list", "elements": "str"}
-# Of one interface. No defaults here: a network without any of them has no interface.
+# The options of one interface. They have no defaults: a network without any of them has no interface.
 _INTERFACE_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "bridge": {"type": "str"},
     "subnet": _STRINGS,
@@ -46,11 +46,11 @@ RULES: dict[str, t.Any] = {"mutually_exclusive": [("interfaces", name) for name 
 
 
 def request(params: t.Mapping[str, t.Any]) -> Request:
-    """Raises InvalidInput for what makes no sense together."""
+    """Return the request. Raises InvalidInput for options that exclude each other."""
     own = {name: params[name] for name in _INTERFACE_ARGUMENTS if params[name] is not None}
     interfaces = params["interfaces"] if params["interfaces"] is not None else [own] if own else []
     if params["publish"] and not interfaces and params["state"] == "present":
-        raise InvalidInput("publish needs an interface.", hint="Give subnet, or address and gateway.")
+        raise InvalidInput("publish needs an interface.", hint="Set subnet, or address and gateway.")
     return Request(
         name=params["name"], absent=params["state"] == "absent",
         interfaces=tuple(_interface(each, f"eth{number}") for number, each in enumerate(interfaces)),
@@ -79,7 +79,7 @@ def result(module: AnsibleModule, outcome: Outcome) -> dict[str, t.Any]:
 
 
 def describe(name: str, outcome: Outcome) -> dict[str, t.Any]:
-    """A network as the modules return it."""
+    """Return a network as the modules do."""
     record = outcome.record
     found: dict[str, t.Any] = {"name": name, "state": "present" if record else "absent"}
     if record:

@@ -84,9 +84,7 @@ def write(store: Store, record: Record, timeouts: Timeouts) -> None:
     texts = (script_text(record, paths, joins, terminal=terminal), unit_text(record, paths, timeouts, bound))
     if (read_text(paths.service_script), read_text(path)) == texts and not record.unit_pending:
         return
-    write_text(
-        paths.service_script, texts[0]
-    )  # First, because the unit needs it. It contains the environment of conmon.
+    write_text(paths.service_script, texts[0])  # First, for the unit. It contains the environment of conmon.
     make_directory(os.path.dirname(path), mode=0o755)
     leftovers.clear(os.path.dirname(path), re.escape(os.path.basename(path)))
     write_text(path, texts[1], mode=0o644)

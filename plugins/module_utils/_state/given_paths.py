@@ -102,7 +102,7 @@ def put_back(path: str, before: str | None) -> None:
 
 def _check_log(path: str, driver: str) -> None:
     if driver not in ("k8s-file", "passthrough"):
-        raise InvalidInput(f"log_path does not go with the log driver {driver}, which writes no file.")
+        raise InvalidInput(f"log_path cannot be used with the log driver {driver}, which writes no file.")
     if not os.path.isdir(os.path.dirname(path)):
         raise InvalidInput(f"The directory of the log {path} does not exist.")
     _check_file(path, "log_path")

@@ -573,7 +573,7 @@ class TestPipes:
                 attempt(f"{pipe}-link")
 
     def test_nobody_reads(self, pipe: str) -> None:
-        with pytest.raises(InvalidInput, match="The pipe .* has no reader"):
+        with pytest.raises(InvalidInput, match=r"The pipe .* has no reader"):
             named_pipe.writer(pipe, Deadline(30))
 
     def test_nobody_comes(self, pipe: str, tmp_path: pathlib.Path) -> None:

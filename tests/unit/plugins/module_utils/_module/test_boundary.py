@@ -133,7 +133,7 @@ class TestRun:
             raise OSError(number, os.strerror(number), "/run/here")
 
         found = _run(body)
-        assert found["msg"] == f"The host does not let the task go on: {os.strerror(number)} (/run/here)."
+        assert found["msg"] == f"An operation on the host failed: {os.strerror(number)} (/run/here)."
         assert "in body" in found["exception"]
 
     def test_a_bug_keeps_its_traceback(self) -> None:

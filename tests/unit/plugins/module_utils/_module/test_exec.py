@@ -186,7 +186,7 @@ class TestReport:
             (137, False, "non-zero return code (killed by the signal KILL)", "KILL"),
             (143, True, "did not end within 5 seconds, and was stopped", "TERM"),
             (0, True, "did not end within 5 seconds, and was stopped", None),
-            (None, False, "exit code of the command is not known", None),
+            (None, False, "exit code of the command is unknown", None),
         ],
     )
     def test_failure(self, rc: int | None, timed_out: bool, says: str, name: str | None) -> None:
