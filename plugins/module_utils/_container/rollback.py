@@ -59,7 +59,7 @@ def _explain(exc: EngineError, record: Record, said: str | None, words: dict[str
 
 
 def last_words(paths: Paths, log_path: str | None) -> dict[str, t.Any]:
-    """The ends of the logs of a container, for an error that comes before they are swept away."""
+    """Return the last lines of the logs of a container for an error, before the logs are removed."""
     return {
         "restore_log": read_tail(f"{paths.bundle}/restore.log", lines=100),
         "runtime_log": read_tail(paths.runtime_log),
