@@ -64,7 +64,7 @@ class TestSweep:
         record = self._record(store, tmp_path, scratch_cgroup, "echo busy >&2; exit 1")
         cgroup.place(f"{scratch_cgroup}/web", os.getpid())
         try:
-            with pytest.raises(EngineError, match=f"are left: .*{scratch_cgroup}/web.*runc said: busy"):
+            with pytest.raises(EngineError, match=f"except for: .*{scratch_cgroup}/web.*runc said: busy"):
                 sweep.sweep_leftovers(store, record, Timeouts())
         finally:
             for root in cgroup.layout().roots():

@@ -154,7 +154,9 @@ class TestHostile:
             if kind == fcntl.F_RDLCK:
                 assert Rootfs(str(top)).read_text("/etc/passwd") == "inside"
             else:
-                with pytest.raises(EngineError, match="look at /etc/passwd in the container: a process has a lease"):
+                with pytest.raises(
+                    EngineError, match="Cannot read /etc/passwd in the container: a process has a lease"
+                ):
                     Rootfs(str(top)).read_text("/etc/passwd")
             fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
@@ -212,7 +214,7 @@ class TestHostile:
 
     def test_a_search_that_takes_too_long(self, top: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(rootfs_module, "_SEARCH_SECONDS", 0.0)
-        with pytest.raises(DeadlineExceeded, match=r"Looking for \* in the container took too long"):
+        with pytest.raises(DeadlineExceeded, match=r"The search for \* in the container took too long"):
             Rootfs(str(top)).exists("/*/*/nothing")
 
 
@@ -255,6 +257,6 @@ class TestExists:
             raise PermissionError(13, "Permission denied")
 
         monkeypatch.setattr(os, "fstat", deny)
-        with pytest.raises(EngineError, match="Cannot look at /etc/passwd in the container: Permission denied"):
+        with pytest.raises(EngineError, match="Cannot read /etc/passwd in the container: Permission denied"):
             Rootfs(str(top)).exists("/etc/passwd")
         monkeypatch.undo()

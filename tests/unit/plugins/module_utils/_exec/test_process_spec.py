@@ -52,7 +52,10 @@ class TestSpec:
         config = builders.config(
             linux={name: [{"containerID": 0, "hostID": 1000, "size": 1}] for name in ("uidMappings", "gidMappings")}
         )
-        for user, says in ((User(1, 0, (), "/"), "The user 1 is none"), (User(0, 1, (), "/"), "The group 1 is none")):
+        for user, says in (
+            (User(1, 0, (), "/"), "The user 1 is not mapped"),
+            (User(0, 1, (), "/"), "The group 1 is not mapped"),
+        ):
             with pytest.raises(InvalidInput, match=says):
                 process_spec.process_spec(config, Command(("id",), user="x"), user, host_capabilities=HOST)
         process_spec.process_spec(config, Command(("id",), user="x"), ROOT, host_capabilities=HOST)
