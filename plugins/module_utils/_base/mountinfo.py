@@ -46,7 +46,7 @@ def parse(text: bytes) -> t.Iterator[Mount]:
         left, _dash, right = line.partition(b" - ")
         number, parent, device, root, place, flags, *_more = [*map(plain, left.split(b" ")), *[""] * 5]
         if place:
-            # Between the options and the dash are any number of further fields. The source may be empty.
+            # Any number of further fields are between the options and the dash. The source may be empty.
             kind, source, options = [*right.split(b" ", 2), b"", b"", b""][:3]
             words = tuple(filter(None, flags.split(",")))
             yield Mount(number, parent, device, root, place, words, plain(kind), plain(source), os.fsdecode(options))

@@ -18,9 +18,9 @@ from .._base.errors import EngineError
 from .._base.files import make_directory, read_text
 from .._base.process import ProcessId, identify, kill_and_wait
 
-# cgroups(7). Other mount options are between them.
-_V1_CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "net_cls", "net_prio", "blkio", "perf_event",
-                   "hugetlb", "pids", "rdma", "misc")  # fmt: skip
+# cgroups(7): controllers, and the name of a hierarchy without any. Other mount options are between them.
+_V1_NAMES = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "net_cls", "net_prio", "blkio", "perf_event",
+             "hugetlb", "pids", "rdma", "misc", "name")  # fmt: skip
 
 
 class Layout(t.NamedTuple):
@@ -44,10 +44,9 @@ def layout_of(mounts: t.Iterable[mountinfo.Mount]) -> Layout:
     """Return the layout that a mount table shows. If a hierarchy has several mounts, the first one counts."""
     here = [mount for mount in mounts if mount.place.startswith("/sys/fs/cgroup")]
     v1: dict[str, str] = {}
-    for mount in here:
-        if mount.kind == "cgroup":
-            words = mount.super_options.split(",")
-            v1.setdefault(",".join(w for w in words if w in _V1_CONTROLLERS or w.startswith("name=")), mount.place)
+    for mount in (each for each in here if each.kind == "cgroup"):
+        words = mount.super_options.split(",")
+        v1.setdefault(",".join(word for word in words if word.partition("=")[0] in _V1_NAMES), mount.place)
     return Layout(next((mount.place for mount in here if mount.kind == "cgroup2"), None), tuple(v1.items()))
 
 

@@ -15,6 +15,7 @@ from .._base.files import check_text
 from .._base.program import user_runtime_directory
 from .._trust import trust
 
+Body = t.Callable[[AnsibleModule], dict[str, t.Any]]
 DIRECTORY_ARGUMENTS: dict[str, dict[str, t.Any]] = {"state_dir": {"type": "path"}, "run_dir": {"type": "path"}}
 
 
@@ -38,9 +39,7 @@ def directories(params: t.Mapping[str, t.Any]) -> dict[str, str]:
     return found
 
 
-def run(
-    module: AnsibleModule, body: t.Callable[[AnsibleModule], dict[str, t.Any]], secret: t.Callable[[], set[str]] = set
-) -> None:
+def run(module: AnsibleModule, body: Body, secret: t.Callable[[], set[str]] = set) -> None:
     """Run the module's body; the only place where an error of the engine becomes a failed task.
 
     ``secret`` returns what Ansible masks in the words of a failure (secrets.py).
