@@ -339,7 +339,7 @@ def _by_place(document: dict[str, t.Any]) -> dict[str, t.Any]:
 
 
 def _wanted_user(request: Request, source: Source) -> str:
-    return request.options.user or source.config.user  # as podman: an empty one is none
+    return request.options.user or source.config.user  # As in podman, an empty text counts as not given.
 
 
 def check_places(root: str, image: ImageConfig, options: Options) -> None:
