@@ -93,7 +93,7 @@ def check(name: str, pid: int, config: Config) -> None:
     try:
         found, status = mountinfo.read(f"/proc/{pid}/mountinfo"), read_text(f"/proc/{pid}/status")
     except OSError as exc:
-        if exc.errno not in (errno.ENOENT, errno.ESRCH, errno.EINVAL):  # the last for one that nobody has waited for
+        if exc.errno not in (errno.ENOENT, errno.ESRCH, errno.EINVAL):  # EINVAL: a zombie
             raise
         return  # It has ended.
     if status is None or "\nSeccomp:" not in status:

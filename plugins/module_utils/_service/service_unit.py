@@ -192,7 +192,7 @@ def namespaces_of(store: Store, record: Record, config: t.Mapping[str, t.Any]) -
 
 
 def overlay_at(root: str) -> tuple[str, str] | None:
-    """A root file system that is an overlay now, and the options to mount it with; after a reboot nobody else would."""
+    """Return a root file system that is an overlay now, and its mount options: the service mounts it after a reboot."""
     found = overlay.overlay_at(os.path.realpath(root), mountinfo.read())
     kept = [option for option in found.options if option.partition("=")[0] in _OVERLAY] if found else []
     # Relative paths mean nothing any more where the script runs.
