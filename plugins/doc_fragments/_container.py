@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The options that launch a container, and (C(stop)) those that stop it. C(_module/container.py) declares them."""
+    """The options that launch a container, and (C(stop)) those that stop it. C(_module/definition.py) declares them."""
 
     DOCUMENTATION = r"""
 options:

@@ -15,7 +15,7 @@ from .._checkpoint.restore import Wanted
 from .._container.observe import describe
 from .._runtime.criu import Options
 from .boundary import DIRECTORY_ARGUMENTS
-from .container import DEFINITION_ARGUMENTS, definition
+from .definition import DEFINITION_ARGUMENTS, definition
 from .diff import diff
 
 _FLAGS = (

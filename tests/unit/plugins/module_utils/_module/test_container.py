@@ -8,7 +8,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Outcome
-from ansible_collections.longshore.oci.plugins.module_utils._module import container
+from ansible_collections.longshore.oci.plugins.module_utils._module import container, definition
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Action,
     Definition,
@@ -41,7 +41,7 @@ class TestDesired:
         assert found == Desired("web", Goal.STARTED, Definition(bundle="/srv/web"))
 
     def test_each_field_of_a_definition_is_an_option(self) -> None:
-        options = (*container.DEFINITION_ARGUMENTS, *container.SERVICE_ARGUMENTS, *container.NETWORK_ARGUMENTS)
+        options = (*definition.DEFINITION_ARGUMENTS, *definition.SERVICE_ARGUMENTS, *definition.NETWORK_ARGUMENTS)
         assert options == Definition._fields
 
     def test_everything(self) -> None:
@@ -52,7 +52,7 @@ class TestDesired:
             "no_pivot": True, "no_new_keyring": True, "conmon_pidfile": "/pid", "exit_command": ["/bin/true", "x"],
             "exit_delay": 3, "sdnotify": "container", "reserve_ports": ["80/udp"], "listen": ["80"],
         }  # fmt: skip
-        assert list(given) == list(container.DEFINITION_ARGUMENTS)
+        assert list(given) == list(definition.DEFINITION_ARGUMENTS)
         expected: dict[str, t.Any] = {
             **given, "runtime_args": ("--debug",), "conmon_env": {"A": "1"}, "log_size_max": 10 * 1024 * 1024,
             "exit_command": ("/bin/true", "x"), "reserve_ports": ("80/udp",), "listen": ("80",),
