@@ -337,9 +337,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.checkpoints import Checkpoints
-from ansible_collections.longshore.oci.plugins.module_utils._host.detect import Host
 from ansible_collections.longshore.oci.plugins.module_utils._module import boundary, checkpoint, secrets
-from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 
 
 def main() -> None:
@@ -348,9 +346,7 @@ def main() -> None:
 
     def converge(module: AnsibleModule) -> dict[str, t.Any]:
         request = checkpoint.request(params)
-        directories = boundary.directories(params)
-        host = Host(run_dir=directories["run_dir"], remember=not module.check_mode)
-        outcome = Checkpoints(Store(**directories), host).converge(request, check=module.check_mode)
+        outcome = Checkpoints(**boundary.directories(params)).converge(request, check=module.check_mode)
         return checkpoint.result(module, outcome)
 
     boundary.run(module, converge, lambda: secrets.in_failures(params))

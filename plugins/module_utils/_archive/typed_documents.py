@@ -1,9 +1,10 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read the documents in an archive of a checkpoint, and check the types of their values. Pure.
+"""The documents of a checkpoint, in an archive or stored: read, and of the types that they must have. Pure.
 
-The documents are not trusted. All other code uses only the checked values: text, numbers within bounds, lists and objects of
-these. A null is removed, because it means the same as a missing value. Raises InvalidInput.
+Those of an archive come from anywhere. No other file reads one of them without this: each value that it uses is then text, a
+number in its bounds, a list or an object of such. A null is taken out, for it means that nothing is said. What is wrong is an
+InvalidInput with one sentence, which names the document and the field.
 """
 
 from __future__ import annotations
@@ -13,10 +14,14 @@ import re
 import typing as t
 
 from .._base.errors import InvalidInput
+from .layout import MANIFEST
+from .manifest import Container, Manifest
 
 Document = dict[str, t.Any]
+# Makes the error for what is wrong: of an archive, or of a stored checkpoint.
+Damaged = t.Callable[[str], InvalidInput]
 MOST_BYTES = 16 << 20
-_MOST_TEXT = 1 << 17  # the kernel's limit for one argument of a program
+_MOST_TEXT = 1 << 17  # what the kernel takes as one argument of a program
 _MOST_DIGITS = 20
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]{5,24}(Z|[+-]\d\d:\d\d)", re.ASCII)
 YEAR = 366 * 86400
@@ -45,7 +50,7 @@ class _Text(t.NamedTuple):
 
 
 class _Time(t.NamedTuple):
-    """A time in RFC 3339 format."""
+    """A time as RFC 3339 has it."""
 
 
 _WORD = _Text(255)
@@ -92,9 +97,19 @@ _SPEC: Document = {
     },
 }  # fmt: skip
 _PROGRAM = {"name": _WORD, "path": _TEXT, "version": _WORD}
-# Another host uses only these parts of the definition of the container. It decides the rest itself.
+# Only these of the definition of the container are used by another host: the rest is that host's.
 _DEFINITION = {
     "bundle": _TEXT, "log_driver": _WORD, "log_size_max": _Number(1), "stdin": _FLAG, "sdnotify": _OneOf(("ignore", "conmon", "container")),
+}  # fmt: skip
+# All of it, for a stored checkpoint of this host.
+_OWN_DEFINITION: Document = {
+    **dict.fromkeys((
+        "bundle", "runtime", "runtime_root", "conmon", "cgroup_manager", "cgroup_parent", "log_driver", "log_path", "log_tag",
+        "conmon_pidfile", "sdnotify", "restart_policy", "network_helper",
+    ), _TEXT),
+    **dict.fromkeys(("runtime_args", "exit_command", "reserve_ports", "listen", "publish", "network_options"), _TEXTS),
+    **dict.fromkeys(("stdin", "no_pivot", "no_new_keyring", "service"), _FLAG),
+    "log_size_max": _INT, "exit_delay": _INT,
 }  # fmt: skip
 _LEFT_OUT = (
     "cgroup_parent", "conmon_env", "conmon_pidfile", "exit_command", "listen", "log_path", "log_tag", "network_options", "publish",
@@ -115,28 +130,37 @@ _MANIFEST: Document = {
     "rootfs": _OneOf(("complete", "changes")), "annotated": _FLAG, "digest": _WORD, "size": _Number(0),
     "members": _Map((_Number(0), _WORD)), "links": _Map(_WORD), "statistics": _Map(_Number(0)),
 }  # fmt: skip
-# Of podman's document, only a few values are used.
+_STORED: Document = {
+    **_MANIFEST, "definition": _OWN_DEFINITION, "export": _TEXT, "paused": _FLAG, "from_archive": _FLAG, "left_out": [_WORD],
+}  # fmt: skip
+# podman's, of which little is used.
 _CONTAINER: Document = {
     "name": _WORD, "runtime": _TEXT, "checkpointedTime": _TIME, "startedTime": _TIME, "stopSignal": _STOP["stop_signal"],
     "stopTimeout": _STOP["stop_timeout"],
 }  # fmt: skip
 
 
-def parse(text: bytes, name: str, path: str) -> t.Any:
-    """Parse JSON of a limited size. Raises InvalidInput, which names the member and the archive."""
+def parse(text: bytes, name: str, damaged: Damaged) -> t.Any:
+    """JSON of a bounded size."""
     try:
         if len(text) > MOST_BYTES:
             raise ValueError("it is too large")
-        # The C parser recurses, and its time grows with the square of the number of digits.
+        # The parser of C recurses, and takes a time that grows with the square of the number of digits.
         return json.loads(text, parse_int=_integer, parse_constant=_refuse, parse_float=_fraction)
     except RecursionError:
-        raise damaged(path, f"{name} is nested too deeply") from None
+        raise damaged(f"{name} is nested too deeply") from None
     except ValueError as exc:
-        raise damaged(path, f"the member {name} is not JSON ({str(exc)[:100]})") from exc
+        raise damaged(f"the member {name} is not JSON ({str(exc)[:100]})") from exc
 
 
-def damaged(path: str, why: str) -> InvalidInput:
-    return InvalidInput(f"{path} is not an archive of a checkpoint, or it is damaged: {why}.")
+def damaged_archive(path: str) -> Damaged:
+    return lambda why: InvalidInput(f"{path} is not an archive of a checkpoint, or it is damaged: {why}.")
+
+
+def damaged_checkpoint(path: str) -> Damaged:
+    """For a stored checkpoint. ``path`` is its directory."""
+    hint = "Remove it with state: absent, or restore from an archive."
+    return lambda why: InvalidInput(f"The checkpoint in {path} is damaged: {why}.", hint=hint)
 
 
 def _integer(text: str) -> int:
@@ -156,62 +180,78 @@ def _refuse(text: str) -> t.NoReturn:
     raise ValueError(f"{text} is not a number")
 
 
-def spec(value: t.Any, path: str) -> Document:
-    """Return the config with which the container ran (``spec.dump``)."""
-    found = _object(value, _SPEC, "spec.dump", path)
+def spec(text: bytes, damaged: Damaged) -> Document:
+    """The config that the container ran with (``spec.dump``)."""
+    found = _object(parse(text, "spec.dump", damaged), _SPEC, "spec.dump", damaged)
     for name in ("root", "process"):
         if name not in found:
-            raise damaged(path, f"spec.dump has no {name}")
+            raise damaged(f"spec.dump has no {name}")
     for mount in found.get("mounts", []):
         if not mount.get("destination", "").startswith("/"):
-            raise damaged(path, "spec.dump has a mount without a destination")
+            raise damaged("spec.dump has a mount without a destination")
     for namespace in found.get("linux", {}).get("namespaces", []):
         if "type" not in namespace:
-            raise damaged(path, "spec.dump has a namespace without a type")
+            raise damaged("spec.dump has a namespace without a type")
     return found
 
 
-def manifest(value: t.Any, path: str) -> Document:
-    """Return Longshore's description (``longshore.json``). ``left_out`` are options that another host does not use."""
-    found = _object(value, _MANIFEST, "longshore.json", path)
+def manifest(text: bytes, damaged: Damaged) -> Manifest:
+    """Our own description in an archive (``longshore.json``)."""
+    value = parse(text, MANIFEST, damaged)
+    found = _manifest(value, _MANIFEST, damaged)
+    given = value.get("definition") or {}
+    return found._replace(left_out=tuple(name for name in _LEFT_OUT if given.get(name)))
+
+
+def stored_manifest(value: Document, name: str, path: str) -> Manifest:
+    """Our own description in the stored checkpoint ``path``, where it is the file ``name``."""
+    return _manifest(value, _STORED, damaged_checkpoint(path), name)
+
+
+def _manifest(value: t.Any, kind: Document, damaged: Damaged, name: str = MANIFEST) -> Manifest:
+    found = _object(value, kind, name, damaged)
     if "format" not in found or "name" not in found:
-        raise damaged(path, "longshore.json has no format or no name")
-    asked = value.get("definition") or {}
-    left_out = [name for name in _LEFT_OUT if asked.get(name)]
-    return {**dict.fromkeys(_MANIFEST), **found, "left_out": left_out}
+        raise damaged(f"{name} has no format or no name")
+    return Manifest.from_json(found)
 
 
-def container(value: t.Any, path: str) -> Document:
-    """Return the description of podman (``config.dump``)."""
-    return _object(value, _CONTAINER, "config.dump", path)
+def container(text: bytes, damaged: Damaged) -> Container:
+    """The description that podman reads and writes (``config.dump``)."""
+    found = _object(parse(text, "config.dump", damaged), _CONTAINER, "config.dump", damaged)
+    return Container(
+        found.get("name", ""), found.get("runtime", ""), found.get("checkpointedTime"), found.get("startedTime"),
+        found.get("stopSignal"), found.get("stopTimeout"),
+    )  # fmt: skip
 
 
 def deleted_files(text: bytes, path: str) -> list[str]:
-    """Return the names of deleted files (``deleted.files``)."""
-    return t.cast(list[str], _checked(parse(text, "deleted.files", path), _TEXTS, "deleted.files", "", path))
+    """The names of what the container has deleted (``deleted.files``)."""
+    damaged = damaged_archive(path)
+    value = parse(text, "deleted.files", damaged)
+    return t.cast(list[str], _checked(value, _TEXTS, "deleted.files", "", damaged))
 
 
-def _object(value: t.Any, kind: Document, name: str, path: str) -> Document:
-    """Return only the known fields."""
-    return t.cast(Document, _checked(value, kind, name, "", path))
+def _object(value: t.Any, kind: Document, name: str, damaged: Damaged) -> Document:
+    """Only the fields that are known."""
+    return t.cast(Document, _checked(value, kind, name, "", damaged))
 
 
-def _checked(value: t.Any, kind: t.Any, name: str, where: str, path: str) -> t.Any:
+def _checked(value: t.Any, kind: t.Any, name: str, where: str, damaged: Damaged) -> t.Any:
     if isinstance(kind, list) and isinstance(value, list):
-        return [_checked(item, kind[0], name, f"{where}[]", path) for item in value]
+        return [_checked(item, kind[0], name, f"{where}[]", damaged) for item in value]
     if isinstance(kind, _Map) and isinstance(value, dict):
-        return {key: _checked(item, kind.value, name, f"{where}.{_short(key)}", path) for key, item in value.items() if item is not None}  # fmt: skip
+        return {key: _checked(item, kind.value, name, f"{where}.{_short(key)}", damaged) for key, item in value.items() if item is not None}  # fmt: skip
     if isinstance(kind, dict) and isinstance(value, dict):
-        return {key: _checked(value[key], each, name, f"{where}.{key}", path) for key, each in kind.items() if value.get(key) is not None}  # fmt: skip
+        return {key: _checked(value[key], each, name, f"{where}.{key}", damaged) for key, each in kind.items() if value.get(key) is not None}  # fmt: skip
     if _is_pair(kind) and isinstance(value, list) and len(value) == 2:
-        return [_checked(item, each, name, where, path) for item, each in zip(value, kind)]
-    if _is_scalar(value, kind):
+        return [_checked(item, each, name, where, damaged) for item, each in zip(value, kind)]
+    if not _is_pair(kind) and _is_scalar(value, kind):
         return value
-    raise damaged(path, f"{name} has a wrong value for {where.strip('.') or 'all of it'} ({_short(json.dumps(value))})")
+    raise damaged(f"{name} has a wrong value for {where.strip('.') or 'all of it'} ({_short(json.dumps(value))})")
 
 
 def _is_pair(kind: t.Any) -> bool:
-    """Tell whether it is the size and digest of a member, the only list with items of different types."""
+    """Size and digest of a member, the one list whose items are not alike."""
     return kind.__class__ is tuple and kind[1] is _WORD
 
 
@@ -231,7 +271,7 @@ def _is_scalar(value: t.Any, kind: t.Any) -> bool:
 
 
 def _is_text(value: str) -> bool:
-    """Tell whether it can be the name of a file: without NUL, and with bytes that are not UTF-8 as in Python."""
+    """Whether it can be the name of a file: without NUL, and bytes that are no UTF-8 only as Python has them."""
     try:
         return b"\0" not in value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

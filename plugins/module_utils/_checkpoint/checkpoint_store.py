@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Stored checkpoints: directories in the state directory with the members of an archive, and a manifest that comes last.
 
-A directory without a manifest belongs to a failed dump, or to a killed task. The manifest is renamed into place last, so a
-checkpoint is either complete or does not count.
+A directory without a manifest is of a dump that failed, or of a task that was killed. The manifest is put in place by a
+rename when all else is there, so a checkpoint is either whole or is none.
 """
 
 from __future__ import annotations
@@ -12,67 +12,85 @@ import contextlib
 import hashlib
 import json
 import os
-import platform
 import re
 import shutil
 import typing as t
 
-from .._archive import archive, typed_documents
+from .._archive import typed_documents
+from .._archive.archive_reader import read
 from .._archive.layout import MANIFEST
+from .._archive.manifest import Manifest
 from .._base.files import make_directory, read_json, remove_file, write_text
-from .._state import config
 from .._state.model import Record
 from .._state.store import Store
 from .._state.unfinished import PENDING, WORK, discard, own_name
 
-FORMAT = 1
 MANAGER = "io.container.manager"
 _PODMAN = "io.podman.annotations.checkpoint."
 
 
 class Stored(t.NamedTuple):
-    """A complete checkpoint: its directory, Longshore's manifest, and the config of its container."""
+    """A whole checkpoint: its directory, our manifest, and the config that its container ran with."""
 
     path: str
-    manifest: dict[str, t.Any]
+    manifest: Manifest
     spec: dict[str, t.Any]
 
     @property
     def is_foreign(self) -> bool:
-        """Tell whether it comes from an archive of any origin. This stays true for a kept checkpoint."""
-        return bool(self.manifest.get("from_archive"))
+        """Whether it has come from an archive, which may be anybody's. Kept checkpoints stay so."""
+        return self.manifest.from_archive
 
 
-def _stored(path: str, manifest: dict[str, t.Any]) -> Stored:
-    if not manifest.get("from_archive"):
-        return Stored(path, manifest, read_json(f"{path}/spec.dump") or {})
-    text = archive.read(f"{path}/spec.dump")
-    return Stored(path, manifest, typed_documents.spec(typed_documents.parse(text, "spec.dump", path), path))
+def load(path: str) -> Stored | None:
+    """Return the checkpoint in a directory, None where there is none that is whole. Raises InvalidInput for a damaged one."""
+    manifest = _manifest(path, MANIFEST)
+    return manifest and Stored(path, manifest, _spec(path, manifest))
+
+
+def _manifest(path: str, name: str) -> Manifest | None:
+    value = read_json(f"{path}/{name}")  # None too for one that was not written to its end: there is no checkpoint.
+    return None if value is None else typed_documents.stored_manifest(value, name, path)
+
+
+def _spec(path: str, manifest: Manifest) -> dict[str, t.Any]:
+    if not manifest.from_archive:
+        return read_json(f"{path}/spec.dump") or {}
+    return typed_documents.spec(read(f"{path}/spec.dump"), typed_documents.damaged_checkpoint(path))
+
+
+def pending(path: str) -> Manifest | None:
+    """Return what was known before a dump; None where that has become a checkpoint. Raises InvalidInput for a damaged one."""
+    return _manifest(path, PENDING)
 
 
 def _top(store: Store, name: str) -> str:
     return f"{store.paths(name).state}/checkpoints"
 
 
-def newest(store: Store, name: str) -> Stored | None:
-    """Return the checkpoint of a container: the one that ended it, otherwise the newest complete one. Never one from which it was
-    restored and that is to be removed."""
+def newest_path(store: Store, name: str) -> str | None:
+    """Return the directory of the checkpoint of a container: the one that it was ended with, else the newest that is whole. Never
+    one that it was restored from, and that is still to be removed."""
     top, record = _top(store, name), store.load(name)
     own = record.checkpoint.path if record and record.checkpoint else ""
     if record and own and record.phase in ("checkpointed", "restoring"):
-        manifest = read_json(f"{own}/{MANIFEST}")
-        return None if manifest is None else _stored(own, manifest)
+        return own if read_json(f"{own}/{MANIFEST}") is not None else None
     used = own if record and record.phase != "checkpointing" else ""
     names = sorted(os.listdir(top), reverse=True) if os.path.isdir(top) else []
-    for entry in names:
-        manifest = read_json(f"{top}/{entry}/{MANIFEST}")
-        if manifest is not None and not entry.startswith(".") and f"{top}/{entry}" != used:
-            return _stored(f"{top}/{entry}", manifest)
+    for path in [f"{top}/{entry}" for entry in names if not entry.startswith(".")]:
+        if path != used and read_json(f"{path}/{MANIFEST}") is not None:
+            return path
     return None
 
 
+def newest(store: Store, name: str) -> Stored | None:
+    """Return the checkpoint of a container (see newest_path). Raises InvalidInput for a damaged one."""
+    path = newest_path(store, name)
+    return load(path) if path else None
+
+
 def work_directory(store: Store, name: str) -> str:
-    """Create a temporary directory, which does not count as a checkpoint. If a task is killed, the next one removes it."""
+    """Make a directory to unpack or copy into; it counts as no checkpoint. What a killed task leaves of it is removed by the next."""
     make_directory(_top(store, name), mode=0o700)
     path = f"{_top(store, name)}/{own_name(WORK)}"
     make_directory(path, mode=0o700)
@@ -80,23 +98,23 @@ def work_directory(store: Store, name: str) -> str:
 
 
 def keep(store: Store, name: str, source: Stored) -> Stored:
-    """Turn a work directory into a checkpoint."""
+    """Let what was made in a work directory count as a checkpoint."""
     if not os.path.basename(source.path).startswith(WORK):
         return source
-    path = _named(store, name, str(source.manifest.get("created_at") or "unknown"))
+    path = _named(store, name, source.manifest.created_at or "unknown")
     os.rename(source.path, path)
     return source._replace(path=path)
 
 
 def leave(store: Store, name: str) -> None:
-    """Remove the empty directories for checkpoints of a container without a record."""
+    """Remove the directories of the checkpoints of a container without a record, if nothing is in them any more."""
     with contextlib.suppress(OSError):
         os.rmdir(_top(store, name))
         os.rmdir(store.paths(name).state)
 
 
 def new_directory(store: Store, name: str, moment: str) -> str:
-    """Create an empty directory for root only, because memory contains secrets. Names sort by time (``moment`` is RFC 3339)."""
+    """An empty one, for root alone: memory is full of secrets. The names sort by time (``moment`` is RFC 3339)."""
     make_directory(_top(store, name), mode=0o700)
     path = _named(store, name, moment)
     make_directory(path, mode=0o700)
@@ -104,12 +122,12 @@ def new_directory(store: Store, name: str, moment: str) -> str:
 
 
 def _named(store: Store, name: str, moment: str) -> str:
-    # No colons: crun treats the part before one in the path of a log as its type. No dot in front: that is not a checkpoint.
+    # No colons: crun takes what is before one in the path of a log for the kind of the log. No dot in front: that is no checkpoint.
     return f"{_top(store, name)}/{re.sub('[^0-9A-Za-z.]', '', moment).lstrip('.')}-{os.urandom(4).hex()}"
 
 
 def prune(store: Store, name: str, *, keep: str | None) -> None:
-    """Remove all checkpoints of a container except one, also incomplete ones, but none of a running task (unfinished.py)."""
+    """Remove all checkpoints of a container but one, whole ones and others. What tasks are at work on is theirs (unfinished.py)."""
     top = _top(store, name)
     for entry in os.listdir(top) if os.path.isdir(top) else []:
         if f"{top}/{entry}" != keep and not entry.startswith("."):
@@ -118,19 +136,12 @@ def prune(store: Store, name: str, *, keep: str | None) -> None:
         os.rmdir(top)
 
 
-def describe_before(path: str, record: Record, spec: t.Mapping[str, t.Any], known: t.Mapping[str, t.Any]) -> None:
-    """Write the facts from before the dump. ``known`` has created_at, criu, options, and the data to complete a killed dump."""
-    moment = str(known["created_at"])
-    launched = {k: v for k, v in record.definition._asdict().items() if k != "conmon_env"}  # Secrets are not stored.
-    manifest = {
-        "format": FORMAT, "name": record.name, **known, "runtime": record.runtime._asdict(),
-        "kernel": platform.release(), "architecture": platform.machine(), "definition": launched,
-        "config_digest": record.config_digest, "stop_signal": record.stop_signal, "stop_timeout": record.stop_timeout,
-        "started_at": record.started_at, "rootfs": None, "annotated": MANAGER not in (spec.get("annotations") or {}),
-    }  # fmt: skip
-    # For checkpointctl, which shows the origin of an archive. Removed again before a restore.
+def describe_before(path: str, record: Record, spec: t.Mapping[str, t.Any], manifest: Manifest) -> None:
+    """Write what is known before the dump, and the documents that podman and checkpointctl read."""
+    moment = str(manifest.created_at)
+    # For checkpointctl, which wants to know whose archive it is; taken out again before a restore.
     annotations = {MANAGER: "libpod", **(spec.get("annotations") or {})}
-    # podman can import the archive if it has the image, whose name and id are in podman's annotations.
+    # podman imports the archive where it has the image: its name and id, in podman's own annotations.
     image = annotations.get(f"{_PODMAN}rootfsImageName") or annotations.get("org.opencontainers.image.ref.name")
     image_id = annotations.get(f"{_PODMAN}rootfsImageID")
     container = {
@@ -142,35 +153,17 @@ def describe_before(path: str, record: Record, spec: t.Mapping[str, t.Any], know
     write_text(f"{path}/spec.dump", json.dumps({**spec, "annotations": annotations}))
     write_text(f"{path}/config.dump", json.dumps(container))
     write_text(f"{path}/network.status", "{}")
-    write_text(f"{path}/{PENDING}", json.dumps(manifest))
+    write_text(f"{path}/{PENDING}", json.dumps(manifest.to_json()))
 
 
-def write_manifest(path: str, manifest: dict[str, t.Any]) -> Stored:
-    """Complete the checkpoint in a directory by writing its manifest."""
-    write_text(f"{path}/{MANIFEST}", json.dumps(manifest))
+def write_manifest(path: str, manifest: Manifest) -> Stored:
+    """Make a whole checkpoint of a directory in which all else is done."""
+    write_text(f"{path}/{MANIFEST}", json.dumps(manifest.to_json()))
     remove_file(f"{path}/{PENDING}")
-    return _stored(path, manifest)
+    return Stored(path, manifest, _spec(path, manifest))
 
 
 def link(source: str, path: str) -> None:
-    """Create a copy of a stored checkpoint with hard links, because its files never change."""
+    """A copy of a stored checkpoint that takes no room: its files are only ever read."""
     shutil.copytree(source, path, symlinks=True, copy_function=os.link, dirs_exist_ok=True)
     remove_file(f"{path}/{MANIFEST}")
-
-
-def measured(members: archive.Members) -> dict[str, t.Any]:
-    """Return the entries of a manifest for the members."""
-    size = sum(size for size, _sha256 in members.values())
-    return {"digest": archive.digest(members), "size": size, "members": members}
-
-
-def from_podman(container: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return a manifest for an archive without one, from its config.dump."""
-    runtime = os.path.basename(str(container.get("runtime") or ""))
-    return {
-        "format": FORMAT, "name": str(container.get("name") or ""),
-        "created_at": container.get("checkpointedTime"), "criu": None, "options": {},
-        "runtime": {"name": runtime or None, "path": None, "version": None}, "kernel": None, "architecture": None,
-        "definition": None, "config_digest": config.digest(dict(spec)), "stop_signal": container.get("stopSignal"),
-        "stop_timeout": container.get("stopTimeout"), "started_at": container.get("startedTime"), "rootfs": "changes",
-    }  # fmt: skip

@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
+from .._archive.manifest import Software
 from .._runtime import criu
 from .._state.model import Observed
+from .checkpoint_store import Stored
 from .plan import Goal, Plan
 from .restore import Wanted
 
@@ -33,12 +36,37 @@ class Request(t.NamedTuple):
         return self.wanted.name or self.name
 
 
+class Description(t.NamedTuple):
+    """A checkpoint for people and playbooks. ``size`` in bytes is that of the archive where there is one."""
+
+    path: str | None  # of the stored one
+    archive: str | None
+    size: int | None
+    digest: str | None
+    created_at: str | None
+    runtime: Software
+    criu: str | None  # its version
+    options: criu.Options
+    rootfs: str | None
+
+
 class Outcome(t.NamedTuple):
     """The observed state, the plan and its result. In check mode ``after`` is ``before``, both of the target."""
 
     plan: Plan
     before: Observed
     after: Observed
-    checkpoint: dict[str, t.Any] | None
+    checkpoint: Description | None
     statistics: t.Mapping[str, int]
     warnings: tuple[str, ...] = ()
+
+
+def describe(whole: Stored, archive: str | None, *, of_archive: bool = False) -> Description:
+    """Return the description of a checkpoint. ``archive`` is the one that was asked for, ``of_archive`` whether it came from there."""
+    manifest = whole.manifest
+    path = archive if archive and (of_archive or os.path.exists(archive)) else None
+    size = os.stat(path).st_size if path and os.path.isfile(path) else manifest.size
+    return Description(
+        whole.path or None if not of_archive else None, path, size, manifest.digest, manifest.created_at, manifest.runtime,
+        manifest.criu and manifest.criu.version, manifest.options, manifest.rootfs,
+    )  # fmt: skip

@@ -8,9 +8,10 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .._archive.manifest import asked
 from .._base.errors import InvalidInput
 from .._checkpoint.plan import Goal
-from .._checkpoint.request import Outcome, Request
+from .._checkpoint.request import Description, Outcome, Request
 from .._checkpoint.restore import Wanted
 from .._container.observe import describe
 from .._runtime.criu import Options
@@ -93,14 +94,22 @@ def request(params: t.Mapping[str, t.Any]) -> Request:
     )  # fmt: skip
 
 
+def described(checkpoint: Description) -> dict[str, t.Any]:
+    """Return the checkpoint as the module returns it."""
+    return {
+        **checkpoint._asdict(), "options": asked(checkpoint.options),
+        "runtime": {"name": checkpoint.runtime.name, "version": checkpoint.runtime.version},
+    }  # fmt: skip
+
+
 def result(module: AnsibleModule, outcome: Outcome) -> dict[str, t.Any]:
     for warning in outcome.warnings:
         module.warn(warning)
     return {
         "changed": bool(outcome.plan.actions),
         "actions": [action.value for action in outcome.plan.actions],
-        "checkpoint": outcome.checkpoint,
+        "checkpoint": outcome.checkpoint and described(outcome.checkpoint),
         "container": describe(outcome.after),
-        "statistics": outcome.statistics,
+        "statistics": dict(outcome.statistics),
         "diff": diff({"status": (outcome.before.status.value, outcome.plan.result.value)}),
     }

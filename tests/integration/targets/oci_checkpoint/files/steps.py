@@ -23,7 +23,6 @@ sys.dont_write_bytecode = True
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import plan  # noqa: E402
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.checkpoints import Checkpoints  # noqa: E402
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.request import Request  # noqa: E402
-from ansible_collections.longshore.oci.plugins.module_utils._host.detect import Host  # noqa: E402
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine  # noqa: E402
 from ansible_collections.longshore.oci.plugins.module_utils._runtime import criu  # noqa: E402
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (  # noqa: E402
@@ -50,7 +49,7 @@ def converge(goal: Goal) -> t.Any:
 
 def checkpoint(goal: plan.Goal, **more: t.Any) -> t.Any:
     request = Request(NAME, goal, OPTIONS, timeout=60, **more)
-    return Checkpoints(STORE, Host(run_dir=STORE.run_dir)).converge(request)
+    return Checkpoints(**PLACES).converge(request)
 
 
 def counted() -> list[int]:

@@ -12,8 +12,9 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._archive import rights, typed_documents
 from ansible_collections.longshore.oci.plugins.module_utils._archive.default_config import within
+from ansible_collections.longshore.oci.plugins.module_utils._archive.manifest import Container, from_podman
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
-from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import checkpoint_store
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition
 
 pytestmark = pytest.mark.pure
 
@@ -65,16 +66,36 @@ READERS: dict[str, tuple[t.Any, dict[str, t.Any]]] = {
     "longshore.json": (typed_documents.manifest, MANIFEST),
     "config.dump": (typed_documents.container, CONTAINER),
 }
+DAMAGED = typed_documents.damaged_archive("/x.tar")
 
 
-@pytest.mark.parametrize("name", READERS)
-def test_a_good_document_is_as_it_was(name: str) -> None:
-    read, value = READERS[name]
-    found = read({**value, "unknown": [1]}, "/x.tar")
-    found.pop("left_out", None)
-    if name == "spec.dump":  # defaultErrnoRet is of no use here
-        found["linux"]["seccomp"]["defaultErrnoRet"] = 38
-    assert found == value
+def _read(name: str, value: t.Any) -> t.Any:
+    return READERS[name][0](json.dumps(value).encode(), DAMAGED)
+
+
+def test_a_good_config_is_as_it_was() -> None:
+    found = _read("spec.dump", {**SPEC, "unknown": [1]})
+    found["linux"]["seccomp"]["defaultErrnoRet"] = 38  # It is of no use here.
+    assert found == SPEC
+
+
+def test_a_good_manifest_is_as_it_was() -> None:
+    found = _read("longshore.json", {**MANIFEST, "unknown": [1]})
+    written = json.loads(json.dumps(found.to_json()))
+    # Of the definition, what a container has of which nothing else is said.
+    assert written.pop("definition") == {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in Definition(**MANIFEST["definition"])._asdict().items()
+        if name != "conmon_env"
+    }
+    assert written == {name: value for name, value in MANIFEST.items() if name != "definition"}
+    assert _read("longshore.json", json.loads(json.dumps(found.to_json())))._replace(left_out=()) == found
+
+
+def test_a_good_description_of_podman() -> None:
+    moment = "2026-06-01T12:00:00Z"
+    assert _read("config.dump", CONTAINER) == Container("web", "/usr/bin/runc", moment, None, 15, 10)
+    assert _read("config.dump", {}) == Container()
 
 
 def _leaves(value: t.Any, path: tuple[t.Any, ...] = ()) -> t.Iterator[tuple[t.Any, ...]]:
@@ -91,7 +112,7 @@ ODD = [5, -1, 1 << 70, 1.5, 1e30, True, "text", "a\0b", "\ud800", [], {}, [1], [
 @pytest.mark.impure
 def test_any_value_of_another_type_is_refused_or_harmless(name: str) -> None:
     """Each place of each document with each odd value: one sentence, or a document that all of its users can take."""
-    read, value = READERS[name]
+    value = READERS[name][1]
     refused = long = 0
     for path in list(_leaves(value))[1:]:
         for odd in ODD:
@@ -101,7 +122,7 @@ def test_any_value_of_another_type_is_refused_or_harmless(name: str) -> None:
                 place = place[key]
             place[path[-1]] = odd
             try:
-                found = read(changed, "/x.tar")
+                found = _read(name, changed)
             except InvalidInput as exc:
                 refused += exc.message.startswith("/x.tar is not an archive of a checkpoint, or it is damaged: ")
                 long += len(exc.message) > 400
@@ -112,7 +133,7 @@ def test_any_value_of_another_type_is_refused_or_harmless(name: str) -> None:
                 rights.differences(found, SPEC)
                 rights.excess(found, within(found, "/r", generated=lambda mount: False))
             elif name == "config.dump":
-                checkpoint_store.from_podman(found, SPEC)
+                from_podman(found, SPEC)
     assert refused > 30
     assert long == 0
 
@@ -131,16 +152,15 @@ def test_any_value_of_another_type_is_refused_or_harmless(name: str) -> None:
     ],
 )  # fmt: skip
 def test_a_wrong_type(name: str, field: str, value: t.Any) -> None:
-    read, good = READERS[name]
     with pytest.raises(InvalidInput, match="or it is damaged"):
-        read({**good, field: value}, "/x.tar")
+        _read(name, {**READERS[name][1], field: value})
 
 
 @pytest.mark.parametrize("value", [None, 5, "x", [], True])
 @pytest.mark.parametrize("name", READERS)
 def test_a_document_is_an_object(name: str, value: t.Any) -> None:
     with pytest.raises(InvalidInput, match="or it is damaged"):
-        READERS[name][0](value, "/x.tar")
+        _read(name, value)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +172,7 @@ def test_a_document_is_an_object(name: str, value: t.Any) -> None:
 )  # fmt: skip
 def test_what_is_not_json(text: bytes) -> None:
     with pytest.raises(InvalidInput, match="or it is damaged"):
-        typed_documents.parse(text, "spec.dump", "/x.tar")
+        typed_documents.parse(text, "spec.dump", DAMAGED)
 
 
 def test_what_another_host_does_not_take_over() -> None:
@@ -166,9 +186,9 @@ def test_what_another_host_does_not_take_over() -> None:
             "listen": [5],
         },
     }
-    found = typed_documents.manifest(asked, "/x.tar")
-    assert found["definition"] == {"bundle": "/b"}
-    assert found["left_out"] == ["exit_command", "listen", "runtime_args"]
+    found = _read("longshore.json", asked)
+    assert found.definition == Definition("/b")
+    assert found.left_out == ("exit_command", "listen", "runtime_args")
 
 
 def test_deleted_files() -> None:
@@ -187,4 +207,42 @@ def test_noise_is_refused_in_one_sentence() -> None:
         for _change in range(random.randint(1, 8)):
             data[random.randrange(len(data))] = random.randrange(256)
         with contextlib.suppress(InvalidInput):
-            typed_documents.spec(typed_documents.parse(bytes(data), "spec.dump", "/x.tar"), "/x.tar")
+            typed_documents.spec(bytes(data), DAMAGED)
+
+
+STORED: dict[str, t.Any] = json.loads(
+    json.dumps({**MANIFEST, "definition": Definition("/srv/web")._asdict(), "export": "/srv/web.tar"})
+)
+
+
+def test_a_stored_manifest() -> None:
+    found = typed_documents.stored_manifest(STORED, "longshore.json", "/state/1")
+    assert found.definition == Definition("/srv/web")
+    assert (found.export, found.from_archive, found.left_out) == ("/srv/web.tar", False, ())
+    again = typed_documents.stored_manifest(json.loads(json.dumps(found.to_json())), "longshore.json", "/state/1")
+    assert again == found
+
+
+def test_a_stored_manifest_has_all_fields_of_a_definition() -> None:
+    """With a value that no field takes, each is refused; but for the secrets, which are not stored."""
+    for name in Definition._fields:
+        value = {**STORED, "definition": {"bundle": "/srv/web", name: {"a": 1}}}
+        if name == "conmon_env":
+            typed_documents.stored_manifest(value, "longshore.json", "/state/1")
+            continue
+        with pytest.raises(InvalidInput, match=f"a wrong value for definition.{name} "):
+            typed_documents.stored_manifest(value, "longshore.json", "/state/1")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("stop_timeout", "ten", 'a wrong value for stop_timeout ("ten")'), ("options", {"pre_dump": 1}, "for options.pre_dump (1)"),
+        ("members", {"a": [1]}, "for members.a ([1])"), ("paused", "no", 'for paused ("no")'), ("name", None, "no format or no name"),
+    ],
+)  # fmt: skip
+def test_a_damaged_one_is_named(field: str, value: t.Any, says: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        typed_documents.stored_manifest({**STORED, field: value}, "pending.json", "/state/1")
+    assert refused.value.message.startswith("The checkpoint in /state/1 is damaged: pending.json has ")
+    assert says in refused.value.message

@@ -11,6 +11,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.longshore.oci.plugins.module_utils._archive.manifest import Manifest
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, boot_id, identify
@@ -20,7 +21,6 @@ from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan imp
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.request import Request
 from ansible_collections.longshore.oci.plugins.module_utils._container.observe import observe
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
-from ansible_collections.longshore.oci.plugins.module_utils._host.detect import Host
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle import recovery
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
 from ansible_collections.longshore.oci.plugins.module_utils._state import names, unfinished
@@ -85,7 +85,7 @@ class Place:
         return found and os.path.basename(found.path)
 
     def converge(self, goal: Goal, **changes: t.Any) -> t.Any:
-        return Checkpoints(self.store, Host(run_dir=self.run)).converge(Request("web", goal, timeout=10, **changes))
+        return Checkpoints(state_dir=self.state, run_dir=self.run).converge(Request("web", goal, timeout=10, **changes))
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ class TestDump:
         assert (record.phase, place.checkpoints(), place.whole()) == ("checkpointed", ["2"], "2")
         found = checkpoint_store.newest(place.store, "web")
         assert found is not None
-        assert found.manifest == {"format": 1, "name": "web", "export": "/srv/web.tar"}
+        assert found.manifest == Manifest("web", export="/srv/web.tar")
 
     @pytest.mark.pure
     def test_one_in_which_the_container_has_ended(self, place: Place) -> None:

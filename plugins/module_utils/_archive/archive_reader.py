@@ -1,0 +1,246 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading the archive of a checkpoint, which comes from anywhere.
+
+Only the members that are known are written, under names of our own, and each is checked against its digest. That proves that
+nothing was damaged on the way; who made the archive is proved by a signature of the manifest alone. Each read proves that of
+the very bytes that it has read, and all reads are of one open file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import shutil
+import typing as t
+import zlib
+
+from .._base.errors import EngineError, InvalidInput, ProgramFailed, reason_of
+from .._trust import trust
+from . import tar_members, typed_documents
+from .compression import decompressor, from_pipe
+from .layout import DOCUMENTS, MANIFEST, SIGNATURE, HashingReader, Member, Members, known
+from .manifest import Container, Manifest, from_podman
+
+if t.TYPE_CHECKING:
+    import tarfile
+
+_MOST_MEMBERS = 200_000
+_CHUNK = 1 << 20
+
+Verify = t.Callable[[bytes, bytes], None]  # raises InvalidInput unless the second is a signature of the first
+
+
+class Documents(t.NamedTuple):
+    """The documents of an archive, each of its type. ``manifest`` is None where podman has made it."""
+
+    spec: dict[str, t.Any]
+    container: Container
+    manifest: Manifest | None
+
+    @property
+    def description(self) -> Manifest:
+        """The manifest, also where there is none."""
+        return self.manifest or from_podman(self.container, self.spec)
+
+
+class _Found(t.NamedTuple):
+    """What was read: the members and the links by their names, and the text of the documents."""
+
+    members: Members
+    links: dict[str, str]
+    texts: dict[str, bytes]
+
+
+class Archive:
+    """An archive in a file, opened once: what is unpacked is of the file that was looked at."""
+
+    def __init__(self, path: str, verify: Verify | None = None) -> None:
+        self.path, self._verify = path, verify
+        self._descriptor = -1
+        self._seen: tuple[_Found, Documents] | None = None
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def peek(self, *, room: int) -> Documents:
+        """Return the documents; all else is only read, by the first call. Raises InvalidInput, EngineError.
+
+        ``room`` is how many bytes could be unpacked; no more is read.
+        """
+        if self._seen is None:
+            with _reading(self.path), decompressor(self._open()) as stream:
+                found = _read(stream, self.path, room, _Looked())
+            self._seen = found, _checked(self.path, found, self._verify)
+        return self._seen[1]
+
+    def unpack(self, directory: str) -> Documents:
+        """Unpack it into an empty directory, no more than there is room for; return its documents.
+
+        Raises InvalidInput, EngineError; so too for an archive that was written to since it was looked at.
+        """
+        with _reading(self.path), decompressor(self._open()) as stream:
+            documents, found = _unpack(stream, self.path, directory, self._verify)
+        if self._seen is not None and self._seen[0] != found:
+            raise InvalidInput(f"The archive {self.path} was changed while it was read.")
+        return documents
+
+    def _open(self) -> int:
+        if self._descriptor < 0:
+            if not os.path.isfile(self.path):
+                raise InvalidInput(f"There is no archive {self.path}.")
+            trust.check(self.path, "The archive")
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        return self._descriptor
+
+
+def unpack_pipe(pipe: t.BinaryIO, path: str, directory: str, verify: Verify | None = None) -> Documents:
+    """Unpack what comes through the pipe ``path``, as Archive.unpack does."""
+    with _reading(path), from_pipe(pipe) as stream:
+        return _unpack(stream, path, directory, verify)[0]
+
+
+@contextlib.contextmanager
+def _reading(path: str) -> t.Iterator[None]:
+    """Say of what cannot be read that it is no archive, or is damaged (InvalidInput)."""
+    import tarfile
+
+    try:
+        yield
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ProgramFailed, UnicodeError) as exc:
+        raise typed_documents.damaged_archive(path)(str(exc).rstrip(".")) from exc
+    except OSError as exc:
+        raise EngineError(f"Cannot read the archive {path}: {reason_of(exc)}.") from exc
+
+
+class _Looked:
+    """Takes members of an archive that is only looked at."""
+
+    def link(self, name: str, target: str) -> None:
+        pass
+
+    def file(self, name: str, source: HashingReader) -> bytes:
+        text = b""
+        if name in (*DOCUMENTS, SIGNATURE):
+            text = source.read(typed_documents.MOST_BYTES + 1)
+        return text
+
+
+class _Unpacked:
+    """Takes members into a directory, which is empty before."""
+
+    def __init__(self, directory: str, path: str) -> None:
+        self._directory, self._archive = directory, path
+
+    def link(self, name: str, target: str) -> None:
+        with self._writing(name) as path:
+            os.symlink(target, path)
+
+    def file(self, name: str, source: HashingReader) -> bytes:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with self._writing(name) as path, open(os.open(path, flags, 0o600), "w+b") as target:
+            shutil.copyfileobj(source, target, _CHUNK)
+            if name not in (*DOCUMENTS, SIGNATURE):
+                return b""
+            target.seek(0)
+            return target.read(typed_documents.MOST_BYTES + 1)
+
+    @contextlib.contextmanager
+    def _writing(self, name: str) -> t.Iterator[str]:
+        path = f"{self._directory}/{name}"
+        try:
+            os.makedirs(os.path.dirname(path), mode=0o711, exist_ok=True)
+            yield path
+        except FileExistsError as exc:
+            raise InvalidInput(f"{self._archive} has two members {name!r}.") from exc
+        except OSError as exc:
+            if isinstance(exc, gzip.BadGzipFile):
+                raise
+            raise EngineError(f"Cannot unpack {self._archive}: {reason_of(exc)}.") from exc
+
+
+def _read(stream: t.IO[bytes], path: str, room: int, taker: _Looked | _Unpacked) -> _Found:
+    """Hand over the members that are of use, each once. Raises InvalidInput, EngineError, and all that _reading knows."""
+    members: Members = {}
+    links: dict[str, str] = {}
+    texts: dict[str, bytes] = {}
+    with tar_members.opened(fileobj=stream, mode="r|") as tar:
+        for name, member in _known_members(tar, path, room):
+            if name in members or name in links:
+                raise InvalidInput(f"{path} has two members {name!r}.")
+            if member.issym():
+                taker.link(name, member.linkname)
+                links[name] = member.linkname
+                continue
+            reader = HashingReader(t.cast(t.IO[bytes], tar.extractfile(member)))
+            text = taker.file(name, reader)
+            members[name] = reader.read_all()
+            if name in (*DOCUMENTS, SIGNATURE):
+                texts[name] = text
+    return _Found(members, links, texts)
+
+
+def _known_members(tar: tarfile.TarFile, path: str, room: int) -> t.Iterator[tuple[str, tarfile.TarInfo]]:
+    """The members that are of use, and no more of them than there is room for. Raises InvalidInput, EngineError."""
+    left = room
+    for member in tar_members.members(tar, most=_MOST_MEMBERS, room=(1 << 63) - 1):
+        name = known(member, path)
+        left -= member.size if member.isreg() else 0
+        if left < 0:
+            raise EngineError(f"There is no room for {path} unpacked: {room >> 20} MiB are free.")
+        if name is None:
+            tar_members.skip(tar, member)
+        else:
+            yield name, member
+
+
+def _unpack(stream: t.IO[bytes], path: str, directory: str, verify: Verify | None) -> tuple[Documents, _Found]:
+    found = _read(stream, path, tar_members.room_in(directory), _Unpacked(directory, path))
+    return _checked(path, found, verify), found
+
+
+def read(path: str) -> bytes:
+    """A document of an archive that was unpacked."""
+    with open(path, "rb") as stream:
+        return stream.read(typed_documents.MOST_BYTES + 1)
+
+
+def _checked(path: str, found: _Found, verify: Verify | None) -> Documents:
+    """Raises InvalidInput for an archive that is not whole, is not what was packed, or is not signed by whom it must be."""
+    members, links, texts = found
+    damaged = typed_documents.damaged_archive(path)
+    for name in ("spec.dump", "config.dump", "checkpoint/inventory.img"):
+        if name not in members:
+            raise InvalidInput(f"{path} is not an archive of a whole checkpoint: it has no {name}.")
+    if verify:
+        if MANIFEST not in texts or SIGNATURE not in texts:
+            raise InvalidInput(f"{path} is not signed, and verify says by whom it must be.")
+        verify(texts[MANIFEST], texts[SIGNATURE])
+    manifest = typed_documents.manifest(texts[MANIFEST], damaged) if MANIFEST in texts else None
+    if manifest is not None:
+        _check_members(members, links, manifest, damaged, signed=verify is not None)
+    spec, container = (
+        typed_documents.spec(texts["spec.dump"], damaged),
+        typed_documents.container(texts["config.dump"], damaged),
+    )
+    return Documents(spec, container, manifest)
+
+
+def _check_members(
+    members: t.Mapping[str, Member], links: t.Mapping[str, str], manifest: Manifest, damaged: typed_documents.Damaged, *,
+    signed: bool,
+) -> None:  # fmt: skip
+    recorded = manifest.members or {}
+    for name in sorted({*recorded, *members} - {MANIFEST, SIGNATURE}):
+        if members.get(name) != recorded.get(name):
+            raise damaged(f"the member {name[:100]} is not what was packed")
+    # Archives of earlier releases do not say; those are not signed.
+    packed = dict(manifest.links or {})
+    if (manifest.links is not None or signed) and packed != links:
+        raise damaged(f"the links {', '.join(sorted({*links, *packed}))[:200]} are not what was packed")

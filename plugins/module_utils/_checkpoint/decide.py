@@ -1,0 +1,81 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What there is, and what is to be done: the reads of a plan, and the refusal of all that cannot work."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from .._archive.manifest import Manifest
+from .._archive.named_pipe import is_pipe
+from .._base.errors import InvalidInput
+from .._container.create import Launch
+from .._container.observe import observe
+from .._host.detect import Host
+from .._state.model import Record
+from .._state.store import Store
+from . import checkpoint_store
+from .checkpoint_store import Stored
+from .dump_checks import check_dump
+from .export import check_export
+from .plan import Action, Found, Goal, Plan, plan
+from .request import Request
+from .restore import prepare_restore
+from .source import Source
+
+
+class Context(t.NamedTuple):
+    """All that a task works with."""
+
+    store: Store
+    host: Host
+    request: Request
+    source: Source
+
+
+def decide(context: Context) -> tuple[Found, Plan]:
+    """Return what there is and what is to be done. What cannot work is refused here; programs are asked only if need be."""
+    store, request = context.store, context.request
+    source = observe(store, request.name)
+    target = source if request.target == request.name else observe(store, request.target)
+    whole = stored(context)
+    found = Found(source, target, whole is not None, _has_archive(request, whole))
+    leave = bool(request.options.leave_running)
+    decided = plan(request.goal, found, leave_running=leave, keep=request.keep)
+    if Action.RECOVER in decided.actions:
+        return found, decided  # Then all is looked at once more.
+    if Action.CHECKPOINT in decided.actions:
+        check_dump(request, t.cast(Record, source.record), source.status)
+    if Action.EXPORT in decided.actions:
+        check_export(request)
+    if Action.RESTORE in decided.actions:
+        prepare(context, found, context.source.look())
+    return found, decided
+
+
+def stored(context: Context) -> Stored | None:
+    """Return the stored checkpoint. Raises InvalidInput for a damaged one, unless it is only to be removed."""
+    try:
+        return context.source.stored()
+    except InvalidInput:
+        path = checkpoint_store.newest_path(context.store, context.request.name)
+        if context.request.goal is not Goal.ABSENT or path is None:
+            raise
+        return Stored(path, Manifest(context.request.name), {})
+
+
+def _has_archive(request: Request, whole: Stored | None) -> bool | None:
+    if request.archive is None:
+        return None
+    if request.goal is Goal.CHECKPOINTED and whole and whole.manifest.export == request.archive:
+        return False  # It is of an earlier checkpoint: the task that was to write this one was killed.
+    return os.path.exists(request.archive) and not is_pipe(request.archive)
+
+
+def prepare(context: Context, found: Found, source: Stored) -> Launch:
+    """Return the launch of a restore. Raises InvalidInput for one that cannot be made."""
+    request = context.request
+    return prepare_restore(
+        context.store, context.host, request.target, request.wanted, source, found.target.record, request.options
+    )  # fmt: skip

@@ -1,0 +1,122 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The config of a container that comes back from a checkpoint: on this host, within what this host allows."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from .._archive import default_config, rights
+from .._base.errors import InvalidInput
+from .._state import config
+from .._state.model import Definition, Record
+from .._state.namespaces import PEER
+from .._state.store import Store
+from .._trust.annotations import from_outside
+from .checkpoint_store import MANAGER, Stored
+
+# What podman mounts from its own directories, and what of it a restore needs: whether it is a directory. A container that
+# comes from podman gets these from the state directory.
+PODMAN_MOUNTS = {
+    "/dev/shm": True, "/run/secrets": True, "/etc/hosts": False, "/etc/hostname": False, "/etc/resolv.conf": False,
+    "/run/.containerenv": False,
+}  # fmt: skip
+
+
+def restore_config(
+    store: Store, name: str, source: Stored, definition: Definition, known: Record | None, *, bundle_given: bool,
+    trusted: bool,
+) -> dict[str, t.Any]:  # fmt: skip
+    """The config to restore with: this host's for a container from an archive, else the one that it had.
+
+    ``bundle_given``: the task names the bundle. ``trusted``: take the config out of an archive. Raises InvalidInput.
+    """
+    if not source.is_foreign or trusted:
+        return _localise(store, name, source, definition, bundle_given=bundle_given)
+    if not definition.bundle.startswith("/"):
+        raise InvalidInput(f"The bundle {definition.bundle} must be given as an absolute path.")
+    saved = store.load_config(name) if known and not bundle_given else None
+    if saved or os.path.exists(f"{definition.bundle}/config.json"):
+        return saved or config.read_bundle(definition.bundle)
+
+    def generated(mount: t.Mapping[str, t.Any]) -> bool:
+        return _is_podmans(mount) and source.manifest.definition is None
+
+    within = default_config.within(source.spec, f"{definition.bundle}/rootfs", generated=generated)
+    kept = from_outside(source.spec.get("annotations"))
+    mounts = [_mount(store, name, mount, from_podman=True) for mount in within["mounts"]]
+    return {**within, "mounts": mounts, "annotations": kept}
+
+
+def agreed(asked: dict[str, t.Any], here: dict[str, t.Any]) -> dict[str, t.Any]:
+    """The config of this host, with the limits of the checkpoint that it has not. Raises InvalidInput where that has more rights, or
+    is of another shape."""
+    more = rights.excess(asked, here)
+    if more:
+        raise InvalidInput(
+            f"The checkpoint asks for more than the bundle allows: {rights.named(more)}.",
+            hint="Allow it in the config.json of the bundle, if the container is to have it.",
+        )
+    other = rights.differences(asked, here)
+    if other:
+        raise InvalidInput(
+            f"The checkpoint does not fit the bundle: {rights.named(other)}.",
+            hint="The bundle must have the same mounts and namespaces as the one that the container was made from.",
+        )
+    linux = dict(here["linux"])
+    for name in ("maskedPaths", "readonlyPaths"):  # CRIU is told of them, for they are mounts.
+        paths = (asked.get("linux") or {}).get(name) or []
+        linux[name] = list(
+            dict.fromkeys([*(linux.get(name) or []), *(p for p in paths if p.startswith("/") and ".." not in p)])
+        )
+    readonly = bool(here["root"].get("readonly") or asked["root"].get("readonly"))
+    return {**here, "root": {**here["root"], "readonly": readonly}, "linux": linux}
+
+
+def _localise(
+    store: Store, name: str, source: Stored, definition: Definition, *, bundle_given: bool
+) -> dict[str, t.Any]:  # fmt: skip
+    """The config of the checkpoint, with the root file system and the mounts that this host has for it."""
+    spec = dict(source.spec)
+    if not isinstance(spec.get("root"), dict) or not isinstance(spec.get("process"), dict):
+        raise InvalidInput("The checkpoint has no valid config of a container in it (spec.dump).")
+    if source.is_foreign:
+        spec["annotations"] = from_outside(spec.get("annotations"))
+    elif source.manifest.annotated:
+        spec["annotations"] = {k: v for k, v in (spec.get("annotations") or {}).items() if k != MANAGER}
+    if bundle_given:
+        root = f"{definition.bundle}/rootfs"
+        if os.path.exists(f"{definition.bundle}/config.json"):
+            root = config.read_bundle(definition.bundle)["root"]["path"]
+        elif not definition.bundle.startswith("/"):
+            raise InvalidInput(f"The bundle {definition.bundle} must be given as an absolute path.")
+        spec["root"] = {**spec["root"], "path": root}
+    from_podman = source.manifest.definition is None
+    spec["mounts"] = [_mount(store, name, mount, from_podman=from_podman) for mount in spec.get("mounts") or []]
+    for namespace in (spec.get("linux") or {}).get("namespaces") or []:
+        path = namespace.get("path")
+        if path and not path.startswith(PEER) and not os.path.exists(path):
+            raise InvalidInput(
+                f"The container is in the {namespace.get('type')} namespace {path}, which is not on this host.",
+                hint="Make it first (oci_network, for one of the network).",
+            )
+    return spec
+
+
+def _mount(store: Store, name: str, mount: t.Mapping[str, t.Any], *, from_podman: bool) -> dict[str, t.Any]:
+    where, source = str(mount.get("destination")), str(mount.get("source") or "")
+    if not rights.is_bind(mount) or where == config.NOTIFY_DIRECTORY:
+        return dict(mount)
+    if from_podman and _is_podmans(mount):
+        return {**mount, "source": f"{store.paths(name).state}/mounts{where}"}
+    if os.path.exists(source):
+        return dict(mount)
+    raise InvalidInput(
+        f"The container has {source} mounted at {where}, and that is not on this host.",
+        hint="Make it, with what the container expects in it.",
+    )
+
+
+def _is_podmans(mount: t.Mapping[str, t.Any]) -> bool:
+    return mount.get("destination") in PODMAN_MOUNTS and "/userdata/" in str(mount.get("source"))
