@@ -12,6 +12,7 @@ import re
 import typing as t
 
 from .._base.capabilities import DEFAULT
+from .._state.namespaces import namespaces_of
 from .rights import is_bind
 
 Config = dict[str, t.Any]
@@ -78,8 +79,8 @@ def within(spec: t.Mapping[str, t.Any], root: str, *, generated: t.Callable[[t.M
         },
         "mounts": [mount for mount in spec.get("mounts") or [] if _is_plain(mount) or (is_bind(mount) and generated(mount))],
         "linux": {
-            "namespaces": _namespaces(linux), "resources": _resources(linux.get("resources") or {}),
-            "sysctl": _sysctls(linux), "seccomp": _seccomp(linux.get("seccomp")),
+            "namespaces": _namespaces(spec), "resources": _resources(linux.get("resources") or {}),
+            "sysctl": _sysctls(spec), "seccomp": _seccomp(linux.get("seccomp")),
             "devices": [each for each in linux.get("devices") or [] if each.get("type") == "c" and _is_default(each)],
             "maskedPaths": sorted({*MASKED, *_absolute(linux, "maskedPaths")}),
             "readonlyPaths": sorted({*READ_ONLY, *_absolute(linux, "readonlyPaths")}),
@@ -117,9 +118,9 @@ def _is_plain(mount: t.Mapping[str, t.Any]) -> bool:
     return place == where and options >= set(words)
 
 
-def _namespaces(linux: t.Mapping[str, t.Any]) -> list[Config]:
-    asked = {each["type"] for each in linux.get("namespaces") or []}
-    return [{"type": kind} for kind in (*NAMESPACES, *sorted(asked & {"cgroup", "time"}))]
+def _namespaces(spec: t.Mapping[str, t.Any]) -> list[Config]:
+    asked = [kind for kind in ("cgroup", "time") if kind in namespaces_of(spec)]
+    return [{"type": kind} for kind in (*NAMESPACES, *asked)]
 
 
 def _resources(asked: t.Mapping[str, t.Any]) -> Config:
@@ -140,8 +141,8 @@ def _is_default(device: t.Mapping[str, t.Any]) -> bool:
     return (major, minor) in _DEVICES or (major, None) in _DEVICES
 
 
-def _sysctls(linux: t.Mapping[str, t.Any]) -> dict[str, str]:
-    own = {each["type"] for each in linux.get("namespaces") or [] if not each.get("path")}
+def _sysctls(spec: t.Mapping[str, t.Any]) -> dict[str, str]:
+    linux, own = spec.get("linux") or {}, [kind for kind, path in namespaces_of(spec).items() if not path]
     return {
         name: value
         for name, value in (linux.get("sysctl") or {}).items()

@@ -11,6 +11,8 @@ from __future__ import annotations
 import posixpath
 import typing as t
 
+from .._state.namespaces import namespaces_of
+
 Config = t.Mapping[str, t.Any]
 _SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 _STRICT = ("ro", "nosuid", "nodev", "noexec")
@@ -20,7 +22,8 @@ _MOST_NAMED = 12
 def excess(asked: Config, allowed: Config) -> list[str]:
     """Return descriptions of the rights that ``asked`` has and ``allowed`` does not have."""
     found = [
-        *_process(asked["process"], allowed["process"]), *_mounts(asked, allowed), *_linux(_of(asked, "linux"), _of(allowed, "linux")),
+        *_process(asked["process"], allowed["process"]), *_mounts(asked, allowed), *_namespaces(namespaces_of(asked), namespaces_of(allowed)),
+        *_linux(_of(asked, "linux"), _of(allowed, "linux")),
         *_hooks(_of(asked, "hooks"), _of(allowed, "hooks")),
     ]  # fmt: skip
     if allowed["root"].get("readonly") and not asked["root"].get("readonly"):
@@ -34,7 +37,7 @@ def differences(asked: Config, allowed: Config) -> list[str]:
     if bool(asked["process"].get("terminal")) != bool(allowed["process"].get("terminal")):
         found.append(f"it has {'a' if asked['process'].get('terminal') else 'no'} terminal")
     found += [f"it has nothing mounted at {place}" for place in sorted(_places(allowed).keys() - _places(asked).keys())]
-    theirs, mine = _namespaces(_of(asked, "linux")), _namespaces(_of(allowed, "linux"))
+    theirs, mine = namespaces_of(asked), namespaces_of(allowed)
     kinds = [kind for kind in sorted(theirs) if kind not in mine or (mine[kind] and not theirs[kind])]
     return found + [f"it has a {kind} namespace of its own" for kind in kinds]
 
@@ -118,16 +121,14 @@ def _mounts(asked: Config, allowed: Config) -> t.Iterator[str]:
         yield from (f"a mount at {place} without {word}" for word in _STRICT if word in lacking)
 
 
-def _namespaces(linux: Config) -> dict[str, str]:
-    return {each.get("type", ""): each.get("path") or "" for each in linux.get("namespaces") or []}
-
-
-def _linux(asked: Config, allowed: Config) -> t.Iterator[str]:
-    theirs, mine = _namespaces(asked), _namespaces(allowed)
+def _namespaces(theirs: t.Mapping[str, str], mine: t.Mapping[str, str]) -> t.Iterator[str]:
     yield from (f"the {kind} namespace of the host" for kind in mine if kind not in theirs)
     yield from (
         f"the {kind} namespace {path}" for kind, path in theirs.items() if path and kind in mine and not mine[kind]
     )
+
+
+def _linux(asked: Config, allowed: Config) -> t.Iterator[str]:
     for name in ("uidMappings", "gidMappings"):
         if (asked.get(name) or []) != (allowed.get(name) or []):
             yield f"other {name}"

@@ -14,6 +14,7 @@ import re
 import typing as t
 
 from .._base.errors import InvalidInput
+from .._state import namespaces
 from .layout import MANIFEST
 from .manifest import Container, Manifest
 
@@ -189,9 +190,8 @@ def spec(text: bytes, damaged: Damaged) -> Document:
     for mount in found.get("mounts", []):
         if not mount.get("destination", "").startswith("/"):
             raise damaged("spec.dump has a mount without a destination")
-    for namespace in found.get("linux", {}).get("namespaces", []):
-        if "type" not in namespace:
-            raise damaged("spec.dump has a namespace without a type")
+    if namespaces.fault(found):
+        raise damaged(f"spec.dump is not valid: {namespaces.fault(found)}")
     return found
 
 

@@ -16,7 +16,8 @@ from .._base.files import read_text
 from .._bundle_spec import parse
 from .._bundle_spec.options import Facts, Options
 from .._bundle_spec.seccomp import DEFAULT_PATHS
-from .._state.namespaces import KINDS, PEER, check_path
+from .._state.namespace_paths import KINDS, check_path
+from .._state.namespaces import PEER
 from .._state.store import Store, check_name
 from .._trust import trust
 from . import confinement
@@ -90,7 +91,7 @@ def _joined(kind: str, wanted: str) -> str | None:
         return what
     if how == "container" and what:
         check_name(what)
-        return PEER + what
+        return wanted
     own = "none" if kind == "network" else "private"
     if wanted not in (own, "host"):
         raise InvalidInput(f"{kind} cannot be {wanted!r}.", hint=f"Use {own}, host, path:PATH or container:NAME.")

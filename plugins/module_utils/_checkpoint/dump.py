@@ -24,7 +24,7 @@ from .._lifecycle.recovery import release, settle
 from .._runtime import criu
 from .._runtime.criu_log import criu_error
 from .._runtime.runtime import Runtime, global_arguments, last_error
-from .._state import namespaces
+from .._state import shared_namespaces
 from .._state.model import Checkpoint, Observed, Program, Record, Status, Timeouts
 from .._state.store import Store
 from .._state.unfinished import has_ended
@@ -48,7 +48,7 @@ def dump(
     """
     record = t.cast(Record, before.record)
     moment = timestamp()
-    spec = namespaces.by_name(store.load_config(record.name) or {}, store.paths(record.name).namespaces)
+    spec = shared_namespaces.by_name(store.load_config(record.name) or {}, store.paths(record.name).namespaces)
     needed = _memory(record) + (rootfs_diff.measure(spec["root"]["path"]) if with_rootfs else 0)
     rootfs_diff.require_room(store.paths(record.name).state, needed, f"checkpoint the container {record.name}")
     path = checkpoint_store.new_directory(store, record.name, moment)

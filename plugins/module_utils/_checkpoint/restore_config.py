@@ -11,7 +11,7 @@ from .._archive import default_config, rights
 from .._base.errors import InvalidInput
 from .._state import config
 from .._state.model import Definition, Record
-from .._state.namespaces import PEER
+from .._state.namespaces import PEER, namespaces_of
 from .._state.store import Store
 from .._trust.annotations import from_outside
 from .checkpoint_store import MANAGER, Stored
@@ -94,11 +94,10 @@ def _localise(
         spec["root"] = {**spec["root"], "path": root}
     from_podman = source.manifest.definition is None
     spec["mounts"] = [_mount(store, name, mount, from_podman=from_podman) for mount in spec.get("mounts") or []]
-    for namespace in (spec.get("linux") or {}).get("namespaces") or []:
-        path = namespace.get("path")
+    for kind, path in namespaces_of(spec).items():
         if path and not path.startswith(PEER) and not os.path.exists(path):
             raise InvalidInput(
-                f"The container is in the {namespace.get('type')} namespace {path}, which is not on this host.",
+                f"The container is in the {kind} namespace {path}, which is not on this host.",
                 hint="Make it first (oci_network, for one of the network).",
             )
     return spec

@@ -19,6 +19,7 @@ from .._host.detect import Host
 from .._runtime.runtime import Runtime
 from .._state import config, names
 from .._state.model import Checkpoint, Definition, Desired, Record, Timeouts
+from .._state.namespaces import namespaces_of
 from .._state.store import Paths, Store
 from .observe import timestamp
 
@@ -41,8 +42,7 @@ class Launch(t.NamedTuple):
     @property
     def is_plain(self) -> bool:
         """Whether conmon needs nothing but its command line (see surroundings). Most containers are plain."""
-        wanted, namespaces = self.record.definition, (self.config.get("linux") or {}).get("namespaces") or []
-        maps_users = os.geteuid() == 0 and any(each.get("type") == "user" for each in namespaces)
+        wanted, maps_users = self.record.definition, os.geteuid() == 0 and "user" in namespaces_of(self.config)
         read_only = self.record.checkpoint and self.config["root"].get("readonly")
         return not (wanted.reserve_ports or wanted.listen or maps_users or read_only)
 
@@ -94,7 +94,7 @@ def prepare(
     )  # fmt: skip
     _check_free(store, record, paths)
     launch = Launch(record, config.effective(source, record, paths))
-    if any(each.get("path") for each in (launch.config["linux"].get("namespaces") or [])):
+    if any(namespaces_of(launch.config).values()):
         from . import joined_namespaces
 
         joined_namespaces.check(store, record, launch.config)
@@ -297,7 +297,7 @@ def _surroundings(
 
 def _namespaces(store: Store, launch: Launch, paths: Paths) -> t.ContextManager[t.Callable[[int], None]]:
     """Offer namespaces of other containers. Only a container that shares some has the directory in its config."""
-    if f"{paths.namespaces}/" not in str(launch.config["linux"].get("namespaces")):
+    if not any(path.startswith(f"{paths.namespaces}/") for path in namespaces_of(launch.config).values()):
         return contextlib.nullcontext(lambda _pid: None)
     from . import joined_namespaces
 

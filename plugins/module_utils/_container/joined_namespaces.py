@@ -17,9 +17,10 @@ import typing as t
 from .._base.errors import EngineError, InvalidInput, ProgramFailed
 from .._base.files import make_directory, remove_file
 from .._base.process import Handle, ProcessId, is_alive
-from .._state import names, namespaces
+from .._state import names
 from .._state.model import Record
-from .._state.namespaces import KINDS
+from .._state.namespace_paths import KINDS, check_path
+from .._state.namespaces import namespaces_of
 from .._state.store import Paths, Store, check_name
 from .observe import as_systemd_has_it
 
@@ -30,18 +31,16 @@ _FIRST_DESCRIPTOR = 4  # of the script; it has 3 and 9
 def check(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> None:
     """Raises InvalidInput if a namespace of an effective config cannot be joined, or not identified reliably."""
     paths = store.paths(record.name)
-    spaces = (config.get("linux") or {}).get("namespaces") or []
-    rootless = os.geteuid() != 0 and any(each.get("type") == "user" and not each.get("path") for each in spaces)
-    for each in spaces:
-        path = each.get("path") or ""
+    rootless = os.geteuid() != 0 and namespaces_of(config).get("user") == ""
+    for kind, path in namespaces_of(config).items():
         if path.startswith(f"{paths.namespaces}/"):
             if rootless:
-                message = f"The container {record.name} cannot share the {each['type']} namespace of another one."
+                message = f"The container {record.name} cannot share the {kind} namespace of another one."
                 hint = "Only root can do so: a container of another user has its own user namespace, without rights in others."
                 raise InvalidInput(message, hint=hint)
-            _check_peer(store, record, each["type"], path[len(f"{paths.namespaces}/{each['type']}/") :])
+            _check_peer(store, record, kind, path[len(f"{paths.namespaces}/{kind}/") :])
         elif path:
-            namespaces.check_path(each["type"], path, _AGAIN)
+            check_path(kind, path, _AGAIN)
 
 
 def _check_peer(store: Store, record: Record, kind: str, peer: str) -> None:
@@ -80,11 +79,8 @@ def _behind(store: Store, name: str) -> set[str]:
 
 def peers(config: t.Mapping[str, t.Any], paths: Paths) -> dict[str, str]:
     """Return the other containers in an effective config, by the kind of the namespace."""
-    spaces = (config.get("linux") or {}).get("namespaces") or []
-    ours = [
-        each for each in spaces if str(each.get("path") or "").startswith(f"{paths.namespaces}/{each.get('type')}/")
-    ]
-    return {each["type"]: os.path.basename(each["path"]) for each in ours}
+    found = namespaces_of(config).items()
+    return {kind: os.path.basename(path) for kind, path in found if path.startswith(f"{paths.namespaces}/{kind}/")}
 
 
 def _init(store: Store, name: str) -> ProcessId | None:

@@ -14,6 +14,7 @@ from .._host.fd_mapping import arrange
 from .._ports import host_ports
 from .._state.config import Config
 from .._state.model import Definition, Record
+from .._state.namespaces import namespaces_of
 from .._state.store import Paths, Store
 
 
@@ -42,8 +43,7 @@ def check(store: Store, record: Record, config: Config, recorded: Record | None)
 
 
 def _check_listen(config: Config) -> None:
-    namespaces = (config.get("linux") or {}).get("namespaces") or []
-    if not any(each.get("type") == "pid" and not each.get("path") for each in namespaces):
+    if namespaces_of(config).get("pid") != "":
         raise InvalidInput(
             "listen needs a container with a pid namespace of its own.",
             hint="A program takes its sockets only when LISTEN_PID is its own number, which must be known: 1.",

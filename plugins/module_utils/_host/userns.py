@@ -16,6 +16,7 @@ import typing as t
 from .._base.errors import InvalidInput
 from .._base.files import make_directory, write_text
 from .._base.program import find_program
+from .._state.namespaces import namespaces_of
 from .._state.store import Paths
 
 Config = t.Mapping[str, t.Any]
@@ -72,9 +73,8 @@ def enter(config: Config, paths: Paths, argv: t.Sequence[str]) -> list[str]:
 def _owner(config: Config) -> tuple[int, int] | None:
     """Return the user and group of the host that are root in the container."""
     linux = config.get("linux") or {}
-    kinds = {namespace.get("type") for namespace in linux.get("namespaces") or []}
     user, group = _host_id(linux.get("uidMappings")), _host_id(linux.get("gidMappings"))
-    return None if "user" not in kinds or user is None or group is None else (user, group)
+    return None if "user" not in namespaces_of(config) or user is None or group is None else (user, group)
 
 
 def _host_id(mappings: t.Sequence[t.Mapping[str, int]] | None) -> int | None:

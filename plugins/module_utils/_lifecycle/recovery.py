@@ -23,6 +23,7 @@ from .._host.cgroup import members, thaw
 from .._state import config, unfinished
 from .._state.conmon_processes import find_conmons, runs
 from .._state.model import Checkpoint, Record, Status, Timeouts
+from .._state.namespaces import namespaces_of
 from .._state.store import Paths, Store
 
 _RESTORE_SECONDS = 60.0  # limit for a restore that continues without its task
@@ -170,7 +171,7 @@ def _as_launched(record: Record, settings: config.Config) -> Record:
 def _can_be_taken_over(record: Record, settings: config.Config) -> bool:
     """Tell whether the rest of a launch can still be done. This is not possible for a network helper and for namespaces of other
     containers, whose descriptors have ended with the task."""
-    shared = any(each.get("path") for each in (settings.get("linux") or {}).get("namespaces") or [])
+    shared = any(namespaces_of(settings).values())
     return bool(settings) and record.definition.network_helper == "none" and not shared
 
 

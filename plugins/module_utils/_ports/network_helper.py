@@ -28,6 +28,7 @@ from .._base.process import ProcessId, identify, is_alive
 from .._base.program import clean_environment, find_program, tie
 from .._host.conmon_launch import Pipe, private
 from .._state.model import Definition, Record
+from .._state.namespaces import namespaces_of
 from .._state.store import Paths
 from . import host_loopback
 
@@ -110,8 +111,7 @@ def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, r
     if not os.access(_DEVICE, os.R_OK | os.W_OK):
         hint = "Check that the kernel module tun is loaded."
         raise InvalidInput(f"{helper} needs {_DEVICE}, which this user cannot use.", hint=hint)
-    spaces = {space.get("type"): space for space in (config.get("linux") or {}).get("namespaces") or []}
-    if "network" not in spaces or spaces["network"].get("path"):
+    if namespaces_of(config).get("network") != "":
         raise InvalidInput(
             f"network_helper: {helper} needs a container with its own network namespace.",
             hint="linux.namespaces in its config.json has none of the type network, or one with a path.",

@@ -15,6 +15,7 @@ from .._container import sd_notify
 from .._host import overlay
 from .._host.conmon import create_argv
 from .._runtime.runtime import global_arguments
+from .._state import namespaces
 from .._state.model import Record, Timeouts
 from .._state.store import Paths, Store
 
@@ -183,7 +184,8 @@ def _mounts(*places: str) -> str:
 
 def namespaces_of(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> tuple[t.Mapping[str, str], str]:
     """Return the parts of script and unit for namespaces of other containers."""
-    if f"{store.paths(record.name).namespaces}/" not in str((config.get("linux") or {}).get("namespaces")):
+    directory = store.paths(record.name).namespaces
+    if not any(path.startswith(f"{directory}/") for path in namespaces.namespaces_of(config).values()):
         return _ALONE, ""
     from .._container import joined_namespaces
 

@@ -19,7 +19,7 @@ from .._base.errors import EngineError, InvalidInput
 from .._base.files import read_text
 from .._base.process import parse_signal
 from .._trust import trust
-from . import names
+from . import names, namespaces
 from .model import Desired, Record
 from .store import Paths
 
@@ -94,11 +94,8 @@ def _check(config: t.Any, path: str) -> None:
         raise InvalidInput(f"{path} is not valid: process.cwd must be an absolute path.")
     if not _is_strings(config["process"].get("env") or []):
         raise InvalidInput(f"{path} is not valid: process.env must be a list of strings.")
-    spaces = (config.get("linux") or {}).get("namespaces") or []
-    if not isinstance(spaces, list) or not all(isinstance(s, dict) and _is_strings([*s.values()]) for s in spaces):
-        raise InvalidInput(
-            f"{path} is not valid: linux.namespaces must be a list of objects with text for type and path."
-        )
+    if namespaces.fault(config):
+        raise InvalidInput(f"{path} is not valid: {namespaces.fault(config)}.")
     mounts = config.get("mounts") or []
     if not isinstance(mounts, list) or not all(_is_mount(mount) for mount in mounts):
         raise InvalidInput(f"{path} is not valid: mounts must be a list of objects with text for options and source.")
@@ -120,8 +117,8 @@ def effective(config: Config, record: Record, paths: Paths) -> Config:
     if record.cgroup_manager == "systemd":
         path = f"{names.cgroup_parent(record)}:{names.prefix(record.realm)}:{names.unit_part(record.name)}"
     result = {**config, "linux": {**(config.get("linux") or {}), "cgroupsPath": path}}
-    if "container:" in str(result["linux"].get("namespaces")):
-        from .namespaces import by_path
+    if any(each.startswith(namespaces.PEER) for each in namespaces.namespaces_of(result).values()):
+        from .shared_namespaces import by_path
 
         result = by_path(result, paths.namespaces)
     if record.definition.listen:
