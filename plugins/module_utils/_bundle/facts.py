@@ -17,7 +17,6 @@ from .._bundle_spec import parse
 from .._bundle_spec.options import Facts, Options
 from .._bundle_spec.seccomp import DEFAULT_PATHS
 from .._state.namespace_paths import KINDS, check_path
-from .._state.namespaces import PEER
 from .._state.store import Store, check_name
 from .._trust import trust
 from . import confinement

@@ -7,9 +7,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._archive import default_config
 from ansible_collections.longshore.oci.plugins.module_utils._archive.rights import differences, excess, named
-from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import spec as bundle_spec
 
 pytestmark = pytest.mark.pure
 
@@ -163,88 +161,3 @@ def test_what_is_named_is_short_and_printable() -> None:
     assert named(["a\n\x1b\ud800", "b"]) == "a\\n\\x1b\\ud800, b"
     assert named([str(number) for number in range(20)]).endswith("11 and 8 more")
     assert len(named(["x" * 10_000])) < 200
-
-
-def within(spec: dict[str, t.Any]) -> dict[str, t.Any]:
-    return default_config.within(spec, "/r", generated=lambda mount: mount["destination"] == "/etc/hosts")
-
-
-def test_the_defaults_take_what_podman_makes() -> None:
-    plain = changed("mounts", value=[mount for mount in SPEC["mounts"] if mount["destination"] != "/data"])
-    plain["mounts"].append({"destination": "/etc/hosts", "source": "/x/userdata/hosts", **BIND})
-    assert excess(plain, within(plain)) == []
-    assert differences(plain, within(plain)) == []
-    assert within(plain)["root"] == {"path": "/r", "readonly": True}
-    assert {"annotations", "hooks"} & within(
-        {**plain, "annotations": {"a": "b"}, "hooks": {"poststop": [{}]}}
-    ).keys() == set()
-
-
-NOT_BY_DEFAULT = [
-    (asked, name)
-    for asked, name in CASES
-    # Of these nothing is said by default, or the container may have them: they take nothing from the host.
-    if not name.startswith(("the uid", "the group", "no RLIMIT", "RLIMIT", "no AppArmor", "no SELinux", "the AppArmor", "the SELinux", "new priv"))
-    and name not in ("a writable root file system", "a mount at /x (tmpfs)", "a mount at /data without ro")
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("asked", "name"), NOT_BY_DEFAULT, ids=[name for _asked, name in NOT_BY_DEFAULT])
-def test_what_is_beyond_the_defaults(asked: dict[str, t.Any], name: str) -> None:
-    said = " ".join(excess(asked, within(asked)))
-    assert all(
-        word in said
-        for word in name.replace(" (here 10)", "")
-        .replace(" (here sysfs)", "")
-        .split(" of the kind")[0]
-        .split(" without ")[0]
-        .split()
-    )
-
-
-@pytest.mark.parametrize(
-    "mount",
-    [
-        {"destination": "/proc/self", "type": "proc", "options": ["nosuid", "noexec", "nodev"]},
-        {"destination": "/proc", "type": "tmpfs"},
-        {"destination": "//proc//sys", "type": "tmpfs"},
-        {"destination": "/x/../proc", "type": "tmpfs"},
-        {"destination": "/", "type": "tmpfs"},
-        {"destination": "/sys", "type": "sysfs", "options": ["nosuid", "noexec", "nodev"]},
-        {"destination": "/x", "type": "overlay", "options": ["lowerdir=/"]},
-        {"destination": "/x", "type": "ext4", "source": "/dev/sda1"},
-        {"destination": "/x", "type": "tmpfs", "options": ["rbind"], "source": "/"},
-        {"destination": "/x", "type": "none", "options": ["bind"], "source": "/"},
-        {"destination": "/etc/hostname", "type": "bind", "source": "/etc/shadow"},
-    ],
-)
-def test_mounts_that_no_default_has(mount: dict[str, t.Any]) -> None:
-    assert within({**SPEC, "mounts": [mount]})["mounts"] == []
-    assert [
-        text for text in excess({**SPEC, "mounts": [mount]}, within({**SPEC, "mounts": [mount]})) if "a mount" in text
-    ]
-
-
-def test_the_defaults_are_those_of_oci_bundle() -> None:
-    assert set(default_config.MASKED) <= set(bundle_spec.MASKED)
-    assert set(default_config.READ_ONLY) <= set(bundle_spec.READ_ONLY)
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "says"),
-    [
-        ("apparmorProfile", "unconfined", "the AppArmor profile unconfined"),
-        ("apparmorProfile", "/usr/sbin/sshd", "the AppArmor profile /usr/sbin/sshd"),
-        ("apparmorProfile", "containers-default-0.62.2", ""),
-        ("apparmorProfile", "docker-default", ""),
-        ("selinuxLabel", "system_u:system_r:spc_t:s0", "the SELinux label system_u:system_r:spc_t:s0"),
-        ("selinuxLabel", "unconfined_u:unconfined_r:unconfined_t:s0", "the SELinux label unconfined_u"),
-        ("selinuxLabel", "system_u:system_r:container_t:s0:c1,c2", ""),
-    ],
-)
-def test_an_archive_does_not_choose_its_confinement(name: str, value: str, says: str) -> None:
-    """Where this host has a root file system alone for it. One that hosts of ours give to containers is kept."""
-    asked = changed("process", name, value=value)
-    found = within(asked)
-    assert says in " ".join(excess(asked, found))
-    assert found["process"][name] == value if not says else found["process"][name] != value

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tarfile
 import time
+import typing as t
 
 import pytest
 
@@ -25,7 +26,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._archive import (
     rootfs_diff,
     signatures,
 )
-from ansible_collections.longshore.oci.plugins.module_utils._archive.layout import MANIFEST, SIGNATURE, Member
+from ansible_collections.longshore.oci.plugins.module_utils._archive.layout import MANIFEST, SIGNATURE
 from ansible_collections.longshore.oci.plugins.module_utils._archive.manifest import Manifest
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError, InvalidInput
 
@@ -121,24 +122,6 @@ def test_no_link_leads_in_a_circle_or_out(tmp_path: pathlib.Path, name: str, tar
     path = hostile(tmp_path / "bad.tar", (name, tarfile.SYMTYPE, target))
     with pytest.raises(InvalidInput, match="unexpected member"):
         unpack(path, tmp_path / "unpacked")
-
-
-def test_the_members_are_those_of_podman(stored: str, tmp_path: pathlib.Path) -> None:
-    """checkpointctl looks for the directory of the images itself."""
-    with tarfile.open(pack(stored, tmp_path / "web.tar")) as tar:
-        names = {member.name: member for member in tar}
-    assert names["checkpoint"].isdir()
-    assert set(names) == {
-        "checkpoint", "pre-checkpoint", "checkpoint/parent", "checkpoint/inventory.img", "checkpoint/pages-1.img",
-        "pre-checkpoint/pages-1.img", "spec.dump", "config.dump", "longshore.json",
-    }  # fmt: skip
-    assert list(names)[-1] == "longshore.json"
-
-
-def test_the_log_does_not_change_the_digest() -> None:
-    members = {"spec.dump": Member(2, "ab")}
-    assert layout.digest({**members, "ctr.log": Member(3, "cd")}) == layout.digest(members)
-    assert layout.digest({"spec.dump": Member(2, "ac")}) != layout.digest(members)
 
 
 def raw_header(
@@ -477,17 +460,6 @@ def test_no_more_is_unpacked_than_there_is_room_for(
         unpack(good, tmp_path / "unpacked")
 
 
-def test_nothing_half_is_left_of_an_archive(stored: str, tmp_path: pathlib.Path) -> None:
-    def manifest(_members: layout.Members) -> Manifest:
-        raise RuntimeError
-
-    (tmp_path / "web.tar").write_text("the one before")
-    with pytest.raises(RuntimeError):
-        archive_writer.pack(stored, str(tmp_path / "web.tar"), compression="gzip", log=None, manifest=manifest)
-    assert sorted(os.listdir(tmp_path)) == ["stored", "web.tar"]
-    assert (tmp_path / "web.tar").read_text() == "the one before"
-
-
 @pytest.mark.impure
 @pytest.mark.parametrize("mode", [0o777, 0o775])
 def test_an_archive_where_others_can_write(stored: str, tmp_path: pathlib.Path, mode: int) -> None:
@@ -505,3 +477,69 @@ def test_an_archive_where_others_can_write(stored: str, tmp_path: pathlib.Path, 
     os.chown(path, 4242, 0)
     with pytest.raises(InvalidInput, match="belongs to 4242"):
         peek(path)
+
+
+class TestOneOpenFile:
+    """What is unpacked is what was looked at, whatever becomes of the name or the file in between."""
+
+    @pytest.mark.parametrize("kind", ["none", "gzip", "zstd"])
+    def test_another_file_takes_its_name(self, stored: str, tmp_path: pathlib.Path, kind: str) -> None:
+        if kind == "zstd" and compression.check(None) != "zstd":
+            pytest.skip("There is no zstd.")
+        path = pack(stored, tmp_path / "web.tar", kind)
+        with archive_reader.Archive(path) as opened:
+            before = opened.peek(room=1 << 40)
+            pathlib.Path(stored, "checkpoint", "pages-1.img").write_bytes(b"of another")
+            pathlib.Path(stored, "spec.dump").write_text(json.dumps({**SPEC, "hostname": "another"}))
+            os.rename(pack(stored, tmp_path / "new.tar", kind), path)
+            (tmp_path / "unpacked").mkdir()
+            assert opened.unpack(str(tmp_path / "unpacked")) == before
+        assert (tmp_path / "unpacked" / "checkpoint" / "pages-1.img").read_bytes() != b"of another"
+        assert peek(path).spec["hostname"] == "another"
+
+    @pytest.mark.parametrize("kind", ["none", "gzip", "zstd"])
+    def test_the_file_is_written_to(self, stored: str, tmp_path: pathlib.Path, kind: str) -> None:
+        """With another archive that is whole, and so passes each check of its own."""
+        if kind == "zstd" and compression.check(None) != "zstd":
+            pytest.skip("There is no zstd.")
+        path = pack(stored, tmp_path / "web.tar", kind)
+        with archive_reader.Archive(path) as opened:
+            opened.peek(room=1 << 40)
+            pathlib.Path(stored, "checkpoint", "pages-1.img").write_bytes(b"of another")
+            pathlib.Path(path).write_bytes(pathlib.Path(pack(stored, tmp_path / "new.tar", kind)).read_bytes())
+            (tmp_path / "unpacked").mkdir()
+            with pytest.raises(InvalidInput, match=r"web\.tar was changed while it was read"):
+                opened.unpack(str(tmp_path / "unpacked"))
+
+    def test_a_signature_is_one_of_what_is_unpacked(self, stored: str, tmp_path: pathlib.Path) -> None:
+        path = pack(stored, tmp_path / "web.tar")
+        checked: list[bytes] = []
+        good = [True]
+
+        def verify(text: bytes, _signature: bytes) -> None:
+            checked.append(text)
+            if not good[0]:
+                raise InvalidInput("not signed by whom it must be")
+
+        archive_writer.pack(
+            stored, path, compression="none", log=None, manifest=Manifest("web").with_members, sign=lambda _text: b"x"
+        )
+        with archive_reader.Archive(path, verify) as opened:
+            opened.peek(room=1 << 40)
+            opened.peek(room=1 << 40)
+            good[0] = False
+            (tmp_path / "unpacked").mkdir()
+            with pytest.raises(InvalidInput, match="not signed by whom"):
+                opened.unpack(str(tmp_path / "unpacked"))
+        assert len(checked) == 2
+        assert checked[1] == (tmp_path / "unpacked" / MANIFEST).read_bytes()
+
+    def test_it_is_closed(
+        self, stored: str, tmp_path: pathlib.Path, open_files: t.Callable[[], dict[str, str]]
+    ) -> None:
+        path = pack(stored, tmp_path / "web.tar")
+        before = open_files()
+        with archive_reader.Archive(path) as opened:
+            opened.peek(room=1 << 40)
+            assert open_files() != before
+        assert open_files() == before
