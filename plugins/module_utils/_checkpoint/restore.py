@@ -49,7 +49,7 @@ def prepare_restore(
     """
     manifest = source.manifest
     known = None if recorded is None or recorded.phase == "creating" else recorded
-    definition = _definition(wanted, source, known)
+    definition = definition_of(wanted, source, known)
     spec = restore_config(
         store, name, source, definition, known, bundle_given="bundle" in wanted.overrides, trusted=wanted.trust_config
     )  # fmt: skip
@@ -93,8 +93,8 @@ def check_cgroups(manifest: Manifest, options: criu.Options, runtime: Program, *
         )
 
 
-def _definition(wanted: Wanted, source: Stored, known: Record | None) -> Definition:
-    """As recorded here, else as it was where the checkpoint was made, apart from what the task says.
+def definition_of(wanted: Wanted, source: Stored, known: Record | None) -> Definition:
+    """Return the definition as recorded here, else as it was where the checkpoint was made, apart from what the task says.
 
     Of an archive come only fields that are neither commands nor paths of this host.
     """
