@@ -1,10 +1,10 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reading the archive of a checkpoint, which comes from anywhere.
+"""Read the archive of a checkpoint, which may come from anywhere.
 
-Only the members that are known are written, under names of our own, and each is checked against its digest. That proves that
-nothing was damaged on the way; who made the archive is proved by a signature of the manifest alone. Each read proves that of
-the very bytes that it has read, and all reads are of one open file.
+Archives are not trusted: only known members are unpacked, under fixed names, and each is checked against its digest. The
+digests detect damage. Only a signature of the manifest proves who created the archive. Each read checks exactly the bytes
+that it has read, and all reads use one open file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Verify = t.Callable[[bytes, bytes], None]  # raises InvalidInput unless the seco
 
 
 class Documents(t.NamedTuple):
-    """The documents of an archive, each of its type. ``manifest`` is None where podman has made it."""
+    """The documents of an archive, with checked types. ``manifest`` is None if podman created the archive."""
 
     spec: dict[str, t.Any]
     container: Container
@@ -41,12 +41,12 @@ class Documents(t.NamedTuple):
 
     @property
     def description(self) -> Manifest:
-        """The manifest, also where there is none."""
+        """Return the manifest, or one for an archive without it."""
         return self.manifest or from_podman(self.container, self.spec)
 
 
 class _Found(t.NamedTuple):
-    """What was read: the members and the links by their names, and the text of the documents."""
+    """The content of an archive: members and links by their names, and the texts of the documents."""
 
     members: Members
     links: dict[str, str]
@@ -54,7 +54,7 @@ class _Found(t.NamedTuple):
 
 
 class Archive:
-    """An archive in a file, opened once: what is unpacked is of the file that was looked at."""
+    """An archive in a file, which is opened once: the members that are unpacked are those that were read before."""
 
     def __init__(self, path: str, verify: Verify | None = None) -> None:
         self.path, self._verify = path, verify
@@ -70,9 +70,9 @@ class Archive:
             self._descriptor = -1
 
     def peek(self, *, room: int) -> Documents:
-        """Return the documents; all else is only read, by the first call. Raises InvalidInput, EngineError.
+        """Return the documents. The first call reads and checks the whole archive. Raises InvalidInput, EngineError.
 
-        ``room`` is how many bytes could be unpacked; no more is read.
+        ``room`` is the available space in bytes. No more is read.
         """
         if self._seen is None:
             with _reading(self.path), decompressor(self._open()) as stream:
@@ -81,9 +81,9 @@ class Archive:
         return self._seen[1]
 
     def unpack(self, directory: str) -> Documents:
-        """Unpack it into an empty directory, no more than there is room for; return its documents.
+        """Unpack the archive into an empty directory, within the available space. Return its documents.
 
-        Raises InvalidInput, EngineError; so too for an archive that was written to since it was looked at.
+        Raises InvalidInput, also for an archive that was changed since the first read, and EngineError.
         """
         with _reading(self.path), decompressor(self._open()) as stream:
             documents, found = _unpack(stream, self.path, directory, self._verify)
@@ -101,14 +101,14 @@ class Archive:
 
 
 def unpack_pipe(pipe: t.BinaryIO, path: str, directory: str, verify: Verify | None = None) -> Documents:
-    """Unpack what comes through the pipe ``path``, as Archive.unpack does."""
+    """Unpack the archive that comes through the pipe ``path``, as Archive.unpack does."""
     with _reading(path), from_pipe(pipe) as stream:
         return _unpack(stream, path, directory, verify)[0]
 
 
 @contextlib.contextmanager
 def _reading(path: str) -> t.Iterator[None]:
-    """Say of what cannot be read that it is no archive, or is damaged (InvalidInput)."""
+    """Raise InvalidInput if the file is not an archive, or is damaged; EngineError if it cannot be read."""
     import tarfile
 
     try:
@@ -120,7 +120,7 @@ def _reading(path: str) -> t.Iterator[None]:
 
 
 class _Looked:
-    """Takes members of an archive that is only looked at."""
+    """Takes the members of an archive, and keeps the documents only."""
 
     def link(self, name: str, target: str) -> None:
         pass
@@ -133,7 +133,7 @@ class _Looked:
 
 
 class _Unpacked:
-    """Takes members into a directory, which is empty before."""
+    """Takes the members of an archive, and writes them into an empty directory."""
 
     def __init__(self, directory: str, path: str) -> None:
         self._directory, self._archive = directory, path
@@ -166,7 +166,7 @@ class _Unpacked:
 
 
 def _read(stream: t.IO[bytes], path: str, room: int, taker: _Looked | _Unpacked) -> _Found:
-    """Hand over the members that are of use, each once. Raises InvalidInput, EngineError, and all that _reading knows."""
+    """Give the known members to ``taker``, each once. Raises InvalidInput, EngineError, and the errors that _reading converts."""
     members: Members = {}
     links: dict[str, str] = {}
     texts: dict[str, bytes] = {}
@@ -187,13 +187,13 @@ def _read(stream: t.IO[bytes], path: str, room: int, taker: _Looked | _Unpacked)
 
 
 def _known_members(tar: tarfile.TarFile, path: str, room: int) -> t.Iterator[tuple[str, tarfile.TarInfo]]:
-    """The members that are of use, and no more of them than there is room for. Raises InvalidInput, EngineError."""
+    """Yield the known members, no more than fit into the available space. Raises InvalidInput, EngineError."""
     left = room
     for member in tar_members.members(tar, most=_MOST_MEMBERS, room=(1 << 63) - 1):
         name = known(member, path)
         left -= member.size if member.isreg() else 0
         if left < 0:
-            raise EngineError(f"There is no room for {path} unpacked: {room >> 20} MiB are free.")
+            raise EngineError(f"There is not enough space to unpack {path}: {room >> 20} MiB are free.")
         if name is None:
             tar_members.skip(tar, member)
         else:
@@ -206,21 +206,21 @@ def _unpack(stream: t.IO[bytes], path: str, directory: str, verify: Verify | Non
 
 
 def read(path: str) -> bytes:
-    """A document of an archive that was unpacked."""
+    """Return a document of an unpacked archive."""
     with open(path, "rb") as stream:
         return stream.read(typed_documents.MOST_BYTES + 1)
 
 
 def _checked(path: str, found: _Found, verify: Verify | None) -> Documents:
-    """Raises InvalidInput for an archive that is not whole, is not what was packed, or is not signed by whom it must be."""
+    """Raises InvalidInput for an archive that is incomplete or changed, or does not have the required signature."""
     members, links, texts = found
     damaged = typed_documents.damaged_archive(path)
     for name in ("spec.dump", "config.dump", "checkpoint/inventory.img"):
         if name not in members:
-            raise InvalidInput(f"{path} is not an archive of a whole checkpoint: it has no {name}.")
+            raise InvalidInput(f"{path} is not a complete archive of a checkpoint: it has no {name}.")
     if verify:
         if MANIFEST not in texts or SIGNATURE not in texts:
-            raise InvalidInput(f"{path} is not signed, and verify says by whom it must be.")
+            raise InvalidInput(f"{path} is not signed, but verify requires a signature.")
         verify(texts[MANIFEST], texts[SIGNATURE])
     manifest = typed_documents.manifest(texts[MANIFEST], damaged) if MANIFEST in texts else None
     if manifest is not None:
@@ -239,8 +239,8 @@ def _check_members(
     recorded = manifest.members or {}
     for name in sorted({*recorded, *members} - {MANIFEST, SIGNATURE}):
         if members.get(name) != recorded.get(name):
-            raise damaged(f"the member {name[:100]} is not what was packed")
-    # Archives of earlier releases do not say; those are not signed.
+            raise damaged(f"the member {name[:100]} was changed")
+    # Archives of earlier releases have no links in the manifest, and no signature.
     packed = dict(manifest.links or {})
     if (manifest.links is not None or signed) and packed != links:
-        raise damaged(f"the links {', '.join(sorted({*links, *packed}))[:200]} are not what was packed")
+        raise damaged(f"the links {', '.join(sorted({*links, *packed}))[:200]} were changed")

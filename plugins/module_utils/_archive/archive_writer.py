@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writing the archive of a checkpoint: the members that podman writes and checkpointctl reads, and one more that is ours.
+"""Write the archive of a checkpoint: the members that podman writes and checkpointctl reads, and a manifest of Longshore.
 
 The layout is that of ``podman container checkpoint --export`` (libpod, container_internal_common.go; checkpointctl, lib).
 A stored checkpoint is a directory with the same members.
@@ -24,17 +24,17 @@ if t.TYPE_CHECKING:
 
     from .manifest import Manifest
 
-Sign = t.Callable[[bytes], bytes]  # gives the signature of a manifest
+Sign = t.Callable[[bytes], bytes]  # returns the signature of a manifest
 
 
 def pack(
     directory: str, path: str, *, compression: str, log: str | None, manifest: t.Callable[[Members], Manifest],
     pipe: t.IO[bytes] | None = None, sign: Sign | None = None,
 ) -> None:  # fmt: skip
-    """Write the archive of a stored checkpoint, in one step as others see it; nobody else may read it (mode 0600).
+    """Write the archive of a stored checkpoint with mode 0600. It appears in one step.
 
-    ``log`` is the log of the container, or None. ``manifest`` makes our own member of the others, once they are known.
-    ``pipe`` is where to write it to instead of to a file. ``sign`` signs the manifest.
+    ``log`` is the log of the container, or None. ``manifest`` creates Longshore's member when the others are known.
+    ``pipe`` is the destination instead of a file. ``sign`` signs the manifest.
     """
     if pipe is not None:
         try:
@@ -64,7 +64,7 @@ def _write(
         sources = [*members_in(directory), *([(LOG, log)] if log and os.path.isfile(log) else [])]
         for images in IMAGES:
             if os.path.isdir(f"{directory}/{images}"):
-                # checkpointctl looks for the directory itself.
+                # checkpointctl needs an entry for the directory.
                 tar.addfile(_header(images, kind=tarfile.DIRTYPE, mode=0o700))
         for images in IMAGES:
             if os.path.islink(f"{directory}/{images}/{PARENT}"):
@@ -75,7 +75,7 @@ def _write(
             with open(path, "rb") as source:
                 header = _header(name, size=os.fstat(source.fileno()).st_size)
                 reader = HashingReader(source)
-                tar.addfile(header, t.cast(t.IO[bytes], reader))  # Reads just as much, also of a log that grows.
+                tar.addfile(header, t.cast(t.IO[bytes], reader))  # Reads exactly this size, also from a growing log.
             found[name] = reader.result()
         text = json.dumps({**manifest(found).to_json(), "links": links}, indent=2).encode()
         tar.addfile(_header(MANIFEST, size=len(text)), io.BytesIO(text))

@@ -24,11 +24,11 @@ def of(head: bytes) -> str:
 
 
 def check(name: str | None, *, pipe: bool = False) -> str:
-    """The compression to use; None is zstd where this host has it, else gzip, and nothing for a pipe. Raises InvalidInput
-    for what cannot be."""
+    """Return the compression. None means zstd if this host has it, otherwise gzip, and no compression for a pipe. Raises
+    InvalidInput for an unavailable one."""
     if pipe:
         if name == "zstd":
-            raise InvalidInput("The compression zstd does not go through a pipe.", hint="Use none or gzip.")
+            raise InvalidInput("The compression zstd cannot be used with a pipe.", hint="Use none or gzip.")
         return name or "none"
     if name is None:
         return "zstd" if _zstd() else "gzip"
@@ -47,7 +47,7 @@ def compressor(stream: t.IO[bytes], compression: str) -> t.Iterator[t.IO[bytes]]
     if compression == "none":
         yield stream
     elif compression == "gzip":
-        # Level 1: memory images are big, and nobody wants to wait for the last percent.
+        # Level 1: memory images are big, and higher levels save little.
         with gzip.GzipFile(fileobj=stream, mode="wb", compresslevel=1, mtime=0) as packed:
             yield t.cast(t.IO[bytes], packed)
     else:
@@ -58,9 +58,9 @@ def compressor(stream: t.IO[bytes], compression: str) -> t.Iterator[t.IO[bytes]]
 
 @contextlib.contextmanager
 def _zstd_process(arguments: list[str], **streams: t.Any) -> t.Iterator[subprocess.Popen[bytes]]:
-    """zstd at one end of a pipe. Raises ProgramFailed where it fails, and never outlives its use."""
+    """Run zstd at one end of a pipe, and end it afterwards. Raises ProgramFailed if it fails."""
     argv = [_zstd() or "zstd", "-q", *arguments]
-    # Its few words of complaint fit into memory; a pipe for them would have to be read.
+    # Its short error output fits into memory. A pipe would have to be read.
     with open(os.memfd_create("stderr"), "w+b") as err:
         with subprocess.Popen(argv, stderr=err, env=clean_environment(), **streams) as child:
             try:
@@ -74,8 +74,8 @@ def _zstd_process(arguments: list[str], **streams: t.Any) -> t.Iterator[subproce
                 raise
         err.seek(0)
         said = err.read().decode("utf-8", "replace").strip()[-300:]
-    if status not in (0, -13):  # 13 is SIGPIPE: we have read all that we want
-        raise ProgramFailed(f"zstd says: {said or f'nothing, only exit status {status}'}")
+    if status not in (0, -13):  # 13 is SIGPIPE: all needed data has been read
+        raise ProgramFailed(f"zstd says: {said or f'no message, only exit status {status}'}")
 
 
 @contextlib.contextmanager

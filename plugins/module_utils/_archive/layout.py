@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The members of an archive of a checkpoint: their names, which of them are refused, their sizes and digests."""
+"""The members of an archive of a checkpoint: known and refused names, sizes and digests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if t.TYPE_CHECKING:
 MANIFEST = "longshore.json"
 SIGNATURE = "longshore.json.sig"
 LOG = "ctr.log"
-# CRIU's, flat directories of regular files, the last first. podman has one that is made beforehand.
+# CRIU's images: flat directories of regular files, the last one first. podman has one for a pre-dump.
 IMAGES = ("checkpoint", *(f"pre-checkpoint-{number}" for number in range(9, 1, -1)), "pre-checkpoint")
 FILES = (
     "config.dump", "spec.dump", "network.status", "stats-dump", LOG, "devshm-checkpoint.tar", "rootfs-diff.tar",
@@ -26,7 +26,7 @@ FILES = (
 )  # fmt: skip
 DOCUMENTS = ("spec.dump", "config.dump", MANIFEST)
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
-PARENT = "parent"  # the link in a directory of images to the one that was made before it
+PARENT = "parent"  # the link in a directory of images to the one of the earlier round
 _CHUNK = 1 << 20
 
 
@@ -63,13 +63,13 @@ class HashingReader:
 
 
 def digest(members: Members) -> str:
-    """Return the sha256 of all that a restore is made from; the log of the container is not part of that."""
+    """Return the sha256 of all data for a restore, which excludes the log of the container."""
     lines = [f"{name} {size} {sha256}\n" for name, (size, sha256) in sorted(members.items()) if name != LOG]
     return "sha256:" + hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def members_in(directory: str) -> t.Iterator[tuple[str, str]]:
-    """Give name and path of each member of a stored checkpoint, but for manifest and links."""
+    """Yield name and path of each member of a stored checkpoint, except manifest and links."""
     for name in FILES[:-1]:
         if os.path.isfile(f"{directory}/{name}"):
             yield name, f"{directory}/{name}"
@@ -91,7 +91,7 @@ def measure(directory: str) -> Members:
 
 
 def known(member: tarfile.TarInfo, path: str) -> str | None:
-    """The name under which a member is written, None for one that is of no use. Raises InvalidInput for anything odd."""
+    """Return the name for a member on disk, or None for an unneeded one. Raises InvalidInput for an unexpected one."""
     name = member.name[2:] if member.name.startswith("./") else member.name
     parts = (name.rstrip("/") if member.isdir() else name).split("/")
     plain = all(part not in ("", ".", "..") for part in parts) and getattr(member, "sparse", None) is None
@@ -106,10 +106,8 @@ def known(member: tarfile.TarInfo, path: str) -> str | None:
     if member.isdir() and name in ("", "."):
         return None
     if parts[0] == "volumes":
-        raise InvalidInput(f"{path} has a volume in it ({name[:100]}), which cannot be restored.")
-    raise InvalidInput(
-        f"{path} is not an archive of a checkpoint: it has a member {name[:100]!r}, which has no business there."
-    )
+        raise InvalidInput(f"{path} contains a volume ({name[:100]}), which cannot be restored.")
+    raise InvalidInput(f"{path} is not an archive of a checkpoint: it has an unexpected member {name[:100]!r}.")
 
 
 def _is_image(parts: t.Sequence[str]) -> bool:
@@ -117,7 +115,7 @@ def _is_image(parts: t.Sequence[str]) -> bool:
 
 
 def _is_parent(parts: t.Sequence[str], target: str) -> bool:
-    """Whether it is the link of images to those before them, and not in a circle, which CRIU would go round for ever."""
+    """Tell whether it is the link to the images of an earlier round, without a loop, which CRIU would follow forever."""
     if len(parts) != 2 or parts[0] not in IMAGES or parts[1] != PARENT or not target.startswith("../"):
         return False
     return target[3:] in IMAGES[IMAGES.index(parts[0]) + 1 :]

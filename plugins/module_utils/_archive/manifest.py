@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Our own description of a checkpoint: ``longshore.json``, in a stored checkpoint and in an archive. Pure."""
+"""Longshore's description of a checkpoint: ``longshore.json``, in a stored checkpoint and in an archive. Pure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Container(t.NamedTuple):
 class Manifest(t.NamedTuple):
     """A checkpoint: which container, how it was written, and what is in it. Times are RFC 3339.
 
-    A field that is None is not known. What comes from an archive was checked by typed_documents.py.
+    A field that is None is not known. typed_documents.py has checked the values from an archive.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Manifest(t.NamedTuple):
 
     @classmethod
     def from_json(cls, value: t.Mapping[str, t.Any]) -> Manifest:
-        """Take a value whose types were checked; fields that it has not are not known."""
+        """Return the manifest for an object with checked types. Missing fields are not known."""
         known = {name: value[name] for name in cls._fields if value.get(name) is not None}
         for name in ("criu", "runtime"):
             if name in known:
@@ -93,7 +93,7 @@ class Manifest(t.NamedTuple):
         return cls(**known)
 
     def to_json(self) -> dict[str, t.Any]:
-        """Return what is written. Secrets of the definition stay at home."""
+        """Return the object to write. Secrets of the definition are not stored."""
         definition = self.definition and {k: v for k, v in self.definition._asdict().items() if k != "conmon_env"}
         value = {
             **self._asdict(), "criu": self.criu and self.criu._asdict(), "runtime": self.runtime._asdict(),
@@ -123,12 +123,12 @@ def from_podman(container: Container, spec: config.Config) -> Manifest:
 
 
 def check(manifest: Manifest, name: str, path: str) -> Manifest:
-    """Return the manifest of an archive, marked as one. Raises InvalidInput for one that is not what was asked for."""
+    """Return the manifest of an archive, marked as such. Raises InvalidInput if it does not match the request."""
     if manifest.format != FORMAT:
-        raise InvalidInput(f"{path} has the format {manifest.format}, which a newer release wrote.")
+        raise InvalidInput(f"{path} has the format {manifest.format}, which needs a newer release.")
     if manifest.name != name:
         raise InvalidInput(
             f"{path} is of the container {manifest.name}, not of {name}.",
-            hint=f"Give name: {manifest.name}, and new_name to call it otherwise.",
+            hint=f"Set name: {manifest.name}, and new_name to use another name.",
         )
     return manifest._replace(from_archive=True)

@@ -130,7 +130,7 @@ def _add(tar: tarfile.TarFile, entry: Entry) -> None:
     header.mtime = os.lstat(path).st_mtime_ns / 1e9
     header.uname = header.gname = ""  # Use the numbers, because names may differ on another host.
     headers: dict[str, str] = {}
-    with contextlib.suppress(OSError):  # a file system without extended attributes extended attributes
+    with contextlib.suppress(OSError):  # a file system without extended attributes
         for attribute in os.listxattr(path, follow_symlinks=False):
             if not attribute.startswith(_NEVER_PACKED):
                 value = os.getxattr(path, attribute, follow_symlinks=False)

@@ -1,10 +1,10 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The documents of a checkpoint, in an archive or stored: read, and of the types that they must have. Pure.
+"""Read the documents of a checkpoint, in an archive or stored, and check the types of their values. Pure.
 
-Those of an archive come from anywhere. No other file reads one of them without this: each value that it uses is then text, a
-number in its bounds, a list or an object of such. A null is taken out, for it means that nothing is said. What is wrong is an
-InvalidInput with one sentence, which names the document and the field.
+The documents of an archive are not trusted. All other code uses only the checked values: text, numbers within bounds, lists and
+objects of these. A null is removed, because it means the same as a missing value. An InvalidInput names the document and the
+field in one sentence.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Document = dict[str, t.Any]
 # Makes the error for what is wrong: of an archive, or of a stored checkpoint.
 Damaged = t.Callable[[str], InvalidInput]
 MOST_BYTES = 16 << 20
-_MOST_TEXT = 1 << 17  # what the kernel takes as one argument of a program
+_MOST_TEXT = 1 << 17  # the kernel's limit for one argument of a program
 _MOST_DIGITS = 20
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]{5,24}(Z|[+-]\d\d:\d\d)", re.ASCII)
 YEAR = 366 * 86400
@@ -51,7 +51,7 @@ class _Text(t.NamedTuple):
 
 
 class _Time(t.NamedTuple):
-    """A time as RFC 3339 has it."""
+    """A time in RFC 3339 format."""
 
 
 _WORD = _Text(255)
@@ -98,7 +98,7 @@ _SPEC: Document = {
     },
 }  # fmt: skip
 _PROGRAM = {"name": _WORD, "path": _TEXT, "version": _WORD}
-# Only these of the definition of the container are used by another host: the rest is that host's.
+# Another host uses only these parts of the definition of the container. It decides the rest itself.
 _DEFINITION = {
     "bundle": _TEXT, "log_driver": _WORD, "log_size_max": _Number(1), "stdin": _FLAG, "sdnotify": _OneOf(("ignore", "conmon", "container")),
 }  # fmt: skip
@@ -134,7 +134,7 @@ _MANIFEST: Document = {
 _STORED: Document = {
     **_MANIFEST, "definition": _OWN_DEFINITION, "export": _TEXT, "paused": _FLAG, "from_archive": _FLAG, "left_out": [_WORD],
 }  # fmt: skip
-# podman's, of which little is used.
+# Of podman's document, only a few values are used.
 _CONTAINER: Document = {
     "name": _WORD, "runtime": _TEXT, "checkpointedTime": _TIME, "startedTime": _TIME, "stopSignal": _STOP["stop_signal"],
     "stopTimeout": _STOP["stop_timeout"],
@@ -142,11 +142,11 @@ _CONTAINER: Document = {
 
 
 def parse(text: bytes, name: str, damaged: Damaged) -> t.Any:
-    """JSON of a bounded size."""
+    """Parse JSON of a limited size."""
     try:
         if len(text) > MOST_BYTES:
             raise ValueError("it is too large")
-        # The parser of C recurses, and takes a time that grows with the square of the number of digits.
+        # The C parser recurses, and its time grows with the square of the number of digits.
         return json.loads(text, parse_int=_integer, parse_constant=_refuse, parse_float=_fraction)
     except RecursionError:
         raise damaged(f"{name} is nested too deeply") from None
@@ -182,7 +182,7 @@ def _refuse(text: str) -> t.NoReturn:
 
 
 def spec(text: bytes, damaged: Damaged) -> Document:
-    """The config that the container ran with (``spec.dump``)."""
+    """Return the config with which the container ran (``spec.dump``)."""
     found = _object(parse(text, "spec.dump", damaged), _SPEC, "spec.dump", damaged)
     for name in ("root", "process"):
         if name not in found:
@@ -196,7 +196,7 @@ def spec(text: bytes, damaged: Damaged) -> Document:
 
 
 def manifest(text: bytes, damaged: Damaged) -> Manifest:
-    """Our own description in an archive (``longshore.json``)."""
+    """Return Longshore's description in an archive (``longshore.json``)."""
     value = parse(text, MANIFEST, damaged)
     found = _manifest(value, _MANIFEST, damaged)
     given = value.get("definition") or {}
@@ -204,7 +204,7 @@ def manifest(text: bytes, damaged: Damaged) -> Manifest:
 
 
 def stored_manifest(value: Document, name: str, path: str) -> Manifest:
-    """Our own description in the stored checkpoint ``path``, where it is the file ``name``."""
+    """Return Longshore's description in the stored checkpoint ``path``, from its file ``name``."""
     return _manifest(value, _STORED, damaged_checkpoint(path), name)
 
 
@@ -216,7 +216,7 @@ def _manifest(value: t.Any, kind: Document, damaged: Damaged, name: str = MANIFE
 
 
 def container(text: bytes, damaged: Damaged) -> Container:
-    """The description that podman reads and writes (``config.dump``)."""
+    """Return the description of podman (``config.dump``)."""
     found = _object(parse(text, "config.dump", damaged), _CONTAINER, "config.dump", damaged)
     return Container(
         found.get("name", ""), found.get("runtime", ""), found.get("checkpointedTime"), found.get("startedTime"),
@@ -225,14 +225,14 @@ def container(text: bytes, damaged: Damaged) -> Container:
 
 
 def deleted_files(text: bytes, path: str) -> list[str]:
-    """The names of what the container has deleted (``deleted.files``)."""
+    """Return the names of deleted files (``deleted.files``)."""
     damaged = damaged_archive(path)
     value = parse(text, "deleted.files", damaged)
     return t.cast(list[str], _checked(value, _TEXTS, "deleted.files", "", damaged))
 
 
 def _object(value: t.Any, kind: Document, name: str, damaged: Damaged) -> Document:
-    """Only the fields that are known."""
+    """Return only the known fields."""
     return t.cast(Document, _checked(value, kind, name, "", damaged))
 
 
@@ -251,7 +251,7 @@ def _checked(value: t.Any, kind: t.Any, name: str, where: str, damaged: Damaged)
 
 
 def _is_pair(kind: t.Any) -> bool:
-    """Size and digest of a member, the one list whose items are not alike."""
+    """Tell whether it is the size and digest of a member, the only list with items of different types."""
     return kind.__class__ is tuple and kind[1] is _WORD
 
 
@@ -271,7 +271,7 @@ def _is_scalar(value: t.Any, kind: t.Any) -> bool:
 
 
 def _is_text(value: str) -> bool:
-    """Whether it can be the name of a file: without NUL, and bytes that are no UTF-8 only as Python has them."""
+    """Tell whether it can be the name of a file: without NUL, and with bytes that are not UTF-8 as in Python."""
     try:
         return b"\0" not in value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

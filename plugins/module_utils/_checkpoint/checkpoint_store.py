@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Stored checkpoints: directories in the state directory with the members of an archive, and a manifest that comes last.
 
-A directory without a manifest is of a dump that failed, or of a task that was killed. The manifest is put in place by a
-rename when all else is there, so a checkpoint is either whole or is none.
+A directory without a manifest belongs to a failed dump, or to a killed task. The manifest is renamed into place last, so a
+checkpoint is either complete or does not count.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PODMAN = "io.podman.annotations.checkpoint."
 
 
 class Stored(t.NamedTuple):
-    """A whole checkpoint: its directory, our manifest, and the config that its container ran with."""
+    """A complete checkpoint: its directory, Longshore's manifest, and the config of its container."""
 
     path: str
     manifest: Manifest
@@ -38,7 +38,7 @@ class Stored(t.NamedTuple):
 
     @property
     def is_foreign(self) -> bool:
-        """Whether it has come from an archive, which may be anybody's. Kept checkpoints stay so."""
+        """Tell whether it comes from an archive of any origin. This stays true for a kept checkpoint."""
         return self.manifest.from_archive
 
 
@@ -69,8 +69,8 @@ def _top(store: Store, name: str) -> str:
 
 
 def newest_path(store: Store, name: str) -> str | None:
-    """Return the directory of the checkpoint of a container: the one that it was ended with, else the newest that is whole. Never
-    one that it was restored from, and that is still to be removed."""
+    """Return the directory of the checkpoint of a container: the one that ended it, otherwise the newest complete one. Never one
+    from which it was restored and that is to be removed."""
     top, record = _top(store, name), store.load(name)
     own = record.checkpoint.path if record and record.checkpoint else ""
     if record and own and record.phase in ("checkpointed", "restoring"):
@@ -90,7 +90,7 @@ def newest(store: Store, name: str) -> Stored | None:
 
 
 def work_directory(store: Store, name: str) -> str:
-    """Make a directory to unpack or copy into; it counts as no checkpoint. What a killed task leaves of it is removed by the next."""
+    """Create a temporary directory, which does not count as a checkpoint. If a task is killed, the next one removes it."""
     make_directory(_top(store, name), mode=0o700)
     path = f"{_top(store, name)}/{own_name(WORK)}"
     make_directory(path, mode=0o700)
@@ -98,7 +98,7 @@ def work_directory(store: Store, name: str) -> str:
 
 
 def keep(store: Store, name: str, source: Stored) -> Stored:
-    """Let what was made in a work directory count as a checkpoint."""
+    """Turn a work directory into a checkpoint."""
     if not os.path.basename(source.path).startswith(WORK):
         return source
     path = _named(store, name, source.manifest.created_at or "unknown")
@@ -107,14 +107,14 @@ def keep(store: Store, name: str, source: Stored) -> Stored:
 
 
 def leave(store: Store, name: str) -> None:
-    """Remove the directories of the checkpoints of a container without a record, if nothing is in them any more."""
+    """Remove the empty directories for checkpoints of a container without a record."""
     with contextlib.suppress(OSError):
         os.rmdir(_top(store, name))
         os.rmdir(store.paths(name).state)
 
 
 def new_directory(store: Store, name: str, moment: str) -> str:
-    """An empty one, for root alone: memory is full of secrets. The names sort by time (``moment`` is RFC 3339)."""
+    """Create an empty directory for root only, because memory contains secrets. Names sort by time (``moment`` is RFC 3339)."""
     make_directory(_top(store, name), mode=0o700)
     path = _named(store, name, moment)
     make_directory(path, mode=0o700)
@@ -122,12 +122,12 @@ def new_directory(store: Store, name: str, moment: str) -> str:
 
 
 def _named(store: Store, name: str, moment: str) -> str:
-    # No colons: crun takes what is before one in the path of a log for the kind of the log. No dot in front: that is no checkpoint.
+    # No colons: crun treats the part before one in the path of a log as its type. No dot in front: that is not a checkpoint.
     return f"{_top(store, name)}/{re.sub('[^0-9A-Za-z.]', '', moment).lstrip('.')}-{os.urandom(4).hex()}"
 
 
 def prune(store: Store, name: str, *, keep: str | None) -> None:
-    """Remove all checkpoints of a container but one, whole ones and others. What tasks are at work on is theirs (unfinished.py)."""
+    """Remove all checkpoints of a container except one, also incomplete ones, but none of a running task (unfinished.py)."""
     top = _top(store, name)
     for entry in os.listdir(top) if os.path.isdir(top) else []:
         if f"{top}/{entry}" != keep and not entry.startswith("."):
@@ -137,11 +137,11 @@ def prune(store: Store, name: str, *, keep: str | None) -> None:
 
 
 def describe_before(path: str, record: Record, spec: t.Mapping[str, t.Any], manifest: Manifest) -> None:
-    """Write what is known before the dump, and the documents that podman and checkpointctl read."""
+    """Write the facts from before the dump, and the documents that podman and checkpointctl read."""
     moment = str(manifest.created_at)
-    # For checkpointctl, which wants to know whose archive it is; taken out again before a restore.
+    # For checkpointctl, which shows the origin of an archive. Removed again before a restore.
     annotations = {MANAGER: "libpod", **(spec.get("annotations") or {})}
-    # podman imports the archive where it has the image: its name and id, in podman's own annotations.
+    # podman can import the archive if it has the image, whose name and id are in podman's annotations.
     image = annotations.get(f"{_PODMAN}rootfsImageName") or annotations.get("org.opencontainers.image.ref.name")
     image_id = annotations.get(f"{_PODMAN}rootfsImageID")
     container = {
@@ -157,13 +157,13 @@ def describe_before(path: str, record: Record, spec: t.Mapping[str, t.Any], mani
 
 
 def write_manifest(path: str, manifest: Manifest) -> Stored:
-    """Make a whole checkpoint of a directory in which all else is done."""
+    """Complete the checkpoint in a directory by writing its manifest."""
     write_text(f"{path}/{MANIFEST}", json.dumps(manifest.to_json()))
     remove_file(f"{path}/{PENDING}")
     return Stored(path, manifest, _spec(path, manifest))
 
 
 def link(source: str, path: str) -> None:
-    """A copy of a stored checkpoint that takes no room: its files are only ever read."""
+    """Create a copy of a stored checkpoint with hard links, because its files never change."""
     shutil.copytree(source, path, symlinks=True, copy_function=os.link, dirs_exist_ok=True)
     remove_file(f"{path}/{MANIFEST}")

@@ -1,12 +1,12 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checkpoints: a running container written to disk, and brought back to life from there, here or on another host.
+"""Checkpoint running containers to disk, and restore them, on the same host or on another one.
 
     checkpoints = Checkpoints(state_dir="/var/lib/longshore", run_dir="/run/longshore")
     outcome = checkpoints.converge(Request("web", Goal.CHECKPOINTED))
 
-A dump goes into a directory of its own and counts only when it is whole; a restore is a launch like any other, with conmon
-told to restore instead of to create. Both may be killed at any moment: the record says what was going on.
+A dump has its own directory and counts only when it is complete. A restore is a launch in which conmon restores instead of
+creating. Both may be killed at any moment. The record then contains the interrupted operation.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ class Checkpoints:
         self.store = Store(state_dir=state_dir, run_dir=run_dir)
 
     def converge(self, request: Request, *, check: bool = False) -> Outcome:
-        """Make it so; with ``check`` only say what would be done. Raises EngineError; InvalidInput before anything is touched."""
+        """Bring a checkpoint to the requested state, or with ``check`` only predict it.
+
+        Raises EngineError, and InvalidInput before anything is changed.
+        """
         check_name(request.name)
         check_name(request.target)
         host = Host(run_dir=self.store.run_dir, remember=not check)
@@ -57,12 +60,12 @@ class Checkpoints:
 
             deadline = Deadline(request.timeout)
             with contextlib.ExitStack() as locks:
-                # Always in the same order, or two tasks could wait for one another.
+                # Always in the same order, so that two tasks cannot wait for each other.
                 held = [locks.enter_context(self.store.locked(name, deadline)) for name in names]
                 return Task(context, deadline, held).run()
 
     def _receive(self, request: Request, host: Host, *, check: bool) -> Outcome:
-        """Restore what comes through a pipe. It can be read only once, so it is stored first, and restored from there."""
+        """Restore from a pipe. It can be read only once, so store the checkpoint first, and restore it from there."""
         target = observe(self.store, request.target)
         if target.status in (Status.RUNNING, Status.PAUSED):
             return Outcome(Plan((), target.status), target, target, None, {})
@@ -75,5 +78,5 @@ class Checkpoints:
             later = request._replace(archive=None, verify=(), timeout=deadline.remaining())
             done = self._converge(later, host, received=whole)
         finally:
-            give_back(self.store, request.name, whole.path)  # The sender still has it.
+            give_back(self.store, request.name, whole.path)  # The sender still has its copy.
         return done._replace(plan=done.plan._replace(actions=(Action.IMPORT, *done.plan.actions)))

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What there is, and what is to be done: the reads of a plan, and the refusal of all that cannot work."""
+"""Observe, plan, and refuse impossible requests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Context(t.NamedTuple):
 
 
 def decide(context: Context) -> tuple[Found, Plan]:
-    """Return what there is and what is to be done. What cannot work is refused here; programs are asked only if need be."""
+    """Return the observed state and the plan. Refuse impossible requests. Run programs only if needed."""
     store, request = context.store, context.request
     source = observe(store, request.name)
     target = source if request.target == request.name else observe(store, request.target)
@@ -44,7 +44,7 @@ def decide(context: Context) -> tuple[Found, Plan]:
     leave = bool(request.options.leave_running)
     decided = plan(request.goal, found, leave_running=leave, keep=request.keep)
     if Action.RECOVER in decided.actions:
-        return found, decided  # Then all is looked at once more.
+        return found, decided  # After the recovery, the caller decides again.
     if Action.CHECKPOINT in decided.actions:
         check_dump(request, t.cast(Record, source.record), source.status)
     if Action.EXPORT in decided.actions:
@@ -69,7 +69,7 @@ def _has_archive(request: Request, whole: Stored | None) -> bool | None:
     if request.archive is None:
         return None
     if request.goal is Goal.CHECKPOINTED and whole and whole.manifest.export == request.archive:
-        return False  # It is of an earlier checkpoint: the task that was to write this one was killed.
+        return False  # It belongs to an earlier checkpoint, because the task that had to write this one was killed.
     return os.path.exists(request.archive) and not is_pipe(request.archive)
 
 

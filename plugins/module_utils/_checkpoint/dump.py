@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writing a running container to disk. Where that fails the container goes on as if nothing had been."""
+"""Write a running container to disk. After a failure, the container continues as before."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .._state.unfinished import has_ended
 from . import checkpoint_store
 from .checkpoint_store import Stored
 
-_WORTH_IT = 0.8  # of what the round before has written
+_WORTH_IT = 0.8  # of the size of the round before
 _LOG_LINES, _LOG_BYTES = 400, 1 << 17
 
 
@@ -39,12 +39,12 @@ def dump(
     store: Store, before: Observed, options: criu.Options, program: Program, *, with_rootfs: bool, measure: bool,
     deadline: Deadline, timeouts: Timeouts, export: str | None = None, keeps: t.Sequence[int] = (),
 ) -> Stored:  # fmt: skip
-    """Returns the checkpoint. Raises EngineError with CRIU's reason; then the container runs.
+    """Dump a container. Return the checkpoint. Raises EngineError with CRIU's reason; then the container runs.
 
-    ``measure``: make the digest now. ``export``: the archive that is to be written next. Until the runtime has done its part, the
-    record says ``checkpointing`` and where: so the next task can tell whether a dump came to its end whose task was killed
-    (recovery.py). The runtime is not killed with the task: half way through it could leave a container that is neither here nor
-    there. ``keeps`` are the descriptors of the lock, which it has until its end.
+    ``measure``: compute the digest now. ``export``: the archive that is written next. During the dump, the record says
+    ``checkpointing`` and where, so the next task can tell whether the dump of a killed task was complete (recovery.py). The
+    runtime is not killed with the task, because a half dumped container might be unusable. ``keeps`` are the descriptors of the
+    lock, which the runtime holds until it ends.
     """
     record = t.cast(Record, before.record)
     moment = timestamp()
@@ -57,7 +57,7 @@ def dump(
     manifest = manifest._replace(export=export, paused=before.status is Status.PAUSED)
     checkpoint_store.describe_before(path, record, spec, manifest)
     store.save(record.replace(phase="checkpointing", checkpoint=Checkpoint(path, words)))
-    # Nothing may change between the memory and the files of one that goes on.
+    # The memory and the files of a container that continues must match.
     held = with_rootfs and bool(options.leave_running) and before.status is Status.RUNNING
     try:
         if held:
@@ -71,7 +71,7 @@ def dump(
             thaw(record.cgroup_path)
         if options.leave_running:
             _check_alive(record, before.status)
-    except BaseException as exc:  # an interrupt too must not leave it frozen
+    except BaseException as exc:  # also an interrupt must not leave it frozen
         if is_alive(record.init) or not has_ended(path):
             raise _undo(store, before, path, exc, timeouts) from exc
         kind = None
@@ -97,7 +97,7 @@ def describe(
 
 
 def _memory(record: Record) -> int:
-    """About how many bytes CRIU will write: of what has no file behind it. 0 where no controller tells."""
+    """Return the approximate size of CRIU's images: the anonymous memory in bytes. 0 if no controller counts it."""
     for directory in directories(record.cgroup_path or ""):
         lines = (read_text(f"{directory}/memory.stat") or "").splitlines()
         found = {words[0]: int(words[1]) for words in map(str.split, lines) if len(words) == 2}
@@ -108,7 +108,7 @@ def _memory(record: Record) -> int:
 
 
 def complete(path: str, *, measure: bool, rootfs: str | None) -> Stored:
-    """Say what was written, and so make it count."""
+    """Write the manifest, which makes the checkpoint count."""
     manifest = t.cast(Manifest, checkpoint_store.pending(path))
     return checkpoint_store.write_manifest(
         path, _filled_in(manifest._replace(rootfs=rootfs, paused=False), path, measure=measure)
@@ -116,7 +116,7 @@ def complete(path: str, *, measure: bool, rootfs: str | None) -> Stored:
 
 
 def fill_in(store: Store, name: str) -> None:
-    """Say of a checkpoint whose task was killed what that would have said (recovery.py knows none of it)."""
+    """Complete the manifest of a checkpoint whose task was killed, with facts that recovery.py does not know."""
     whole = None
     with contextlib.suppress(InvalidInput):  # A damaged one: who uses it says so.
         whole = checkpoint_store.newest(store, name)
@@ -131,7 +131,7 @@ def _filled_in(manifest: Manifest, path: str, *, measure: bool) -> Manifest:
 
 def add_rootfs(path: str, spec: t.Mapping[str, t.Any]) -> str:
     """Pack the root file system into a checkpoint; returns ``complete`` or ``changes``, for the manifest."""
-    remove_file(f"{path}/rootfs-diff.tar")  # of a run that was killed
+    remove_file(f"{path}/rootfs-diff.tar")  # of a killed task
     deleted = rootfs_diff.pack(spec["root"]["path"], f"{path}/rootfs-diff.tar")
     write_text(f"{path}/deleted.files", json.dumps(deleted or []))
     return "complete" if deleted is None else "changes"
@@ -147,12 +147,12 @@ def statistics(path: str) -> dict[str, int]:
 
 @contextlib.contextmanager
 def _labelled(path: str, spec: t.Mapping[str, t.Any]) -> t.Iterator[None]:
-    """Under SELinux, images have the mount label of the container, and sockets that are made meanwhile its process label."""
+    """Under SELinux, create images with the mount label of the container, and sockets with its process label."""
     with contextlib.ExitStack() as around:
         if has_labels():
             from .._host import selinux
 
-            selinux.label_file(path, spec)  # what is made in there takes it over
+            selinux.label_file(path, spec)  # new files inherit it
             around.enter_context(selinux.for_sockets(spec))
         yield
 
@@ -160,10 +160,10 @@ def _labelled(path: str, spec: t.Mapping[str, t.Any]) -> t.Iterator[None]:
 def _rounds(
     record: Record, path: str, options: criu.Options, deadline: Deadline, keeps: t.Sequence[int] = ()
 ) -> str:  # fmt: skip
-    """Write the memory while the container runs, then what has changed since, and so on; returns the name of the last images.
+    """Write the memory while the container runs, then repeatedly the changes. Return the name of the last images.
 
-    A round that writes hardly less than the one before says that the container changes its memory as fast as it is written:
-    more of them would not make the last one any shorter.
+    If a round writes almost as much as the one before, the container changes its memory as fast as it is written. Further
+    rounds would then not make the last one shorter.
     """
     images = ""
     written: int | None = None
@@ -178,36 +178,36 @@ def _rounds(
 
 
 def _before(options: criu.Options) -> criu.Options:
-    """For a pre-dump, after which everything goes on anyway."""
+    """Return the options for a pre-dump, after which the container continues in any case."""
     return options._replace(leave_running=None, tcp_skip_in_flight=None)
 
 
 def _call(
     record: Record, path: str, words: list[str], images: str, deadline: Deadline, keeps: t.Sequence[int] = ()
 ) -> None:  # fmt: skip
-    """The runtime's checkpoint. Raises ProgramFailed or DeadlineExceeded."""
-    # Others may go through: in a restore, CRIU looks for images as the root of the container. The directory above is closed.
+    """Call the runtime's checkpoint. Raises ProgramFailed or DeadlineExceeded."""
+    # With search permission for others: in a restore, CRIU opens images as the root of the container. The parent is closed.
     make_directory(f"{path}/{images}", mode=0o711)
     log = f"{path}/runtime.log"
-    write_text(log, "")  # The runtime would let others read it.
+    write_text(log, "")  # The runtime would create it readable for others.
     where = ["--image-path", f"{path}/{images}", "--work-path", path]
     argv = [record.runtime.path, *global_arguments(record, log), "checkpoint", *where, *words, record.runtime_id]
     result = run(argv, deadline, what="write the container to disk", env=_environment(record), keeps=keeps)
     whole = images != "checkpoint" or os.path.exists(f"{path}/{images}/inventory.img")
     if result.rc != 0 or not whole:
         said = last_error("\n".join(read_tail(log))) or result.stderr.strip()[-2000:]
-        raise ProgramFailed(said or f"{record.runtime.name} ended with status {result.rc} and without a word")
+        raise ProgramFailed(said or f"{record.runtime.name} ended with status {result.rc} without a message")
 
 
 def _environment(record: Record) -> dict[str, str]:
-    """crun 1.28 looks for what it has mounted over masked directories in its default root, whatever --root says. CRIU writes that
-    down, and a restore does not find it. For root, the default root is XDG_RUNTIME_DIR/crun."""
+    """Return the environment. crun 1.28 keeps the source of masked directories in its default root, even with --root. CRIU stores
+    this path, and a restore does not find it. For root, the default root is XDG_RUNTIME_DIR/crun."""
     top, name = os.path.split(record.runtime_root)
     return {"XDG_RUNTIME_DIR": top} if record.runtime.name == name == "crun" and os.geteuid() == 0 else {}
 
 
 def _undo(store: Store, before: Observed, path: str, exc: BaseException, timeouts: Timeouts) -> BaseException:
-    """Let the container go on, keep nothing but the log, and say why the dump failed."""
+    """Resume the container, keep only the log, and return the error of the dump."""
     record = t.cast(Record, before.record)
     log = read_tail(f"{path}/dump.log", lines=_LOG_LINES, limit=_LOG_BYTES)
     kept = f"{store.paths(record.name).state}/dump.log"
@@ -224,15 +224,15 @@ def _undo(store: Store, before: Observed, path: str, exc: BaseException, timeout
     if not isinstance(exc, EngineError):
         return exc
     reason = criu_error(log) or exc.message
-    goes_on = "" if left else " It goes on as before."
-    hint = " ".join(text for text in (criu.hint(log) or exc.hint, f"CRIU's log is {kept}." if log else "") if text)
+    goes_on = "" if left else " It continues as before."
+    hint = " ".join(text for text in (criu.hint(log) or exc.hint, f"The log of CRIU is {kept}." if log else "") if text)
     message = f"Cannot checkpoint the container {record.name}: {reason.rstrip('.')}.{goes_on}{left}"
     return type(exc)(message, hint=hint, dump_log=log[-40:], **exc.details)
 
 
 def _check_alive(record: Record, status: Status) -> None:
     if not is_alive(record.init):
-        raise ProgramFailed(f"The container {record.name} has ended meanwhile.")
+        raise ProgramFailed(f"The container {record.name} has ended in the meantime.")
     now = live_status(record)
     if now is not status:
         raise ProgramFailed(f"The container {record.name} is {now.value} now and was {status.value} before.")

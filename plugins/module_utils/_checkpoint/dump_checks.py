@@ -10,7 +10,7 @@ from .._runtime import criu
 from .._state.model import Program, Record, Status
 from .request import Request
 
-# The first CRIU that dumps what is frozen already (criu pull request 2514).
+# The first CRIU that can dump a frozen container (criu pull request 2514).
 _DUMPS_FROZEN = (4, 1)
 
 
@@ -23,11 +23,11 @@ def check_dump(request: Request, record: Record, status: Status) -> Program:
     if program is None or reason:
         raise InvalidInput(
             f"The container {request.name} cannot be checkpointed on this host: {reason}.",
-            hint="The module longshore.oci.oci_engine_info says what works here.",
+            hint="The module longshore.oci.oci_engine_info returns which features work on this host.",
         )
     if request.options.pre_dump and not criu.tracks_memory(program):
         raise InvalidInput(
-            "pre_dump needs a kernel that tracks changes of memory (CONFIG_MEM_SOFT_DIRTY), and this one does not."
+            "pre_dump needs a kernel that tracks memory changes (CONFIG_MEM_SOFT_DIRTY), and this one does not."
         )
     check_frozen(request, status, program.version)
     return program
@@ -37,14 +37,14 @@ def check_parts(name: str, record: Record) -> None:
     """Refuse a container with a part that CRIU cannot write to disk. Pure."""
     if record.definition.listen:
         raise InvalidInput(
-            f"The container {name} cannot be checkpointed: the sockets that it was given (listen) are of another "
-            "network namespace than its own, which CRIU cannot write to disk."
+            f"The container {name} cannot be checkpointed: its sockets (listen) belong to another network "
+            "namespace than its own, which CRIU does not support."
         )
     if record.definition.network_helper != "none":
         raise InvalidInput(
             f"The container {name} cannot be checkpointed: CRIU cannot dump the network device that"
             f" {record.definition.network_helper} holds.",
-            hint="A container without network_helper can.",
+            hint="Only a container without network_helper can be checkpointed.",
         )
 
 
@@ -52,4 +52,4 @@ def check_frozen(request: Request, status: Status, version: str) -> None:
     """Refuse a dump of a frozen container by a CRIU that would wait for ever. Pure."""
     frozen = status is Status.PAUSED or (request.include_rootfs and request.options.leave_running)
     if frozen and numbers(version) < _DUMPS_FROZEN:
-        raise InvalidInput(f"A container that is paused needs criu 4.1 or newer; this host has {version}.")
+        raise InvalidInput(f"A paused container needs criu 4.1 or newer. This host has {version}.")

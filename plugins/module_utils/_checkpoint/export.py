@@ -32,7 +32,7 @@ def check_export(request: Request) -> None:
     if request.sign_key:
         from .._archive import signatures
 
-        # A key with a passphrase, say, is found out before the container stands still.
+        # This detects, for example, a key with a passphrase before the container is frozen.
         signatures.sign(b"", request.sign_key)
     if os.path.isdir(path):
         raise InvalidInput(f"The archive {path} cannot be written: it is a directory.")
@@ -42,9 +42,9 @@ def check_export(request: Request) -> None:
 
 
 def export(request: Request, whole: Stored, record: Record, pipe: t.BinaryIO | None) -> Stored:
-    """Write the archive; return the checkpoint with what is known of it then.
+    """Write the archive, and compute the digests at the same time, so that the images are read only once.
 
-    The digests are made while the members are written: the images need not be read twice.
+    Return the checkpoint with its new manifest.
     """
     manifest = whole.manifest._replace(export=None)
     if manifest.rootfs is None:

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a restored container finds in its file systems."""
+"""The files of a restored container."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .restore_config import PODMAN_MOUNTS
 
 
 def lay_out(store: Store, name: str, launch: Launch, source: Stored, *, with_log: bool) -> None:
-    """Make what the restored container finds in its file systems: from the checkpoint, where it was unpacked."""
+    """Create the files of the restored container from the unpacked checkpoint."""
     state = store.paths(name).state
     for mount in launch.config.get("mounts") or []:
         where, path = str(mount.get("destination")), str(mount.get("source"))
@@ -30,7 +30,7 @@ def lay_out(store: Store, name: str, launch: Launch, source: Stored, *, with_log
                 os.chmod(path, 0o1777)
     root = launch.config["root"]["path"]
     deleted = _deleted(source)
-    # Without a word in the manifest it is what a killed task has packed of one.
+    # If the manifest does not mention it, it is incomplete data of a killed task.
     packed = source.manifest.rootfs and os.path.exists(f"{source.path}/rootfs-diff.tar")
     deleted = deleted if source.manifest.rootfs else []
     if packed:
@@ -45,6 +45,6 @@ def lay_out(store: Store, name: str, launch: Launch, source: Stored, *, with_log
 
 
 def _deleted(source: Stored) -> list[str]:
-    """The names that podman, or we, have written."""
+    """Return the names of deleted files from podman or Longshore."""
     path = f"{source.path}/deleted.files"
     return typed_documents.deleted_files(read(path), source.path) if os.path.exists(path) else []

@@ -62,7 +62,7 @@ class Outcome(t.NamedTuple):
 
 
 def describe(whole: Stored, archive: str | None, *, of_archive: bool = False) -> Description:
-    """Return the description of a checkpoint. ``archive`` is the one that was asked for, ``of_archive`` whether it came from there."""
+    """Return the description of a checkpoint. ``archive`` is the requested one, ``of_archive`` whether it is the source."""
     manifest = whole.manifest
     path = archive if archive and (of_archive or os.path.exists(archive)) else None
     size = os.stat(path).st_size if path and os.path.isfile(path) else manifest.size

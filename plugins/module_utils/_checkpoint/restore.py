@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The launch that brings a container back from a checkpoint, and all that can be known to be wrong with it."""
+"""Prepare the restore of a container: its definition, and its launch."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from .._state.store import Store
 from .checkpoint_store import Stored
 from .restore_config import agreed, restore_config
 
-# Of the definition of a container in an archive.
+# The used fields of the definition of a container in an archive.
 _TAKEN_OVER = ("log_size_max", "sdnotify", "stdin")
 
 
 class Wanted(t.NamedTuple):
-    """The container to be restored, as far as it is not to be what it was. ``name`` None: the same. ``trust_config``: take the
-    config out of an archive."""
+    """The changes for the restored container. ``name`` None: the same name. ``trust_config``: use the config in the archive."""
 
     name: str | None = None
     overrides: t.Mapping[str, t.Any] = {}  # fields of a Definition
@@ -32,20 +31,18 @@ class Wanted(t.NamedTuple):
 
 
 def left_out(source: Stored, wanted: Wanted) -> list[str]:
-    """A warning for what the container had, and this host does not take over from an archive."""
+    """Return a warning about options of the container that this host does not take from an archive."""
     names = [name for name in source.manifest.left_out if name not in wanted.overrides]
-    text = (
-        f"{', '.join(names)} of the container in the archive: not taken over. Give here what is to hold on this host."
-    )
+    text = f"{', '.join(names)} of the container in the archive: ignored. Set these options in the task for this host."
     return [text] if names else []
 
 
 def prepare_restore(
     store: Store, host: Host, name: str, wanted: Wanted, source: Stored, recorded: Record | None, options: criu.Options
 ) -> Launch:  # fmt: skip
-    """A launch that goes on from a checkpoint; everything that can be known to be wrong is raised here (InvalidInput).
+    """Return a launch from a checkpoint. Raises InvalidInput for all detectable problems.
 
-    ``source.path`` is where it will be unpacked, or empty while nobody has decided to do so.
+    ``source.path`` is the directory where it will be unpacked, or empty before that decision.
     """
     manifest = source.manifest
     known = None if recorded is None or recorded.phase == "creating" else recorded
@@ -73,7 +70,9 @@ def prepare_restore(
 def check_runtime(runtime: Program, manifest: Manifest) -> None:
     """Refuse to restore with one of crun and runc what was dumped with the other. Pure."""
     if manifest.runtime_name and runtime.name in ("crun", "runc") and manifest.runtime_name != runtime.name:
-        raise InvalidInput(f"The checkpoint was made with {manifest.runtime_name}; {runtime.name} cannot restore it.")
+        raise InvalidInput(
+            f"The checkpoint was created with {manifest.runtime_name}, so {runtime.name} cannot restore it."
+        )
 
 
 def check_cgroups(manifest: Manifest, options: criu.Options, runtime: Program, *, moved: bool) -> None:
@@ -83,20 +82,20 @@ def check_cgroups(manifest: Manifest, options: criu.Options, runtime: Program, *
     if manifest.from_archive and mode in ("full", "strict") and options.manage_cgroups_mode is None:
         raise InvalidInput(
             f"The archive asks for manage_cgroups_mode: {mode}, which changes cgroups of the host.",
-            hint="Give the option manage_cgroups_mode.",
+            hint="Set the option manage_cgroups_mode.",
         )
     if mode == "ignore" and runtime.name == "crun" and moved:
-        # crun (restore.c, all versions so far) parses the option, and then sets it back.
+        # crun (restore.c, all versions so far) parses the option, and then resets it.
         raise InvalidInput(
-            f"{manifest.name} was checkpointed with manage_cgroups_mode: ignore. crun does not leave cgroups alone "
-            "when it restores, so it can restore the container only under the same name and cgroup_parent."
+            f"{manifest.name} was checkpointed with manage_cgroups_mode: ignore. crun always changes cgroups "
+            "in a restore, so it can restore the container only under the same name and cgroup_parent."
         )
 
 
 def definition_of(wanted: Wanted, source: Stored, known: Record | None) -> Definition:
-    """Return the definition as recorded here, else as it was where the checkpoint was made, apart from what the task says.
+    """Return the recorded definition, otherwise that of the checkpoint, with the options of the task.
 
-    Of an archive come only fields that are neither commands nor paths of this host.
+    From an archive come only fields that are neither commands nor paths of this host.
     """
     manifest = source.manifest
     was = manifest.definition or Definition("")
@@ -105,9 +104,9 @@ def definition_of(wanted: Wanted, source: Stored, known: Record | None) -> Defin
     elif source.is_foreign:
         if "bundle" not in wanted.overrides:
             raise InvalidInput(
-                "Nothing says which bundle of this host the container in the archive has.",
-                hint="Give the option bundle: a directory with a config.json, or one with the root file system in rootfs."
-                + (f" It was {was.bundle[:200]} where the archive was made." if was.bundle else ""),
+                "The container in the archive needs a bundle on this host.",
+                hint="Set bundle to a directory with a config.json, or to one with the root file system in rootfs."
+                + (f" It was {was.bundle[:200]} on the host of the archive." if was.bundle else ""),
             )
         base = Definition(wanted.overrides["bundle"], **{name: getattr(was, name) for name in _TAKEN_OVER})
         if was.log_driver in ("none", "journald"):
@@ -115,10 +114,10 @@ def definition_of(wanted: Wanted, source: Stored, known: Record | None) -> Defin
     else:
         if not was.bundle:
             raise damaged_checkpoint(source.path)(f"{MANIFEST} has no definition with a bundle")
-        # These were of the other container.
+        # These belong to the other container.
         base = was._replace(log_path=None, conmon_pidfile=None, runtime_root=None, conmon=None)
         base = base._replace(service=False, restart_policy="no")
-    # The images are of this runtime, whichever this host would choose.
+    # The images belong to this runtime, even if this host prefers another one.
     runtime = manifest.runtime_name if source.is_foreign else manifest.runtime.name
     if base.runtime == "auto" or ("runtime" not in wanted.overrides and base.runtime.startswith("/")):
         base = base._replace(runtime=(known.runtime.path if known else runtime) or "auto")

@@ -16,8 +16,8 @@ from .._state.store import Store
 from .._trust.annotations import from_outside
 from .checkpoint_store import MANAGER, Stored
 
-# What podman mounts from its own directories, and what of it a restore needs: whether it is a directory. A container that
-# comes from podman gets these from the state directory.
+# The files that podman mounts from its own directories, and whether each is a directory. A container from podman gets them
+# from the state directory.
 PODMAN_MOUNTS = {
     "/dev/shm": True, "/run/secrets": True, "/etc/hosts": False, "/etc/hostname": False, "/etc/resolv.conf": False,
     "/run/.containerenv": False,
@@ -28,7 +28,7 @@ def restore_config(
     store: Store, name: str, source: Stored, definition: Definition, known: Record | None, *, bundle_given: bool,
     trusted: bool,
 ) -> dict[str, t.Any]:  # fmt: skip
-    """The config to restore with: this host's for a container from an archive, else the one that it had.
+    """Return the config for the restore: that of this host for a container from an archive, otherwise its former one.
 
     ``bundle_given``: the task names the bundle. ``trusted``: take the config out of an archive. Raises InvalidInput.
     """
@@ -50,22 +50,22 @@ def restore_config(
 
 
 def agreed(asked: dict[str, t.Any], here: dict[str, t.Any]) -> dict[str, t.Any]:
-    """The config of this host, with the limits of the checkpoint that it has not. Raises InvalidInput where that has more rights, or
-    is of another shape."""
+    """Return the config of this host, with additional limits of the checkpoint. Raises InvalidInput if the checkpoint has more
+    rights, or does not fit."""
     more = rights.excess(asked, here)
     if more:
         raise InvalidInput(
             f"The checkpoint asks for more than the bundle allows: {rights.named(more)}.",
-            hint="Allow it in the config.json of the bundle, if the container is to have it.",
+            hint="To allow it, change the config.json of the bundle.",
         )
     other = rights.differences(asked, here)
     if other:
         raise InvalidInput(
             f"The checkpoint does not fit the bundle: {rights.named(other)}.",
-            hint="The bundle must have the same mounts and namespaces as the one that the container was made from.",
+            hint="The bundle must have the same mounts and namespaces as the original bundle of the container.",
         )
     linux = dict(here["linux"])
-    for name in ("maskedPaths", "readonlyPaths"):  # CRIU is told of them, for they are mounts.
+    for name in ("maskedPaths", "readonlyPaths"):  # CRIU needs them, because they are mounts.
         paths = (asked.get("linux") or {}).get(name) or []
         linux[name] = list(
             dict.fromkeys([*(linux.get(name) or []), *(p for p in paths if p.startswith("/") and ".." not in p)])
@@ -77,10 +77,10 @@ def agreed(asked: dict[str, t.Any], here: dict[str, t.Any]) -> dict[str, t.Any]:
 def _localise(
     store: Store, name: str, source: Stored, definition: Definition, *, bundle_given: bool
 ) -> dict[str, t.Any]:  # fmt: skip
-    """The config of the checkpoint, with the root file system and the mounts that this host has for it."""
+    """Return the config of the checkpoint, with the root file system and the mount sources of this host."""
     spec = dict(source.spec)
     if not isinstance(spec.get("root"), dict) or not isinstance(spec.get("process"), dict):
-        raise InvalidInput("The checkpoint has no valid config of a container in it (spec.dump).")
+        raise InvalidInput("The checkpoint contains no valid config of a container (spec.dump).")
     if source.is_foreign:
         spec["annotations"] = from_outside(spec.get("annotations"))
     elif source.manifest.annotated:
@@ -97,8 +97,8 @@ def _localise(
     for kind, path in namespaces_of(spec).items():
         if path and not path.startswith(PEER) and not os.path.exists(path):
             raise InvalidInput(
-                f"The container is in the {kind} namespace {path}, which is not on this host.",
-                hint="Make it first (oci_network, for one of the network).",
+                f"The container is in the {kind} namespace {path}, which does not exist on this host.",
+                hint="Create it first. For a network namespace, use oci_network.",
             )
     return spec
 
@@ -112,8 +112,8 @@ def _mount(store: Store, name: str, mount: t.Mapping[str, t.Any], *, from_podman
     if os.path.exists(source):
         return dict(mount)
     raise InvalidInput(
-        f"The container has {source} mounted at {where}, and that is not on this host.",
-        hint="Make it, with what the container expects in it.",
+        f"The container has {source} mounted at {where}, which does not exist on this host.",
+        hint="Create it with the content that the container expects.",
     )
 
 

@@ -21,7 +21,7 @@ from .request import Request
 
 
 class Source:
-    """Of one task. An archive is looked at once, however often the task decides, and is unpacked once, from the same open file."""
+    """The checkpoint of one restore. An archive is read once for all decisions, and once to unpack it, from the same open file."""
 
     def __init__(self, store: Store, request: Request, received: Stored | None = None) -> None:
         self._store, self._request, self._received = store, request, received
@@ -35,11 +35,11 @@ class Source:
             self._archive.__exit__(*exc)
 
     def stored(self) -> Stored | None:
-        """Return what came through a pipe, else the stored checkpoint, None where there is none."""
+        """Return the checkpoint that came through a pipe, otherwise the stored one, or None."""
         return self._received or checkpoint_store.newest(self._store, self._request.name)
 
     def look(self) -> Stored:
-        """Return what is to be restored; of an archive, which has no path, only what has to be known first. Raises InvalidInput."""
+        """Return the checkpoint to restore. Of an archive, read only the needed documents; its path is empty. Raises InvalidInput."""
         if self._request.archive is None:
             found = t.cast(Stored, self.stored())
             check_whole(self._request.name, Checkpoint(found.path))
@@ -48,7 +48,7 @@ class Source:
         return Stored("", accepted(self._request, documents), documents.spec)
 
     def unpack(self, directory: str) -> Manifest:
-        """Unpack the archive into an empty directory; all is checked in the very bytes that are written."""
+        """Unpack the archive into an empty directory. The checks cover exactly the bytes that are written."""
         return accepted(self._request, self._opened().unpack(directory))
 
     def _opened(self) -> Archive:
@@ -58,12 +58,12 @@ class Source:
 
 
 def accepted(request: Request, documents: Documents) -> Manifest:
-    """Return the manifest of an archive. Raises InvalidInput for one that is not what was asked for."""
+    """Return the manifest of an archive. Raises InvalidInput if it does not match the request."""
     return manifest.check(documents.description, request.name, str(request.archive))
 
 
 def verifier(request: Request) -> Verify | None:
-    """Return what checks a signature, None where none is asked for. Raises InvalidInput for files that name nobody."""
+    """Return the check of a signature, or None if it is not requested. Raises InvalidInput for files without a key."""
     if not request.verify:
         return None
     from .._archive import signatures
@@ -73,7 +73,7 @@ def verifier(request: Request) -> Verify | None:
 
 
 def receive(store: Store, request: Request, deadline: Deadline) -> Stored:
-    """Store what comes through a pipe, in a work directory. The directory is gone if that fails."""
+    """Store the archive that comes through a pipe in a work directory. Remove the directory if that fails."""
     path = checkpoint_store.work_directory(store, request.name)
     try:
         with reader(str(request.archive), deadline) as pipe:
@@ -85,7 +85,7 @@ def receive(store: Store, request: Request, deadline: Deadline) -> Stored:
 
 
 def give_back(store: Store, name: str, path: str) -> None:
-    """Remove a work directory, unless it was kept, and has another name by now; and what is empty then."""
+    """Remove a work directory, unless it was kept and has another name now, and then the empty directories above."""
     remove_tree(path)
     if store.load(name) is None:
         checkpoint_store.leave(store, name)

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The actions of one task, under the locks. It may be killed at any moment: the record says what it was about."""
+"""The actions of one task, under the locks. It may be killed at any moment: the record says which action was in progress."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Task:
         self._warnings: list[str] = []
 
     def run(self) -> Outcome:
-        """Decide once more, now that nobody else can interfere, and do it."""
+        """Decide again under the locks, and carry out the plan."""
         self._found, decided = decide(self._context)
         before = self._found.target
         if Action.RECOVER in decided.actions:
@@ -80,9 +80,9 @@ class Task:
                 steps[action]()
         finally:
             if self._pipe is not None:
-                with contextlib.suppress(OSError, EngineError):  # What it has not taken is said already.
+                with contextlib.suppress(OSError, EngineError):  # The first error is the important one.
                     self._pipe.close()
-            # Of a restore that failed, or one that has no more use for it.
+            # From a failed restore, or not needed any more.
             if self._imported and not (self._request.keep and self._statistics):
                 remove_tree(self._imported)
                 if self._store.load(self._request.target) is None:
@@ -90,7 +90,7 @@ class Task:
         return described
 
     def _recover(self) -> Plan:
-        """End what a task that was killed had begun, and decide once more."""
+        """Complete or undo the work of a killed task, and decide again."""
         for name in sorted({self._request.name, self._request.target}):
             recover(self._store, name, self._timeouts)
             fill_in(self._store, name)
@@ -111,7 +111,7 @@ class Task:
         self._whole = export(self._request, t.cast(Stored, self._whole), record, self._pipe)
 
     def _remove(self) -> None:
-        """What is left of the container that was there before; its record and log stay, as those of any that has ended."""
+        """Remove the rest of the former container. Its record and log stay, like those of any ended container."""
         before = self._found.target
         record = delete_container(self._store, self._context.host, before, before.record, self._timeouts)
         if record is None and not os.path.isdir(f"{self._store.paths(before.name).state}/checkpoints"):
@@ -129,12 +129,12 @@ class Task:
         self._whole = checkpoint_store.write_manifest(path, manifest._replace(name=self._request.target))
 
     def _restore(self) -> None:
-        """The checkpoint stays until the container runs and the record says so; then the record says too that it has to go."""
+        """Restore. The checkpoint stays until the record says that the container runs. The record then marks it for removal."""
         request, source = self._request, t.cast(Stored, self._whole)
         if request.keep:
             self._whole = source = checkpoint_store.keep(self._store, request.target, source)
             self._imported = self._imported and source.path
-        # Of what was unpacked: nothing is taken from the look at the archive before.
+        # From the unpacked files: nothing comes from the read before.
         launch = prepare(self._context, self._found, source)
         checkpoint = t.cast(Checkpoint, launch.record.checkpoint)._replace(once=not request.keep)
         launch = launch._replace(record=launch.record.replace(checkpoint=checkpoint))
@@ -152,12 +152,12 @@ class Task:
         used_up(self._store, made)
 
     def _delete(self) -> None:
-        """The record first: it must not name a checkpoint that is gone."""
+        """Delete the checkpoint. Update the record first, because it must not name a missing checkpoint."""
         record = self._store.load(self._request.name)
         if record is not None and record.phase == "checkpointed":
             ended = Exit(None, "checkpoint-deleted", None, False)
             self._store.save(record.replace(phase="removed", checkpoint=None, last_exit=ended))
             if record.checkpoint is not None:
-                discard(record.checkpoint.path)  # It may be what a killed task had unpacked to restore it.
+                discard(record.checkpoint.path)  # It may be unpacked data of a killed task.
         checkpoint_store.prune(self._store, self._request.name, keep=None)
         self._whole = None

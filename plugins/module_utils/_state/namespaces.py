@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import typing as t
 
-PEER = "container:"  # before the name of a container, in the place of a path (shared_namespaces.py)
+PEER = "container:"  # before the name of a container, instead of a path (shared_namespaces.py)
 
 
 def namespaces_of(config: t.Mapping[str, t.Any]) -> dict[str, str]:

@@ -456,7 +456,7 @@ def test_no_more_is_unpacked_than_there_is_room_for(
     space = os.statvfs(tmp_path)
     small = os.statvfs_result((space.f_bsize, 1, 100, 100, 1, *tuple(space)[5:]))
     monkeypatch.setattr(os, "statvfs", lambda path: small)
-    with pytest.raises(EngineError, match="no room"):
+    with pytest.raises(EngineError, match="not enough space"):
         unpack(good, tmp_path / "unpacked")
 
 

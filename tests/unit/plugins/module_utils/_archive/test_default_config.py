@@ -37,7 +37,7 @@ NOT_BY_DEFAULT = [
     for asked, name in CASES
     # Of these nothing is said by default, or the container may have them: they take nothing from the host.
     if not name.startswith(("the uid", "the group", "no RLIMIT", "RLIMIT", "no AppArmor", "no SELinux", "the AppArmor", "the SELinux", "new priv"))
-    and name not in ("a root file system that can be written to", "a mount at /x (tmpfs)", "a mount at /data without ro")
+    and name not in ("a writable root file system", "a mount at /x (tmpfs)", "a mount at /data without ro")
 ]  # fmt: skip
 
 

@@ -75,7 +75,7 @@ def test_sizes_and_digest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"), [({"format": 2}, "has the format 2, which a newer release wrote"), ({"name": "db"}, "is of the container db, not of web")]
+    ("changes", "says"), [({"format": 2}, "has the format 2, which needs a newer release"), ({"name": "db"}, "is of the container db, not of web")]
 )  # fmt: skip
 def test_an_archive_that_was_not_asked_for(changes: dict[str, object], says: str) -> None:
     assert manifest.check(Manifest("web"), "web", "/x.tar").from_archive

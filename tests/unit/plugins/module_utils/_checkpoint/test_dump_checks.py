@@ -18,7 +18,7 @@ from ansible_collections.longshore.oci.tests.unit import builders
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({}, ""), ({"reserve_ports": ("80",)}, ""), ({"listen": ("80",)}, r"the sockets that it was given \(listen\)"),
+        ({}, ""), ({"reserve_ports": ("80",)}, ""), ({"listen": ("80",)}, r"its sockets \(listen\)"),
         ({"network_helper": "pasta"}, "the network device that pasta holds"), ({"network_helper": "slirp4netns"}, "that slirp4netns holds"),
     ],
 )  # fmt: skip
@@ -48,5 +48,5 @@ def test_what_is_frozen_needs_a_new_criu(
     if not refused:
         dump_checks.check_frozen(request, status, version)
         return
-    with pytest.raises(InvalidInput, match=f"needs criu 4.1 or newer; this host has {version}"):
+    with pytest.raises(InvalidInput, match=f"needs criu 4.1 or newer. This host has {version}"):
         dump_checks.check_frozen(request, status, version)

@@ -78,8 +78,8 @@ def test_the_log(tmp_path: pathlib.Path, path: str, driver: str, asked: bool, th
 @pytest.mark.parametrize(
     ("name", "changes", "says"),
     [
-        ("directory", {}, "it is a directory"), ("none/web.tar", {}, "there is no directory"), ("open/web.tar", {}, "can be changed by others"),
-        ("pipe", {"compression": "zstd"}, "does not go through a pipe"), ("open pipe", {}, "can be changed by others"),
+        ("directory", {}, "it is a directory"), ("none/web.tar", {}, "there is no directory"), ("open/web.tar", {}, "can be changed by users other than"),
+        ("pipe", {"compression": "zstd"}, "cannot be used with a pipe"), ("open pipe", {}, "can be changed by users other than"),
         ("web.tar", {"sign_key": "/nothing"}, "/nothing"), ("web.tar", {}, ""), ("pipe", {}, ""),
     ],
 )  # fmt: skip

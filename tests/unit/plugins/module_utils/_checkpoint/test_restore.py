@@ -25,7 +25,7 @@ HERE = Wanted(overrides={"bundle": "/srv/here"})
     ("dumped", "runtime", "says"),
     [
         ("crun", "crun", ""), ("runc", "runc", ""), (None, "crun", ""), ("youki", "crun", ""), ("crun", "youki", ""),
-        ("crun", "runc", "made with crun; runc cannot"), ("runc", "crun", "made with runc; crun cannot"),
+        ("crun", "runc", "created with crun, so runc cannot"), ("runc", "crun", "created with runc, so crun cannot"),
     ],
 )  # fmt: skip
 def test_the_runtime_must_be_the_same(dumped: str | None, runtime: str, says: str) -> None:
@@ -90,7 +90,7 @@ def test_a_container_that_is_known_here() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"from_archive": True}, r"Give the option bundle.* It was /srv/web where"),
+        ({"from_archive": True}, r"Set bundle to a directory .* It was /srv/web on the host"),
         ({"from_archive": True, "definition": None}, "root file system in rootfs.$"),
         ({"definition": None}, "The checkpoint in /state/1 is damaged: longshore.json has no definition"),
     ],
@@ -105,6 +105,6 @@ def test_what_is_not_taken_over_is_said() -> None:
     source = stored.whole(left_out=("listen", "log_path"))
     assert restore.left_out(stored.whole(), Wanted()) == []
     assert restore.left_out(source, Wanted())[0].startswith(
-        "listen, log_path of the container in the archive: not taken over."
+        "listen, log_path of the container in the archive: ignored."
     )
     assert restore.left_out(source, Wanted(overrides={"listen": ()}))[0].startswith("log_path of the")

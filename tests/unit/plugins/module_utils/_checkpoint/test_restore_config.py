@@ -52,7 +52,7 @@ def test_another_bundle(store: Store, tmp_path: pathlib.Path) -> None:
     ("spec", "says"),
     [
         ({}, "no valid config of a container"), ({"root": {}, "process": 5}, "no valid config"),
-        ({**stored.SPEC, "mounts": [{"destination": "/x", "type": "bind", "source": "/not/here"}]}, "/not/here mounted at /x, and that is not on this host"),
+        ({**stored.SPEC, "mounts": [{"destination": "/x", "type": "bind", "source": "/not/here"}]}, "/not/here mounted at /x, which does not exist"),
         ({**stored.SPEC, "linux": {"namespaces": [{"type": "network", "path": "/run/netns/none"}]}}, "is in the network namespace /run/netns/none"),
     ],
 )  # fmt: skip

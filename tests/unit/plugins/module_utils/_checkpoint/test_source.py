@@ -91,5 +91,5 @@ def test_what_was_received_comes_first(store: Store, tmp_path: pathlib.Path) -> 
 def test_who_has_signed_must_be_named(tmp_path: pathlib.Path) -> None:
     assert source.verifier(REQUEST) is None
     (tmp_path / "empty").write_text("")
-    with pytest.raises(InvalidInput, match="has no public key"):
+    with pytest.raises(InvalidInput, match="contains no public key"):
         source.verifier(REQUEST._replace(verify=(f"{tmp_path}/empty",)))
