@@ -126,10 +126,7 @@ class _Looked:
         pass
 
     def file(self, name: str, source: HashingReader) -> bytes:
-        text = b""
-        if name in (*DOCUMENTS, SIGNATURE):
-            text = source.read(typed_documents.MOST_BYTES + 1)
-        return text
+        return source.read(typed_documents.MOST_BYTES + 1) if name in (*DOCUMENTS, SIGNATURE) else b""
 
 
 class _Unpacked:

@@ -102,9 +102,7 @@ class Manifest(t.NamedTuple):
         return {name: each for name, each in value.items() if name not in _OPTIONAL or each not in (None, False, ())}
 
 
-_OPTIONAL = (
-    "digest", "size", "members", "links", "statistics", "export", "paused", "from_archive", "left_out",
-)  # fmt: skip
+_OPTIONAL = ("digest", "size", "members", "links", "statistics", "export", "paused", "from_archive", "left_out")
 
 
 def asked(options: Options) -> dict[str, t.Any]:

@@ -50,8 +50,7 @@ def export(request: Request, whole: Stored, record: Record, pipe: t.BinaryIO | N
     if manifest.rootfs is None:
         remove_file(f"{whole.path}/rootfs-diff.tar")  # of a task that was killed
         remove_file(f"{whole.path}/deleted.files")
-        kind = add_rootfs(whole.path, whole.spec) if request.include_rootfs else None
-        manifest = manifest._replace(rootfs=kind)
+        manifest = manifest._replace(rootfs=add_rootfs(whole.path, whole.spec) if request.include_rootfs else None)
     written = [manifest]
 
     def finish(members: Members) -> Manifest:
