@@ -26,16 +26,42 @@ _AS_NOBODY = (
 )  # fmt: skip
 
 
+# They take as long as all others, and wait for the kernel, in network namespaces of their own. They hold nothing to its times,
+# and two cores have room for both.
+_NETWORKS = ("tests/unit/plugins/module_utils/_network", "tests/unit/plugins/module_utils/_netlink")
+
+
 def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
     tree = workspace.tree()
-    _run(report, "pytest", workspace.directory, tree, workspace.environment(tree), arguments)
-    if os.geteuid() == 0 and not arguments:
-        theirs = os.path.join(workspace.directory, "nobody")
-        for path in (theirs, os.path.join(theirs, "bin")):
-            os.mkdir(path)
-            os.chown(path, _NOBODY, _NOBODY)
-        env = {**workspace.environment(tree), "HOME": theirs, "TMPDIR": theirs, "PATH": os.path.join(theirs, "bin")}
-        _run(report, "pytest --pure as nobody", theirs, tree, env, ["--pure"], prefix=_AS_NOBODY)
+    env = workspace.environment(tree)
+    if arguments:
+        _run(report, "pytest", _place(workspace, "t"), tree, env, arguments)
+        return
+
+    def networks() -> None:
+        _run(report, "pytest of networks", _place(workspace, "n"), tree, env, list(_NETWORKS))
+        if os.geteuid() == 0:
+            _run_as_nobody(workspace, report, tree, env)
+
+    def others() -> None:
+        _run(report, "pytest", _place(workspace, "t"), tree, env, [f"--ignore={path}" for path in _NETWORKS])
+
+    processes.side_by_side(lambda function: function(), [networks, others])
+
+
+def _place(workspace: Workspace, name: str) -> str:
+    path = os.path.join(workspace.directory, name)
+    os.mkdir(path)
+    return path
+
+
+def _run_as_nobody(workspace: Workspace, report: Part, tree: str, env: dict[str, str]) -> None:
+    directory = _place(workspace, "o")
+    empty = os.path.join(directory, "bin")
+    os.mkdir(empty)
+    os.chown(directory, _NOBODY, _NOBODY)
+    theirs = {**env, "HOME": directory, "TMPDIR": directory, "PATH": empty}
+    _run(report, "pytest --pure as nobody", directory, tree, theirs, ["--pure"], prefix=_AS_NOBODY)
 
 
 def _run(
