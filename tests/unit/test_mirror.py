@@ -60,6 +60,14 @@ COVERED_ELSEWHERE: dict[str, tuple[str, str]] = {
 }
 # A test file that is not called after a file.
 NOT_CALLED_AFTER_A_FILE: dict[str, str] = {"_network/borders": "several networks, and who reaches what"}
+# What decides, parses, or writes a command line, a config or a set of rules: any contributor can run its tests.
+PURE = (
+    "_archive/typed_documents", "_base/versions", "_bundle_spec/image_document", "_bundle_spec/parse", "_bundle_spec/plan",
+    "_bundle_spec/seccomp", "_bundle_spec/spec", "_checkpoint/plan", "_exec/plan", "_exec/process_spec", "_host/conmon",
+    "_lifecycle/plan", "_module/bundle", "_module/checkpoint", "_module/container", "_module/exec", "_module/network",
+    "_network_spec/parse", "_network_spec/ruleset", "_runtime/criu", "_service/plan", "_state/config", "_state/hooks",
+    "_state/model", "_state/names", "_state/store", "_trust/annotations",
+)  # fmt: skip
 # Modules whose tests are in the integration target of another one.
 MODULES_TESTED_WITH = {"oci_network_info": "oci_network", "oci_engine_info": "oci_checkpoint"}
 # What the tests themselves consist of is run by each run of the tests: (directory, the command that runs it).
@@ -122,6 +130,12 @@ def test_each_module_has_an_integration_target() -> None:
             if f"longshore.oci.{module}:" in _text(path)
         ]
         assert tasks, module
+
+
+@pytest.mark.parametrize("source", PURE)
+def test_what_decides_has_pure_tests(source: str) -> None:
+    folder, name = source.split("/")
+    assert "pytestmark = pytest.mark.pure" in _text(f"tests/unit/{UTILS}/{folder}/test_{name}.py")
 
 
 def test_the_programs_of_the_tests_are_run() -> None:

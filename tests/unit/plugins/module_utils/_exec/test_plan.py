@@ -11,6 +11,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec i
 from ansible_collections.longshore.oci.plugins.module_utils._exec.request import Found, Goal, Request
 from ansible_collections.longshore.oci.plugins.module_utils._exec.session_status import Status
 
+pytestmark = pytest.mark.pure
+
 TRUE, FALSE = Command(("true",)), Command(("false",))
 RUN = Request("web", command=TRUE)
 START = Request("web", command=TRUE, detach=True, session="s")
