@@ -8,60 +8,33 @@ A published port is a JSON object of ip (None: all addresses of the host), port,
 from __future__ import annotations
 
 import ipaddress
-import re
 import typing as t
 
 from .._base.errors import Conflict, InvalidInput
+from .._ports.address import PublishedPort, invalid, parse_published
 
 Record = dict[str, t.Any]  # of a network; see parse.py
 _MOST_RULES = 1024
-_PUBLISH = re.compile(r"(?:(\[[0-9a-fA-F:.]+\]|[0-9.]+):)?(\d+)(?:-(\d+))?:(\d+)(?:-(\d+))?(?:/(tcp|udp|sctp))?")
 
 
 def family(address: str) -> int:
     return 6 if ":" in address else 4
 
 
-def publish(text: str) -> dict[str, t.Any]:
-    """Parse a published port. Raises InvalidInput."""
-    found = _PUBLISH.fullmatch(text)
-    if not found:
-        hint = "Write [IP:]PORT[-LAST]:PORT[/tcp|udp|sctp], with an IPv6 address in brackets."
-        raise InvalidInput(f"publish cannot be {text!r}.", hint=hint)
-    ip, first, last, target, target_last, protocol = found.groups()
-    port, end, inner = int(first), int(last or first), int(target)
-    if not (0 < port <= end < 65536 and inner > 0 and inner + end - port < 65536):
-        raise InvalidInput(f"publish cannot be {text!r}: a port is a number from 1 to 65535.")
-    if target_last and int(target_last) - inner != end - port:
-        raise InvalidInput(f"publish cannot be {text!r}: the two ranges have different lengths.")
-    if inner != port and end - port >= _MOST_RULES:
-        raise InvalidInput(f"publish cannot be {text!r}: a range to other ports can have at most {_MOST_RULES} ports.")
-    return {"ip": _host(ip, text), "port": port, "last": end, "target": inner, "protocol": protocol or "tcp"}
-
-
-def _host(ip: str | None, text: str) -> str | None:
-    if ip is None:
-        return None
-    try:
-        address = ipaddress.ip_address(ip.strip("[]"))
-    except ValueError as exc:
-        raise InvalidInput(f"publish cannot be {text!r}: {exc}.") from exc
-    if address.is_multicast or str(address) == "255.255.255.255":
-        raise InvalidInput(f"publish cannot be {text!r}: this is not the address of one host.")
-    if address.is_unspecified:
-        raise InvalidInput(f"publish cannot be {text!r}.", hint="To use all addresses of the host, omit the address.")
-    if address.is_loopback and address.version == 6:
+def publish(text: str | int) -> dict[str, t.Any]:
+    """Parse a published port. Raises InvalidInput, also for ports that this host cannot forward."""
+    entry = parse_published(text)
+    if entry.ip == "::1":
         hint = "For clients on this host, publish at 127.0.0.1."
-        raise InvalidInput(f"publish cannot be {text!r}: Linux forwards nothing to and from ::1.", hint=hint)
-    return str(address)
+        raise invalid("publish", text, "Linux forwards nothing to and from ::1", hint)
+    if entry.port != entry.target and entry.last - entry.port >= _MOST_RULES:
+        raise invalid("publish", text, f"a range to other ports can have at most {_MOST_RULES} ports")
+    return entry._asdict()
 
 
 def published(entry: t.Mapping[str, t.Any]) -> str:
     """Return the text for a published port, which publish() can parse."""
-    ip = f"[{entry['ip']}]:" if ":" in (entry["ip"] or "") else f"{entry['ip']}:" if entry["ip"] else ""
-    length = entry["last"] - entry["port"]
-    ranges = [f"{start}-{start + length}" if length else str(start) for start in (entry["port"], entry["target"])]
-    return f"{ip}{':'.join(ranges)}/{entry['protocol']}"
+    return str(PublishedPort(**entry))
 
 
 def forwarded(record: Record) -> t.Iterator[tuple[dict[str, t.Any], str]]:
@@ -94,10 +67,7 @@ def check_ports(record: Record, others: t.Mapping[str, Record]) -> None:
             what = f"{published(entry)} cannot be published: {bridge['bridge']}, which belongs to another program,"
             raise InvalidInput(f"{what} forwards nothing to and from loopback.", hint="Use another bridge.")
         for other, its in seen:
-            if (
-                its["protocol"] == entry["protocol"] and its["port"] <= entry["last"] and entry["port"] <= its["last"]
-                and (its["ip"] is None or entry["ip"] is None or its["ip"] == entry["ip"])
-            ):  # fmt: skip
+            if PublishedPort(**its).source.overlaps(PublishedPort(**entry).source):
                 whose = "the same network" if other == record["name"] else f"the network {other}"
                 raise Conflict(f"{published(entry)} overlaps {published(its)}, published by {whose}.")
         seen.append((record["name"], entry))

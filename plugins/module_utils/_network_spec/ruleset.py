@@ -7,6 +7,7 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
+from .._ports.address import WILDCARDS
 from .publishing import Record, family, forwarded, targets
 
 _IP, _LOOPBACK = {4: "ip", 6: "ip6"}, {4: "127.0.0.0/8", 6: "::1"}
@@ -75,7 +76,8 @@ def _published(entry: t.Mapping[str, t.Any], address: str, loopback: bool) -> t.
         return
     ip, to = _IP[version], address.partition("/")[0]
     others = "" if loopback else f" {ip} daddr != {_LOOPBACK[version]}"
-    where = f"{ip} daddr {entry['ip']}" if entry["ip"] else f"meta nfproto ipv{version}{others} fib daddr type local"
+    one = entry["ip"] and entry["ip"] not in WILDCARDS
+    where = f"{ip} daddr {entry['ip']}" if one else f"meta nfproto ipv{version}{others} fib daddr type local"
     count = entry["last"] - entry["port"]
     if entry["port"] == entry["target"]:
         ports = f"{entry['port']}-{entry['last']}" if count else str(entry["port"])

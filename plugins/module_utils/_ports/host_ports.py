@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import socket
 import stat
 import typing as t
@@ -22,8 +21,8 @@ from .._base.process import is_alive
 from .._state.config import listen_name
 from .._state.model import Definition, Record
 from .._trust import trust
+from .address import Ports, invalid, parse_ports
 
-_PORT = re.compile(r"(?:(\[[^]]+\]|[^:\[\]]+):)?(\d+)(?:-(\d+))?(?:/(.+))?")
 _KINDS = {
     "tcp": (socket.SOCK_STREAM, socket.IPPROTO_TCP), "udp": (socket.SOCK_DGRAM, socket.IPPROTO_UDP),
     "sctp": (socket.SOCK_STREAM, socket.IPPROTO_SCTP),
@@ -43,49 +42,27 @@ class Address(t.NamedTuple):
     path: str = ""
     name: str = ""  # for LISTEN_FDNAMES
 
+    @property
+    def ports(self) -> Ports:
+        return Ports(self.kind, self.host, self.port, self.port)
+
     def __str__(self) -> str:
-        where = f"[{self.host}]:" if self.host and ":" in self.host else f"{self.host}:" if self.host else ""
-        return self.path or f"{where}{self.port}/{self.kind}"
+        return self.path or str(self.ports)
 
     def covers(self, other: Address) -> bool:
         """Tell whether this address includes the other one completely."""
-        if (self.kind, self.port, self.path) != (other.kind, other.port, other.path):
-            return False
-        if self.host in (None, other.host):
-            return True
-        return other.host is not None and self.host == ("::" if ":" in other.host else "0.0.0.0")
+        return self.path == other.path and self.ports.covers(other.ports)
 
     def overlaps(self, other: Address) -> bool:
-        return self.covers(other) or other.covers(self)
+        """Return whether the two cannot be bound at once."""
+        return self.path == other.path and self.ports.overlaps(other.ports)
 
 
-def parse_reservation(text: str) -> list[Address]:
+def parse_reservation(text: str, what: str = "reserve_ports") -> list[Address]:
     """Parse ``8080``, ``127.0.0.1:8080/tcp``, ``[::1]:53/udp`` or ``8000-8010/tcp``. Return an address for each port. Raises
     InvalidInput."""
-    found = _PORT.fullmatch(text)
-    if found is None:
-        hint = "Examples: 8080, 127.0.0.1:8080/tcp, [::1]:53/udp or 8000-8010/tcp."
-        raise InvalidInput(f"{text!r} is not a port to reserve.", hint=hint)
-    host, first, last, kind = found.groups()
-    if (kind or "tcp") not in _KINDS:
-        raise InvalidInput(f"{text} has the protocol {kind}, which is none of tcp, udp and sctp.")
-    ports = range(int(first), int(last or first) + 1)
-    if not ports or ports[0] < 1 or ports[-1] > 65535:
-        raise InvalidInput(f"{text} is not a range of ports: they go from 1 to 65535, the lower one first.")
-    return [Address(kind or "tcp", _plain(host, text), port) for port in ports]
-
-
-def _plain(host: str | None, text: str) -> str | None:
-    if host is None:
-        return None
-    plain, zone, interface = host.strip("[]").partition("%")
-    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-    try:
-        # In canonical form, so that two addresses can be compared.
-        return socket.inet_ntop(family, socket.inet_pton(family, plain)) + zone + interface
-    except OSError:
-        hint = "Names are not allowed. Write an IPv6 address in brackets."
-        raise InvalidInput(f"{host} in {text} is not an IP address.", hint=hint) from None
+    protocol, host, first, last = parse_ports(what, text)
+    return [Address(protocol, host, port) for port in range(first, last + 1)]
 
 
 def parse_listen(text: str) -> Address:
@@ -93,9 +70,9 @@ def parse_listen(text: str) -> Address:
     name = listen_name(text)
     rest = text[len(name) + 1 :] if name else text
     if not rest.startswith("unix:"):
-        addresses = parse_reservation(rest)
+        addresses = parse_reservation(rest, "listen")
         if len(addresses) > 1 or addresses[0].kind == "sctp":
-            raise InvalidInput(f"{text} is not an address to listen on: it needs one port, of tcp or udp.")
+            raise invalid("listen", text, "it needs one port, of tcp or udp")
         return addresses[0]._replace(name=name)
     path = rest[len("unix:") :]
     if not path.startswith("/") or not 2 <= len(os.fsencode(path)) <= 107:

@@ -15,7 +15,6 @@ import contextlib
 import errno
 import json
 import os
-import re
 import shlex
 import socket
 import subprocess
@@ -31,12 +30,9 @@ from .._state.model import Definition, Record
 from .._state.namespaces import namespaces_of
 from .._state.store import Paths
 from . import host_loopback
+from .address import Ports, PublishedPort, invalid, parse_published
 
 _DEVICE = "/dev/net/tun"
-_PORTS = re.compile(
-    r"(?:(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<four>[0-9.]+)):)?(?P<host>\d{1,5})(?:-(?P<host_last>\d{1,5}))?"
-    r":(?P<inner>\d{1,5})(?:-(?P<inner_last>\d{1,5}))?(?:/(?P<protocol>tcp|udp))?"
-)
 # The addresses whose DNS queries the helpers forward to the host's resolver. That of slirp4netns is fixed by its network, 10.0.2.0/24.
 _PASTA_RESOLVER = "169.254.1.1"
 # Options that only Longshore may set, because other code depends on them.
@@ -56,53 +52,10 @@ _SANDBOX = ("--enable-sandbox", "--enable-seccomp")
 _LATER = "@PID@"
 
 
-class Ports(t.NamedTuple):
-    """A range of ports of the host, and one of the same size of the container. ``address``: of the host, None for all."""
-
-    address: str | None
-    host: int
-    inner: int
-    size: int
-    protocol: str
-
-    def overlaps(self, other: Ports) -> bool:
-        same_address = self.address == other.address or {self.address, other.address} & {None, "0.0.0.0", "::"}
-        same_ports = self.host < other.host + other.size and other.host < self.host + self.size
-        return bool(same_address) and same_ports and self.protocol == other.protocol
-
-    def range(self, first: int) -> str:
-        return str(first) if self.size == 1 else f"{first}-{first + self.size - 1}"
-
-
-def parse_ports(text: str) -> Ports:
-    """Parse ``[IP:]PORT[-LAST]:PORT[-LAST][/tcp|/udp]``. Raises InvalidInput for anything else."""
-    found = _PORTS.fullmatch(text)
-    if found is None:
-        number = " Quote it, because YAML reads 8080:22 as a number." if text.isdecimal() else ""
-        raise InvalidInput(
-            f"publish cannot be {text!r}: it is [IP:]HOST_PORT[-LAST]:CONTAINER_PORT[-LAST][/tcp|/udp].",
-            hint=f"Examples: 8080:80, 127.0.0.1:8080:80, [::1]:8080:80 or 1053:53/udp.{number}",
-        )
-    host, inner = int(found["host"]), int(found["inner"])
-    last, inner_last = int(found["host_last"] or host), int(found["inner_last"] or 0)
-    count = last - host + 1
-    if count < 1 or (inner_last or inner + count - 1) != inner + count - 1:
-        raise InvalidInput(f"publish cannot be {text!r}: the ranges must be ascending and have the same length.")
-    if min(host, inner) < 1 or max(last, inner + count - 1) > 65535:
-        raise InvalidInput(f"publish cannot be {text!r}: a port is a number from 1 to 65535.")
-    address = found["six"] or found["four"]
-    if address is not None:
-        try:
-            socket.inet_pton(socket.AF_INET6 if found["six"] else socket.AF_INET, address)
-        except OSError:
-            raise InvalidInput(f"publish cannot be {text!r}: {address} is not an IP address.") from None
-    return Ports(address, host, inner, count, found["protocol"] or "tcp")
-
-
 def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, recorded: Record | None) -> None:
     """Raises InvalidInput for impossible options. Ports of the ``recorded`` container are free when it is replaced."""
     helper = definition.network_helper
-    published = [parse_ports(text) for text in definition.publish]
+    published = [parse_published(text) for text in definition.publish]
     if helper == "none":
         raise InvalidInput(f"{'publish' if published else 'network_options'} needs a network_helper.")
     if find_program(helper) is None:
@@ -118,18 +71,23 @@ def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, r
         )
     _check_options(helper, definition.network_options)
     host_loopback.check(helper)
+    for text, ports in zip(definition.publish, published):
+        if ports.protocol == "sctp":
+            hint = "Use a network of oci_network."
+            raise invalid("publish", text, f"{helper} forwards tcp and udp, and no sctp", hint)
     if helper == "slirp4netns":
         _check_slirp4netns(definition, config, published, paths)
     for number, ports in enumerate(published):
-        if any(ports.overlaps(other) for other in published[:number]):
+        if any(ports.source.overlaps(other.source) for other in published[:number]):
             raise InvalidInput(f"publish contains a port of the host twice: {definition.publish[number]}.")
     # The helper of a killed launch ends with its conmon, which is not recorded yet.
     has = recorded and (recorded.phase in ("creating", "restoring") or is_alive(recorded.monitor))
-    ours = [parse_ports(text) for text in recorded.definition.publish] if recorded and has else []
+    ours = [parse_published(text) for text in recorded.definition.publish] if recorded and has else []
     for ports in published:
-        for number in range(ports.host, ports.host + ports.size):
-            if not any(ports._replace(host=number, size=1).overlaps(other) for other in ours):
-                _check_port(ports, number, helper)
+        for number in range(ports.port, ports.last + 1):
+            source = ports.source._replace(first=number, last=number)
+            if not any(source.overlaps(other.source) for other in ours):
+                _check_port(source, helper)
 
 
 def _check_options(helper: str, options: t.Sequence[str]) -> None:
@@ -142,7 +100,7 @@ def _check_options(helper: str, options: t.Sequence[str]) -> None:
 
 
 def _check_slirp4netns(
-    definition: Definition, config: t.Mapping[str, t.Any], published: t.Sequence[Ports], paths: Paths
+    definition: Definition, config: t.Mapping[str, t.Any], published: t.Sequence[PublishedPort], paths: Paths
 ) -> None:
     if os.geteuid() == 0:
         # It would read packets of the container with all rights. Its --enable-sandbox is no way out: tried with 1.2.0, it makes
@@ -161,29 +119,29 @@ def _check_slirp4netns(
         )
     if definition.service:
         raise InvalidInput("slirp4netns cannot be used with service.", hint="Use network_helper: pasta.")
-    if any(":" in (ports.address or "") for ports in published):
+    if any(":" in (ports.ip or "") for ports in published):
         raise InvalidInput("slirp4netns publishes on IPv4 addresses only.", hint="Use network_helper: pasta.")
     if published and len(os.fsencode(paths.network_socket)) > 107:
         raise InvalidInput(f"{paths.network_socket} is too long for a socket (107 bytes).", hint="Shorten the name.")
 
 
-def _check_port(ports: Ports, number: int, helper: str) -> None:
+def _check_port(port: Ports, helper: str) -> None:
     from .host_ports import Address, bound
 
     # Without an address, pasta also uses those of IPv6, if available.
-    address = Address(ports.protocol, ports.address or (None if helper == "pasta" else "0.0.0.0"), number)
+    host = port.host or (None if helper == "pasta" else "0.0.0.0")
     try:
-        opened = bound(address, reuse=True, listening=False)
+        opened = bound(Address(port.protocol, host, port.first), reuse=True, listening=False)
         if opened is None:
             raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
         opened.close()
     except OSError as exc:
         hints = {
-            errno.EADDRINUSE: f"To find the process: ss --listening --processes --{ports.protocol} 'sport = :{number}'",
+            errno.EADDRINUSE: f"To find the process: ss --listening --processes --{port.protocol} 'sport = :{port.first}'",
             errno.EACCES: "Ports below net.ipv4.ip_unprivileged_port_start (sysctl) are reserved for root.",
             errno.EADDRNOTAVAIL: "The address must be one of this host.",
         }
-        where = f"{number}/{ports.protocol}" + (f" of {ports.address}" if ports.address else "")
+        where = f"{port.first}/{port.protocol}" + (f" of {port.host}" if port.host else "")
         raise InvalidInput(
             f"The port {where} of this host cannot be published: {reason_of(exc)}.", hint=hints.get(exc.errno or 0, "")
         ) from exc
@@ -202,9 +160,11 @@ def argv(definition: Definition, paths: Paths, pid: str, *, ready: str, root: bo
     if not any(word.startswith("--dns-forward") for word in definition.network_options):
         words += ["--dns-forward", _PASTA_RESOLVER]
     for protocol in ("tcp", "udp"):
-        ours = [ports for ports in map(parse_ports, definition.publish) if ports.protocol == protocol]
+        ours = [ports for ports in map(parse_published, definition.publish) if ports.protocol == protocol]
         specs = [
-            (f"{ports.address}/" if ports.address else "") + f"{ports.range(ports.host)}:{ports.range(ports.inner)}"
+            f"{ports.ip}/{ports.host_range}:{ports.target_range}"
+            if ports.ip
+            else f"{ports.host_range}:{ports.target_range}"
             for ports in ours
         ]
         words += [word for spec in specs or ["none"] for word in (f"--{protocol}-ports", spec)]
@@ -326,16 +286,16 @@ def _publish(path: str, published: t.Iterable[str], deadline: Deadline) -> None:
     """Send the ports to slirp4netns, which accepts one request in a connection. Then remove the socket, so that no other process
     can use it."""
     for text in published:
-        ports = parse_ports(text)
-        for offset in range(ports.size):
+        ports = parse_published(text)
+        for number in range(ports.port, ports.last + 1):
             arguments = {
-                "proto": ports.protocol, "host_addr": ports.address or "0.0.0.0", "host_port": ports.host + offset,
-                "guest_port": ports.inner + offset,
+                "proto": ports.protocol, "host_addr": ports.ip or "0.0.0.0", "host_port": number,
+                "guest_port": ports.target + number - ports.port,
             }  # fmt: skip
             answer = _ask(path, {"execute": "add_hostfwd", "arguments": arguments}, deadline)
             if "error" in answer:
                 raise ProgramFailed(
-                    f"slirp4netns could not publish the port {ports.host + offset}/{ports.protocol} of this host"
+                    f"slirp4netns could not publish the port {number}/{ports.protocol} of this host"
                     f" ({(answer['error'] or {}).get('desc')})",
                     hint="Another process may have taken it.",
                 )

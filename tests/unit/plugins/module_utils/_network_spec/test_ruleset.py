@@ -36,7 +36,8 @@ def _made(*publish: str, masquerade: bool = True) -> publishing.Record:
     ("text", "canonical"),
     [
         ("8080:80", "8080:80/tcp"), ("53:53/udp", "53:53/udp"), ("192.0.2.1:1-3:11-13", "192.0.2.1:1-3:11-13/tcp"),
-        ("1-3:11", "1-3:11-13/tcp"), ("[fd00::1]:8080:80/sctp", "[fd00::1]:8080:80/sctp"),
+        ("1-3:11", "1-3:11-13/tcp"), ("0.0.0.0:80:80", "0.0.0.0:80:80/tcp"), ("[0::0]:80:80", "[::]:80:80/tcp"),
+        ("[fd00::1]:8080:80/sctp", "[fd00::1]:8080:80/sctp"),
     ],
 )  # fmt: skip
 def test_what_is_published_is_read(text: str, canonical: str) -> None:
@@ -47,8 +48,8 @@ def test_what_is_published_is_read(text: str, canonical: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "80", "a:80", "0:80", "8080:65536", "3-1:3", "1-3:1-4", "80:80/icmp", "300.0.0.1:80:80", "1-2000:2-2001", "0.0.0.0:1:1",
-        "[::1]:80:80", "224.0.0.1:80:80",
+        "80", "a:80", "0:80", "8080:65536", "3-1:3", "1-3:1-4", "80:80/icmp", "300.0.0.1:80:80", "1-2000:2-2001", "[::1]:80:80",
+        "224.0.0.1:80:80",
     ],
 )  # fmt: skip
 def test_what_cannot_be_published_is_refused(text: str) -> None:
@@ -71,6 +72,17 @@ def test_nft_takes_the_table() -> None:
         netns.remove(name)
     assert listed.count("dnat ip to 10.78.1.2:80") == 2  # for others, and for the host itself
     assert listed.count("dnat ip6 to fd00:78::2") >= 2
+
+
+def test_all_addresses_of_one_family() -> None:
+    """As docker and podman have it."""
+    table = ruleset("longshore", [_made("0.0.0.0:82:82", "[::]:81:80")])
+    for part in table.split("chain prerouting")[1].split("chain output"):
+        rules = [line.partition(" comment")[0].strip() for line in part.splitlines() if " dnat ip" in line]
+        assert rules == [
+            "meta nfproto ipv4 fib daddr type local tcp dport 82 dnat ip to 10.78.1.2",
+            "meta nfproto ipv6 ip6 daddr != ::1 fib daddr type local tcp dport 81 dnat ip6 to [fd00:78::2]:80",
+        ]
 
 
 def test_what_is_published_on_loopback_is_for_who_is_on_this_host() -> None:
