@@ -42,7 +42,15 @@ MOST_IN_FOLDER, MOST_OF_LINES = 14, 0.15
 MOST_FILES, MOST_CODE, MOST_LINES, MOST_IN_FUNCTION = 27, 2310, 400, 60
 # Shipped, and not compiled by a task that has nothing to do (test_bundle.py sees to that).
 ONLY_FOR_ACTIONS = {
-    f"{UTILS}.{file}" for file in ("_bundle.tools", "_bundle.rootfs", "_bundle.upkeep", "_base.leftovers")
+    f"{UTILS}.{file}"
+    for file in (
+        "_bundle.tools",
+        "_bundle.rootfs",
+        "_bundle.upkeep",
+        "_base.leftovers",
+        "_network_spec.operations",
+        "_network.apply",
+    )
 }
 # oci_container also ends exec sessions, restores, and has services, ports and network helpers; oci_exec needs the launch of
 # conmon with all that a session is. oci_network asks who has a port, and which container keeps it. A dump takes far longer than
@@ -209,18 +217,42 @@ def test_a_library_needs_the_standard_library_alone() -> None:
         ("_bundle_spec.image_document", {"_trust.annotations", "_base.errors"}, {"hashlib", "json", "posixpath", "re"}),
         (
             "_network_spec.parse",
-            {"_base.errors", *(f"_network_spec.{file}" for file in ("names", "addresses", "publishing"))},
+            {
+                "_base.errors",
+                "_netlink.links",
+                *(f"_network_spec.{file}" for file in ("names", "addresses", "publishing", "record")),
+            },
             {"ipaddress", "re"},
         ),
         ("_network_spec.addresses", {"_base.errors"}, {"ipaddress", "re"}),
         ("_ports.address", {"_base.errors"}, {"re", "socket"}),
-        ("_network_spec.publishing", {"_base.errors", "_ports.address"}, {"ipaddress"}),
-        ("_network_spec.ruleset", {"_network_spec.publishing", "_ports.address"}, {"ipaddress"}),
+        ("_network_spec.publishing", {"_base.errors", "_ports.address", "_network_spec.record"}, {"ipaddress"}),
+        (
+            "_network_spec.ruleset",
+            {"_network_spec.publishing", "_network_spec.record", "_ports.address"},
+            {"ipaddress"},
+        ),
         # Of links only what a link and a route are.
+        ("_network_spec.record", {"_netlink.links", "_ports.address"}, set()),
+        ("_network_spec.record_format", {"_netlink.links", "_ports.address", "_network_spec.record"}, {"ipaddress"}),
+        (
+            "_network_spec.differences",
+            {"_netlink.links", "_network_spec.record", "_network_spec.sysctls"},
+            {"ipaddress"},
+        ),
+        (
+            "_network_spec.operations",
+            {
+                "_netlink.links",
+                "_ports.address",
+                *(f"_network_spec.{file}" for file in ("differences", "names", "record", "sysctls")),
+            },
+            set(),
+        ),
         (
             "_network_spec.plan",
-            {"_netlink.links", "_network_spec.publishing", "_network_spec.sysctls"},
-            {"enum", "ipaddress"},
+            {f"_network_spec.{file}" for file in ("differences", "operations", "record", "sysctls")},
+            {"enum"},
         ),
         ("_network_spec.sysctls", {"_netlink.links"}, set()),
         (

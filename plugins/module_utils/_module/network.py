@@ -12,7 +12,6 @@ from .._base.errors import InvalidInput
 from .._netlink.netns import path_of
 from .._network.networks import Outcome
 from .._network_spec.parse import DEFAULT_BRIDGE, Interface, Request
-from .._network_spec.publishing import published
 from .boundary import DIRECTORY_ARGUMENTS
 from .diff import diff
 
@@ -84,13 +83,13 @@ def describe(name: str, outcome: Outcome) -> dict[str, t.Any]:
     found: dict[str, t.Any] = {"name": name, "state": "present" if record else "absent"}
     if record:
         interfaces = [
-            {**{key: each[key] for key in ("name", "bridge", "addresses", "gateways", "mac", "mtu")},
-             "host_interface": outcome.ends[each["name"]]}
-            for each in record["interfaces"]
+            {"name": each.name, "bridge": each.bridge, "addresses": [*each.addresses], "gateways": [*each.gateways],
+             "mac": each.mac, "mtu": each.mtu, "host_interface": outcome.ends[each.name]}
+            for each in record.interfaces
         ]  # fmt: skip
         found.update(
-            path=path_of(name), interfaces=interfaces, routes=record["routes"], masquerade=record["masquerade"],
-            isolate=record.get("isolate", True), routed=record.get("routed", False),
-            publish=[published(entry) for entry in record["publish"]],
+            path=path_of(name), interfaces=interfaces, routes=[route._asdict() for route in record.routes], masquerade=record.masquerade,
+            isolate=record.isolated, routed=bool(record.routed),
+            publish=[str(port) for port in record.publish],
         )  # fmt: skip
     return found

@@ -63,8 +63,8 @@ class Links:
     def __exit__(self, *_exc: object) -> None:
         self._kernel.close()
 
-    def _ask(self, what: str, method: str, *arguments: t.Any, fine: t.Collection[int] = (), **more: t.Any) -> t.Any:
-        return ask(what, lambda: getattr(self._kernel, method)(*arguments, **more), fine=fine)
+    def _ask(self, what: str, method: str, *arguments: t.Any, ignored: t.Collection[int] = (), **more: t.Any) -> t.Any:
+        return ask(what, lambda: getattr(self._kernel, method)(*arguments, **more), ignored=ignored)
 
     def all(self, *, lasting: bool = False) -> dict[str, Link]:
         """Return the links by name. ``lasting``: without IPv6 addresses that a router has announced."""
@@ -97,13 +97,13 @@ class Links:
                     found.append(Route(to, via, names.get(message.get_attr("RTA_OIF"), "")))
         return sorted(found)
 
-    def make_bridge(self, name: str, mac: str) -> Link:
-        self._ask(f"create the bridge {name}", "link", "add", ifname=name, kind="bridge", address=mac)
+    def create_bridge(self, name: str, mac: str) -> Link:
+        self._ask(f"make the bridge {name}", "link", "add", ifname=name, kind="bridge", address=mac)
         return self.all()[name]
 
-    def make_cable(self, name: str, address: str, mtu: int, there: t.Mapping[str, t.Any]) -> Link:
-        """Create a veth pair. ``there`` is the other end: ifname, address, net_ns_fd. It is never in this namespace."""
-        what = f"create the interface {there['ifname']}"
+    def create_veth_pair(self, name: str, address: str, mtu: int, there: t.Mapping[str, t.Any]) -> Link:
+        """A pair of veth; ``there`` is the other end: ifname, address, net_ns_fd. It never is in our namespace."""
+        what = f"make the interface {there['ifname']}"
         self._ask(what, "link", "add", ifname=name, kind="veth", address=address, mtu=mtu, peer={**there, "mtu": mtu})
         return self.all()[name]
 
@@ -111,8 +111,8 @@ class Links:
         """Change ``mtu``, ``address``, ``master`` (an index), ``state`` or ``ifalias``."""
         self._ask(f"change the interface {link.name}", "link", "set", index=link.ifindex, **what)
 
-    def let_return(self, link: Link) -> None:
-        """Set hairpin mode: the bridge sends packets back to their port. A container needs it for its own published ports."""
+    def set_hairpin(self, link: Link) -> None:
+        """Let the bridge send back what comes from a port: to a published port of one's own (hairpin mode)."""
         self._ask(f"change the port {link.name} of its bridge", "brport", "set", index=link.ifindex, mode=1)
 
     def forget_router(self, link: Link) -> None:
@@ -129,17 +129,17 @@ class Links:
                 via = {"gateway": message.get_attr("RTA_GATEWAY")} if message.get_attr("RTA_GATEWAY") else {}
                 what = f"remove the route to {to} that was announced on {link.name}"
                 more = {"dst": to, "oif": index, "proto": message["proto"], "family": socket.AF_INET6, **via}
-                self._ask(what, "route", "del", fine=(errno.ESRCH,), **more)
+                self._ask(what, "route", "del", ignored=(errno.ESRCH,), **more)
 
     def remove(self, link: Link) -> None:
-        self._ask(f"remove the interface {link.name}", "link", "del", index=link.ifindex, fine=(errno.ENODEV,))
+        self._ask(f"remove the interface {link.name}", "link", "del", index=link.ifindex, ignored=(errno.ENODEV,))
 
     def add_address(self, link: Link, text: str) -> None:
         what = {"flags": _NO_DAD} if ":" in text else {}
-        self._address("add", link, text, fine=(errno.EEXIST,), **what)
+        self._address("add", link, text, ignored=(errno.EEXIST,), **what)
 
     def drop_address(self, link: Link, text: str) -> None:
-        self._address("delete", link, text, fine=(errno.EADDRNOTAVAIL, errno.ENODEV))
+        self._address("delete", link, text, ignored=(errno.EADDRNOTAVAIL, errno.ENODEV))
 
     def _address(self, how: str, link: Link, text: str, **more: t.Any) -> None:
         address = ipaddress.ip_interface(text)
@@ -157,7 +157,7 @@ class Links:
 
     def drop_route(self, route: Route) -> None:
         what = f"remove the route to {route.to} via {route.via}"
-        self._ask(what, "route", "del", dst=route.to, gateway=route.via, proto=STATIC, fine=(errno.ESRCH,))
+        self._ask(what, "route", "del", dst=route.to, gateway=route.via, proto=STATIC, ignored=(errno.ESRCH,))
 
 
 def _is_announced(message: t.Any) -> bool:

@@ -14,8 +14,8 @@ _INTERRUPTED = 0x10  # NLM_F_DUMP_INTR: pyroute2 0.7 raises an error, 0.9 does n
 _MOST_ATTEMPTS = 50
 
 
-def ask(what: str, call: t.Callable[[], t.Any], *, fine: t.Collection[int] = ()) -> list[t.Any]:
-    """Return the messages of ``call``. ``fine``: errors that mean that there is nothing to do. Raises EngineError.
+def ask(what: str, call: t.Callable[[], t.Any], *, ignored: t.Collection[int] = ()) -> list[t.Any]:
+    """The messages that ``call`` returns. ``ignored``: errors that mean that it is so already. Raises EngineError.
 
     If a list changes while the kernel returns it, ask again.
     """
@@ -27,7 +27,7 @@ def ask(what: str, call: t.Callable[[], t.Any], *, fine: t.Collection[int] = ())
         except NetlinkDumpInterrupted:
             continue
         except NetlinkError as exc:
-            if exc.code in fine:
+            if exc.code in ignored:
                 return []
             hint = "On this host, root may lack CAP_NET_ADMIN, as in a container." if exc.code == errno.EPERM else ""
             raise EngineError(f"Cannot {what}: {os.strerror(exc.code)}.", hint=hint) from exc

@@ -42,7 +42,9 @@ def chains() -> list[Chain]:
 
     found = []
     with contextlib.closing(NFTSocket(nfgen_family=0)) as nft:
-        for chain in ask("list the rules", lambda: nft.request_get(nft_chain_msg(), NFT_MSG_GETCHAIN), fine=_NOT_THERE):
+        for chain in ask(
+            "list the rules", lambda: nft.request_get(nft_chain_msg(), NFT_MSG_GETCHAIN), ignored=_NOT_THERE
+        ):
             family, hook = _FAMILIES.get(chain["nfgen_family"]), chain.get_attr("NFTA_CHAIN_HOOK")
             number, priority = (
                 hook.get_attr(f"NFTA_HOOK_{name}") if hook else None for name in ("HOOKNUM", "PRIORITY")

@@ -1,123 +1,146 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bring links, addresses and routes from any state to the wanted one.
-
-If the kernel supports it, a change is one step. A link that needs several steps is up only after the last of them, so that the
-next run detects an incomplete change.
-"""
+"""Carry out the operations of a plan. Nothing is decided here."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import typing as t
 
+from .._base.deadline import Deadline
 from .._base.errors import EngineError
 from .._netlink import netns
 from .._netlink.links import Link, Links
-from .._network_spec import names, sysctls
-from .._network_spec.plan import (
-    Observed,
-    Pair,
-    bridge_addresses,
-    bridges_of,
-    changed_routes,
-    has_ipv6,
-    is_connected,
-    of_bridge,
-    of_interface,
-    surplus,
-    unused_bridges,
-)
-from .._network_spec.publishing import Record
-from . import forwarding
+from .._network_spec import operations as to
+from .._state.store import Store
+from . import firewall, foreign_rules, forwarding, forwarding_changes, in_use
+from .records import Records
 
 
-def bridges(
-    record: Record | None, former: t.Sequence[Record], there: t.Sequence[Record], seen: Observed, state_dir: str
-) -> None:
-    """Apply the bridges that a network needs, or needed. Foreign bridges are used but not changed. ``there``: the records of all
-    wanted networks."""
-    needed = bridges_of([record] if record else [])
-    with Links() as links:
-        for name in sorted(needed | bridges_of(former)):
-            link = seen.host.get(name)
-            if link is None and name in needed:
-                link = links.make_bridge(name, names.bridge_mac(state_dir, name))
-            elif link is None or name not in seen.our_bridges:
-                continue
-            _close(links, link, has_ipv6(bridge_addresses(there, name)))
-            _set_addresses(links, link, of_bridge(name, former, there, link).get("addresses"))
-            if not link.up:
-                links.change(link, state="up")
+class Applier:
+    """For the networks of one pair of directories, under their lock. ``table``: that of nftables."""
+
+    def __init__(self, records: Records, store: Store, table: str, deadline: Deadline) -> None:
+        self._records, self._store, self._table, self._deadline = records, store, table, deadline
+
+    def carry_out(self, operations: t.Iterable[to.Operation]) -> None:
+        """Raises EngineError, and OSError for what the kernel refuses."""
+        with Links() as host:
+            for operation in operations:
+                if isinstance(operation, (to.CreateBridge, to.CreateVethPair, to.RemoveLink)):
+                    _change_links(host, operation)
+                elif isinstance(operation, to.ConfigureLink):
+                    _configure(host, operation)
+                elif isinstance(operation, to.ChangeRoutes):
+                    _change_routes(operation)
+                elif isinstance(operation, (to.SetSysctls, to.LoadRules, to.RestoreSysctls)):
+                    self._open(operation)
+                else:
+                    self._keep(operation)
+
+    def _keep(
+        self, operation: to.SaveRecord | to.CreateNamespace | to.CheckUnused | to.RemoveNamespace | to.Forget
+    ) -> None:
+        """What records tell of."""
+        if isinstance(operation, to.SaveRecord):
+            self._records.save(*operation)
+        elif isinstance(operation, to.CreateNamespace):
+            # Known as ours at every moment.
+            self._note_namespace(operation.network, 0)
+            netns.create(operation.network)
+            self._note_namespace(operation.network, netns.inode(operation.network))
+        elif isinstance(operation, to.CheckUnused):
+            # A launch takes no lock of networks: one may have come since the look.
+            with netns.hidden(operation.network) as descriptor:
+                in_use.check_unused(operation.network, self._store, descriptor)
+        elif isinstance(operation, to.RemoveNamespace):
+            netns.remove(operation.network)
+        else:
+            self._note_namespace(operation.network, None)
+            self._records.forget(operation.network)
+
+    def _note_namespace(self, name: str, inode: int | None) -> None:
+        """Write down which namespace of this name we made; None for none."""
+        changed = self._records.changed()
+        others = {other: number for other, number in changed.namespaces.items() if other != name}
+        namespaces = others if inode is None else {**others, name: inode}
+        self._records.save_changed(changed._replace(namespaces=namespaces))
+
+    def _open(self, operation: to.SetSysctls | to.LoadRules | to.RestoreSysctls) -> None:
+        """The way for packets, or what is left of it."""
+        changed = self._records.changed()
+        if isinstance(operation, to.SetSysctls):
+            ways, sysctls = forwarding_changes.to_change(operation.values), dict(changed.sysctls)
+            for path, (before, value) in ways.items():
+                sysctls[path] = (sysctls[path][0] if path in sysctls else before, value)
+            self._records.save_changed(changed._replace(sysctls=sysctls))
+            forwarding.write_all({path: value for path, (_before, value) in ways.items() if value})
+        elif isinstance(operation, to.LoadRules):
+            firewall.load(self._table, operation.text, self._records.rules_file, self._deadline)
+            rules = firewall.text_digest(operation.text), firewall.digest(self._table)
+            self._records.save_changed(changed._replace(rules=rules))
+            if operation.udp:
+                from .._netlink import conntrack
+
+                conntrack.forget_udp({port for each in operation.udp for port in range(each.port, each.last + 1)})
+        else:
+            others = foreign_rules.forward(self._table)
+            forwarding.write_all(forwarding_changes.to_restore(changed.sysctls, operation.needed, others))
+            kept = {path: pair for path, pair in changed.sysctls.items() if forwarding.is_kept(path, operation.needed)}
+            self._records.save_changed(changed._replace(sysctls=kept))
 
 
-def interfaces(record: Record, former: t.Sequence[Record], seen: Observed, state_dir: str) -> None:
-    """Apply the interfaces, and their links in the namespace."""
-    name = record["name"]
-    pairs = {each["name"]: of_interface(each, former, seen) for each in record["interfaces"]}
-    with contextlib.ExitStack() as opened:
-        links = opened.enter_context(Links())
-        namespace = os.open(netns.path_of(name), os.O_RDONLY | os.O_CLOEXEC)
-        opened.callback(os.close, namespace)
-        for gone in surplus(record, seen):
-            links.remove(seen.ends[gone])
-        host = links.all()
-        for interface in record["interfaces"]:
-            changes = pairs[interface["name"]]
-            if changes:
-                _connect(links, interface, changes, seen, host, namespace, (state_dir, name))
-    netns.inside(name, lambda: _inside(record, pairs))
+def _change_links(host: Links, operation: to.CreateBridge | to.CreateVethPair | to.RemoveLink) -> None:
+    if isinstance(operation, to.CreateBridge):
+        host.create_bridge(operation.name, operation.mac)
+    elif isinstance(operation, to.RemoveLink):
+        host.remove(operation.link)
+    else:
+        network, name, mac, peer, peer_mac, mtu = operation
+        with open(netns.path_of(network), "rb") as namespace:
+            there = {"ifname": peer, "address": peer_mac, "net_ns_fd": namespace.fileno()}
+            host.create_veth_pair(name, mac, mtu, there)
 
 
-def _connect(
-    links: Links, interface: t.Mapping[str, t.Any], changes: t.Mapping[str, Pair], seen: Observed, host: t.Mapping[str, Link],
-    namespace: int, whose: tuple[str, str],
-) -> None:  # fmt: skip
-    """Apply the end on the host. ``host``: the current links, including bridges."""
-    name = interface["name"]
-    end = seen.ends.get(name)
-    if end is None or not is_connected(seen.inside.get(name), end):
-        if end is not None:
-            links.remove(end)
-        there = {"ifname": name, "address": interface["mac"], "net_ns_fd": namespace}
-        here = names.host_interface(*whose, name), names.host_mac(*whose, name)
-        end = links.make_cable(*here, interface["mtu"], there)
-    links.change(end, ifalias=names.alias(whose[1], name))
-    _close(links, end, False)
-    if "mtu" in changes:
-        links.change(end, mtu=interface["mtu"])
-    links.change(end, master=host[interface["bridge"]].ifindex)
-    links.let_return(end)
-    links.change(end, state="up")
+def _configure(host: Links, operation: to.ConfigureLink) -> None:
+    def inside() -> None:
+        with Links() as links:
+            _configure_in(links, operation)
+
+    if operation.network:
+        netns.inside(operation.network, inside)
+    else:
+        _configure_in(host, operation)
 
 
-def _inside(record: Record, pairs: t.Mapping[str, t.Mapping[str, Pair]]) -> None:
-    with Links() as links:
-        found = links.all(lasting=True)
-        _close(links, found["lo"])
-        links.change(found["lo"], state="up")
-        for interface in record["interfaces"]:
-            link, changes = found[interface["name"]], pairs[interface["name"]]
-            if not changes:
-                continue
-            # Neighbours must learn about another MAC address.
-            _try(f"net/ipv4/conf/{link.name}/arp_notify", "1")
-            _try(f"net/ipv6/conf/{link.name}/ndisc_notify", "1")
-            if link.mac != interface["mac"]:
-                links.change(link, address=interface["mac"])
-            if link.mtu != interface["mtu"]:
-                links.change(link, mtu=interface["mtu"])
-            _close(links, link, has_ipv6(interface["addresses"]) or None)
-            _set_addresses(links, link, changes.get("addresses"))
-            links.change(link, state="up")
+def _configure_in(links: Links, operation: to.ConfigureLink) -> None:
+    found = links.all()
+    link = found[operation.name]
+    if operation.announce:
+        # For the better only: a host may have no IPv6, and may not set it.
+        with contextlib.suppress(EngineError):
+            forwarding.write(f"net/ipv4/conf/{link.name}/arp_notify", "1")
+        with contextlib.suppress(EngineError):
+            forwarding.write(f"net/ipv6/conf/{link.name}/ndisc_notify", "1")
+    given = {"ifalias": operation.alias, "address": operation.mac, "mtu": operation.mtu}
+    for key, value in given.items():
+        if value:
+            links.change(link, **{key: value})
+    _close(links, link, operation.sysctls)
+    if operation.bridge:
+        links.change(link, master=found[operation.bridge].ifindex)
+        links.set_hairpin(link)
+    for address in operation.drop:
+        links.drop_address(link, address)
+    for address in operation.add:
+        links.add_address(link, address)
+    links.change(link, state="up")
 
 
-def _close(links: Links, link: Link, ipv6: bool | None = None) -> None:
-    """Set the sysctls of a link of Longshore before it is up. Raises EngineError, because an open link must not be used."""
+def _close(links: Links, link: Link, values: t.Mapping[str, str]) -> None:
+    """Set the sysctls of a link of ours, before it is up. Raises EngineError: a link that is open is not left alone."""
     changed = {
-        path: value for path, (before, value) in forwarding.differing(sysctls.closed(link.name, ipv6)).items()
-        if before is not None
+        path: value for path, (before, value) in forwarding.differing(values).items() if before is not None
     }  # fmt: skip
     # The last one shows the next task that nothing is left to do.
     last = {path: value for path, value in changed.items() if path.endswith("/autoconf")}
@@ -127,52 +150,13 @@ def _close(links: Links, link: Link, ipv6: bool | None = None) -> None:
     forwarding.write_all(last)
 
 
-def _set_addresses(links: Links, link: Link, pair: Pair | None) -> None:
-    if pair is None:
-        return
-    before, after = set(link.addresses), set(pair[1])
-    for address in sorted(before - after):
-        links.drop_address(link, address)
-    # The removal of the first address of a network may remove its other addresses (promote_secondaries).
-    for address in pair[1]:
-        if address not in before or not before <= after:
-            links.add_address(link, address)
-
-
-def _try(path: str, value: str) -> None:
-    with contextlib.suppress(EngineError):  # a host without IPv6, or without permission: this is optional
-        forwarding.write(path, value)
-
-
-def routes(record: Record, former: t.Sequence[Record]) -> None:
-    """Apply the routes, after the interfaces, because the kernel removes routes together with an address."""
-
+def _change_routes(operation: to.ChangeRoutes) -> None:
     def change() -> None:
         with Links() as links:
-            gone, come = changed_routes(record, former, links.routes())
             found = links.all()
-            for route in come:
+            for route in operation.add:
                 links.add_route(route, found[route.interface])
-            for route in gone:
-                if route.to not in {each.to for each in come}:
-                    links.drop_route(route)
+            for route in operation.drop:
+                links.drop_route(route)
 
-    netns.inside(record["name"], change)
-
-
-def remove(name: str, seen: Observed) -> None:
-    """Remove the veth pairs and the namespace, unless the namespace belongs to another program now."""
-    with Links() as links:
-        for end in seen.ends.values():
-            links.remove(end)
-    if seen.namespace or not netns.exists(name):
-        netns.remove(name)
-
-
-def remove_bridges(there: t.Sequence[Record], seen: Observed) -> None:
-    """Remove unused bridges. ``there``: the records of all wanted networks."""
-    gone = unused_bridges(there, seen)
-    if gone:
-        with Links() as links:
-            for name in gone:
-                links.remove(seen.host[name])
+    netns.inside(operation.network, change)

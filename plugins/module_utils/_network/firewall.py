@@ -44,6 +44,11 @@ def load(table: str, body: str, path: str, deadline: Deadline) -> None:
         raise EngineError(f"nft did not accept the rules of the networks: {said}", hint=hint, argv=argv, rc=done.rc)
 
 
+def text_digest(body: str) -> str:
+    """Of the table as text; empty for none."""
+    return hashlib.sha256(body.encode()).hexdigest() if body else ""
+
+
 def digest(table: str) -> str:
     """Return the digest of the table's chains and rules in the kernel. Empty if there is no such table."""
     chains = _chains(table)

@@ -46,8 +46,18 @@ def closed_to(bridges: t.Collection[str], table: str) -> list[tuple[str, str]]:
     return found
 
 
-def advice(table: str, bridges: t.Iterable[str]) -> str:
-    """Return a command that opens the firewall that owns the table, if known."""
+def warnings(bridges: t.Sequence[str], table: str) -> list[str]:
+    """About each chain that closed_to() returns. ``table``: ours."""
+    names = " and ".join(bridges)
+    return [
+        f"The chain {chain} of the table {other} lets nothing be forwarded that none of its rules accepts, and no other table can"
+        f" help that. See to it that it accepts what comes from {names} and what goes there.{_advice(other, bridges)}"
+        for other, chain in closed_to(bridges, table)
+    ]
+
+
+def _advice(table: str, bridges: t.Iterable[str]) -> str:
+    """A command that opens the firewall whose table it is, where there is one."""
     if table != "inet firewalld":
         return ""
     options = " ".join(f"--add-interface {bridge}" for bridge in bridges)

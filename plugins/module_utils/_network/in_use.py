@@ -9,7 +9,7 @@ import typing as t
 from .._base.errors import Conflict, InvalidInput
 from .._base.files import read_text
 from .._netlink import netns
-from .._network_spec.publishing import published
+from .._ports.address import PublishedPort
 from .._ports.host_ports import Address, check_socket, held, wanted
 from .._state.store import Store
 
@@ -24,29 +24,27 @@ class User(t.NamedTuple):
     container: str | None
 
 
-def check_ports(entries: t.Sequence[t.Mapping[str, t.Any]], gateways: t.Collection[str], store: Store) -> list[str]:
-    """Check ports. ``entries``: newly published ports. ``gateways``: addresses that the host will have for them.
+def check_ports(entries: t.Sequence[PublishedPort], gateways: t.Collection[str], store: Store) -> list[str]:
+    """``entries``: what is to be published from now on; ``gateways``: addresses that the host is to have for it.
 
     Raises Conflict for a port that a program of this host listens on, because clients could not reach it any more. Ports that
     a container reserves (reserve_ports) may be published. Return warnings.
     """
     reserved, warnings = _reserved(store), []
     for entry in entries:
-        for port in range(entry["port"], entry["last"] + 1):
-            address = Address(entry["protocol"], entry["ip"], port)
+        for port in range(entry.port, entry.last + 1):
+            address = Address(entry.protocol, entry.ip, port)
             if any(each.overlaps(address) for each in reserved.get((address.kind, port), ())):
                 continue
             try:
                 check_socket(address, listening=True, others=lambda: ())
             except Conflict as exc:
-                raise Conflict(f"{published(entry)} cannot be published: {exc.message}", hint=exc.hint) from exc
+                raise Conflict(f"{entry} cannot be published: {exc.message}", hint=exc.hint) from exc
             except InvalidInput:
-                if entry["ip"] in gateways:
+                if entry.ip in gateways:
                     break
-                # The host may get it later, like addresses that move from host to host.
-                warnings.append(
-                    f"{entry['ip']}, where {published(entry)} is published, is not an address of this host now."
-                )
+                # It may get it later, as addresses do that move from host to host.
+                warnings.append(f"{entry.ip}, where {entry} is published, is no address of this host now.")
                 break
     return warnings
 

@@ -12,15 +12,15 @@ from .._base.files import read_text
 from .._netlink import netns
 from .._netlink.links import Link, Links, Route
 from .._network_spec import names, sysctls
+from .._network_spec.differences import Observed, is_connected
 from .._network_spec.parse import Request, Surroundings
-from .._network_spec.plan import Observed, is_connected
-from .._network_spec.publishing import Record
+from .._network_spec.record import NetworkRecord
 from . import forwarding
 
 
-def look(request: Request, old: Record | None, made: int | None, state_dir: str) -> Observed:
-    """Return all except sysctls and rules, which depend on the wanted state. ``made``: the inode of the namespace that Longshore
-    created since the boot, 0 if that was interrupted. Raises Conflict for a namespace of another program.
+def look(request: Request, old: NetworkRecord | None, created: int | None, state_dir: str) -> Observed:
+    """All but sysctls and rules, which depend on what is wanted. ``created``: the inode of the namespace that we made since the boot, 0
+    where that did not come to its end. Raises Conflict for a namespace that is not ours.
     """
     with Links() as links:
         host = links.all()
@@ -30,9 +30,10 @@ def look(request: Request, old: Record | None, made: int | None, state_dir: str)
         if link.kind == "bridge" and link.mac == names.bridge_mac(state_dir, link.name)
     ]
     inode, ends = netns.inode(request.name), _ends(request, old, state_dir, host)
-    # Another namespace may have this name now. If the inode is not known, look at its interfaces.
-    namespace = inode is not None and (made in (0, inode) if made is not None else bool(ends))
-    if inode is not None and not namespace and not (old and request.absent):
+    # Of the same name there may be another by now. Where it is not known what we made, by what is in it.
+    namespace = inode is not None and (created in (0, inode) if created is not None else bool(ends))
+    foreign = inode is not None and not namespace
+    if foreign and not (old and request.absent):
         hint = f"Choose another name, or remove it: ip netns delete {request.name}"
         what = f"The network namespace {request.name} already exists, and Longshore has not created it."
         raise Conflict(what, hint=hint)
@@ -40,7 +41,7 @@ def look(request: Request, old: Record | None, made: int | None, state_dir: str)
     inside, routes = netns.inside(request.name, lambda: _inside(names_inside)) if namespace else ({}, [])
     host.update((name, _with_settings(host[name])) for name in ours)
     ends = {name: _with_settings(end) for name, end in ends.items()}
-    return Observed(namespace, host, ours, ends, inside, routes)
+    return Observed(namespace, host, ours, ends, inside, routes, foreign=foreign)
 
 
 def _inside(ours: t.Collection[str]) -> tuple[dict[str, Link], list[Route]]:
@@ -53,11 +54,9 @@ def _with_settings(link: Link) -> Link:
     return link._replace(settings=forwarding.read(sysctls.closed(link.name, False)))
 
 
-def _ends(request: Request, old: Record | None, state_dir: str, host: t.Mapping[str, Link]) -> dict[str, Link]:
-    """Return the ends by the names of recorded interfaces, and by alias for unrecorded ones."""
-    known = {each.name for each in request.interfaces} | {
-        each["name"] for each in (old or {"interfaces": []})["interfaces"]
-    }
+def _ends(request: Request, old: NetworkRecord | None, state_dir: str, host: t.Mapping[str, Link]) -> dict[str, Link]:
+    """By names of interfaces that are known, and by alias for what no record tells of any more."""
+    known = {each.name for each in request.interfaces} | {each.name for each in (old.interfaces if old else ())}
     found = {name: host.get(names.host_interface(state_dir, request.name, name)) for name in known}
     for link in host.values():
         name = names.is_of(state_dir, request.name, link.name, link.alias)
@@ -66,7 +65,7 @@ def _ends(request: Request, old: Record | None, state_dir: str, host: t.Mapping[
     return {name: link for name, link in found.items() if link}
 
 
-def surroundings(seen: Observed, others: t.Mapping[str, Record]) -> Surroundings:
+def surroundings(seen: Observed, others: t.Mapping[str, NetworkRecord]) -> Surroundings:
     links = {
         link.name: link.addresses for link in seen.host.values()
         if link.name not in seen.our_bridges and link.name != "lo"
@@ -76,10 +75,10 @@ def surroundings(seen: Observed, others: t.Mapping[str, Record]) -> Surroundings
     )
 
 
-def refuse_strangers(wanted: Record, seen: Observed) -> None:
-    """Raises Conflict if a foreign interface in the namespace has the name of a wanted one."""
-    for interface in wanted["interfaces"]:
-        name = interface["name"]
+def refuse_strangers(wanted: NetworkRecord, seen: Observed) -> None:
+    """An interface in the namespace that has the name of one of ours, and is not. Raises Conflict."""
+    for interface in wanted.interfaces:
+        name = interface.name
         if name in seen.inside and not is_connected(seen.inside[name], seen.ends.get(name)):
-            what = f"The namespace {wanted['name']} has an interface {name} that Longshore has not created."
-            raise Conflict(what, hint=f"Remove it (ip -n {wanted['name']} link delete {name}), or use another name.")
+            what = f"The namespace {wanted.name} has an interface {name} that Longshore has not made."
+            raise Conflict(what, hint=f"Remove it (ip -n {wanted.name} link delete {name}), or take another name.")

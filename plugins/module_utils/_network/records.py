@@ -16,8 +16,12 @@ import typing as t
 from .._base.errors import EngineError
 from .._base.files import make_directory, read_json, remove_file, write_text
 from .._base.process import boot_id
-from .._network_spec.parse import RECORD_FORMAT
-from .._network_spec.publishing import Record
+from .._network_spec.record import NetworkRecord
+from .._network_spec.record_format import RECORD_FORMAT, from_json, to_json
+
+# A network as it is or shall be, and before that what it was, until all of that is gone from the host.
+History = tuple[NetworkRecord, ...]
+_WRONG_TYPES = (AttributeError, KeyError, TypeError, ValueError)
 
 
 class Changed(t.NamedTuple):
@@ -35,39 +39,36 @@ class Records:
         self._changed = f"{run_dir}/network.json"
         self.rules_file = f"{run_dir}/network.nft"
 
-    def all(self) -> dict[str, Record]:
-        """Return the records by name. Raises EngineError for an unreadable one, because its addresses could be allocated twice."""
+    def all(self) -> dict[str, History]:
+        """By name. Raises EngineError where one cannot be understood: what it has could be given away twice."""
         names: list[str] = []
         with contextlib.suppress(FileNotFoundError):
             names = sorted(name[:-5] for name in os.listdir(self._directory) if name.endswith(".json"))
         found = {name: self._load(name) for name in names}
-        return {name: record for name, record in found.items() if record}
+        return {name: history for name, history in found.items() if history}
 
-    def _load(self, name: str) -> Record | None:
+    def _load(self, name: str) -> History:
         path = f"{self._directory}/{name}.json"
-        record = read_json(path)
-        if record is None and not os.path.exists(path):
-            return None  # Another task has just removed it.
-        if record is None:
-            raise EngineError(
-                f"The record {path} is damaged.", hint="Remove it, and run the task of that network again."
-            )
-        if record.get("format") != RECORD_FORMAT:
-            raise EngineError(f"The network {name} was created by another release of longshore.oci.", hint="Use that.")
-        return record
+        saved = read_json(path) or {}
+        if not saved and not os.path.exists(path):
+            return ()  # Just removed by another task.
+        try:
+            if saved["format"] != RECORD_FORMAT:
+                raise EngineError(f"The network {name} was made by another release of longshore.oci.", hint="Use that.")
+            history = tuple(from_json(each) for each in (saved, *saved.get("former", ())))
+            if history[0].name != name:
+                raise ValueError(history[0].name)
+        except _WRONG_TYPES as exc:
+            hint = "Remove it, and run the task of that network again."
+            raise EngineError(f"The record {path} is damaged.", hint=hint) from exc
+        return history
 
-    def save(self, record: Record, former: t.Sequence[Record] = ()) -> None:
-        """Save a record. ``former``: earlier records of the network, until all parts of them are removed from the host."""
+    def save(self, record: NetworkRecord, former: t.Sequence[NetworkRecord] = ()) -> None:
         make_directory(self._directory)
-        path = f"{self._directory}/{record['name']}.json"
-        write_text(path, json.dumps({**record, "former": former} if former else record) + "\n", durable=True)
-
-    @staticmethod
-    def former(saved: Record | None) -> list[Record]:
-        """Return the current and earlier records of a network, the latest first."""
-        if saved is None:
-            return []
-        return [{key: value for key, value in saved.items() if key != "former"}, *saved.get("former", ())]
+        path, text = f"{self._directory}/{record.name}.json", to_json(record)
+        if former:
+            text["former"] = [to_json(each) for each in former]
+        write_text(path, json.dumps(text) + "\n", durable=True)
 
     def forget(self, name: str) -> None:
         remove_file(f"{self._directory}/{name}.json")
@@ -85,11 +86,16 @@ class Records:
             os.rmdir(self._directory)
 
     def changed(self) -> Changed:
+        """A damaged file says nothing: rules are loaded again then, and namespaces known by what is in them."""
         found = read_json(self._changed) or {}
-        if found.get("boot") != boot_id():
+        try:
+            if found["boot"] != boot_id():
+                return Changed()
+            sysctls = {path: (f"{old:s}", f"{new:s}") for path, (old, new) in found["sysctls"].items()}
+            namespaces = {name: int(inode) for name, inode in found["namespaces"].items()}
+            return Changed(sysctls, tuple(map(str, found["rules"])), namespaces)
+        except _WRONG_TYPES:
             return Changed()
-        sysctls = {path: (old, new) for path, (old, new) in found["sysctls"].items()}
-        return Changed(sysctls, tuple(found["rules"]), found["namespaces"])
 
     def save_changed(self, changed: Changed) -> None:
         if changed == Changed():

@@ -10,7 +10,7 @@ from .._base.errors import Conflict
 from .._network_spec.parse import Request, check_name
 from .._network_spec.plan import Plan
 from . import firewall, in_use, observe
-from .networks import Networks, Outcome, check_root, told_of
+from .networks import Networks, Outcome, check_root, kernel_errors
 
 
 class Known(t.NamedTuple):
@@ -33,17 +33,17 @@ class Survey(Networks):
         """Describe a network and change nothing. Raises EngineError."""
         check_root()
         check_name(name)
-        with told_of(name):
-            records = self._records.all()
-            former = self._records.former(records.pop(name, None))
-            if not former or former[0].get("removing"):
-                return Known(Outcome(Plan((), {}), None, {}))
-            others, changed = self._there(records), self._records.changed()
+        with kernel_errors(name):
+            histories, changed = self._records.all(), self._records.changed()
+            former = histories.pop(name, ())
+            if not former or former[0].removing:
+                return Known(Outcome(Plan(), None, {}))
+            others = self._there(histories)
             try:
                 seen = observe.look(Request(name), former[0], changed.namespaces.get(name), self._state_dir)
                 observe.refuse_strangers(former[0], seen)
             except Conflict as exc:
-                return Known(Outcome(Plan((), {}), former[0], self._ends(former[0])), str(exc))
+                return Known(Outcome(Plan(), former[0], self._ends(former[0])), str(exc))
             compared = self._compare(former[0], former, others, seen, changed, firewall.digest(self._table))
             users = in_use.users(name, self._store) if seen.namespace else []
             return Known(self._outcome(compared, ()), users=users)

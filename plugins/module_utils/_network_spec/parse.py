@@ -2,10 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Turn the request for a network into a record, and allocate addresses from subnets: pure functions.
 
-A record is the stored definition of a network, a JSON object: name, interfaces (name, bridge, foreign, addresses, gateways,
-host_gateways, mac, mtu), routes (to, via, interface), publish (see publishing.py), masquerade, isolate, routed (the last two are
-not in records of older releases). A foreign bridge belongs to another program. A record with "removing" belongs to a network
-that is being removed. See records.py for "former".
+A request is what was written, a record (record.py) what is kept of it.
 """
 
 from __future__ import annotations
@@ -15,11 +12,12 @@ import re
 import typing as t
 
 from .._base.errors import Conflict, InvalidInput
+from .._netlink.links import Route
 from . import addresses
 from .names import mac
-from .publishing import Record, check_ports, forwarded, publish
+from .publishing import check_ports, forwarded, publish
+from .record import InterfaceRecord, NetworkRecord
 
-RECORD_FORMAT = 1  # Increased when an older release could misread a new record.
 DEFAULT_BRIDGE, DEFAULT_MTU = "longshore0", 1500
 _LINK = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 
@@ -54,7 +52,7 @@ class Surroundings(t.NamedTuple):
     Longshore's bridges and their ports. ``foreign``: the bridges among these links, with their MTU. ``machine`` identifies this
     host."""
 
-    others: t.Mapping[str, Record] = {}
+    others: t.Mapping[str, NetworkRecord] = {}
     links: t.Mapping[str, t.Sequence[str]] = {}
     foreign: t.Mapping[str, int] = {}
     machine: str = ""
@@ -67,8 +65,8 @@ def check_name(name: str) -> None:
         raise InvalidInput(f"{name!r} cannot be the name of a network.", hint=hint)
 
 
-def resolve(request: Request, around: Surroundings, old: Record | None) -> Record:
-    """Return the record for a request. ``old``: the record of this network, whose addresses are kept.
+def resolve(request: Request, around: Surroundings, old: NetworkRecord | None) -> NetworkRecord:
+    """The record of what was asked for. ``old``: the record of this network, whose addresses are kept.
 
     Raises InvalidInput for impossible requests, and Conflict for addresses of others.
     """
@@ -79,36 +77,37 @@ def resolve(request: Request, around: Surroundings, old: Record | None) -> Recor
             raise InvalidInput(f"There are two interfaces with the name {name}.")
     # Addresses that must be unique. Several networks can share a gateway.
     taken, routers = (dict(each) for each in _used(around))
-    done: list[dict[str, t.Any]] = []
+    done: list[InterfaceRecord] = []
     for interface in request.interfaces:
-        made = _interface(interface, request.name, around, old, (taken, routers))
-        done.append(made)
-        taken.update((text.partition("/")[0], f"{made['name']} of this network") for text in made["addresses"])
-        routers.update((text, f"the gateway of {made['name']}") for text in made["gateways"])
-    record: Record = {
-        "format": RECORD_FORMAT, "name": request.name, "interfaces": done, "routes": _routes(request.routes, done),
-        "publish": sorted((publish(text) for text in request.publish), key=str), "masquerade": request.masquerade,
-        "isolate": request.isolate, "routed": request.routed,
-    }  # fmt: skip
+        resolved = _interface(interface, request.name, around, old, (taken, routers))
+        done.append(resolved)
+        taken.update((text.partition("/")[0], f"{resolved.name} of this network") for text in resolved.addresses)
+        routers.update((text, f"the gateway of {resolved.name}") for text in resolved.gateways)
+    record = NetworkRecord(
+        request.name, tuple(done), _routes(request.routes, done), tuple(sorted(map(publish, request.publish), key=repr)),
+        request.masquerade, request.isolate, request.routed,
+    )  # fmt: skip
     _check_neighbours(record, around)
     check_ports(record, around.others)
     return record
 
 
 def _used(around: Surroundings) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Return the addresses and gateways of the other networks, each with a description of its owner."""
-    interfaces = [
-        (f"the network {name}", each) for name, record in around.others.items() for each in record["interfaces"]
-    ]
+    """Addresses and gateways of the other networks, each with words about whose it is."""
+    interfaces = [(f"the network {name}", each) for name, record in around.others.items() for each in record.interfaces]
     return (
-        [(text.partition("/")[0], whose) for whose, each in interfaces for text in each["addresses"]],
-        [(text, f"the gateway of {whose}") for whose, each in interfaces for text in each["gateways"]],
+        [(text.partition("/")[0], whose) for whose, each in interfaces for text in each.addresses],
+        [(text, f"the gateway of {whose}") for whose, each in interfaces for text in each.gateways],
     )
 
 
 def _interface(
-    wanted: Interface, network: str, around: Surroundings, old: Record | None, used: tuple[t.Mapping[str, str], ...]
-) -> dict[str, t.Any]:
+    wanted: Interface,
+    network: str,
+    around: Surroundings,
+    old: NetworkRecord | None,
+    used: tuple[t.Mapping[str, str], ...],
+) -> InterfaceRecord:
     _check_link(wanted, around, old)
     foreign = wanted.bridge in around.foreign
     there = {text.partition("/")[0] for text in around.links[wanted.bridge]} if foreign else set()
@@ -128,16 +127,16 @@ def _interface(
     mtu = wanted.mtu or around.foreign.get(wanted.bridge, DEFAULT_MTU)
     if mtu < 1280 and any(address.version == 6 for address in own):
         raise InvalidInput(f"The mtu {mtu} of {wanted.name} is too small for IPv6, which needs 1280.")
-    known = sorted(str(gateway) for gateway in gateways.values())
-    return {
-        "name": wanted.name, "bridge": wanted.bridge, "foreign": foreign, "addresses": [str(address) for address in own],
-        # A bridge of Longshore gets them. The router of a foreign bridge may be elsewhere.
-        "gateways": known, "host_gateways": [each for each in known if not foreign or each in there],
-        "mac": addresses.hardware(wanted.mac) if wanted.mac else mac(around.machine, network, wanted.name), "mtu": mtu,
-    }  # fmt: skip
+    known = tuple(sorted(str(gateway) for gateway in gateways.values()))
+    return InterfaceRecord(
+        wanted.name, wanted.bridge, foreign, addresses=tuple(str(address) for address in own), gateways=known,
+        # A bridge of our own gets them; one of somebody else's may have another router behind it.
+        host_gateways=tuple(each for each in known if not foreign or each in there),
+        mac=addresses.hardware(wanted.mac) if wanted.mac else mac(around.machine, network, wanted.name), mtu=mtu,
+    )  # fmt: skip
 
 
-def _check_link(wanted: Interface, around: Surroundings, old: Record | None) -> None:
+def _check_link(wanted: Interface, around: Surroundings, old: NetworkRecord | None) -> None:
     for name in (wanted.name, wanted.bridge):
         if not _LINK.fullmatch(name) or name in (".", "..", "lo", "all", "default"):
             hint = "Use up to 15 letters, digits, '_', '-' and '.'."
@@ -152,7 +151,7 @@ def _check_link(wanted: Interface, around: Surroundings, old: Record | None) -> 
         raise InvalidInput(
             f"The mtu {wanted.mtu} of {wanted.name} is less than {lowest}, that of {wanted.bridge}.", hint=hint
         )
-    borrowed = {each["bridge"] for each in (old["interfaces"] if old else ()) if each["foreign"]}
+    borrowed = {each.bridge for each in (old.interfaces if old else ()) if each.foreign}
     if wanted.bridge in borrowed and wanted.bridge not in around.links:
         # For example after a reboot. A bridge of Longshore would replace it, and get the address of its router.
         hint = "Start the program that creates it. To use a bridge of Longshore, remove this network first."
@@ -180,33 +179,33 @@ def _check_gateway(gateway: t.Any, interface: str, own: t.Sequence[t.Any], taken
         raise Conflict(f"The gateway {gateway} of {interface} is the address of {taken[str(gateway)]}.")
 
 
-def _check_neighbours(record: Record, around: Surroundings) -> None:
-    """Raises Conflict if the host would have two routes to a network, because it would use only one of them."""
+def _check_neighbours(record: NetworkRecord, around: Surroundings) -> None:
+    """A network that the host reaches in two ways is reached in one of them only. Raises Conflict."""
     macs = {
-        (each["bridge"], each["mac"]): f"the network {other}"
+        (each.bridge, each.mac): f"the network {other}"
         for other, its in around.others.items()
-        for each in its["interfaces"]
+        for each in its.interfaces
     }
-    for each in record["interfaces"]:
-        if (each["bridge"], each["mac"]) in macs:
-            whose = macs[each["bridge"], each["mac"]]
-            raise Conflict(f"The mac {each['mac']} on {each['bridge']} is in use by {whose}.")
-        macs[each["bridge"], each["mac"]] = f"the interface {each['name']}"
+    for each in record.interfaces:
+        if (each.bridge, each.mac) in macs:
+            whose = macs[each.bridge, each.mac]
+            raise Conflict(f"The mac {each.mac} on {each.bridge} is that of {whose} already.")
+        macs[each.bridge, each.mac] = f"the interface {each.name}"
     elsewhere = [
-        (address, each["bridge"], f"the network {other} on {each['bridge']}")
-        for other, its in {**around.others, record["name"]: record}.items() for each, address in forwarded(its)
+        (address, each.bridge, f"the network {other} on {each.bridge}")
+        for other, its in {**around.others, record.name: record}.items() for each, address in forwarded(its)
     ] + [(address, link, f"{address} on {link} of this host") for link, its in around.links.items() for address in its]  # fmt: skip
     for each, address in forwarded(record):
         mine = ipaddress.ip_interface(address).network
         for text, link, whose in elsewhere:
             theirs = ipaddress.ip_interface(text).network
-            if link != each["bridge"] and theirs.version == mine.version and mine.overlaps(theirs):
-                raise Conflict(f"{mine} on {each['bridge']} overlaps with {whose}.", hint="Use another subnet.")
+            if link != each.bridge and theirs.version == mine.version and mine.overlaps(theirs):
+                raise Conflict(f"{mine} on {each.bridge} overlaps with {whose}.", hint="Take another subnet.")
 
 
-def _kept(old: Record | None, name: str) -> list[str]:
-    interfaces = old["interfaces"] if old else []
-    return [address for each in interfaces if each["name"] == name for address in each["addresses"]]
+def _kept(old: NetworkRecord | None, name: str) -> list[str]:
+    interfaces = old.interfaces if old else []
+    return [address for each in interfaces if each.name == name for address in each.addresses]
 
 
 def _by_family(interface: str, what: str, values: t.Sequence[t.Any]) -> dict[int, t.Any]:
@@ -228,9 +227,9 @@ def _allocate(subnet: addresses.Network, gateway: str, taken: t.Mapping[str, str
     raise Conflict(f"No address of the subnet {subnet} is free.", hint="Remove networks, or use a larger subnet.")
 
 
-def _routes(wanted: t.Sequence[tuple[str, str]], interfaces: t.Sequence[Record]) -> list[dict[str, str]]:
-    """Return the requested routes, and for each family the default route through the first interface with a gateway."""
-    own = [(each["name"], ipaddress.ip_interface(text)) for each in interfaces for text in each["addresses"]]
+def _routes(wanted: t.Sequence[tuple[str, str]], interfaces: t.Sequence[InterfaceRecord]) -> tuple[Route, ...]:
+    """Those that were asked for, and for each family the default route by the first interface that has a gateway."""
+    own = [(each.name, ipaddress.ip_interface(text)) for each in interfaces for text in each.addresses]
     found = {}
     for to, via in wanted:
         gateway, network = addresses.address(via), addresses.destination(to, via)
@@ -244,9 +243,9 @@ def _routes(wanted: t.Sequence[tuple[str, str]], interfaces: t.Sequence[Record])
             raise InvalidInput(f"The route to {to} cannot go via {via}: the network is directly connected.")
         if str(network) in found:
             raise InvalidInput(f"There are two routes to {to}.")
-        found[str(network)] = {"to": str(network), "via": str(gateway), "interface": through[0][0]}
+        found[str(network)] = Route(str(network), str(gateway), through[0][0])
     for interface in interfaces:
-        for text in interface["gateways"]:
+        for text in interface.gateways:
             default = "::/0" if ":" in text else "0.0.0.0/0"
-            found.setdefault(default, {"to": default, "via": text, "interface": interface["name"]})
-    return sorted(found.values(), key=str)
+            found.setdefault(default, Route(default, text, interface.name))
+    return tuple(sorted(found.values(), key=str))

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Parse and format published ports, and find their destinations. Pure functions.
 
-A published port is a JSON object of ip (None: all addresses of the host), port, last, target and protocol.
+See PublishedPort in address.py for what one is.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import typing as t
 
 from .._base.errors import Conflict, InvalidInput
 from .._ports.address import PublishedPort, invalid, parse_published
+from .record import InterfaceRecord, NetworkRecord
 
-Record = dict[str, t.Any]  # of a network; see parse.py
 _MOST_RULES = 1024
 
 
@@ -21,53 +21,48 @@ def family(address: str) -> int:
     return 6 if ":" in address else 4
 
 
-def publish(text: str | int) -> dict[str, t.Any]:
-    """Parse a published port. Raises InvalidInput, also for ports that this host cannot forward."""
+def publish(text: str | int) -> PublishedPort:
+    """Raises InvalidInput, also for what this host cannot forward."""
     entry = parse_published(text)
     if entry.ip == "::1":
         hint = "For clients on this host, publish at 127.0.0.1."
         raise invalid("publish", text, "Linux forwards nothing to and from ::1", hint)
     if entry.port != entry.target and entry.last - entry.port >= _MOST_RULES:
-        raise invalid("publish", text, f"a range to other ports can have at most {_MOST_RULES} ports")
-    return entry._asdict()
+        raise invalid("publish", text, f"a range of other ports has {_MOST_RULES} at most")
+    return entry
 
 
-def published(entry: t.Mapping[str, t.Any]) -> str:
-    """Return the text for a published port, which publish() can parse."""
-    return str(PublishedPort(**entry))
-
-
-def forwarded(record: Record) -> t.Iterator[tuple[dict[str, t.Any], str]]:
-    """Yield the addresses whose gateway is this host, each with its interface. The host forwards packets for them."""
-    for interface in record["interfaces"]:
-        for address in interface["addresses"]:
+def forwarded(record: NetworkRecord) -> t.Iterator[tuple[InterfaceRecord, str]]:
+    """The addresses whose gateway is this host, each with its interface: what the host forwards packets for."""
+    for interface in record.interfaces:
+        for address in interface.addresses:
             network = ipaddress.ip_interface(address).network
-            if any(ipaddress.ip_address(gateway) in network for gateway in interface["host_gateways"]):
+            if any(ipaddress.ip_address(gateway) in network for gateway in interface.host_gateways):
                 yield interface, address
 
 
-def targets(record: Record) -> dict[int, tuple[dict[str, t.Any], str]]:
-    """Return the destinations of published ports by family: the first address whose gateway is this host, and its interface."""
-    found: dict[int, tuple[dict[str, t.Any], str]] = {}
+def targets(record: NetworkRecord) -> dict[int, tuple[InterfaceRecord, str]]:
+    """Where published ports lead to, by family: the first address whose gateway is this host, with its interface."""
+    found: dict[int, tuple[InterfaceRecord, str]] = {}
     for interface, address in forwarded(record):
         found.setdefault(family(address), (interface, address))
     return found
 
 
-def check_ports(record: Record, others: t.Mapping[str, Record]) -> None:
-    """Raises InvalidInput for a port without a destination, and Conflict for a port that is already published."""
-    seen = [(other, entry) for other, its in others.items() for entry in its["publish"]]
-    for entry in record["publish"]:
-        if not {family(entry["ip"])} & targets(record).keys() if entry["ip"] else not targets(record):
-            hint = "Set subnet, or address and gateway. The gateway must be an address of the bridge on this host."
-            what = "without an address of its family whose gateway is this host"
-            raise InvalidInput(f"{published(entry)} cannot be published {what}.", hint=hint)
+def check_ports(record: NetworkRecord, others: t.Mapping[str, NetworkRecord]) -> None:
+    """Raises InvalidInput for a port that leads nowhere, and Conflict for one that is published already."""
+    seen = [(other, entry) for other, its in others.items() for entry in its.publish]
+    for entry in record.publish:
+        if not {family(entry.ip)} & targets(record).keys() if entry.ip else not targets(record):
+            hint = "Give subnet, or address and gateway; the gateway must be an address of the bridge on this host."
+            what = "without an address of its family that has this host for its gateway"
+            raise InvalidInput(f"{entry} cannot be published {what}.", hint=hint)
         bridge = targets(record)[4][0] if 4 in targets(record) else None
-        if bridge and bridge["foreign"] and (entry["ip"] or "").startswith("127."):
-            what = f"{published(entry)} cannot be published: {bridge['bridge']}, which belongs to another program,"
-            raise InvalidInput(f"{what} forwards nothing to and from loopback.", hint="Use another bridge.")
+        if bridge and bridge.foreign and (entry.ip or "").startswith("127."):
+            what = f"{entry} cannot be published: {bridge.bridge}, which Longshore has not made,"
+            raise InvalidInput(f"{what} forwards nothing to and from loopback.", hint="Take another bridge.")
         for other, its in seen:
-            if PublishedPort(**its).source.overlaps(PublishedPort(**entry).source):
-                whose = "the same network" if other == record["name"] else f"the network {other}"
-                raise Conflict(f"{published(entry)} overlaps {published(its)}, published by {whose}.")
-        seen.append((record["name"], entry))
+            if its.source.overlaps(entry.source):
+                whose = "the same network" if other == record.name else f"the network {other}"
+                raise Conflict(f"{entry} overlaps {its}, published by {whose}.")
+        seen.append((record.name, entry))

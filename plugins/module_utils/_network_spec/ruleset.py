@@ -7,8 +7,9 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
-from .._ports.address import WILDCARDS
-from .publishing import Record, family, forwarded, targets
+from .._ports.address import WILDCARDS, PublishedPort
+from .publishing import family, forwarded, targets
+from .record import NetworkRecord
 
 _IP, _LOOPBACK = {4: "ip", 6: "ip6"}, {4: "127.0.0.0/8", 6: "::1"}
 # A port published at 127.0.0.1 gets its destination before the kernel routes the packet, and route_localnet opens all of
@@ -23,30 +24,28 @@ _ROUTERS = ("icmp type redirect", "icmpv6 type nd-router-advert", "icmpv6 type n
 _EXPECTED = ["ct state established,related accept", "ct status dnat accept"]
 
 
-def ruleset(table: str, records: t.Iterable[Record]) -> str:
-    """Return the text for ``nft -f``, empty if no network needs a rule.
+def ruleset(table: str, records: t.Iterable[NetworkRecord]) -> str:
+    """For ``nft -f``; empty where no network needs any rule.
 
     It has no sets, so its rules contain everything (firewall.digest).
     """
     incoming: list[str] = []
     outgoing: list[str] = []
     source: list[str] = []
-    there = sorted(records, key=lambda each: str(each["name"]))
+    there = sorted(records, key=lambda each: each.name)
     for record in there:
-        comment = f'comment "{record["name"]}"'
+        comment = f'comment "{record.name}"'
         for interface, address in targets(record).values():
-            loopback = family(address) == 4 and not interface["foreign"]
-            for entry in record["publish"]:
+            loopback = family(address) == 4 and not interface.foreign
+            for entry in record.publish:
                 rules = [f"{rule} {comment}" for rule in _published(entry, address, loopback)]
                 outgoing += rules
-                if not (entry["ip"] or "").startswith("127."):
+                if not (entry.ip or "").startswith("127."):
                     incoming += rules
-            if record["publish"]:
+            if record.publish:
                 source += [f"{rule} {comment}" for rule in _returning(address, loopback)]
-        if record["masquerade"]:
-            source += [
-                f"{_leaving(interface['bridge'], address)} {comment}" for interface, address in forwarded(record)
-            ]
+        if record.masquerade:
+            source += [f"{_leaving(interface.bridge, address)} {comment}" for interface, address in forwarded(record)]
     found, borders = "", list(_borders(there))
     if borders:
         chains = [
@@ -57,8 +56,8 @@ def ruleset(table: str, records: t.Iterable[Record]) -> str:
             _chain("postrouting", "nat hook postrouting priority 100", source),
         ]
         found = f"table inet {table} {{\n{''.join(chains)}}}\n"
-    if any(interface["foreign"] for record in there for interface in record["interfaces"]):
-        # The host, and others on a foreign bridge, may accept router advertisements there. Longshore's ports have these names.
+    if any(interface.foreign for record in there for interface in record.interfaces):
+        # The host may listen to a router on a bridge of somebody else, and so may whatever else is on it. Our ports are called so.
         rules = [f'iifname "ls-*" {kind} drop' for kind in _ROUTERS]
         found += f"table bridge {table} {{\n{_chain('guard', 'filter hook prerouting priority -300', rules)}}}\n"
     return found
@@ -69,24 +68,24 @@ def _chain(name: str, hook: str, rules: t.Sequence[str]) -> str:
     return f"  chain {name} {{\n    type {hook}; policy accept;\n{lines}  }}\n"
 
 
-def _published(entry: t.Mapping[str, t.Any], address: str, loopback: bool) -> t.Iterator[str]:
-    """Yield the rules for a published port. ``loopback``: whether packets to loopback addresses can be forwarded, too."""
+def _published(entry: PublishedPort, address: str, loopback: bool) -> t.Iterator[str]:
+    """``loopback``: whether what is sent to loopback addresses can be forwarded, too."""
     version = family(address)
-    if entry["ip"] and family(entry["ip"]) != version:
+    if entry.ip and family(entry.ip) != version:
         return
     ip, to = _IP[version], address.partition("/")[0]
     others = "" if loopback else f" {ip} daddr != {_LOOPBACK[version]}"
-    one = entry["ip"] and entry["ip"] not in WILDCARDS
-    where = f"{ip} daddr {entry['ip']}" if one else f"meta nfproto ipv{version}{others} fib daddr type local"
-    count = entry["last"] - entry["port"]
-    if entry["port"] == entry["target"]:
-        ports = f"{entry['port']}-{entry['last']}" if count else str(entry["port"])
-        yield f"{where} {entry['protocol']} dport {ports} dnat {ip} to {to}"
+    one = entry.ip and entry.ip not in WILDCARDS
+    where = f"{ip} daddr {entry.ip}" if one else f"meta nfproto ipv{version}{others} fib daddr type local"
+    count = entry.last - entry.port
+    if entry.port == entry.target:
+        ports = f"{entry.port}-{entry.last}" if count else str(entry.port)
+        yield f"{where} {entry.protocol} dport {ports} dnat {ip} to {to}"
         return
     there = f"[{to}]" if version == 6 else to
     for step in range(count + 1):
-        dport, target = entry["port"] + step, entry["target"] + step
-        yield f"{where} {entry['protocol']} dport {dport} dnat {ip} to {there}:{target}"
+        dport, target = entry.port + step, entry.target + step
+        yield f"{where} {entry.protocol} dport {dport} dnat {ip} to {there}:{target}"
 
 
 def _returning(address: str, loopback: bool) -> t.Iterator[str]:
@@ -102,33 +101,33 @@ def _leaving(bridge: str, address: str) -> str:
     return f'{ip} saddr {address.partition("/")[0]} oifname != "{bridge}" masquerade'
 
 
-def _senders(records: t.Sequence[Record]) -> t.Iterator[str]:
-    """Yield the rules for packets from containers: only with a source that the host reaches through the same bridge, and no
-    packets that change the routes of the host."""
+def _senders(records: t.Sequence[NetworkRecord]) -> t.Iterator[str]:
+    """What a container sends to the host, or through it: only with a source that the host reaches by the same bridge, and nothing
+    that changes the routes of the host."""
     for bridge in _own_bridges(records):
         yield f'iifname "{bridge}" fib saddr . iif oif missing drop'
         yield from (f'iifname "{bridge}" {kind} drop' for kind in _ROUTERS)
 
 
-def _borders(records: t.Sequence[Record]) -> t.Iterator[str]:
-    """Yield the rules for packets to containers: from outside their bridge, only published ports and what a network allows."""
+def _borders(records: t.Sequence[NetworkRecord]) -> t.Iterator[str]:
+    """What the host forwards to containers: nothing from beyond their bridge, but for published ports and what a network opens."""
     own = _own_bridges(records)
     drops = [f'oifname "{bridge}" drop' for bridge in own]
     allowed: list[str] = []
-    bridges = sorted({interface["bridge"] for record in records for interface in record["interfaces"]})
+    bridges = sorted({interface.bridge for record in records for interface in record.interfaces})
     for record in records:
-        comment = f'comment "{record["name"]}"'
+        comment = f'comment "{record.name}"'
         for interface, address in forwarded(record):
-            bridge = interface["bridge"]
+            bridge = interface.bridge
             to = f'oifname "{bridge}" {_IP[family(address)]} daddr {address.partition("/")[0]}'
-            isolate, routed = record.get("isolate", True), record.get("routed", False)
+            isolate, routed = record.isolated, bool(record.routed)
             if isolate == routed:
                 # Containers on other bridges are an exception from the rule for other hosts.
                 verdict = "drop" if isolate else "accept"
                 allowed += [f'iifname "{other}" {to} {verdict} {comment}' for other in own if other != bridge]
             if routed:
                 allowed.append(f"{to} accept {comment}")
-            if interface["foreign"]:
+            if interface.foreign:
                 drops.append(f"{to} drop {comment}")
     if drops:
         yield from _EXPECTED
@@ -137,5 +136,5 @@ def _borders(records: t.Sequence[Record]) -> t.Iterator[str]:
         yield from drops
 
 
-def _own_bridges(records: t.Sequence[Record]) -> list[str]:
-    return sorted({each["bridge"] for record in records for each in record["interfaces"] if not each["foreign"]})
+def _own_bridges(records: t.Sequence[NetworkRecord]) -> list[str]:
+    return sorted({each.bridge for record in records for each in record.interfaces if not each.foreign})

@@ -368,13 +368,14 @@ def test_a_change_is_made_in_place_and_back(host: Host, change: dict[str, t.Any]
     changed = POOL._replace(**change)
     plan = host.converge(WEB, changed, check=True, publish=publish).plan
     made = host.converge(WEB, changed, publish=publish)
+    assert made.record is not None
     assert made.plan == plan
     assert {action.value for action in plan.actions} - {"route"} == actions - {"route"}
     assert host.converge(WEB, changed, publish=publish).plan.actions == ()
     assert host.of(WEB) != seen
     assert os.stat(netns.path_of(WEB)).st_ino == where
     with _serving(WEB):
-        assert _asked(host.name, "tcp", "127.0.0.1", 8080) == (made.record or {})["interfaces"][0]["host_gateways"][0]
+        assert _asked(host.name, "tcp", "127.0.0.1", 8080) == made.record.interfaces[0].host_gateways[0]
     host.converge(WEB, POOL._replace(address=("10.78.1.2", "fd00:78:1::2")), publish=publish)
     host.converge(WEB, POOL, publish=publish)
     assert host.of(WEB) == seen
@@ -675,9 +676,9 @@ def test_a_list_that_changed_meanwhile_is_asked_for_again() -> None:
 
 # What changes something: a task may be killed before each of them, that is after the one before.
 STEPS = (
-    (Records, "save"), (Records, "save_changed"), (Records, "forget"), (links.Links, "make_bridge"), (links.Links, "make_cable"),
+    (Records, "save"), (Records, "save_changed"), (Records, "forget"), (links.Links, "create_bridge"), (links.Links, "create_veth_pair"),
     (links.Links, "change"), (links.Links, "add_address"), (links.Links, "add_route"), (links.Links, "remove"),
-    (links.Links, "let_return"), (netns, "create"), (netns, "remove"), (firewall, "load"), (forwarding, "write"),
+    (links.Links, "set_hairpin"), (netns, "create"), (netns, "remove"), (firewall, "load"), (forwarding, "write"),
     (forwarding, "write_all"),
 )  # fmt: skip
 
@@ -806,7 +807,10 @@ def exactly(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return audited
 
-    for owner, names in ((links.Links, ("make_bridge", "make_cable", "remove")), (netns, ("_mount", "_checked"))):
+    for owner, names in (
+        (links.Links, ("create_bridge", "create_veth_pair", "remove")),
+        (netns, ("_mount", "_checked")),
+    ):
         for name in names:
             monkeypatch.setattr(owner, name, step(name, getattr(owner, name)))
 

@@ -9,38 +9,41 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, EngineError, InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._netlink.links import Route
 from ansible_collections.longshore.oci.plugins.module_utils._network_spec.parse import (
     Interface,
     Request,
     Surroundings,
     resolve,
 )
-from ansible_collections.longshore.oci.plugins.module_utils._network_spec.publishing import Record
+from ansible_collections.longshore.oci.plugins.module_utils._network_spec.record import NetworkRecord
 
 pytestmark = pytest.mark.pure
 
 POOL = Interface(subnet=("10.78.1.0/29", "fd00:78::/64"))
 
 
-def _made(name: str, *interfaces: Interface, others: t.Mapping[str, Record] | None = None, **more: t.Any) -> Record:
+def _made(
+    name: str, *interfaces: Interface, others: t.Mapping[str, NetworkRecord] | None = None, **more: t.Any
+) -> NetworkRecord:
     return resolve(Request(name, interfaces=interfaces, **more), Surroundings(others or {}, machine="machine"), None)
 
 
 def test_a_pool_gives_out_the_next_and_keeps_it() -> None:
-    records: dict[str, Record] = {}
+    records: dict[str, NetworkRecord] = {}
     for name in ("a", "b", "c"):
         records[name] = _made(name, POOL, others=records)
-    given = [record["interfaces"][0]["addresses"] for record in records.values()]
-    assert given == [[f"10.78.1.{number}/29", f"fd00:78::{number}/64"] for number in (2, 3, 4)]
-    assert records["a"]["interfaces"][0]["gateways"] == ["10.78.1.1", "fd00:78::1"]
+    given = [record.interfaces[0].addresses for record in records.values()]
+    assert given == [(f"10.78.1.{number}/29", f"fd00:78::{number}/64") for number in (2, 3, 4)]
+    assert records["a"].interfaces[0].gateways == ("10.78.1.1", "fd00:78::1")
     without = {"c": records["c"]}
     request = Request("b", interfaces=(POOL,))
     assert resolve(request, Surroundings(without, machine="machine"), records["b"]) == records["b"]
-    assert _made("d", POOL, others=without)["interfaces"][0]["addresses"][0] == "10.78.1.2/29"
+    assert _made("d", POOL, others=without).interfaces[0].addresses[0] == "10.78.1.2/29"
 
 
 def test_a_pool_can_be_full() -> None:
-    records: dict[str, Record] = {}
+    records: dict[str, NetworkRecord] = {}
     for name in "abcde":
         records[name] = _made(name, POOL, others=records)
     with pytest.raises(EngineError, match=r"No address of the subnet 10\.78\.1\.0/29 is free"):
@@ -51,14 +54,14 @@ def test_the_first_interface_with_a_gateway_has_the_default_route() -> None:
     second = Interface("eth1", "br1", ("10.78.2.2/24",), gateway=("10.78.2.1",))
     third = Interface("eth2", "br2", subnet=("10.78.3.0/24",))
     record = _made("a", POOL._replace(subnet=("fd00:78::/64",)), second, third, routes=(("10.9.0.0/16", "10.78.3.9"),))
-    assert record["routes"] == [
-        {"to": "0.0.0.0/0", "via": "10.78.2.1", "interface": "eth1"},
-        {"to": "10.9.0.0/16", "via": "10.78.3.9", "interface": "eth2"},
-        {"to": "::/0", "via": "fd00:78::1", "interface": "eth0"},
-    ]
+    assert record.routes == (
+        Route("0.0.0.0/0", "10.78.2.1", "eth1"),
+        Route("10.9.0.0/16", "10.78.3.9", "eth2"),
+        Route("::/0", "fd00:78::1", "eth0"),
+    )
     own = _made("a", POOL, routes=(("default", "10.78.1.5"),))
-    assert own["routes"][0] == {"to": "0.0.0.0/0", "via": "10.78.1.5", "interface": "eth0"}
-    assert len(own["routes"]) == 2
+    assert own.routes[0] == Route("0.0.0.0/0", "10.78.1.5", "eth0")
+    assert len(own.routes) == 2
 
 
 @pytest.mark.parametrize(
@@ -166,13 +169,13 @@ def test_a_bridge_of_somebody_else_has_its_own_gateway() -> None:
     wanted = Interface(bridge="br0", address=("192.0.2.9/24",), gateway=("192.0.2.1",))
     request = Request("a", interfaces=(wanted,))
     record = resolve(request, around, None)
-    assert record["interfaces"][0]["mtu"] == 9000
-    assert (record["interfaces"][0]["gateways"], record["interfaces"][0]["host_gateways"]) == (["192.0.2.1"], [])
+    assert record.interfaces[0].mtu == 9000
+    assert (record.interfaces[0].gateways, record.interfaces[0].host_gateways) == (("192.0.2.1",), ())
     with pytest.raises(InvalidInput, match="must be an address of the bridge"):
         resolve(request._replace(publish=("80:80",)), around, None)
     through = request._replace(interfaces=(wanted._replace(gateway=("192.0.2.7",)),), publish=("80:80",))
-    assert resolve(through, around, None)["interfaces"][0]["host_gateways"] == ["192.0.2.7"]
-    with pytest.raises(InvalidInput, match="br0, which belongs to another program"):
+    assert resolve(through, around, None).interfaces[0].host_gateways == ("192.0.2.7",)
+    with pytest.raises(InvalidInput, match="br0, which Longshore has not made"):
         resolve(through._replace(publish=("127.0.0.1:80:80",)), around, None)
     with pytest.raises(Conflict, match=r"192\.0\.2\.7 is in use by the bridge br0"):
         resolve(request._replace(interfaces=(wanted._replace(address=("192.0.2.7/24",)),)), around, None)

@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError
 from ansible_collections.longshore.oci.plugins.module_utils._netlink import netns
-from ansible_collections.longshore.oci.plugins.module_utils._network import forwarding
+from ansible_collections.longshore.oci.plugins.module_utils._network import forwarding, forwarding_changes
 from ansible_collections.longshore.oci.plugins.module_utils._network_spec import publishing
 from ansible_collections.longshore.oci.plugins.module_utils._network_spec.parse import (
     Interface,
@@ -19,6 +19,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._network_spec.parse 
     Surroundings,
     resolve,
 )
+from ansible_collections.longshore.oci.plugins.module_utils._network_spec.record import NetworkRecord
 from ansible_collections.longshore.oci.plugins.module_utils._network_spec.ruleset import ruleset
 
 pytestmark = pytest.mark.pure
@@ -27,7 +28,7 @@ POOL = Interface(subnet=("10.78.1.0/29", "fd00:78::/64"))
 ROUTER = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"]
 
 
-def _made(*publish: str, masquerade: bool = True) -> publishing.Record:
+def _made(*publish: str, masquerade: bool = True) -> NetworkRecord:
     request = Request("web", interfaces=(POOL,), publish=publish, masquerade=masquerade)
     return resolve(request, Surroundings(machine="machine"), None)
 
@@ -41,7 +42,7 @@ def _made(*publish: str, masquerade: bool = True) -> publishing.Record:
     ],
 )  # fmt: skip
 def test_what_is_published_is_read(text: str, canonical: str) -> None:
-    assert publishing.published(publishing.publish(text)) == canonical
+    assert str(publishing.publish(text)) == canonical
     assert publishing.publish(canonical) == publishing.publish(text)
 
 
@@ -115,7 +116,7 @@ def test_what_was_changed_goes_back() -> None:
     changed = {forwarding.IPV4: ("0", "1"), "net/ipv4/no/such": ("0", "1")}
     now = forwarding.differing({forwarding.IPV4: "?"})[forwarding.IPV4][0]
     changed[forwarding.IPV4] = ("other", now or "")
-    assert forwarding.to_restore(changed, {}, others_forward=False) == {forwarding.IPV4: "other"}
-    assert forwarding.to_restore(changed, {}, others_forward=True) == {}
-    assert forwarding.to_restore(changed, {forwarding.IPV4: "1"}, others_forward=False) == {}
-    assert forwarding.to_restore({forwarding.IPV4: ("3", "2")}, {}, others_forward=False) == {}
+    assert forwarding_changes.to_restore(changed, {}, others_forward=False) == {forwarding.IPV4: "other"}
+    assert forwarding_changes.to_restore(changed, {}, others_forward=True) == {}
+    assert forwarding_changes.to_restore(changed, {forwarding.IPV4: "1"}, others_forward=False) == {}
+    assert forwarding_changes.to_restore({forwarding.IPV4: ("3", "2")}, {}, others_forward=False) == {}

@@ -94,7 +94,7 @@ def _listen(text: str, protocol: str) -> Ports:
 def _publish(text: str, protocol: str) -> Ports:
     first = text.rpartition(":")[2].partition("-")[0]
     target = first if first.isdecimal() and first.isascii() and len(first) < 6 else "1"
-    return PublishedPort(**publishing.publish(f"{text}:{target}{protocol}")).source
+    return publishing.publish(f"{text}:{target}{protocol}").source
 
 
 def _forward(helper: str, text: str, protocol: str) -> Ports:

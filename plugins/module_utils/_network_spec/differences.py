@@ -1,0 +1,145 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a network differs from its record: pure functions of what is wanted and what is on the host.
+
+What somebody else has added in the namespace, or to a bridge of ours, is left alone: only what a record has had goes.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import typing as t
+
+from .._netlink.links import Link, Route
+from .record import InterfaceRecord, NetworkRecord
+from .sysctls import differing
+
+Pair = tuple[t.Any, t.Any]  # is, shall be
+Differences = dict[str, Pair]
+
+
+class Observed(t.NamedTuple):
+    """What is on the host of a network.
+
+    ``namespace``: whether its namespace is there; ``foreign``: whether somebody else's has its name. ``host`` and ``inside``: links
+    by name. ``ends``: the host's ends of the network's own interfaces, by the interface. ``sysctls``: those that differ from what is
+    needed. ``obsolete_sysctls``: whether some sysctls were changed that nothing needs any more. ``rules``: whether the table of nftables is
+    that of the networks."""
+
+    namespace: bool
+    host: t.Mapping[str, Link]
+    our_bridges: t.Collection[str]
+    ends: t.Mapping[str, Link]
+    inside: t.Mapping[str, Link]
+    routes: t.Sequence[Route]
+    sysctls: t.Mapping[str, Pair] = {}
+    obsolete_sysctls: bool = False
+    rules: bool = True
+    foreign: bool = False
+
+    @property
+    def foreign_bridges(self) -> dict[str, int]:
+        """Those that somebody else has made, with their mtu."""
+        bridges = [link for link in self.host.values() if link.kind == "bridge"]
+        return {link.name: link.mtu for link in bridges if link.name not in self.our_bridges}
+
+
+class Target(t.NamedTuple):
+    """What all networks together need of the host: sysctls by their path below /proc/sys, and the text of the table of nftables.
+    ``state_dir`` tells the links of ours from those of another installation."""
+
+    sysctls: t.Mapping[str, str]
+    rules: str
+    state_dir: str
+
+
+def bridge_addresses(records: t.Iterable[NetworkRecord], bridge: str) -> set[str]:
+    """The gateways of a bridge of ours, each with the length of its network."""
+    found: set[str] = set()
+    for record in records:
+        for interface in record.interfaces:
+            for gateway in interface.host_gateways if interface.bridge == bridge else ():
+                networks = [ipaddress.ip_interface(address).network for address in interface.addresses]
+                lengths = [each.prefixlen for each in networks if ipaddress.ip_address(gateway) in each]
+                found.update(f"{gateway}/{length}" for length in lengths[:1])
+    return found
+
+
+def bridges_of(records: t.Iterable[NetworkRecord]) -> set[str]:
+    return {interface.bridge for record in records for interface in record.interfaces}
+
+
+def of_bridge(
+    name: str, former: t.Sequence[NetworkRecord], records: t.Sequence[NetworkRecord], link: Link
+) -> Differences:
+    """What is to be changed of a bridge of ours. ``records``: of all networks that are to be there."""
+    shall = bridge_addresses(records, name)
+    after = (set(link.addresses) - bridge_addresses(former, name)) | shall
+    pairs: Differences = {"addresses": (sorted(link.addresses), sorted(after)), "up": (link.up, True)}
+    pairs["sysctls"] = sides(differing(link, has_ipv6(shall)))
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def has_ipv6(addresses: t.Iterable[str]) -> bool:
+    return any(":" in address for address in addresses)
+
+
+def sides(differences: t.Mapping[str, Pair]) -> Pair:
+    names = {path: path.replace("/", ".") for path in differences}
+    before, after = ({names[path]: pair[side] for path, pair in differences.items()} for side in (0, 1))
+    return before, after
+
+
+def unused_bridges(records: t.Sequence[NetworkRecord], seen: Observed) -> list[str]:
+    """Bridges of ours that no network needs and nobody else has put anything on. ``records``: of all that are to be there."""
+    used = bridges_of(records)
+    others = [link for link in seen.host.values() if link.name not in {end.name for end in seen.ends.values()}]
+    # Its ports, and what else would go with it: VLANs and the like.
+    ports = {link.master for link in others} | {link.peer for link in others if link.kind != "veth"}
+    return sorted(name for name in seen.our_bridges if name not in used and seen.host[name].ifindex not in ports)
+
+
+def is_connected(inside: Link | None, end: Link | None) -> bool:
+    """Whether the two are the ends of one cable."""
+    return bool(
+        inside
+        and end
+        and (inside.peer, end.peer) == (end.ifindex, inside.ifindex)
+        and inside.kind == end.kind == "veth"
+    )
+
+
+def of_interface(wanted: InterfaceRecord, former: t.Sequence[NetworkRecord], seen: Observed) -> Differences:
+    """What is to be changed of an interface: all that it is, where it is not there."""
+    name, inside, end = wanted.name, seen.inside.get(wanted.name), seen.ends.get(wanted.name)
+    if inside is None or end is None or not is_connected(inside, end):
+        return {key: (None, getattr(wanted, key)) for key in ("addresses", "bridge", "mac", "mtu")}
+    before = {
+        address for record in former for each in record.interfaces if each.name == name for address in each.addresses
+    }
+    # In the order in which they are asked for, and so given to an interface that is made.
+    after = [*wanted.addresses, *sorted(set(inside.addresses) - before - set(wanted.addresses))]
+    bridge = next((link.name for link in seen.host.values() if link.ifindex == end.master), None)
+    pairs: Differences = {
+        "addresses": (inside.addresses, after), "bridge": (bridge, wanted.bridge),
+        "mac": (inside.mac, wanted.mac), "mtu": (min(inside.mtu, end.mtu), wanted.mtu),
+        "up": (inside.up and end.up, True),
+        "sysctls": sides({**differing(end, False), **differing(inside, has_ipv6(wanted.addresses) or None)}),
+    }  # fmt: skip
+    if set(inside.addresses) == set(after):
+        del pairs["addresses"]
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def surplus_interfaces(wanted: NetworkRecord, seen: Observed) -> list[str]:
+    """Interfaces of ours that the network shall not have any more."""
+    return sorted(seen.ends.keys() - {interface.name for interface in wanted.interfaces})
+
+
+def changed_routes(
+    wanted: NetworkRecord, former: t.Sequence[NetworkRecord], seen: t.Sequence[Route]
+) -> tuple[list[Route], list[Route]]:
+    """What is to go and what is to come."""
+    shall, had = ([route for record in some for route in record.routes] for some in ([wanted], former))
+    gone = [route for route in seen if route in had and route not in shall]
+    return gone, [route for route in shall if route not in seen]
