@@ -78,9 +78,8 @@ def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, r
     if helper == "slirp4netns":
         _check_slirp4netns(definition, config, published, paths)
     for number, ports in enumerate(published):
-        if any(ports.source.overlaps(other.source) for other in published[:number]):
-            raise InvalidInput(f"publish contains a port of the host twice: {definition.publish[number]}.")
-    # The helper of a killed launch ends with its conmon, which is not recorded yet.
+        _check_other_ports(helper, ports, published[:number], definition.publish[number])
+    # The helper of a launch that was killed ends with its conmon, which no record tells of yet.
     has = recorded and (recorded.phase in ("creating", "restoring") or is_alive(recorded.monitor))
     ours = [parse_published(text) for text in recorded.definition.publish] if recorded and has else []
     for ports in published:
@@ -88,6 +87,18 @@ def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, r
             source = ports.source._replace(first=number, last=number)
             if not any(source.overlaps(other.source) for other in ours):
                 _check_port(source, helper)
+
+
+def _check_other_ports(helper: str, ports: PublishedPort, others: t.Sequence[PublishedPort], text: str) -> None:
+    for other in others:
+        if ports.source.overlaps(other.source):
+            raise InvalidInput(f"publish has a port of the host twice: {text}.")
+        same_number = ports.source._replace(host=None).overlaps(other.source)
+        if helper == "pasta" and same_number and ports.target - ports.port != other.target - other.port:
+            # It keeps one target for each number. The last one on its command line would be that of all addresses.
+            raise invalid(
+                "publish", text, f"pasta leads a port to one port of the container at all addresses, as {other} says"
+            )
 
 
 def _check_options(helper: str, options: t.Sequence[str]) -> None:

@@ -99,6 +99,10 @@ REFUSED: list[tuple[dict[str, t.Any], str]] = [
         {"publish": ("8080:80", "127.0.0.1:8000-8090:80")},
         "publish contains a port of the host twice: 127.0.0.1:8000-8090:80",
     ),
+    (
+        {"publish": ("127.0.0.1:8080-8081:80", "127.0.0.2:8081:80")},
+        "pasta leads a port to one port of the container at all addresses, as 127.0.0.1:8080-8081:80-81/tcp says",
+    ),
     ({"publish": ("198.51.100.7:8080:80",)}, "The address must be one of this host"),
     ({"network_options": ("--netns", "/run/x")}, "network_options cannot have --netns"),
     ({"network_options": ("--tcp-p=80",)}, "network_options cannot have --tcp-p=80"),
@@ -118,6 +122,21 @@ def test_what_cannot_work_is_refused(
     with pytest.raises(InvalidInput) as caught:
         network_helper.check(definition, CONFIG, paths, None)
     assert why in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("helper", "publish"),
+    [
+        ("pasta", ("127.0.0.1:18080:80", "127.0.0.2:18080:80")),
+        ("pasta", ("127.0.0.1:18080:80", "127.0.0.2:18080:81/udp")),
+        ("slirp4netns", ("127.0.0.1:18080:80", "127.0.0.2:18080:81")),
+    ],
+)
+def test_a_number_at_two_addresses(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, helper: str, publish: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    network_helper.check(builders.definition(network_helper=helper, publish=publish), CONFIG, paths, None)
 
 
 @pytest.mark.parametrize("options", [(), ("--enable-sandbox", "--enable-seccomp")])
