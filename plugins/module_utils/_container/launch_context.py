@@ -36,9 +36,9 @@ def check(store: Store, record: Record, config: Config, recorded: Record | None)
             raise InvalidInput(f"{name} cannot be used with service.", hint="systemd has socket units for that.")
     if definition.listen:
         _check_listen(config)
-    host_ports.wanted(definition)
+    host_ports.addresses_of(definition)
     host_ports.check_free(
-        host_ports.without_forwarded(definition), host_ports.kept(recorded), _others(store, record.name)
+        host_ports.without_forwarded(definition), host_ports.replaceable_definition(recorded), _others(store, record.name)
     )
 
 
@@ -86,7 +86,7 @@ def made(
 def _others(store: Store, name: str) -> host_ports.Containers:
     def found() -> t.Iterator[tuple[str, Definition]]:
         for record in filter(None, map(store.load, store.names())):
-            definition = host_ports.held(record)
+            definition = host_ports.active_definition(record)
             if record.name != name and definition:
                 yield record.name, definition
 

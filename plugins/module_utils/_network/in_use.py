@@ -10,7 +10,7 @@ from .._base.errors import Conflict, InvalidInput
 from .._base.files import read_text
 from .._netlink import netns
 from .._ports.address import PublishedPort
-from .._ports.host_ports import Address, check_socket, held, wanted
+from .._ports.host_ports import Address, active_definition, addresses_of, check_socket
 from .._state.store import Store
 
 _MOST_NAMED = 5
@@ -52,8 +52,8 @@ def check_ports(entries: t.Sequence[PublishedPort], gateways: t.Collection[str],
 def _reserved(store: Store) -> dict[tuple[str, int], list[Address]]:
     """Return the ports that containers reserve now, by protocol and port."""
     found: dict[tuple[str, int], list[Address]] = {}
-    for definition in filter(None, map(held, map(store.load, store.names()))):
-        for each in wanted(definition)[1]:
+    for definition in filter(None, map(active_definition, map(store.load, store.names()))):
+        for each in addresses_of(definition)[1]:
             found.setdefault((each.kind, each.port), []).append(each)
     return found
 

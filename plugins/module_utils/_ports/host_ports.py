@@ -80,8 +80,8 @@ def parse_listen(text: str) -> Address:
     return Address("unix", path=path, name=name)
 
 
-def wanted(definition: Definition) -> tuple[list[Address], list[Address]]:
-    """Return the addresses to listen on, and those to reserve. Raises InvalidInput, also for duplicates."""
+def addresses_of(definition: Definition) -> tuple[list[Address], list[Address]]:
+    """What is to be listened on, and what is to be reserved. Raises InvalidInput, also for what is there twice."""
     listen = [parse_listen(text) for text in definition.listen]
     reserve = [address for text in definition.reserve_ports for address in parse_reservation(text)]
     seen: dict[tuple[str, int, str], list[Address]] = {}
@@ -94,16 +94,16 @@ def wanted(definition: Definition) -> tuple[list[Address], list[Address]]:
     return listen, reserve
 
 
-def held(record: Record | None) -> Definition | None:
-    """Return the definition with the ports that conmon of a container holds now, or None if conmon has ended."""
+def active_definition(record: Record | None) -> Definition | None:
+    """What says which ports conmon of a container has now; None where it has none, for it has ended."""
     return without_forwarded(record.definition) if record and is_alive(record.monitor) else None
 
 
-def kept(recorded: Record | None) -> Definition | None:
-    """Return the definition with the ports that are free as soon as a container is replaced, also those of a killed launch whose
-    conmon is not recorded yet."""
+def replaceable_definition(recorded: Record | None) -> Definition | None:
+    """What says which ports are free as soon as a container is replaced: those of a launch that was killed too, whose conmon no
+    record tells of yet."""
     launching = recorded is not None and recorded.phase in ("creating", "restoring")
-    return without_forwarded(recorded.definition) if recorded and launching else held(recorded)
+    return without_forwarded(recorded.definition) if recorded and launching else active_definition(recorded)
 
 
 def without_forwarded(definition: Definition) -> Definition:
@@ -111,13 +111,13 @@ def without_forwarded(definition: Definition) -> Definition:
     return definition if definition.network_helper == "none" else definition._replace(reserve_ports=())
 
 
-def check_free(definition: Definition, held: Definition | None, others: Containers) -> None:
-    """Try every address, and release it at once. Raises Conflict, or InvalidInput for an address that this host does not have.
+def check_free(definition: Definition, current: Definition | None, others: Containers) -> None:
+    """Try every address, and give it back at once. Raises Conflict, or InvalidInput for what is none of this host.
 
-    ``held`` has the ports that conmon of this container holds now.
+    ``current`` is what conmon of the container itself has at the moment.
     """
-    listen, reserve = wanted(definition)
-    ours = [address for some in (wanted(held) if held else ()) for address in some]
+    listen, reserve = addresses_of(definition)
+    ours = [address for some in (addresses_of(current) if current else ()) for address in some]
     for address, listening in [(each, True) for each in listen] + [(each, False) for each in reserve]:
         own = [each for each in ours if each.overlaps(address)]
         if any(each.covers(address) for each in own):
@@ -144,8 +144,8 @@ def check_socket(address: Address, *, listening: bool, others: Containers) -> No
 
 
 def open_all(definition: Definition, others: Containers) -> tuple[list[socket.socket], list[str]]:
-    """Return the listening sockets, then the reserved ones, and warnings. After a failure, none stays open."""
-    listen, reserve = wanted(definition)
+    """Listening sockets first, then the reserved ones; and warnings. All or none: on failure nothing stays open."""
+    listen, reserve = addresses_of(definition)
     warnings = []
     with contextlib.ExitStack() as opened:
         sockets = [opened.enter_context(_must(open_socket(each, listening=True, others=others))) for each in listen]
@@ -286,7 +286,7 @@ def remove_sockets(definition: Definition) -> None:
 def _holder(address: Address, containers: t.Iterable[tuple[str, Definition]]) -> str:
     """Describe the user of a port. The kernel does not list bound sockets that do not listen, so search the containers too."""
     for name, definition in containers:
-        if any(each.overlaps(address) for some in wanted(definition) for each in some):
+        if any(each.overlaps(address) for some in addresses_of(definition) for each in some):
             return f" by the container {name}"
     try:
         who = _process_at(address, ())
