@@ -19,8 +19,16 @@ from ansible_collections.longshore.oci.plugins.module_utils._netlink import netn
 from ansible_collections.longshore.oci.plugins.module_utils._network import forwarding
 from ansible_collections.longshore.oci.plugins.module_utils._network_spec import sysctls
 from ansible_collections.longshore.oci.plugins.module_utils._network_spec.parse import Interface
-
-from .test_networks import OTHER, POOL, WEB, Host, _asked, _away, _serving, host
+from ansible_collections.longshore.oci.tests.unit.network_host import (
+    OTHER,
+    POOL,
+    WEB,
+    Host,
+    asked,
+    host,
+    neighbour,
+    serving,
+)
 
 __all__ = ["host"]  # the fixture
 
@@ -32,13 +40,13 @@ def _ask_all(questions: t.Iterable[Question]) -> dict[Question, str]:
     """``got``, or why not: side by side, because a packet that is dropped takes its time."""
     questions = list(questions)
     with concurrent.futures.ThreadPoolExecutor(len(questions)) as side_by_side:
-        answers = side_by_side.map(lambda each: _asked(*each), questions)
+        answers = side_by_side.map(lambda each: asked(*each), questions)
         return {question: answer.rpartition(": ")[2] for question, answer in zip(questions, answers)}
 
 
 def _routed_away(host: Host) -> str:
     """Another host that has routes to the networks, and to loopback, by this one."""
-    away = _away(host)
+    away = neighbour(host)
     for to in ("10.78.1.0/24", "10.79.1.0/24", "127.0.0.2/32"):
         subprocess.run(["ip", "-n", away, "route", "add", to, "via", "198.51.100.1"], check=True)
     for to in ("fd00:78:1::/64", "fd00:79:1::/64"):
@@ -51,7 +59,7 @@ def test_only_what_is_published_for_all_is_reached_from_elsewhere(host: Host) ->
     host.converge(WEB, POOL, publish=("8080:80", "127.0.0.1:8081:80", "192.0.2.7:8082:80", "1053:53/udp"))
     host.converge(OTHER, ELSEWHERE)
     away = _routed_away(host)
-    with _serving(WEB):
+    with serving(WEB):
         told: dict[Question, str] = {
             (away, "tcp", "198.51.100.1", 8080): "198.51.100.2",
             (away, "tcp", "fd00:99::1", 8080): "fd00:99::2",
@@ -76,9 +84,9 @@ def test_only_what_is_published_for_all_is_reached_from_elsewhere(host: Host) ->
         }
         found = _ask_all(told)
         assert found == told
-    with _serving(away):
-        assert _asked(WEB, "tcp", "198.51.100.2", 80) == "198.51.100.1"
-        assert _asked(WEB, "udp", "fd00:99::2", 53) == "fd00:99::1"
+    with serving(away):
+        assert asked(WEB, "tcp", "198.51.100.2", 80) == "198.51.100.1"
+        assert asked(WEB, "udp", "fd00:99::2", 53) == "fd00:99::1"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +98,7 @@ def test_a_network_is_opened(host: Host, isolate: bool, routed: bool, outside: b
     host.converge(WEB, POOL, masquerade=False, isolate=isolate, routed=routed)
     host.converge(OTHER, ELSEWHERE, masquerade=False)
     away = _routed_away(host)
-    with _serving(WEB), _serving(OTHER):
+    with serving(WEB), serving(OTHER):
         told: dict[Question, str] = {
             (away, "tcp", "10.78.1.2", 80): "198.51.100.2" if outside else "timed out",
             (away, "udp", "fd00:78:1::2", 53): "fd00:99::2" if outside else "timed out",
@@ -112,7 +120,7 @@ def test_a_container_on_somebody_elses_bridge_is_closed_too(host: Host) -> None:
     theirs = POOL._replace(bridge="br0")
     host.converge(WEB, theirs, publish=("8080:80",))
     away = _routed_away(host)
-    with _serving(WEB):
+    with serving(WEB):
         told: dict[Question, str] = {
             (away, "tcp", "198.51.100.1", 8080): "198.51.100.2",
             (away, "tcp", "10.78.1.2", 80): "timed out",
@@ -121,7 +129,7 @@ def test_a_container_on_somebody_elses_bridge_is_closed_too(host: Host) -> None:
         }
         assert _ask_all(told) == told
         host.converge(WEB, theirs, publish=("8080:80",), routed=True)
-        assert _asked(away, "tcp", "10.78.1.2", 80) == "198.51.100.2"
+        assert asked(away, "tcp", "10.78.1.2", 80) == "198.51.100.2"
 
 
 # Sends one UDP packet with a source of one's choice: as root of a container with NET_RAW does.
@@ -180,7 +188,7 @@ def test_a_container_forges_no_source(host: Host, publish: tuple[str, ...]) -> N
     host.converge(WEB, POOL, publish=publish)
     host.converge(OTHER, ELSEWHERE)
     host.does("ip", "address", "add", "10.78.9.9/32", "dev", "lo")
-    _away(host)
+    neighbour(host)
     forged = [
         ("127.0.0.2", "10.78.1.1"), ("127.0.0.2", "192.0.2.7"), ("10.78.1.1", "192.0.2.7"), ("192.0.2.7", "10.78.1.1"),
         ("198.51.100.2", "10.78.1.1"), ("10.79.1.2", "10.78.1.1"), ("10.78.9.9", "10.78.1.1"),

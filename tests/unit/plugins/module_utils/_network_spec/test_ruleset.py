@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Published ports as text, and the table of nftables that nft itself reads. What it does to packets: test_networks.py."""
+"""Published ports as text, and the table of nftables that nft itself reads. What it does to packets: test_packets.py."""
 
 from __future__ import annotations
 

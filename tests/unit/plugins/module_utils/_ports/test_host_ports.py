@@ -112,14 +112,14 @@ def test_what_cannot_be_listened_on(text: str, says: str) -> None:
 )
 def test_nothing_is_asked_for_twice(listen: tuple[str, ...], reserve: tuple[str, ...], says: str) -> None:
     with pytest.raises(InvalidInput, match=says):
-        host_ports.wanted(builders.definition(listen=listen, reserve_ports=reserve))
+        host_ports.addresses_of(builders.definition(listen=listen, reserve_ports=reserve))
 
 
 @pytest.mark.pure
 def test_ports_beside_one_another() -> None:
     """As the kernel has it: they can all be bound at once."""
     texts = ("80/udp", "127.0.0.1:80/tcp", "127.0.0.2:80/tcp", "[::]:80/tcp", "0.0.0.0:81", "[::1]:81")
-    listen, reserve = host_ports.wanted(builders.definition(reserve_ports=texts))
+    listen, reserve = host_ports.addresses_of(builders.definition(reserve_ports=texts))
     assert (listen, len(reserve)) == ([], len(texts))
 
 
@@ -369,5 +369,5 @@ def test_what_a_launch_that_was_killed_may_keep_is_free_for_the_next() -> None:
     """The conmon of that is in no record yet."""
     definition = builders.definition(reserve_ports=("8080",))
     for phase, wanted in (("creating", definition), ("restoring", definition), ("stopped", None)):
-        assert host_ports.kept(builders.record(phase=phase, definition=definition)) == wanted
-    assert host_ports.kept(None) is None
+        assert host_ports.replaceable_definition(builders.record(phase=phase, definition=definition)) == wanted
+    assert host_ports.replaceable_definition(None) is None

@@ -1,0 +1,88 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who is in the way: programs with ports, and processes in a namespace."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import typing as t
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._netlink import netns
+from ansible_collections.longshore.oci.plugins.module_utils._network import in_use
+from ansible_collections.longshore.oci.plugins.module_utils._network.networks import Networks
+from ansible_collections.longshore.oci.plugins.module_utils._network_spec.parse import Interface
+from ansible_collections.longshore.oci.tests.unit.network_host import OTHER, POOL, WEB, Host, host, serving
+
+__all__ = ["host"]  # the fixture
+
+
+def test_what_is_in_the_way_is_said(host: Host) -> None:
+    before = host.is_like()
+    netns.create(OTHER)
+    for name, interface, more, says in (
+        (OTHER, POOL, {}, "Longshore has not made it"),
+        (OTHER, POOL, {"absent": True}, "Longshore has not made it"),
+        (WEB, POOL._replace(bridge="uplink"), {}, "uplink is an interface of this host, and not a bridge"),
+        (WEB, Interface(subnet=("192.0.2.0/28",)), {}, r"overlaps with 192\.0\.2\.7/24 on uplink of this host"),
+    ):
+        for check in (True, False):
+            with pytest.raises(EngineError, match=says):
+                host.converge(name, interface, check=check, **more)
+    netns.remove(OTHER)
+    with serving(host.name), pytest.raises(EngineError, match=r"80:8080/tcp cannot be published: 80/tcp is in use"):
+        host.converge(WEB, POOL, publish=("80:8080",))
+    assert host.is_like() == before
+    host.converge(WEB, POOL, publish=("80:8080",))
+    with (
+        serving(WEB) as pid,
+        pytest.raises(EngineError, match=rf"is in use by \S+ \(process {pid}\)\. Stop that first"),
+    ):
+        host.converge(WEB, absent=True)
+    with serving(WEB) as pid:
+        assert [(user.pid, user.container) for user in host.describe(WEB).users] == [(pid, None)]
+    assert host.converge(WEB, POOL, publish=("80:8080",)).plan.actions == ()
+    subprocess.run(["ip", "-n", WEB, "link", "add", "eth1", "type", "veth", "peer", "name", "other"], check=True)
+    with pytest.raises(EngineError, match="has an interface eth1 that Longshore has not made"):
+        host.converge(WEB, POOL, Interface("eth1", "br1"))
+
+
+def test_a_port_that_somebody_took_meanwhile_is_not_taken_away(host: Host) -> None:
+    """Between a reboot and the task."""
+    host.converge(WEB, POOL, publish=("80:80",))
+    host.does("sh", "-c", f"ip netns delete {WEB}; nft flush ruleset")
+    with serving(host.name), pytest.raises(EngineError, match="80:80/tcp cannot be published: 80/tcp is in use"):
+        host.converge(WEB, POOL, publish=("80:80",))
+    assert host.converge(WEB, POOL, publish=("80:80", "10.78.1.1:81:81")).warnings == ()
+
+
+def test_a_process_that_comes_in_after_the_look_keeps_its_network(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.converge(WEB, POOL, publish=("8080:80",))
+    made = host.of(WEB), host.is_like()
+    looked = in_use.check_unused
+    children: list[subprocess.Popen[bytes]] = []
+
+    def look(*arguments: t.Any) -> None:
+        looked(*arguments)
+        if not children:
+            children.append(subprocess.Popen(["ip", "netns", "exec", WEB, "sleep", "60"]))
+            while not netns.users(netns.path_of(WEB)):
+                os.sched_yield()
+
+    # Before the last look that there was.
+    monkeypatch.setattr(Networks, "_look", lambda _networks, _request: None)
+    monkeypatch.setattr(in_use, "check_unused", look)
+    try:
+        with pytest.raises(Conflict, match=f"The network {WEB} is in use by sleep"):
+            host.converge(WEB, absent=True)
+        assert (host.of(WEB), host.is_like()) == made
+        assert host.converge(WEB, POOL, publish=("8080:80",)).plan.actions == ()
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+    host.converge(WEB, absent=True)
+    assert not netns.exists(WEB)
