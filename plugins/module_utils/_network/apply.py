@@ -41,7 +41,7 @@ class Applier:
     def _keep(
         self, operation: to.SaveRecord | to.CreateNamespace | to.CheckUnused | to.RemoveNamespace | to.Forget
     ) -> None:
-        """What records tell of."""
+        """Work on the record and the namespace."""
         if isinstance(operation, to.SaveRecord):
             self._records.save(*operation)
         elif isinstance(operation, to.CreateNamespace):
@@ -67,7 +67,7 @@ class Applier:
         self._records.save_changed(changed._replace(namespaces=namespaces))
 
     def _open(self, operation: to.SetSysctls | to.LoadRules | to.RestoreSysctls) -> None:
-        """The way for packets, or what is left of it."""
+        """Open and close the way for packets."""
         changed = self._records.changed()
         if isinstance(operation, to.SetSysctls):
             ways, sysctls = forwarding_changes.to_change(operation.values), dict(changed.sysctls)

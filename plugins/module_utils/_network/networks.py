@@ -106,8 +106,8 @@ class Networks:
             return self._outcome(decided, warnings)
 
     def _look(self, request: Request) -> _Decision | None:
-        """Return the decision, or None if the host is in a transient state that a concurrent task may have caused. The caller
-        then retries under the lock."""
+        """Return None if the host is in a transient state that a concurrent task may have caused; the caller retries under the
+        lock."""
         try:
             return self._decide(request)
         except (Conflict, OSError):
@@ -153,7 +153,7 @@ class Networks:
     def _compared(
         self, seen: Observed, records: t.Sequence[NetworkRecord], bridges: t.Collection[str], changed: Changed, listed: str
     ) -> tuple[Observed, Target]:  # fmt: skip
-        """What all networks together need, and whether that is so. ``records``: of those that are to be there. ``bridges``:
+        """Return the host compared with the needs of all networks, and those needs. ``records``: of those that are to be there. ``bridges``:
         those that are, or are to be, on the host. ``listed``: the digest of the table as the kernel has it."""
         needed, rules = forwarding.needed(records, bridges), ruleset(self._table, records)
         obsolete = any(not forwarding.is_kept(path, needed) for path in changed.sysctls)
@@ -191,7 +191,7 @@ class Networks:
 
 @contextlib.contextmanager
 def kernel_errors(name: str) -> t.Iterator[None]:
-    """What the kernel refuses is an EngineError with the name of the network."""
+    """Raise an EngineError with the name of the network for an OSError."""
     try:
         yield
     except OSError as exc:

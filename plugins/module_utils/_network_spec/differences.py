@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How a network differs from its record: pure functions of what is wanted and what is on the host.
 
-What somebody else has added in the namespace, or to a bridge of ours, is left alone: only what a record has had goes.
+Additions of others in the namespace, or to a bridge of ours, are left alone: only what a record has had goes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Differences = dict[str, Pair]
 
 
 class Observed(t.NamedTuple):
-    """What is on the host of a network.
+    """A network as it is on the host.
 
     ``namespace``: whether its namespace is there; ``foreign``: whether somebody else's has its name. ``host`` and ``inside``: links
     by name. ``ends``: the host's ends of the network's own interfaces, by the interface. ``sysctls``: those that differ from what is
@@ -45,7 +45,7 @@ class Observed(t.NamedTuple):
 
 
 class Target(t.NamedTuple):
-    """What all networks together need of the host: sysctls by their path below /proc/sys, and the text of the table of nftables.
+    """The needs of all networks together: sysctls by their path below /proc/sys, and the text of the table of nftables.
     ``state_dir`` tells the links of ours from those of another installation."""
 
     sysctls: t.Mapping[str, str]

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The steps that bring a network about, in their order, each with all that it needs: pure functions.
 
-What the kernel does in one step is made in one. What takes several is up only after the last of them, so that the next task sees
-what a killed one has left. The record is saved first with what the network was before, and without that last.
+A link that takes several steps is up only after the last of them, so that the next task sees what a killed one has left. The
+record is saved first, with what the network was before, and saved last without that.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def removal(
         if seen.namespace:
             yield CheckUnused(name)
         if former:
-            # From here on it is in no table; and what is left of it is removed by the next task that is told to.
+            # From here on it is in no table, and the next task that removes the network completes the removal.
             yield SaveRecord(former[0]._replace(removing=True), tuple(former[1:]))
         yield from _ways(former, seen, target)
         yield from map(RemoveLink, seen.ends.values())

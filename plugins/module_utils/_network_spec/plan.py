@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is to be done to a network: a pure function of what is asked for, what is kept and what is."""
+"""The plan for a network: a pure function of the wanted record, the saved records and the host."""
 
 from __future__ import annotations
 

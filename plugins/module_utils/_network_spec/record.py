@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is kept of a network: types only. The JSON on disk is that of record_format.py."""
+"""The types of the records of networks. record_format.py writes and reads them as JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .._ports.address import PublishedPort
 
 
 class InterfaceRecord(t.NamedTuple):
-    """An interface in the namespace. ``foreign``: whether somebody else made its bridge. ``addresses`` have the length of their
+    """An interface in the namespace. ``foreign``: whether its bridge is not one of Longshore's. ``addresses`` have the length of their
     network. ``host_gateways``: those gateways that are addresses of this host."""
 
     name: str

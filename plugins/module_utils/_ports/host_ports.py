@@ -81,7 +81,7 @@ def parse_listen(text: str) -> Address:
 
 
 def addresses_of(definition: Definition) -> tuple[list[Address], list[Address]]:
-    """What is to be listened on, and what is to be reserved. Raises InvalidInput, also for what is there twice."""
+    """Return the addresses to listen on and those to reserve. Raises InvalidInput, also for one that is there twice."""
     listen = [parse_listen(text) for text in definition.listen]
     reserve = [address for text in definition.reserve_ports for address in parse_reservation(text)]
     seen: dict[tuple[str, int, str], list[Address]] = {}
@@ -95,13 +95,13 @@ def addresses_of(definition: Definition) -> tuple[list[Address], list[Address]]:
 
 
 def active_definition(record: Record | None) -> Definition | None:
-    """What says which ports conmon of a container has now; None where it has none, for it has ended."""
+    """Return the definition whose ports conmon of a container has now; None if conmon has ended."""
     return without_forwarded(record.definition) if record and is_alive(record.monitor) else None
 
 
 def replaceable_definition(recorded: Record | None) -> Definition | None:
-    """What says which ports are free as soon as a container is replaced: those of a launch that was killed too, whose conmon no
-    record tells of yet."""
+    """Return the definition whose ports are free as soon as a container is replaced. A killed launch has ports too, before its
+    conmon is in the record."""
     launching = recorded is not None and recorded.phase in ("creating", "restoring")
     return without_forwarded(recorded.definition) if recorded and launching else active_definition(recorded)
 
