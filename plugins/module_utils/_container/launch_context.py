@@ -38,7 +38,9 @@ def check(store: Store, record: Record, config: Config, recorded: Record | None)
         _check_listen(config)
     host_ports.addresses_of(definition)
     host_ports.check_free(
-        host_ports.without_forwarded(definition), host_ports.replaceable_definition(recorded), _others(store, record.name)
+        host_ports.without_forwarded(definition),
+        host_ports.replaceable_definition(recorded),
+        _others(store, record.name),
     )
 
 
