@@ -115,7 +115,7 @@ def _configure(host: Links, operation: to.ConfigureLink) -> None:
 
 def _configure_in(links: Links, operation: to.ConfigureLink) -> None:
     found = links.all()
-    link = found[operation.name]
+    link = _link(found, operation.name)
     if operation.announce:
         # For the better only: a host may have no IPv6, and may not set it.
         with contextlib.suppress(EngineError):
@@ -128,13 +128,19 @@ def _configure_in(links: Links, operation: to.ConfigureLink) -> None:
             links.change(link, **{key: value})
     _close(links, link, operation.sysctls)
     if operation.bridge:
-        links.change(link, master=found[operation.bridge].ifindex)
+        links.change(link, master=_link(found, operation.bridge).ifindex)
         links.set_hairpin(link)
     for address in operation.drop:
         links.drop_address(link, address)
     for address in operation.add:
         links.add_address(link, address)
     links.change(link, state="up")
+
+
+def _link(found: t.Mapping[str, Link], name: str) -> Link:
+    if name not in found:
+        raise EngineError(f"The interface {name} has gone.", hint="Run the task again.")
+    return found[name]
 
 
 def _close(links: Links, link: Link, values: t.Mapping[str, str]) -> None:
@@ -155,7 +161,7 @@ def _change_routes(operation: to.ChangeRoutes) -> None:
         with Links() as links:
             found = links.all()
             for route in operation.add:
-                links.add_route(route, found[route.interface])
+                links.add_route(route, _link(found, route.interface))
             for route in operation.drop:
                 links.drop_route(route)
 

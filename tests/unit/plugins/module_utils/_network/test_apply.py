@@ -9,7 +9,8 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._netlink import netns
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._netlink import links, netns
 from ansible_collections.longshore.oci.plugins.module_utils._network import forwarding
 from ansible_collections.longshore.oci.tests.unit.network_host import POOL, WEB, Host, asked, host, serving
 
@@ -103,3 +104,19 @@ def test_a_change_is_made_in_place_and_back(host: Host, change: dict[str, t.Any]
     host.converge(WEB, POOL, publish=publish)
     assert host.of(WEB) == seen
     assert host.is_like() == like
+
+
+def test_a_link_that_others_remove_meanwhile_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    create = links.Links.create_bridge
+
+    def create_and_lose(session: links.Links, name: str, mac: str) -> links.Link:
+        link = create(session, name, mac)
+        session.remove(link)
+        return link
+
+    with monkeypatch.context() as context:
+        context.setattr(links.Links, "create_bridge", create_and_lose)
+        with pytest.raises(EngineError, match=r"The interface longshore0 has gone\. Run the task again\."):
+            host.converge(WEB, POOL)
+    host.converge(WEB, POOL)
+    assert host.converge(WEB, POOL).plan.actions == ()
