@@ -32,7 +32,7 @@ def there() -> t.Iterator[t.Callable[[t.Callable[[Links], None]], None]]:
 
 
 def _bridge(links: Links) -> Link:
-    made = links.make_bridge("br0", "02:00:00:00:00:01")
+    made = links.create_bridge("br0", "02:00:00:00:00:01")
     links.change(made, state="up", mtu=1400)
     return links.all()["br0"]
 
@@ -49,7 +49,7 @@ def test_a_bridge(there: t.Any) -> None:
             True,
         )
         with pytest.raises(EngineError, match=r"Cannot create the bridge br0: File exists\."):
-            links.make_bridge("br0", "02:00:00:00:00:01")
+            links.create_bridge("br0", "02:00:00:00:00:01")
         links.remove(found)
         assert set(links.all()) == before
         links.remove(found)  # It is gone already.
