@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..
 from module_utils._exec import run as engine_exec
 from module_utils._exec.process_spec import Command
 from module_utils._host.detect import Host
-from module_utils._lifecycle.containers import Engine
+from module_utils._lifecycle.containers import Containers
 from module_utils._state.model import Definition, Desired, Goal, Timeouts
 
 from . import machine, podman, rounds, table, tasks
@@ -94,14 +94,14 @@ class Ours:
         for step, (argv, size) in COMMANDS.items():
             with lap(step, OURS):
                 # A store of its own each time, as each task has one.
-                result = engine_exec.run(Engine(**self._directories).store, NAME, Command(argv))
+                result = engine_exec.run(Containers(**self._directories).store, NAME, Command(argv))
             _check(OURS, len(result.stdout), size if result.rc == 0 else -1)
 
     def end(self) -> None:
         self._converge(Goal.ABSENT)
 
     def _converge(self, goal: Goal, definition: Definition | None = None) -> None:
-        Engine(**self._directories).converge(Desired(NAME, goal, definition, timeouts=Timeouts(stop=0)))
+        Containers(**self._directories).converge(Desired(NAME, goal, definition, timeouts=Timeouts(stop=0)))
 
 
 class Peer:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from module_utils._lifecycle.containers import Engine
+from module_utils._lifecycle.containers import Containers
 from module_utils._state.model import Action, Definition, Desired, Goal, Timeouts
 
 from .clock import Lap
@@ -31,9 +31,9 @@ class Ours:
             self._converge(Goal.ABSENT, Action.REMOVE)
 
     def _converge(self, goal: Goal, *expected: Action) -> None:
-        """An engine of its own each time, as each task has one; what it remembers on disk stays."""
-        engine = Engine(**self._directories)
+        """One of its own each time, as each task has one; what it remembers on disk stays."""
+        containers = Containers(**self._directories)
         definition = self._definition if goal is Goal.STARTED else None
-        outcome = engine.converge(Desired(NAME, goal, definition, timeouts=Timeouts(stop=0)))
+        outcome = containers.converge(Desired(NAME, goal, definition, timeouts=Timeouts(stop=0)))
         if outcome.actions != expected or outcome.warnings:
             raise SystemExit(f"lifecycle: the engine did {outcome.actions}, not {expected}: {outcome.warnings}")

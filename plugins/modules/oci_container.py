@@ -317,7 +317,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._module import boundary, container, secrets
 
 
@@ -327,8 +327,8 @@ def main() -> None:
 
     def converge(module: AnsibleModule) -> dict[str, t.Any]:
         desired = container.desired(params)
-        engine = Engine(**boundary.directories(params), remember=not module.check_mode)
-        return container.result(module, engine.converge(desired, check=module.check_mode))
+        containers = Containers(**boundary.directories(params))
+        return container.result(module, containers.converge(desired, check=module.check_mode))
 
     boundary.run(module, converge, lambda: secrets.in_failures(params))
 

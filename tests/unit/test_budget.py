@@ -24,11 +24,11 @@ TASK = """
 import sys
 from ansible_collections.longshore.oci.plugins.modules import oci_container
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Desired, Goal, Timeouts
-from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 
 name, directory, goal, cgroup = sys.argv[1:]
 wanted = Definition(bundle=f"{directory}/bundle", runtime="runc", cgroup_manager="cgroupfs", cgroup_parent=cgroup)
-outcome = Engine(state_dir=f"{directory}/state", run_dir=f"{directory}/run").converge(
+outcome = Containers(state_dir=f"{directory}/state", run_dir=f"{directory}/run").converge(
     Desired(name, Goal(goal), wanted if goal == "started" else None, timeouts=Timeouts(stop=0))
 )
 print(",".join(outcome.actions))

@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine: bring a container to a state. The facts about the host are shared by all containers.
+"""Bring one container into a state; what was found out about the host is shared by all.
 
-    engine = Engine(state_dir="/var/lib/longshore", run_dir="/run/longshore")
-    outcome = engine.converge(Desired("web", Goal.STARTED, Definition(bundle="/srv/web")))
+    containers = Containers(state_dir="/var/lib/longshore", run_dir="/run/longshore")
+    outcome = containers.converge(Desired("web", Goal.STARTED, Definition(bundle="/srv/web")))
 
 It has no global state, does not change the directory, umask or signal handlers, and is thread-safe.
 
@@ -13,7 +13,6 @@ nothing to do needs only a small part of the engine.
 
 from __future__ import annotations
 
-import functools
 import typing as t
 
 from .._base.deadline import Deadline
@@ -46,19 +45,20 @@ class Outcome(t.NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-class Engine:
-    """The containers of one state directory and one run directory. ``remember`` False (check mode): write nothing."""
+class Containers:
+    """The containers of one pair of directories."""
 
-    def __init__(self, *, state_dir: str, run_dir: str, remember: bool = True) -> None:
+    def __init__(self, *, state_dir: str, run_dir: str) -> None:
         self.store = Store(state_dir=state_dir, run_dir=run_dir)
-        self._remember = remember
+        self._hosts: dict[bool, Host] = {}
 
-    @functools.cached_property
-    def host(self) -> Host:
-        """Return the facts about this host, collected once for all threads."""
-        from .._host.detect import Host
+    def host(self, *, check: bool) -> Host:
+        """Return what was found out about this host, once for all threads; in check mode nothing of it is written."""
+        if check not in self._hosts:
+            from .._host.detect import Host
 
-        return Host(run_dir=self.store.run_dir, remember=self._remember)
+            return self._hosts.setdefault(check, Host(run_dir=self.store.run_dir, remember=not check))
+        return self._hosts[check]
 
     def converge(self, desired: Desired, *, check: bool = False) -> Outcome:
         """Bring a container to the desired state. With nothing to do, and no other task at work, start no process and take no lock.
@@ -72,7 +72,9 @@ class Engine:
 
     def _converge(self, desired: Desired, *, check: bool) -> Outcome:
         before, decided = self._decide(desired)
-        launch = self._prepare(desired, before, decided)  # Refuse impossible requests before the lock.
+        launch = self._prepare(
+            desired, before, decided, check=check
+        )  # What cannot work is refused before even a lock is taken.
         if check or not (decided.actions or is_busy(self.store.run_dir, desired.name)):
             return Outcome(decided, before, before, decided.actions, warnings=(*decided.warnings, *self._busy(desired)))
         with self.store.locked(desired.name, Deadline(desired.timeouts.create)) as lock:
@@ -121,12 +123,12 @@ class Engine:
         settings = {"stop_signal": (record.stop_signal, number), "stop_timeout": (record.stop_timeout, seconds)}
         return changes, {name: pair for name, pair in settings.items() if pair[0] != pair[1]}
 
-    def _prepare(self, desired: Desired, before: Observed, decided: Plan) -> Launch | None:
+    def _prepare(self, desired: Desired, before: Observed, decided: Plan, *, check: bool) -> Launch | None:
         if decided.definition is None:
             return None
         from .._container.create import prepare
 
-        launch = prepare(self.store, self.host, desired, decided.definition, before.record)
+        launch = prepare(self.store, self.host(check=check), desired, decided.definition, before.record)
         held = before.record if Action.RESTORE in decided.actions else None
         if held is None or held.checkpoint is None:
             return launch
@@ -154,9 +156,9 @@ def _unless_done(runtime: Runtime, verb: str, record: Record, wanted: Status) ->
 class _Task:
     """The actions of one container, under its lock."""
 
-    def __init__(self, engine: Engine, desired: Desired, lock: Lock) -> None:
-        self._engine, self._desired, self._lock = engine, desired, lock
-        self._store, self._name = engine.store, desired.name
+    def __init__(self, containers: Containers, desired: Desired, lock: Lock) -> None:
+        self._containers, self._desired, self._lock = containers, desired, lock
+        self._store, self._name = containers.store, desired.name
         self._done: list[Action] = []
         self._warnings: list[str] = []
         self._stopped: StopReport | None = None
@@ -169,9 +171,9 @@ class _Task:
         """
         first: tuple[Observed, Plan] | None = None
         for _round in range(5):
-            before, decided = self._engine._decide(self._desired)
+            before, decided = self._containers._decide(self._desired)
             if first or (before, decided) != earlier:
-                launch = self._engine._prepare(self._desired, before, decided)
+                launch = self._containers._prepare(self._desired, before, decided, check=False)
             first = first or (before, decided)
             if self._perform(before, decided, launch):
                 after = observe(self._store, self._name)
@@ -213,7 +215,9 @@ class _Task:
             elif action is Action.REMOVE:
                 from .delete import delete_container
 
-                record = delete_container(self._store, self._engine.host, before, record, self._desired.timeouts)
+                record = delete_container(
+                    self._store, self._containers.host(check=False), before, record, self._desired.timeouts
+                )
                 if record is None or launch is None:
                     # The log and kept checkpoints of a recreated container stay, also after a killed attempt.
                     self._store.forget(self._name, but=(CHECKPOINTS, LOG) if launch else ())

@@ -9,6 +9,7 @@ can still write the exit code to the other.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -78,7 +79,11 @@ class Store:
     def __init__(self, *, state_dir: str, run_dir: str) -> None:
         self.state_dir = state_dir
         self.run_dir = run_dir
-        self.realm = _realm(state_dir)
+
+    @functools.cached_property
+    def realm(self) -> str:
+        """Return what names of the host have of the state directory, so that those of two are never the same."""
+        return _realm(self.state_dir)
 
     def paths(self, name: str) -> Paths:
         return Paths(name, state_dir=self.state_dir, run_dir=self.run_dir)

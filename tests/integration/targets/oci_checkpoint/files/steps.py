@@ -23,7 +23,7 @@ sys.dont_write_bytecode = True
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import plan  # noqa: E402
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.checkpoints import Checkpoints  # noqa: E402
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.request import Request  # noqa: E402
-from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine  # noqa: E402
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers  # noqa: E402
 from ansible_collections.longshore.oci.plugins.module_utils._runtime import criu  # noqa: E402
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (  # noqa: E402
     Definition,
@@ -44,7 +44,7 @@ WANTED = plan.Goal
 
 def converge(goal: Goal) -> t.Any:
     wanted = None if goal is Goal.ABSENT else Definition(ASKED["bundle"], runtime=ASKED["runtime"])
-    return Engine(**PLACES).converge(Desired(NAME, goal, wanted, timeouts=Timeouts(stop=0)))
+    return Containers(**PLACES).converge(Desired(NAME, goal, wanted, timeouts=Timeouts(stop=0)))
 
 
 def checkpoint(goal: plan.Goal, **more: t.Any) -> t.Any:
@@ -104,11 +104,11 @@ def dump() -> None:
 def absent() -> None:
     checkpoint(WANTED.ABSENT)
     assert checkpoint(WANTED.ABSENT).plan.actions == ()
-    assert Engine(**PLACES).observe(NAME).status is not Status.CHECKPOINTED
+    assert Containers(**PLACES).observe(NAME).status is not Status.CHECKPOINTED
 
 
 def restore() -> None:
-    if Engine(**PLACES).observe(NAME).status is Status.CHECKPOINTED:
+    if Containers(**PLACES).observe(NAME).status is Status.CHECKPOINTED:
         assert checkpoint(WANTED.RESTORED).after.status is Status.RUNNING
     start()
 

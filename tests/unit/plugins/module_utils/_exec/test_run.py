@@ -35,7 +35,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._exec.request import
 from ansible_collections.longshore.oci.plugins.module_utils._exec.session_store import SessionPaths
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, conmon_launch
 from ansible_collections.longshore.oci.plugins.module_utils._host.fd_mapping import Descriptors
-from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._module.session import describe
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Desired, Goal, Timeouts
 from ansible_collections.longshore.oci.tests.unit import bundle, programs
@@ -50,7 +50,7 @@ class Container:
 
     def __init__(self, directory: pathlib.Path) -> None:
         self.name = f"exec-{os.getpid()}-{os.urandom(3).hex()}"
-        self.engine = Engine(state_dir=f"{directory}/state", run_dir=f"{directory}/run")
+        self.engine = Containers(state_dir=f"{directory}/state", run_dir=f"{directory}/run")
         self.store, self.paths = self.engine.store, self.engine.store.paths(self.name)
         os.mkdir(f"{directory}/bundle")
         self.bundle = bundle.make(f"{directory}/bundle", "sleep", "1000")

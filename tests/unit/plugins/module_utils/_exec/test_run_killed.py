@@ -20,7 +20,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._exec import run, se
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
 from ansible_collections.longshore.oci.plugins.module_utils._exec.request import Limits
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
-from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Desired, Goal, Timeouts
 from ansible_collections.longshore.oci.tests.unit import bundle, programs
 
@@ -43,7 +43,7 @@ class Place:
     def __init__(self, directory: t.Any) -> None:
         self.name = f"execkilled-{os.getpid()}-{os.urandom(3).hex()}"
         self.state, self.run = f"{directory}/state", f"{directory}/run"
-        self.engine = Engine(state_dir=self.state, run_dir=self.run)
+        self.engine = Containers(state_dir=self.state, run_dir=self.run)
         self.paths = self.engine.store.paths(self.name)
         os.mkdir(f"{directory}/bundle")
         self.bundle = bundle.make(f"{directory}/bundle", "sleep", "1000")

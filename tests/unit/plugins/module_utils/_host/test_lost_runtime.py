@@ -16,7 +16,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._exec import run
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
 from ansible_collections.longshore.oci.plugins.module_utils._exec.request import Limits
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, conmon_launch, lost_runtime
-from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Definition,
     Desired,
@@ -37,7 +37,7 @@ class Place:
         self.directory, self.name = directory, os.path.basename(parent)
         (directory / "bundle").mkdir()
         (directory / "bin").mkdir()
-        self.engine = Engine(state_dir=f"{directory}/state", run_dir=f"{directory}/run")
+        self.engine = Containers(state_dir=f"{directory}/state", run_dir=f"{directory}/run")
         path = bundle.make(directory / "bundle", "sleep", "1000")
         self.definition = Definition(
             path, runtime=f"{directory}/bin/runc", cgroup_manager="cgroupfs", cgroup_parent=parent

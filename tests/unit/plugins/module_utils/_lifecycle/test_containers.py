@@ -18,7 +18,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, is_alive, kill_and_wait
 from ansible_collections.longshore.oci.plugins.module_utils._exec import run
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
-from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Action,
     Definition,
@@ -37,21 +37,21 @@ def _tree(directory: pathlib.Path) -> list[str]:
 
 
 @pytest.fixture
-def engine(tmp_path: pathlib.Path) -> Engine:
-    return Engine(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+def engine(tmp_path: pathlib.Path) -> Containers:
+    return Containers(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
 
 
 @pytest.mark.pure
 class TestNothing:
     @pytest.mark.parametrize("check", [True, False])
-    def test_absent_from_the_start(self, engine: Engine, tmp_path: pathlib.Path, check: bool) -> None:
+    def test_absent_from_the_start(self, engine: Containers, tmp_path: pathlib.Path, check: bool) -> None:
         outcome = engine.converge(Desired("web", Goal.ABSENT), check=check)
         assert (outcome.actions, outcome.after.status) == ((), Status.ABSENT)
         assert _tree(tmp_path) == []
 
     @pytest.mark.parametrize("check", [True, False])
     @pytest.mark.parametrize("name", ["", "a/b", ".."])
-    def test_a_bad_name(self, engine: Engine, tmp_path: pathlib.Path, check: bool, name: str) -> None:
+    def test_a_bad_name(self, engine: Containers, tmp_path: pathlib.Path, check: bool, name: str) -> None:
         with pytest.raises(InvalidInput, match="cannot be the name"):
             engine.converge(Desired(name), check=check)
         with pytest.raises(InvalidInput, match="cannot be the name"):
@@ -59,7 +59,7 @@ class TestNothing:
         assert _tree(tmp_path) == []
 
     @pytest.mark.parametrize("check", [True, False])
-    def test_no_bundle(self, engine: Engine, tmp_path: pathlib.Path, check: bool) -> None:
+    def test_no_bundle(self, engine: Containers, tmp_path: pathlib.Path, check: bool) -> None:
         with pytest.raises(InvalidInput, match="web does not exist and there is no bundle"):
             engine.converge(Desired("web"), check=check)
         assert _tree(tmp_path) == []
@@ -87,7 +87,14 @@ class TestLife:
         ],
     )
     def test_one_that_was_killed_while_it_is_paused(
-        self, engine: Engine, name: str, definition: Definition, goal: Goal, actions: t.Any, status: Status, number: int
+        self,
+        engine: Containers,
+        name: str,
+        definition: Definition,
+        goal: Goal,
+        actions: t.Any,
+        status: Status,
+        number: int,
     ) -> None:
         """A v1 freezer holds the signal back: it is dead as soon as it goes on. With v2 it is dead at once."""
         if not os.path.isdir("/sys/fs/cgroup/freezer"):
@@ -119,7 +126,7 @@ class TestLife:
         finally:
             engine.converge(Desired(name, Goal.ABSENT, timeouts=Timeouts(stop=0)))
 
-    def test_one_that_is_only_paused_is_no_such(self, engine: Engine, name: str, definition: Definition) -> None:
+    def test_one_that_is_only_paused_is_no_such(self, engine: Containers, name: str, definition: Definition) -> None:
         """A signal that it handles, or that means nothing to it, waits too."""
         paused = engine.converge(Desired(name, Goal.PAUSED, definition)).after
         try:
@@ -131,33 +138,33 @@ class TestLife:
             engine.converge(Desired(name, Goal.ABSENT, timeouts=Timeouts(stop=0)))
 
     def test_the_same_name_in_another_state_directory(
-        self, engine: Engine, name: str, definition: Definition, tmp_path: pathlib.Path
+        self, engine: Containers, name: str, definition: Definition, tmp_path: pathlib.Path
     ) -> None:
         """Nothing that is done to the one is done to the other, which runs all the while."""
         first = t.cast(Record, engine.converge(Desired(name, Goal.STARTED, definition)).after.record)
         (tmp_path / "other").mkdir()
         wanted = definition._replace(bundle=bundle.make(tmp_path / "other", "sleep", "60"))
-        shared = Engine(state_dir=f"{tmp_path}/other state", run_dir=engine.store.run_dir)
+        shared = Containers(state_dir=f"{tmp_path}/other state", run_dir=engine.store.run_dir)
         for goal in (Goal.STARTED, Goal.ABSENT):
             with pytest.raises(Conflict, match=r"belongs to the container .* in another state directory"):
                 shared.converge(Desired(name, goal, wanted if goal is Goal.STARTED else None))
-        other = Engine(state_dir=f"{tmp_path}/other state", run_dir=f"{tmp_path}/other run")
+        other = Containers(state_dir=f"{tmp_path}/other state", run_dir=f"{tmp_path}/other run")
         for goal in (Goal.STARTED, Goal.RESTARTED, Goal.ABSENT):
             done = other.converge(
                 Desired(name, goal, wanted if goal is Goal.STARTED else None, timeouts=Timeouts(stop=0))
             )
             assert done.actions
             assert is_alive(first.init)
-        moved = Engine(state_dir=engine.store.state_dir, run_dir=f"{tmp_path}/other run")
+        moved = Containers(state_dir=engine.store.state_dir, run_dir=f"{tmp_path}/other run")
         with pytest.raises(Conflict, match="runs with run_dir"):
             moved.converge(Desired(name, Goal.ABSENT))
         assert is_alive(first.init)
 
     def test_the_names_of_an_earlier_release(
-        self, engine: Engine, name: str, definition: Definition, tmp_path: pathlib.Path
+        self, engine: Containers, name: str, definition: Definition, tmp_path: pathlib.Path
     ) -> None:
         """They were the same for all state directories. A container that has ended may find its own with another."""
-        other = Engine(state_dir=f"{tmp_path}/other state", run_dir=f"{tmp_path}/other run")
+        other = Containers(state_dir=f"{tmp_path}/other state", run_dir=f"{tmp_path}/other run")
         (tmp_path / "other").mkdir()
         wanted = definition._replace(bundle=bundle.make(tmp_path / "other", "sleep", "60"))
         realms, other.store.realm, engine.store.realm = (other.store.realm, engine.store.realm), "", ""
@@ -177,7 +184,7 @@ class TestLife:
         assert cgroup.members(running.cgroup_path) == []
 
     def test_a_cgroup_of_others_is_neither_joined_nor_cleared_away(
-        self, engine: Engine, name: str, definition: Definition, spawn: t.Any
+        self, engine: Containers, name: str, definition: Definition, spawn: t.Any
     ) -> None:
         child = spawn()
         path = f"{definition.cgroup_parent}/{name}@{engine.store.realm}"
@@ -190,13 +197,18 @@ class TestLife:
         child.wait()
 
     @pytest.fixture
-    def name(self, engine: Engine, scratch_cgroup: str, definition: Definition) -> t.Iterator[str]:
+    def name(self, engine: Containers, scratch_cgroup: str, definition: Definition) -> t.Iterator[str]:
         name = os.path.basename(scratch_cgroup)
         yield name
         engine.converge(Desired(name, Goal.ABSENT, timeouts=Timeouts(stop=0)))
 
     def test_all_of_it(
-        self, engine: Engine, name: str, definition: Definition, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+        self,
+        engine: Containers,
+        name: str,
+        definition: Definition,
+        tmp_path: pathlib.Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         started = engine.converge(Desired(name, Goal.STARTED, definition))
         assert (started.actions, started.after.status) == ((Action.CREATE, Action.START), Status.RUNNING)
@@ -226,7 +238,7 @@ class TestLife:
         assert [path for path in _tree(tmp_path) if name in path] == []
 
     def test_check_mode_touches_nothing(self, name: str, definition: Definition, tmp_path: pathlib.Path) -> None:
-        checking = Engine(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run", remember=False)
+        checking = Containers(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
         before = _tree(tmp_path)
         outcome = checking.converge(Desired(name, Goal.STARTED, definition), check=True)
         assert (outcome.actions, outcome.plan.result) == ((Action.CREATE, Action.START), Status.RUNNING)
@@ -236,7 +248,7 @@ class TestLife:
     @pytest.mark.pure
     @pytest.mark.parametrize("environment", [{"A=B": "c"}, {"A": "b\0c"}], ids=["equals sign", "null byte"])
     def test_an_environment_that_no_program_can_have(
-        self, engine: Engine, name: str, definition: Definition, environment: dict[str, str]
+        self, engine: Containers, name: str, definition: Definition, environment: dict[str, str]
     ) -> None:
         """It comes from a playbook: an error of the engine, not a traceback of Python."""
         impossible = Definition(**{**definition._asdict(), "conmon_env": environment})

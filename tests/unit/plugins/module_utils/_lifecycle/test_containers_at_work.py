@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base import deadline, process
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict
-from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Action,
     Definition,
@@ -32,12 +32,12 @@ _TASK = """
 import os, sys
 from ansible_collections.longshore.oci.plugins.module_utils._base import process
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Desired, Goal
-from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 state, run, name, goal, slow, tied = sys.argv[1:]
 os.environ["HOME"] = slow  # the one variable that a program of ours is given as it is
 if tied == "no":
     process.tie = lambda leash, owner: None  # as in the instant before it is done
-Engine(state_dir=state, run_dir=run).converge(Desired(name, Goal(goal)))
+Containers(state_dir=state, run_dir=run).converge(Desired(name, Goal(goal)))
 """
 
 
@@ -61,7 +61,7 @@ class Place:
             """,
         )
         self.definition = Definition(bundle.make(directory / "bundle", "sleep", "1000"), runtime=runtime)
-        self.engine = Engine(state_dir=f"{directory}/state", run_dir=f"{directory}/run")
+        self.engine = Containers(state_dir=f"{directory}/state", run_dir=f"{directory}/run")
 
     def converge(self, goal: Goal, *, check: bool = False, seconds: float = 30) -> t.Any:
         desired = Desired(self.name, goal, self.definition, timeouts=Timeouts(stop=0, create=seconds))

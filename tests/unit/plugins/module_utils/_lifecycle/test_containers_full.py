@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
-from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Definition,
     Desired,
@@ -44,7 +44,7 @@ class Place:
 
     def converge(self, goal: Goal) -> t.Any:
         desired = Desired(self.name, goal, self.definition, timeouts=Timeouts(stop=0, create=10))
-        return Engine(state_dir=self.state, run_dir=self.run).converge(desired)
+        return Containers(state_dir=self.state, run_dir=self.run).converge(desired)
 
     def fill(self, path: str, how: str) -> None:
         if how == "read-only":

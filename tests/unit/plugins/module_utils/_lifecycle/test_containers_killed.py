@@ -23,7 +23,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import identify, kill_and_wait
 from ansible_collections.longshore.oci.plugins.module_utils._container import create
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
-from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._state import store
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Definition,
@@ -40,9 +40,9 @@ _QUICK = Timeouts(stop=0.02)
 _TASK = """
 import sys
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import *
-from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 state, run, name, bundle, goal = sys.argv[1:]
-engine = Engine(state_dir=state, run_dir=run)
+engine = Containers(state_dir=state, run_dir=run)
 print("ready", flush=True)
 desired = Desired(name, Goal(goal), Definition(bundle), recreate=Recreate.ALWAYS, timeouts=Timeouts(stop=0.02))
 engine.converge(desired)
@@ -60,7 +60,7 @@ class Place:
 
     def converge(self, goal: Goal) -> Status:
         desired = Desired(self.name, goal, Definition(self.bundle), recreate=Recreate.CHANGED, timeouts=_QUICK)
-        return Engine(state_dir=self.state, run_dir=self.run).converge(desired).after.status
+        return Containers(state_dir=self.state, run_dir=self.run).converge(desired).after.status
 
     def task(self, goal: Goal) -> subprocess.Popen[bytes]:
         """The same in a process of its own, returned when it is about to begin; it always makes the container anew."""
@@ -136,7 +136,7 @@ def test_what_was_kept_outlives_a_killed_change(place: Place, failing: bool) -> 
     def change() -> None:
         create.__dict__["_lay_out"] = lambda *_arguments: os.kill(os.getpid(), signal.SIGKILL)
         desired = Desired(place.name, Goal.STARTED, Definition(place.bundle), recreate=Recreate.ALWAYS, timeouts=_QUICK)
-        Engine(state_dir=place.state, run_dir=place.run).converge(desired)
+        Containers(state_dir=place.state, run_dir=place.run).converge(desired)
 
     assert killing.kill(change, at=sys.maxsize).was_killed
     record = store.Store(state_dir=place.state, run_dir=place.run).load(place.name)

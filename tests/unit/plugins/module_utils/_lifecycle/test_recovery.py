@@ -22,7 +22,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.request 
 from ansible_collections.longshore.oci.plugins.module_utils._container.observe import observe
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle import recovery
-from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._state import names, unfinished
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Checkpoint,
@@ -283,7 +283,7 @@ class TestGone:
         return place
 
     def test_a_start_says_what_to_do(self, gone: Place) -> None:
-        engine = Engine(state_dir=gone.state, run_dir=gone.run)
+        engine = Containers(state_dir=gone.state, run_dir=gone.run)
         with pytest.raises(InvalidInput, match="The checkpoint of the container web is not there any more") as caught:
             engine.converge(Desired("web", ContainerGoal.STARTED, timeouts=QUICK))
         assert "restore: false" in caught.value.hint

@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError, InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._base.program import find_program
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
-from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Definition,
     Desired,
@@ -35,7 +35,7 @@ class Place:
 
     def __init__(self, directory: pathlib.Path, path: str) -> None:
         self.name, self.directory, self.pidfile = os.path.basename(path), directory, directory / "conmon.pid"
-        self.engine = Engine(state_dir=f"{directory}/state", run_dir=f"{directory}/run")
+        self.engine = Containers(state_dir=f"{directory}/state", run_dir=f"{directory}/run")
         (directory / "bundle").mkdir()
         self.definition = Definition(
             bundle=bundle.make(directory / "bundle", "sleep", "60"), runtime="runc", cgroup_manager="cgroupfs",
@@ -111,12 +111,12 @@ class TestPidFile:
         code = """
 import sys
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Desired
-from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Engine
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 top, name, runtime, cgroup = sys.argv[1:]
 wanted = Definition(
     bundle=f"{top}/bundle", runtime=runtime, cgroup_manager="cgroupfs", cgroup_parent=cgroup, conmon_pidfile=f"{top}/conmon.pid"
 )
-Engine(state_dir=f"{top}/state", run_dir=f"{top}/run").converge(Desired(name, definition=wanted))
+Containers(state_dir=f"{top}/state", run_dir=f"{top}/run").converge(Desired(name, definition=wanted))
 """
         words = [str(place.directory), place.name, runtime, str(place.definition.cgroup_parent)]
         with subprocess.Popen([sys.executable, "-c", code, *words], env=programs.python_environment()) as task:
