@@ -56,10 +56,10 @@ ONLY_FOR_ACTIONS = {
 # conmon with all that a session is. oci_network asks who has a port, and which container keeps it. A dump takes far longer than
 # that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
-    "plugins.modules.oci_container": (70, 5200), "plugins.modules.oci_exec": (52, 3660),
-    "plugins.modules.oci_checkpoint": (100, 7900), "plugins.modules.oci_bundle": (48, 3480),
-    "plugins.modules.oci_network": (54, 3560), "plugins.modules.oci_network_info": (56, 3600),
-    "plugins.modules.oci_container_info": (36, 1970),
+    "plugins.modules.oci_container": (72, 5160), "plugins.modules.oci_exec": (45, 3400),
+    "plugins.modules.oci_checkpoint": (98, 7860), "plugins.modules.oci_bundle": (48, 3400),
+    "plugins.modules.oci_network": (53, 3520), "plugins.modules.oci_network_info": (55, 3560),
+    "plugins.modules.oci_container_info": (31, 1950),
 }  # fmt: skip
 # What has a use for more than the standard library: who has a port, telling a service manager, and netlink.
 MORE = {

@@ -13,6 +13,7 @@ from .._base.deadline import Deadline
 from .._base.errors import Conflict, EngineError, InvalidInput
 from .._base.files import check_text, has_labels, make_directory, read_text, remove_tree, write_text
 from .._base.process import boot_id, identify
+from .._base.timestamps import timestamp
 from .._host import cgroup, conmon, conmon_launch
 from .._host.conmon import check_options, create_argv
 from .._host.detect import Host
@@ -21,7 +22,6 @@ from .._state import config, names
 from .._state.model import Checkpoint, Definition, Desired, Record, Timeouts
 from .._state.namespaces import namespaces_of
 from .._state.store import Paths, Store
-from .observe import timestamp
 
 if t.TYPE_CHECKING:
     from .._ports.network_helper import Helper

@@ -11,21 +11,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import typing as t
 
 from .._base.errors import EngineError, InvalidInput, ProgramFailed
 from .._base.files import make_directory, remove_file
 from .._base.process import Handle, ProcessId, is_alive
-from .._state import names
 from .._state.model import Record
 from .._state.namespace_paths import KINDS, check_path
 from .._state.namespaces import namespaces_of
 from .._state.store import Paths, Store, check_name
 from .observe import as_systemd_has_it
 
-_AGAIN = "Run oci_bundle again, which keeps the name of a container. In a config.json, use container:NAME or a path in /run/netns."
-_FIRST_DESCRIPTOR = 4  # of the script; it has 3 and 9
+_AGAIN = (
+    "Run oci_bundle again, which keeps the name of a container. By hand, write container:NAME, or a path in /run/netns."
+)
 
 
 def check(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> None:
@@ -139,60 +138,3 @@ def _settle(record: Record, pid: int, opened: t.Mapping[str, tuple[int, str]]) -
                 raise ProgramFailed(f"{record.runtime.name} has not joined the given {kind} namespace")
         remove_file(path)
         os.symlink(own, path)
-
-
-_SCRIPT = """\
-# Who has the number in a pid file, and since when, if that is in the scope of the container.
-first() {{
-    pid=$(cat "$1" 2>/dev/null) && case $pid in ''|*[!0-9]*) false ;; esac || return 1
-    case $(sed 's|$|/|' "/proc/$pid/cgroup" 2>/dev/null) in *"/$2/"*) ;; *) return 1 ;; esac
-    stat=$(cat "/proc/$pid/stat" 2>/dev/null) || return 1
-    set -- ${{stat##*) }}
-    case $1 in Z|X) return 1 ;; esac
-    shift 19
-    echo "$pid $1"
-}}
-refuse() {{ echo "$1" >&2; exit 1; }}
-# Arguments: kind, its file in /proc, container, pid file, scope, descriptor. Who is the same before and after was so meanwhile.
-share() {{
-    seen=$(first "$4" "$5") && [ -e "/proc/${{seen% *}}/ns/$2" ] && eval "exec $6<\\"/proc/${{seen% *}}/ns/$2\\"" &&
-        [ "$(first "$4" "$5")" = "$seen" ] || refuse "The container $3, whose $1 namespace {name} shares, does not run."
-    mkdir -p {namespaces}/"$1" && ln -s "/proc/$$/fd/$6" {namespaces}/"$1/$3" || exit
-}}
-# The first process is where it should be; of one that only root may look into before it is started, nothing is known.
-shared() {{
-    case $(readlink "/proc/$pid/ns/$2") in
-    ''|"$(readlink "/proc/$$/fd/$6")") ln -sfn "/proc/$pid/ns/$2" {namespaces}/"$1/$3" ;;
-    *) refuse "The container is not in the $1 namespace of $3." ;;
-    esac
-}}
-"""
-_PID = "pid=${report#*: } && pid=${pid%%[!0-9]*} && "
-
-
-def script(store: Store, record: Record, found: t.Mapping[str, str]) -> dict[str, str]:
-    """Return parts of the script of a service: functions, commands before conmon, descriptors that conmon does not get, and
-    commands before the start."""
-    words = []
-    for number, (kind, peer) in enumerate(found.items(), _FIRST_DESCRIPTOR):
-        other = store.load(peer)
-        scope = names.container_unit(peer, other.realm if other else store.realm)
-        words.append(shlex.join([kind, KINDS[kind], peer, store.paths(peer).pidfile, scope, str(number)]))
-    closed = " ".join(f"{number}<&-" for number in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + len(words)))
-    paths = store.paths(record.name)
-    return {
-        "functions": _SCRIPT.format(name=shlex.quote(record.name), namespaces=shlex.quote(paths.namespaces)),
-        "share": "".join(f"share {each}\n    " for each in words), "closed": f" {closed}",
-        "shared": f"exec {closed}; {_PID}" + "".join(f"shared {each} && " for each in words),
-    }  # fmt: skip
-
-
-def bound(store: Store, found: t.Mapping[str, str]) -> str:
-    """Return lines of the unit of a service that bind it to the services whose namespaces it shares."""
-    text = ""
-    for other in filter(None, map(store.load, sorted(set(found.values())))):
-        unit = names.service_unit(other.name, other.realm)
-        # If systemd restarts that service, it also restarts this one. BindsTo would stop it permanently (since systemd 254).
-        binds = "BindsTo" if other.definition.restart_policy == "no" else "Requires"
-        text += f"{binds}={unit}\nAfter={unit}\n" if other.definition.service else ""
-    return text

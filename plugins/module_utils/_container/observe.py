@@ -9,12 +9,12 @@ the exit file of conmon, and the recorded processes.
 from __future__ import annotations
 
 import os
-import time
 import typing as t
 
 from .._base.deadline import IN_MOVED_TO, Deadline, wait_until
 from .._base.files import read_text
 from .._base.process import Handle, boot_id, in_pid_file, is_alive, parent_of
+from .._base.timestamps import timestamp
 from .._host import cgroup
 from .._state import names
 from .._state.model import Exit, Observed, Record, Status
@@ -22,12 +22,6 @@ from .._state.store import Paths, Store, link
 
 # Seconds for conmon from the end of the container to its exit file, and then to its own end.
 EXIT_FILE_SECONDS = 5.0
-
-
-def timestamp(seconds: float | None = None) -> str:
-    """Return a time in RFC 3339 format in UTC with microseconds, as crun does."""
-    moment = time.time() if seconds is None else seconds
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f".{int(moment % 1 * 1_000_000):06d}Z"
 
 
 def observe(store: Store, name: str) -> Observed:

@@ -19,7 +19,8 @@ from .._base.deadline import Deadline
 from .._base.errors import Conflict, EngineError, ProgramFailed, reason_of
 from .._base.files import is_busy
 from .._base.process import is_alive
-from .._container.observe import live_status, observe, timestamp
+from .._base.timestamps import timestamp
+from .._container.observe import live_status, observe
 from .._state import config
 from .._state.model import Action, Definition, Desired, Goal, Observed, Plan, Record, Recreate, Status, StopReport
 from .._state.store import CHECKPOINTS, LOG, Store, check_name
@@ -197,7 +198,7 @@ class _Task:
                     return False
             elif launch and action in (Action.CREATE, Action.RESTORE):
                 if launch.record.definition.service:
-                    from .._service.service import create
+                    from .._service.owner_systemd import create
                 else:
                     from .._container.create import create
                 record, warnings = create(self._store, launch, previous=record, timeouts=self._desired.timeouts)
@@ -229,7 +230,7 @@ class _Task:
 
     def _stop(self, record: Record) -> Record | None:
         if record.definition.service:
-            from .._service.service import stop
+            from .._service.owner_systemd import stop
         else:
             from .._container.stop import stop
 
@@ -249,15 +250,15 @@ class _Task:
             record = record.replace(stop_signal=number, stop_timeout=seconds, unit_pending=pending)
             record = self._store.save(record)
             if record.definition.service:
-                from .._service import service
+                from .._service import owner_systemd
 
-                record = service.update(self._store, record, self._desired.timeouts)
+                record = owner_systemd.update(self._store, record, self._desired.timeouts)
         elif action in (Action.PAUSE, Action.RESUME):
             _unless_done(runtime, action.value, record, Status.PAUSED if action is Action.PAUSE else Status.RUNNING)
         elif record.definition.service:
-            from .._service import service
+            from .._service import owner_systemd
 
-            record = service.start(self._store, record, self._desired.timeouts)
+            record = owner_systemd.start(self._store, record, self._desired.timeouts)
         elif record.definition.sdnotify == "container":
             from .._container.sd_notify import ReadySocket, ready_seconds
 

@@ -27,12 +27,12 @@ def delete_container(
         record = ownership.without_others(store, record)
     realm = record.realm if record else store.realm
     if (record and record.definition.service) or os.path.lexists(names.service_path(name, realm)):
-        from .._service import service
+        from .._service import owner_systemd
 
         if record is None:
-            service.check_unit(sweep.orphans(store, host, name)[0], store.paths(name))
+            owner_systemd.check_unit(sweep.orphans(store, host, name)[0], store.paths(name))
         if record is None or ownership.has_unit(record, store.paths(name)):
-            service.remove(name, realm)
+            owner_systemd.remove(name, realm)
         directory, unit = os.path.split(names.service_path(name, realm))
         leftovers.clear(directory, re.escape(unit))
     leftovers.clear(store.run_dir, r"programs\.json")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._container.observe import timestamp
+from .._base.timestamps import timestamp
 from .._exec.session_store import Seen, signal_of
 
 

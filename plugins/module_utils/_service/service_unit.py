@@ -19,10 +19,6 @@ from .._state import namespaces
 from .._state.model import Record, Timeouts
 from .._state.store import Paths, Store
 
-if t.TYPE_CHECKING:
-    pass
-
-
 _OVERLAY = ("lowerdir", "upperdir", "workdir", "redirect_dir", "metacopy", "context")
 
 
@@ -188,9 +184,10 @@ def namespaces_of(store: Store, record: Record, config: t.Mapping[str, t.Any]) -
     if not any(path.startswith(f"{directory}/") for path in namespaces.namespaces_of(config).values()):
         return _ALONE, ""
     from .._container import joined_namespaces
+    from . import joined_script
 
     found = joined_namespaces.peers(config, store.paths(record.name))
-    return joined_namespaces.script(store, record, found), joined_namespaces.bound(store, found)
+    return joined_script.script(store, record, found), joined_script.bound(store, found)
 
 
 def overlay_at(root: str) -> tuple[str, str] | None:

@@ -12,13 +12,11 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput, ProgramFailed
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import make_directory, write_text
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, identify
 from ansible_collections.longshore.oci.plugins.module_utils._container import joined_namespaces
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
-from ansible_collections.longshore.oci.plugins.module_utils._state import config, names
+from ansible_collections.longshore.oci.plugins.module_utils._state import config
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Record
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders
@@ -178,32 +176,3 @@ class TestOffered:
 def test_nothing_of_others() -> None:
     store = Store(state_dir="/nowhere", run_dir="/nowhere")
     assert joined_namespaces.peers(builders.config(), store.paths("web")) == {}
-
-
-class TestScript:
-    """What the script of a service does, with a /proc of its own making: there the shell finds any number it is told."""
-
-    def _run(self, place: Place, pid: str, scope: str = "") -> subprocess.CompletedProcess[str]:
-        words = joined_namespaces.script(place.store, WEB, {"network": "db"})
-        make_directory(place.store.paths("db").run)
-        pathlib.Path(place.store.paths("db").pidfile).write_text(pid)
-        unit = names.container_unit("db", place.store.realm)
-        assert unit in words["share"]
-        text = words["functions"] + words["share"].replace(unit, scope or unit) + "\nreadlink /proc/self/fd/4"
-        return subprocess.run(["/bin/sh", "-uc", text], capture_output=True, text=True, timeout=20, check=False)
-
-    @pytest.mark.parametrize("below", ["", "/container"])
-    def test_one_in_its_scope(self, place: Place, db: ProcessId, scratch_cgroup: str, below: str) -> None:
-        """Any cgroup in the place of a scope; crun has one more below that."""
-        space = os.readlink(f"/proc/{db.pid}/ns/net")
-        cgroup.place(scratch_cgroup + below, db.pid)
-        done = self._run(place, str(db.pid), os.path.basename(scratch_cgroup))
-        cgroup.kill(scratch_cgroup, Deadline(5))
-        assert done.stdout.strip() == space, done.stderr
-        assert os.readlink(f"{place.store.paths('web').namespaces}/network/db").endswith("/fd/4")
-
-    @pytest.mark.parametrize("pid", ["", "1", "self", "../1", "$(id)", "{db}", "999999999", "{db} "])
-    def test_anything_else_is_refused(self, place: Place, db: ProcessId, pid: str) -> None:
-        done = self._run(place, pid.format(db=db.pid))
-        assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr == "The container db, whose network namespace web shares, does not run.\n"

@@ -16,7 +16,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import make_directory
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import boot_id, identify
 from ansible_collections.longshore.oci.plugins.module_utils._container import ownership
-from ansible_collections.longshore.oci.plugins.module_utils._service import service, service_unit
+from ansible_collections.longshore.oci.plugins.module_utils._service import owner_systemd, service_unit
 from ansible_collections.longshore.oci.plugins.module_utils._state import names
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.plugins.modules import oci_container_info
@@ -61,14 +61,14 @@ def test_the_unit_of_another(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyP
     unit = tmp_path / "unit"
     monkeypatch.setattr(names, "service_path", lambda _name, _realm: str(unit))
     paths = Store(state_dir=f"{tmp_path}/st%te", run_dir=f"{tmp_path}/run").paths("web")
-    service.check_unit(builders.record(), paths)
+    owner_systemd.check_unit(builders.record(), paths)
     script = paths.service_script.replace("%", "%%")
     unit.write_text(f'ExecStart=/bin/sh "{script}" start\n')
-    service.check_unit(builders.record(), paths)
+    owner_systemd.check_unit(builders.record(), paths)
     for text in ("", f'ExecStart=/bin/sh "{script}2" start', 'ExecStart=/bin/sh "/srv/service.sh" start'):
         unit.write_text(text)
         with pytest.raises(Conflict, match="is not a unit of this container"):
-            service.check_unit(builders.record(), paths)
+            owner_systemd.check_unit(builders.record(), paths)
 
 
 @pytest.mark.parametrize("name", ["a b", "$HOME", "a\\b", 'a"b', "%h"])
@@ -82,7 +82,7 @@ def test_the_own_unit(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, n
         f'"{paths.service_script}"'.replace("%", "%%"),
     ):
         unit.write_text(f"ExecStart=/bin/sh {word} start\n")
-        service.check_unit(builders.record(), paths)
+        owner_systemd.check_unit(builders.record(), paths)
 
 
 @pytest.mark.parametrize("mark", ["state", "bundle/config.json"])

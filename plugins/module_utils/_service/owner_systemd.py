@@ -19,9 +19,10 @@ from .._base.deadline import Deadline
 from .._base.errors import Conflict, DeadlineExceeded, EngineError, ProgramFailed
 from .._base.files import make_directory, read_text, remove_file, remove_tree, write_text
 from .._base.process import Handle, boot_id, signal_name
+from .._base.timestamps import timestamp
 from .._container import rollback
 from .._container.create import Launch, write_config
-from .._container.observe import EXIT_FILE_SECONDS, as_systemd_has_it, collect_exit, timestamp
+from .._container.observe import EXIT_FILE_SECONDS, as_systemd_has_it, collect_exit
 from .._container.ownership import check_names, has_unit
 from .._container.stop import end_sessions, kill_all
 from .._host import systemd

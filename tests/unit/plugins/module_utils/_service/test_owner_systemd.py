@@ -22,7 +22,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.process import
 from ansible_collections.longshore.oci.plugins.module_utils._container import stop
 from ansible_collections.longshore.oci.plugins.module_utils._container.create import Launch
 from ansible_collections.longshore.oci.plugins.module_utils._container.observe import as_systemd_has_it
-from ansible_collections.longshore.oci.plugins.module_utils._service import service, service_unit
+from ansible_collections.longshore.oci.plugins.module_utils._service import owner_systemd, service_unit
 from ansible_collections.longshore.oci.plugins.module_utils._state import names
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Program, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
@@ -322,7 +322,7 @@ def without_systemd(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> 
     def unreachable(_seconds: float) -> t.NoReturn:
         raise EngineError("Cannot reach the bus of systemd.")
 
-    monkeypatch.setattr(service, "_bus", unreachable)
+    monkeypatch.setattr(owner_systemd, "_bus", unreachable)
     return f"{tmp_path}/web.service"
 
 
@@ -342,7 +342,7 @@ def test_a_service_that_cannot_be_made_leaves_what_was_there(
     record = former.replace(definition=Definition("/srv/new", service=True), cgroup_manager="systemd", phase="creating")
     config = {"root": {"path": f"{tmp_path}"}, "linux": {}, "process": {}}
     with pytest.raises(EngineError, match="Cannot reach the bus"):
-        service.create(store, Launch(record, config), previous=former if existed else None, timeouts=Timeouts())
+        owner_systemd.create(store, Launch(record, config), previous=former if existed else None, timeouts=Timeouts())
     claims = [os.readlink(entry) for entry in os.scandir(f"{store.state_dir}/bundles")]
     if existed:
         assert store.load("web") == former
@@ -381,9 +381,9 @@ def test_what_another_task_saves_while_a_service_stops_is_kept(
 
             return tell
 
-    monkeypatch.setattr(service, "_bus", Systemd)
+    monkeypatch.setattr(owner_systemd, "_bus", Systemd)
     with store.locked("web", Deadline(5)) as lock:
-        report, now = service.stop(store, lock, record, number=10, timeouts=Timeouts(stop=0.1))
+        report, now = owner_systemd.stop(store, lock, record, number=10, timeouts=Timeouts(stop=0.1))
     assert {each.split()[1] for each in told} == {"stopping"}
     assert now is not None
     assert now == store.load("web")
@@ -417,9 +417,9 @@ def test_a_start_is_known_before_systemd_is_told(
 
             return tell
 
-    monkeypatch.setattr(service, "_bus", Systemd)
+    monkeypatch.setattr(owner_systemd, "_bus", Systemd)
     with pytest.raises(ProgramFailed):
-        service.start(store, record, Timeouts())
+        owner_systemd.start(store, record, Timeouts())
     assert set(phases) == {"starting"}
     # It has failed, and systemd has been told not to go on.
     assert store.load("web") == record
@@ -462,9 +462,9 @@ def test_one_that_is_not_ready_is_told_to_end_by_the_task(
     tmp_path: pathlib.Path, without_systemd: str, monkeypatch: pytest.MonkeyPatch, program: str, killed: bool
 ) -> None:
     store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
-    monkeypatch.setattr(service, "_bus", lambda _seconds: StartingUnit([]))
+    monkeypatch.setattr(owner_systemd, "_bus", lambda _seconds: StartingUnit([]))
     monkeypatch.setattr(stop, "kill_all", lambda *_arguments: None)
-    monkeypatch.setattr(service, "collect_exit", lambda *_arguments: None)
+    monkeypatch.setattr(owner_systemd, "collect_exit", lambda *_arguments: None)
     with subprocess.Popen(
         ["/bin/sh", "-c", f"{program}; echo; while :; do read -t 0.05 x </dev/zero || sleep 0.05; done"],
         stdout=subprocess.PIPE,
@@ -478,7 +478,7 @@ def test_one_that_is_not_ready_is_told_to_end_by_the_task(
         store.save(record)
         try:
             with store.locked("web", Deadline(5)) as lock:
-                report, _now = service.stop(
+                report, _now = owner_systemd.stop(
                     store, lock, record, number=15, timeouts=Timeouts(stop=0.5 if killed else 5)
                 )
             assert child.wait(5) == (-9 if killed else 5)
@@ -492,6 +492,6 @@ def test_a_start_that_does_not_go_on_does_not_hold_up_a_removal(
     without_systemd: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
-    monkeypatch.setattr(service, "_bus", lambda _seconds: StartingUnit(told))
-    service.remove("web", "")
+    monkeypatch.setattr(owner_systemd, "_bus", lambda _seconds: StartingUnit(told))
+    owner_systemd.remove("web", "")
     assert told.index("begin_job") < told.index("end_start") < told.index("wait_for_job")
