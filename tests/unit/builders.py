@@ -14,6 +14,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._state.model import 
     Record,
     Status,
 )
+from ansible_collections.longshore.oci.plugins.module_utils._state.phase import Phase
 
 _FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fixtures")
 
@@ -31,7 +32,7 @@ def definition(**changes: t.Any) -> Definition:
 def record(**changes: t.Any) -> Record:
     values: dict[str, t.Any] = {
         "name": "web",
-        "phase": "running",
+        "phase": Phase.RUNNING,
         "definition": definition(),
         "config_digest": "sha256:0",
         "runtime": Program("runc", "/usr/sbin/runc", "1.1.5"),
@@ -40,7 +41,8 @@ def record(**changes: t.Any) -> Record:
         "cgroup_manager": "cgroupfs",
         "boot": "00000000-0000-0000-0000-000000000000",
     }
-    return Record(**{**values, **changes})
+    values.update(changes)
+    return Record(**{**values, "phase": Phase(values["phase"])})
 
 
 def observed(status: Status, *, phase: str = "running", **changes: t.Any) -> Observed:

@@ -31,7 +31,7 @@ from .._bundle_spec import spec
 from .._bundle_spec.image_document import ImageConfig, is_digest
 from .._bundle_spec.options import FIRST_RECORD, RECORD, RECORD_FORMAT, Action, Facts, Options, Plan, Request, Source
 from .._bundle_spec.plan import plan
-from .._state import config
+from .._state import config, config_differences
 from .._state.store import Store
 from .._trust import trust
 from . import directory
@@ -182,7 +182,9 @@ class Bundles:
         root = f"rootfs-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:12]}"
         if not (request.options.spec.get("root") or {}).get("path"):
             desired["root"]["path"] = root
-        differences = config.differences(_by_place(read_json(f"{path}/config.json") or {}), _by_place(desired))
+        differences = config_differences.differences(
+            _by_place(read_json(f"{path}/config.json") or {}), _by_place(desired)
+        )
         differences.update(directory.not_private(path, spec.id_maps(request.options, facts)))
         if user is None:
             unknown = ("process.user", "process.env.HOME", "process.capabilities")

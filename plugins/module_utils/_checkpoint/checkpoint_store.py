@@ -22,6 +22,7 @@ from .._archive.layout import MANIFEST
 from .._archive.manifest import Manifest
 from .._base.files import make_directory, read_json, remove_file, write_text
 from .._state.model import Record
+from .._state.phase import Phase
 from .._state.store import Store
 from .._state.unfinished import PENDING, WORK, discard, own_name
 

@@ -27,6 +27,7 @@ from .._runtime.criu_log import criu_error
 from .._runtime.runtime import Runtime, global_arguments, last_error
 from .._state import shared_namespaces
 from .._state.model import Checkpoint, Observed, Program, Record, Status, Timeouts
+from .._state.phase import Phase
 from .._state.store import Store
 from .._state.unfinished import has_ended
 from . import checkpoint_store

@@ -9,6 +9,7 @@ import typing as t
 
 from .._base.errors import InvalidInput
 from .._state.model import Observed, Status
+from .._state.phase import Phase
 
 
 class Goal(str, enum.Enum):

@@ -21,6 +21,7 @@ from .._runtime.runtime import Runtime
 from .._state import config, names
 from .._state.model import Checkpoint, Definition, Desired, Record, Timeouts
 from .._state.namespaces import namespaces_of
+from .._state.phase import Phase
 from .._state.store import Paths, Store
 
 if t.TYPE_CHECKING:
@@ -29,8 +30,6 @@ if t.TYPE_CHECKING:
 # Rarely used options, and their defaults.
 _SELDOM = ("runtime_root", "log_path", "conmon_pidfile", "exit_command", "log_tag", "log_size_max", "exit_delay")
 _NOT_GIVEN = (None, ())
-# Variables that sdnotify and listen set.
-_NOT_IN_ENVIRONMENT = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 
 
 class Launch(t.NamedTuple):
@@ -51,7 +50,9 @@ class Launch(t.NamedTuple):
         from .restored_limits import check_programs
 
         check_programs(self.config)
-        return self._replace(record=self.record.replace(phase="restoring", checkpoint=checkpoint, started_at=started))
+        return self._replace(
+            record=self.record.replace(phase=Phase.RESTORING, checkpoint=checkpoint, started_at=started)
+        )
 
 
 def prepare(
@@ -69,16 +70,18 @@ def prepare(
     if not os.path.isdir(source["root"]["path"]):
         raise InvalidInput(f"The root file system {source['root']['path']} does not exist any more.")
     config.check_root(source)
-    _check(definition, paths, terminal=bool(source["process"].get("terminal")))
+    manager = host.cgroup_manager(definition.cgroup_manager)
+    _check_parent(definition.cgroup_parent, manager)
+    if definition._replace(runtime="auto", cgroup_manager="auto", cgroup_parent=None) != Definition(definition.bundle):
+        from .._state import launch_options
+
+        launch_options.check(definition, paths, manager, terminal=bool(source["process"].get("terminal")))
     before = None
     if source.get("hooks") or any(getattr(definition, name) not in _NOT_GIVEN for name in _SELDOM):
         from .._state import given_paths
 
         given_paths.check(definition, source.get("hooks"))
         before = given_paths.former_pidfile(definition.conmon_pidfile or "", recorded)
-    manager = host.cgroup_manager(definition.cgroup_manager)
-    _check_parent(definition.cgroup_parent, manager)
-    _check_service(definition, manager)
     runtime, monitor = host.runtime(definition.runtime), host.conmon(definition.conmon)
     check_options(definition, monitor.version)
     if definition.network_helper != "none" or definition.publish or definition.network_options:
@@ -87,7 +90,7 @@ def prepare(
         network_helper.check(definition, source, paths, recorded)
     signal_number, stop_timeout = config.stop_settings(desired, source, recorded)
     record = Record(
-        name=desired.name, phase="creating", definition=definition, config_digest="", runtime=runtime,
+        name=desired.name, phase=Phase.CREATING, definition=definition, config_digest="", runtime=runtime,
         runtime_root=definition.runtime_root or f"{store.run_dir}/{runtime.name}", conmon=monitor, cgroup_manager=manager,
         boot=boot_id(), log_path=log_path(definition, paths), stop_signal=signal_number, stop_timeout=stop_timeout,
         realm=store.realm, pidfile_before=before,
@@ -109,26 +112,6 @@ def log_path(definition: Definition, paths: Paths) -> str | None:
     return (definition.log_path or paths.log) if definition.log_driver in ("k8s-file", "passthrough") else None
 
 
-def _check(definition: Definition, paths: Paths, *, terminal: bool) -> None:
-    for name in ("runtime_root", "log_path", "conmon_pidfile", "cgroup_parent"):
-        value = getattr(definition, name)
-        slice_of_systemd = name == "cgroup_parent" and str(value).endswith(".slice")
-        if value is not None and not value.startswith("/") and not slice_of_systemd:
-            raise InvalidInput(f"{name} must be an absolute path, not {value!r}.")
-    for name, value in definition.conmon_env.items():
-        # The script of a service exports them, and a shell could execute other names.
-        is_name = name.isascii() and name.isidentifier()
-        if not is_name or "\0" in value or name.startswith("_OCI_") or name in _NOT_IN_ENVIRONMENT:
-            raise InvalidInput(f"conmon_env cannot have a variable {name!r}, or not with this value.")
-        if name == "DBUS_SESSION_BUS_ADDRESS" and os.geteuid() == 0:
-            # crun (1.8) would put the container into the session of the user who logged in as root.
-            raise InvalidInput(f"conmon_env cannot have {name} as root: the container would belong to that session.")
-    if definition.sdnotify == "container" and len(os.fsencode(paths.ready_socket)) > 107:
-        raise InvalidInput(f"{paths.ready_socket} is too long for a socket (107 bytes).", hint="Shorten the name.")
-    if terminal and definition.log_driver == "passthrough":
-        raise InvalidInput("The log driver passthrough cannot be used for a container with a terminal.")
-
-
 def _check_texts(definition: Definition, paths: Paths) -> None:
     """Refuse control characters in parts of a unit, a script or a command line, except in arguments of the user."""
     names = ("bundle", "runtime", "runtime_root", "conmon", "cgroup_parent", "log_path", "log_tag", "conmon_pidfile")
@@ -141,22 +124,13 @@ def _check_texts(definition: Definition, paths: Paths) -> None:
 
 
 def _check_parent(parent: str | None, manager: str) -> None:
+    if parent is not None and not parent.startswith("/") and not parent.endswith(".slice"):
+        raise InvalidInput(f"cgroup_parent must be an absolute path, not {parent!r}.")
     if parent is not None and os.path.normpath(parent) != parent:
         raise InvalidInput(f"cgroup_parent must be a plain path, not {parent!r}.")
     if parent is not None and parent.endswith(".slice") != (manager == "systemd"):
         wanted = "a slice, such as machine.slice" if manager == "systemd" else "a path, such as /longshore"
         raise InvalidInput(f"With the cgroup manager {manager}, cgroup_parent must be {wanted}, not {parent!r}.")
-
-
-def _check_service(definition: Definition, manager: str) -> None:
-    if definition.restart_policy != "no" and not definition.service:
-        raise InvalidInput("restart_policy needs service, because systemd restarts the container.")
-    if definition.service and (definition.conmon_pidfile or "/").endswith((" ", "\\")):
-        raise InvalidInput(
-            "The conmon_pidfile of a service cannot end with a blank or a backslash, because systemd removes them."
-        )
-    if definition.service and manager != "systemd":
-        raise InvalidInput("A service needs systemd, and the cgroup manager systemd.", hint="Omit cgroup_manager.")
 
 
 def _check_free(store: Store, record: Record, paths: Paths) -> None:
@@ -262,7 +236,7 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
         restored_limits.check(record.name, pid, launch.config)
         restored_limits.release(monitor, launch.config)
     record = record.replace(
-        phase="running" if record.checkpoint else "created", pidfile_before=None, init=identify(pid),
+        phase=Phase.RUNNING if record.checkpoint else Phase.CREATED, pidfile_before=None, init=identify(pid),
         checkpoint=record.checkpoint if record.checkpoint and record.checkpoint.once else None,
         monitor=identify(monitor), cgroup_path=_own_cgroup(record, pid, where),
         conmon_cgroup_path=cgroup.path_of(monitor, where), created_at=timestamp(),

@@ -11,6 +11,7 @@ from .._base.process import in_pid_file
 from .._host import cgroup
 from .._state import names
 from .._state.model import Exit, Observed, Record, Status
+from .._state.phase import Phase
 from .._state.store import Paths
 from .._state.unfinished import has_ended
 
@@ -19,8 +20,8 @@ def look(record: Record, paths: Paths, ended: t.Callable[[], Exit], live: t.Call
     """Return the state of a container whose first process is not (or not any more) the recorded one. ``ended`` returns how it has
     ended, ``live`` its status while it lives."""
     on_disk = Observed(record.name, Status.CHECKPOINTED, record, leftovers=True)
-    if record.phase == "checkpointing":
-        # CRIU ends the container before it reports success.
+    if record.phase is Phase.CHECKPOINTING:
+        # CRIU ends the container, and says afterwards that all went well.
         path = record.checkpoint.path if record.checkpoint else ""
         end = None if has_ended(path) else ended()
         if end is None or has_ended(path):

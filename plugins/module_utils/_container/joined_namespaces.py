@@ -16,11 +16,12 @@ import typing as t
 from .._base.errors import EngineError, InvalidInput, ProgramFailed
 from .._base.files import make_directory, remove_file
 from .._base.process import Handle, ProcessId, is_alive
+from .._host.service_processes import with_service_processes
+from .._state import namespaces
 from .._state.model import Record
 from .._state.namespace_paths import KINDS, check_path
 from .._state.namespaces import namespaces_of
 from .._state.store import Paths, Store, check_name
-from .observe import as_systemd_has_it
 
 _AGAIN = (
     "Run oci_bundle again, which keeps the name of a container. By hand, write container:NAME, or a path in /run/netns."
@@ -85,8 +86,8 @@ def peers(config: t.Mapping[str, t.Any], paths: Paths) -> dict[str, str]:
 def _init(store: Store, name: str) -> ProcessId | None:
     """Return the first process of a running container, or None."""
     record = store.load(name)
-    if record is not None and record.definition.service:
-        record = as_systemd_has_it(record, store.paths(name))
+    if record is not None:
+        record = with_service_processes(record, store.paths(name))
     return record.init if record is not None and is_alive(record.init) else None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from .._base.errors import DeadlineExceeded, EngineError, ProgramFailed, Reason
-from .._base.files import read_tail, write_text
+from .._base.files import read_tail, remove_file, write_text
 from .._runtime.criu_log import criu_error
 from .._runtime.runtime import Runtime
 from .._state.model import Record, Timeouts
@@ -27,8 +27,9 @@ def undo(
     try:
         sweep.sweep_leftovers(store, record, timeouts)
     except EngineError as problem:
-        left = f"The cleanup failed too: {problem}"
-    take_back(store, record, previous, previous_config)
+        left = f"Cleaning up failed too: {problem}"
+    finally:
+        take_back(store, record, previous, previous_config)
     return _explain(exc, record, said, words, left) if isinstance(exc, (ProgramFailed, DeadlineExceeded)) else exc
 
 
@@ -39,7 +40,10 @@ def take_back(store: Store, record: Record, previous: Record | None, previous_co
         return
     if previous.definition.bundle != record.definition.bundle:
         store.release_bundle(record.definition.bundle, record.name)
-    write_text(store.paths(record.name).config, previous_config or "")
+    if previous_config is None:
+        remove_file(store.paths(record.name).config)
+    else:
+        write_text(store.paths(record.name).config, previous_config)
     store.save(previous)
 
 

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import os
 import socket
+import typing as t
 
 from .._base.deadline import Deadline, wait_readable
 from .._base.errors import DeadlineExceeded, ProgramFailed
 from .._base.files import read_tail, remove_file
 from .._base.process import Handle
 from .._state.model import Record, Timeouts
+from .._state.phase import Phase
+from .._state.store import Store
 
 
 def ready_seconds(timeouts: Timeouts) -> float:
@@ -58,6 +61,23 @@ class ReadySocket:
         lines = message.decode("utf-8", "replace").splitlines()
         self._status = next((line[7:] for line in lines if line.startswith("STATUS=")), self._status)
         return "READY=1" in lines
+
+
+def start_and_tell(
+    store: Store, record: Record, timeouts: Timeouts, start: t.Callable[[Phase], Record]
+) -> tuple[Record, list[str]]:
+    """Start a container, wait until it is ready where it says so, and tell our own service manager. Returns record and warnings.
+
+    ``start`` saves the phase that it is called with, then starts the container.
+    """
+    if record.definition.sdnotify == "container":
+        with ReadySocket(store.paths(record.name).ready_socket) as ready:
+            record = start(Phase.STARTING)
+            ready.wait(record, Deadline(ready_seconds(timeouts)))
+        record = store.save(record.replace(phase=Phase.RUNNING))
+    else:
+        record = start(Phase.RUNNING)
+    return record, list(filter(None, [tell_manager(record)]))
 
 
 def tell_manager(record: Record) -> str:

@@ -15,9 +15,10 @@ from .._base.errors import DeadlineExceeded
 from .._base.files import read_json
 from .._base.process import Handle, ProcessId, identify, is_alive, kill_and_wait, signal_name, stuck_in
 from .._host import cgroup
+from .._host.exit_files import EXIT_FILE_SECONDS, collect_exit
 from .._state.model import Record, StopReport, Timeouts
+from .._state.phase import Phase
 from .._state.store import Paths, Store
-from .observe import EXIT_FILE_SECONDS, collect_exit
 
 if t.TYPE_CHECKING:
     from .._base.lock import Lock
@@ -37,7 +38,7 @@ def stop(
     """
     began = time.monotonic()
     grace = record.stop_timeout if timeouts.stop is None else timeouts.stop
-    record = store.save(record.replace(phase="stopping"))
+    record = store.save(record.replace(phase=Phase.STOPPING))
     now: Record | None = record
     with Handle(record.init) as init:
         ended = init.fd is None
@@ -52,15 +53,21 @@ def stop(
                 ended = init.wait(Deadline(grace))
             finally:
                 lock.acquire(Deadline(timeouts.create))
-            now = store.load(record.name)
-        if now is not None and (now.created_at != record.created_at or now.phase == "removed"):
-            now = None
+            now = still_stopping(store, record)
         if now is not None:
             kill_all(record, init, Deadline(timeouts.kill))
             collect_exit(record, store.paths(record.name), Deadline(EXIT_FILE_SECONDS))
-            now = store.save(now.replace(phase="stopped"))
+            now = store.save(now.replace(phase=Phase.STOPPED))
     used = "KILL" if not ended and grace <= 0 else signal_name(number)
     return StopReport(signal=used, killed=not ended, waited=round(time.monotonic() - began, 3)), now
+
+
+def still_stopping(store: Store, record: Record) -> Record | None:
+    """Return the record as it is after the lock was free, with what others have saved. None where the container is another by
+    now, or is no longer being stopped: another task has replaced, removed or checkpointed it."""
+    now = store.load(record.name)
+    same = now is not None and now.created_at == record.created_at
+    return now if same and now and now.phase in (Phase.STOPPING, Phase.STOPPED) else None
 
 
 def end_sessions(paths: Paths, grace: float, kill: float) -> None:

@@ -17,6 +17,7 @@ from .._runtime.runtime import Runtime
 from .._state import names
 from .._state.conmon_processes import RUNTIME_PIDFILE, find_conmons, find_runtimes
 from .._state.model import Definition, Program, Record, Timeouts
+from .._state.phase import Phase
 from .._state.store import Store
 from .stop import kill_all
 
@@ -46,7 +47,7 @@ def sweep_leftovers(store: Store, record: Record, timeouts: Timeouts) -> None:
     from .._base.trees import unmount
 
     paths = store.paths(record.name)
-    launched, sessions = record.phase == "creating" or record.monitor is None, f"{paths.exec}/"
+    launched, sessions = record.phase is Phase.CREATING or record.monitor is None, f"{paths.exec}/"
     strays = []
     if launched or os.path.isdir(sessions):
         strays = find_conmons(
@@ -109,7 +110,7 @@ def orphans(store: Store, host: Host, name: str) -> list[Record]:
         conmon = Program("conmon", "conmon", "unknown")
     return [
         Record(
-            name=name, phase="creating", definition=Definition(bundle=""), config_digest="", runtime=program,
+            name=name, phase=Phase.CREATING, definition=Definition(bundle=""), config_digest="", runtime=program,
             runtime_root=f"{store.run_dir}/{program.name}", conmon=conmon, boot="",
             cgroup_manager=host.cgroup_manager("auto"), realm=store.realm,
         )

@@ -26,6 +26,7 @@ from .._container.observe import observe
 from .._host import cgroup, conmon, conmon_launch
 from .._state import names
 from .._state.model import Record, Status
+from .._state.phase import Phase
 from .._state.store import Store, check_name
 from . import output, session_store
 from .attach import Streams, exec_argv, explain, failed_late
@@ -62,7 +63,7 @@ def running(store: Store, name: str) -> tuple[Record, ProcessId]:
         words, hint = says[status]
         code = f" with exit code {seen.exit.code}" if seen.exit and seen.exit.code is not None else ""
         raise InvalidInput(f"The container {name} {words}{code}, so no command can run in it.", hint=hint)
-    if record is None or record.init is None or record.phase == "stopping":
+    if record is None or record.init is None or record.phase is Phase.STOPPING:
         raise Conflict(f"The container {name} is being stopped, so no command can run in it.")
     return record, record.init
 
@@ -191,7 +192,7 @@ class _Live(t.NamedTuple):
 def _is_dumped_now(store: Store, name: str) -> bool:
     """Tell whether a checkpoint is in progress, which freezes the container. Check the result under the lock."""
     record = store.load(name)
-    return record is not None and record.phase == "checkpointing"
+    return record is not None and record.phase is Phase.CHECKPOINTING
 
 
 @contextlib.contextmanager

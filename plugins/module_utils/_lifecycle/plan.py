@@ -1,107 +1,116 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decide the actions from the desired and the observed state. Pure: nothing is read, nothing is changed."""
+"""Decide from what a container is, and what it is to be, what has to be done. Pure: nothing is read, nothing is changed.
+
+The tables say it in the words of the actions. ``replace`` makes the container again from its bundle: an OCI container runs once,
+so one that has ended, or that a killed task was stopping, cannot be started again.
+"""
 
 from __future__ import annotations
 
 import typing as t
 
 from .._base.errors import InvalidInput
-from .._state.model import Action, Definition, Desired, Goal, Observed, Plan, Record, Recreate, Status
+from .._state.model import Action, Definition, Desired, Goal, Observed, Plan, Recreate, Status
+from .._state.phase import Phase
 
 Differences = t.Mapping[str, tuple[t.Any, t.Any]]
 
+_REPLACE = "replace"
 _HAS_RUN = (Status.RUNNING, Status.PAUSED)
+# The container exists, and no definition makes it another. No entry: there is nothing to be done.
+_AS_IT_IS: dict[Goal, dict[Status, str]] = {
+    Goal.PRESENT: {},
+    Goal.STARTED: {
+        Status.CREATED: "start", Status.PAUSED: "resume", Status.STOPPED: _REPLACE, Status.CHECKPOINTED: "restore",
+    },
+    Goal.STOPPED: {Status.RUNNING: "stop", Status.PAUSED: "stop"},
+    Goal.RESTARTED: {status: "start" if status is Status.CREATED else _REPLACE for status in Status},
+    Goal.PAUSED: {
+        Status.CREATED: "start pause", Status.RUNNING: "pause", Status.STOPPED: _REPLACE, Status.CHECKPOINTED: "restore pause",
+    },
+    Goal.ABSENT: {status: "stop remove" if status in _HAS_RUN else "remove" for status in Status},
+}  # fmt: skip
+# A task that was killed was stopping it, or another task is.
+_STOPPING = {
+    Goal.PRESENT: "stop", Goal.STARTED: _REPLACE, Goal.STOPPED: "stop", Goal.RESTARTED: _REPLACE, Goal.PAUSED: _REPLACE,
+}  # fmt: skip
+# A task that was killed was waiting for it to say that it is ready. Nobody listens any more; to a service systemd does.
+_UNREADY = {Goal.STARTED: _REPLACE, Goal.PAUSED: _REPLACE}
+# What follows a create. One that is only to be present does what it did before.
+_AFTER_CREATE = {Goal.STARTED: "start", Goal.STOPPED: "", Goal.RESTARTED: "start", Goal.PAUSED: "start pause"}
+_AS_BEFORE = {Status.RUNNING: "start", Status.PAUSED: "start pause"}
 
 
 def plan(desired: Desired, observed: Observed, *, changes: Differences, updates: Differences) -> Plan:
-    """Return the plan. ``changes`` are differences that need a new container, ``updates`` those that only change the record.
+    """Return the actions. ``changes`` are the differences that need a new container, ``updates`` those that need none.
 
     Raises InvalidInput if a container must be created and its bundle is unknown.
     """
     if observed.unfinished:
-        # After the recovery, the caller decides again.
+        # That is ended first, and then all is decided once more.
         then = plan(desired, observed._replace(unfinished=False), changes=changes, updates=updates)
         return then._replace(actions=(Action.RECOVER, *then.actions))
-    if desired.goal is Goal.ABSENT:
-        return _plan_absent(observed)
-    status = observed.status
-    phase = observed.record.phase if observed.record and status in _HAS_RUN else ""
-    # A container that was killed while frozen has not ended yet.
-    stopping = phase == "stopping" or (status is Status.STOPPED and observed.leftovers)
-    recorded = observed.record.definition if observed.record else None
-    replace = desired.recreate is Recreate.ALWAYS or (desired.recreate is Recreate.CHANGED and bool(changes))
-    # In "starting", a container has not reported that it is ready, and no task waits any more. For a service, systemd waits.
-    in_between = stopping or (phase == "starting" and not (recorded and recorded.service))
-    anew = status is not Status.ABSENT and (replace or _must_be_made_anew(desired, status, in_between=in_between))
-    make = anew or status is Status.ABSENT
-    kept = desired.recreate is Recreate.NEVER and bool(changes) and status is not Status.ABSENT
-    actions: list[Action] = []
-    if make:
-        definition = recorded if kept or desired.definition is None else desired.definition
-        if definition is None:
-            raise InvalidInput(
-                f"The container {desired.name} does not exist and there is no bundle to create it from.",
-                hint="Set the option bundle.",
-            )
-        if status in _HAS_RUN:
-            actions.append(Action.STOP)
-        if anew or observed.leftovers:
-            actions.append(Action.REMOVE)
-        actions.append(Action.CREATE)
-        actions += _after_create(desired.goal, status)
-    else:
-        actions += [Action.UPDATE] if updates else []
-        actions += [Action.STOP] if stopping else _in_place(desired.goal, status)
-        definition = None
-        if Action.RESTORE in actions and observed.record:
-            definition = observed.record.definition._replace(runtime=observed.record.runtime.path)
-            actions[:0] = [Action.REMOVE] if observed.leftovers else []
-    what = f"The definition of {desired.name} differs ({_short(changes)})"
-    warnings: tuple[str, ...] = (f"{what}, but recreate=never keeps the container as it is.",) if kept else ()
-    if observed.disconnected and not make and Action.STOP not in actions:
-        gone = f"The network helper of {desired.name} has ended, so it has no network"
-        warnings += (f"{gone}. state=restarted recreates the container, and connects it.",)
-    shown = {**({} if kept else changes), **({} if make else updates)}
-    return Plan(tuple(actions), _result(actions, status), definition, shown, warnings)
-
-
-def _plan_absent(observed: Observed) -> Plan:
-    if observed.status is Status.ABSENT and not observed.leftovers:
+    if desired.goal is Goal.ABSENT and observed.status is Status.ABSENT and not observed.leftovers:
         return Plan((), Status.ABSENT)
-    stop = (Action.STOP,) if observed.status in _HAS_RUN else ()
-    return Plan((*stop, Action.REMOVE), Status.ABSENT)
+    steps = _steps(desired, observed, changed=bool(changes))
+    if desired.goal is Goal.ABSENT:
+        return Plan(steps, Status.ABSENT)
+    kept = bool(changes) and desired.recreate is Recreate.NEVER and observed.status is not Status.ABSENT
+    made = Action.CREATE in steps
+    definition = _definition(desired, observed, kept=kept) if made else None
+    if not made and updates:
+        steps = (Action.UPDATE, *steps)
+    if Action.RESTORE in steps:
+        definition = observed.existing.definition._replace(runtime=observed.existing.runtime.path)
+        steps = (Action.REMOVE, *steps) if observed.leftovers else steps
+    shown = {**({} if kept else changes), **({} if made else updates)}
+    stays = not made and Action.STOP not in steps
+    warnings: tuple[str, ...] = ()
+    if kept or (observed.disconnected and stays):
+        from .plan_warnings import plan_warnings
+
+        warnings = plan_warnings(observed, changes if kept else {}, stays=stays)
+    return Plan(steps, _result(steps, observed.status), definition, shown, warnings)
 
 
-def _must_be_made_anew(desired: Desired, status: Status, *, in_between: bool) -> bool:
-    """Tell whether the container must be recreated. An OCI container runs only once, so this applies to an ended one, and to one
-    that another or a killed task stops or starts."""
-    if desired.goal is Goal.RESTARTED:
-        return status is not Status.CREATED
-    ended = status is Status.STOPPED or (status is Status.CHECKPOINTED and not desired.restore)
-    return desired.goal in (Goal.STARTED, Goal.PAUSED) and (ended or in_between)
+def _steps(desired: Desired, observed: Observed, *, changed: bool) -> tuple[Action, ...]:
+    goal, status = desired.goal, observed.status
+    words = _words(desired, observed)
+    differs = desired.recreate is Recreate.ALWAYS or (changed and desired.recreate is Recreate.CHANGED)
+    if goal is not Goal.ABSENT and (differs or status is Status.ABSENT):
+        words = _REPLACE
+    if words == _REPLACE:
+        stop = "stop" if status in _HAS_RUN else ""
+        remove = "remove" if status is not Status.ABSENT or observed.leftovers else ""
+        words = f"{stop} {remove} create {_AFTER_CREATE.get(goal, _AS_BEFORE.get(status, ''))}"
+    return tuple(map(Action, words.split()))
 
 
-def _after_create(goal: Goal, before: Status) -> list[Action]:
-    """Return the actions after a create. With the goal PRESENT, a replaced container returns to its former state."""
-    if goal is Goal.PRESENT:
-        return {Status.RUNNING: [Action.START], Status.PAUSED: [Action.START, Action.PAUSE]}.get(before, [])
-    return {Goal.STOPPED: [], Goal.PAUSED: [Action.START, Action.PAUSE]}.get(goal, [Action.START])
+def _words(desired: Desired, observed: Observed) -> str:
+    """Return the entry of the tables."""
+    goal, status, record = desired.goal, observed.status, observed.record
+    phase = record.phase if record and status in _HAS_RUN else None
+    # One that was killed while it is frozen has not even ended yet.
+    stopping = phase is Phase.STOPPING or (status is Status.STOPPED and observed.leftovers)
+    unready = phase is Phase.STARTING and not (record and record.definition.service)
+    afresh = status is Status.CHECKPOINTED and not desired.restore
+    if stopping and goal in _STOPPING:
+        return _STOPPING[goal]
+    if (unready or afresh) and goal in _UNREADY:
+        return _UNREADY[goal]
+    return _AS_IT_IS[goal].get(status, "")
 
 
-def _in_place(goal: Goal, status: Status) -> list[Action]:
-    table = {
-        (Goal.STARTED, Status.CREATED): [Action.START],
-        (Goal.STARTED, Status.PAUSED): [Action.RESUME],
-        (Goal.STARTED, Status.CHECKPOINTED): [Action.RESTORE],
-        (Goal.PAUSED, Status.CHECKPOINTED): [Action.RESTORE, Action.PAUSE],
-        (Goal.RESTARTED, Status.CREATED): [Action.START],
-        (Goal.PAUSED, Status.CREATED): [Action.START, Action.PAUSE],
-        (Goal.PAUSED, Status.RUNNING): [Action.PAUSE],
-        (Goal.STOPPED, Status.RUNNING): [Action.STOP],
-        (Goal.STOPPED, Status.PAUSED): [Action.STOP],
-    }
-    return table.get((goal, status), [])
+def _definition(desired: Desired, observed: Observed, *, kept: bool) -> Definition:
+    recorded = observed.record.definition if observed.record else None
+    definition = recorded if kept or desired.definition is None else desired.definition
+    if definition is None:
+        raise InvalidInput(
+            f"The container {desired.name} does not exist and there is no bundle to create it from.",
+            hint="Give the option bundle.",
+        )
+    return definition
 
 
 def _result(actions: t.Sequence[Action], status: Status) -> Status:
@@ -113,33 +122,3 @@ def _result(actions: t.Sequence[Action], status: Status) -> Status:
     for action in actions:
         status = leads_to.get(action, status)
     return status
-
-
-def _short(changes: Differences) -> str:
-    names = sorted(changes)
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def definition_changes(definition: Definition, record: Record) -> dict[str, tuple[t.Any, t.Any]]:
-    """Return the launch options that differ from the record's.
-
-    ``auto`` (or no value) for a program or manager matches the recorded one, and so does its exact name.
-    """
-    taken = {
-        "runtime": ("auto", record.runtime.name, record.runtime.path),
-        "conmon": (None, record.conmon.path),
-        "cgroup_manager": ("auto", record.cgroup_manager),
-        "runtime_root": (record.runtime_root,),
-        "log_path": (record.log_path,),
-    }
-    changes = {}
-    for name, new in definition._asdict().items():
-        old = getattr(record.definition, name)
-        if old != new and new not in taken.get(name, ()):
-            hidden = name == "conmon_env"
-            changes[f"launch.{name}"] = ("(hidden)", "(hidden, new)") if hidden else (_plain(old), _plain(new))
-    return changes
-
-
-def _plain(value: t.Any) -> t.Any:
-    return list(value) if isinstance(value, tuple) else value

@@ -19,12 +19,12 @@ from .._base.process import Handle, ProcessId, identify, in_pid_file, is_alive, 
 from .._base.program import find_program
 from .._base.timestamps import timestamp
 from .._container import interrupted, sweep
-from .._container.observe import exit_file
 from .._host.cgroup import members, thaw
+from .._host.exit_files import exit_file
 from .._state import config, unfinished
 from .._state.conmon_processes import find_conmons, runs
 from .._state.model import Checkpoint, Record, Status, Timeouts
-from .._state.namespaces import namespaces_of
+from .._state.phase import Phase
 from .._state.store import Paths, Store
 
 _RESTORE_SECONDS = 60.0  # limit for a restore that continues without its task
@@ -35,13 +35,13 @@ def recover(store: Store, name: str, timeouts: Timeouts) -> Record | None:
     record = store.load(name)
     checkpoint = record.checkpoint if record else None
     if record is not None and checkpoint is not None:
-        if record.phase == "checkpointing":
+        if record.phase is Phase.CHECKPOINTING:
             record = _dumped(store, record, checkpoint, timeouts)
-        elif record.phase == "restoring":
+        elif record.phase is Phase.RESTORING:
             record = _restored(store, record, timeouts)
-        elif record.phase == "checkpointed":
+        elif record.phase is Phase.CHECKPOINTED:
             complete(checkpoint.path)
-        if record.phase not in ("checkpointing", "checkpointed", "restoring"):
+        if record.phase not in (Phase.CHECKPOINTING, Phase.CHECKPOINTED, Phase.RESTORING):
             record = used_up(store, record)
     clear_unfinished(store, name, record)
     return record
@@ -96,7 +96,7 @@ def settle(store: Store, record: Record, timeouts: Timeouts) -> Record:
     sweep.delete_state(store, record, timeouts)
     remove_tree(store.paths(record.name).persist)
     none: dict[str, None] = {"init": None, "monitor": None, "cgroup_path": None, "conmon_cgroup_path": None}
-    return store.save(record.replace(phase="checkpointed", last_exit=None, **none))
+    return store.save(record.replace(phase=Phase.CHECKPOINTED, last_exit=None, **none))
 
 
 def _dumped(store: Store, record: Record, checkpoint: Checkpoint, timeouts: Timeouts) -> Record:
@@ -109,7 +109,7 @@ def _dumped(store: Store, record: Record, checkpoint: Checkpoint, timeouts: Time
         return settle(store, record, timeouts)
     # With a manifest, it is a complete checkpoint of a container that continues. It replaces the earlier one.
     whole = os.path.exists(f"{path}/{unfinished.MANIFEST}")
-    record = store.save(record.replace(phase="running", checkpoint=None))
+    record = store.save(record.replace(phase=Phase.RUNNING, checkpoint=None))
     top = os.path.dirname(path)
     for other in os.listdir(top) if whole else []:
         if f"{top}/{other}" != path and not other.startswith("."):
@@ -165,7 +165,7 @@ def _as_launched(record: Record, settings: config.Config) -> Record:
     """Return the record as create() does."""
     kept = record.checkpoint if record.checkpoint and record.checkpoint.once else None
     return record.replace(
-        phase="running", checkpoint=kept, config_digest=config.digest(settings), created_at=timestamp()
+        phase=Phase.RUNNING, checkpoint=kept, config_digest=config.digest(settings), created_at=timestamp()
     )  # fmt: skip
 
 
@@ -179,7 +179,7 @@ def _can_be_taken_over(record: Record, settings: config.Config) -> bool:
 def _take_back(store: Store, record: Record, timeouts: Timeouts) -> Record:
     """Return to the checkpoint, because nothing of the container runs."""
     sweep.delete_state(store, record, timeouts)
-    return store.save(record.replace(phase="checkpointed"))
+    return store.save(record.replace(phase=Phase.CHECKPOINTED))
 
 
 def _wait(record: Record, paths: Paths) -> None:

@@ -11,8 +11,7 @@ from ansible.module_utils.basic import AnsibleModule
 from .._base.errors import InvalidInput
 from .._base.process import parse_signal
 from .._container.observe import describe
-from .._lifecycle.containers import Outcome
-from .._state.model import Definition, Desired, Goal, Recreate, Timeouts
+from .._state.model import Definition, Desired, Goal, Outcome, Recreate, Timeouts
 from .boundary import DIRECTORY_ARGUMENTS
 from .definition import DEFINITION_ARGUMENTS, NETWORK_ARGUMENTS, SERVICE_ARGUMENTS, definition
 from .diff import diff

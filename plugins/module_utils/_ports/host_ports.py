@@ -20,6 +20,7 @@ from .._base.files import remove_file
 from .._base.process import is_alive
 from .._state.config import listen_name
 from .._state.model import Definition, Record
+from .._state.phase import Phase
 from .._trust import trust
 from .address import Ports, invalid, parse_ports
 

@@ -28,6 +28,7 @@ from .._base.program import clean_environment, find_program, tie
 from .._host.conmon_launch import Pipe, private
 from .._state.model import Definition, Record
 from .._state.namespaces import namespaces_of
+from .._state.phase import Phase
 from .._state.store import Paths
 from . import host_loopback
 from .address import Ports, PublishedPort, invalid, parse_published

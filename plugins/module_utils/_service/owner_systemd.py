@@ -20,15 +20,19 @@ from .._base.errors import Conflict, DeadlineExceeded, EngineError, ProgramFaile
 from .._base.files import make_directory, read_text, remove_file, remove_tree, write_text
 from .._base.process import Handle, boot_id, signal_name
 from .._base.timestamps import timestamp
-from .._container import rollback
+from .._container import rollback, sweep
 from .._container.create import Launch, write_config
-from .._container.observe import EXIT_FILE_SECONDS, as_systemd_has_it, collect_exit
+from .._container.delete import delete_container
 from .._container.ownership import check_names, has_unit
-from .._container.stop import end_sessions, kill_all
+from .._container.stop import end_sessions, kill_all, still_stopping
 from .._host import systemd
+from .._host.detect import Host
+from .._host.exit_files import EXIT_FILE_SECONDS, collect_exit
+from .._host.service_processes import with_service_processes
 from .._runtime.runtime import Runtime
 from .._state import names
-from .._state.model import Record, StopReport, Timeouts
+from .._state.model import Observed, Record, StopReport, Timeouts
+from .._state.phase import Phase
 from .._state.store import Paths, Store
 from . import stop_starting
 from .service_unit import MARGIN, namespaces_of, overlay_at, script_text, start_seconds, unit_text
@@ -51,15 +55,17 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
         store.claim_bundle(record.definition.bundle, record.name)
         remove_tree(paths.persist)  # Otherwise the exit of the former run would be read.
         digest, overlay = write_config(launch, paths), overlay_at(launch.config["root"]["path"])
-        record = record.replace(phase="created", config_digest=digest, created_at=timestamp(), overlay=overlay)
+        record = record.replace(phase=Phase.CREATED, config_digest=digest, created_at=timestamp(), overlay=overlay)
         write(store, record, timeouts)
     except BaseException:
-        # The first error counts. state=absent removes a unit without a record.
-        with contextlib.suppress(EngineError):
-            remove(record.name, record.realm)
-        from .._container.rollback import take_back
-
-        take_back(store, record, previous, previous_config)
+        try:
+            # The first failure counts.
+            with contextlib.suppress(EngineError):
+                remove_unit(record.name, record.realm)
+            for path in (names.service_path(record.name, record.realm), paths.service_script):
+                remove_file(path)
+        finally:
+            rollback.take_back(store, record, previous, previous_config)
         raise
     if previous is not None and previous.definition.bundle != record.definition.bundle:
         store.release_bundle(previous.definition.bundle, record.name)
@@ -94,19 +100,20 @@ def write(store: Store, record: Record, timeouts: Timeouts) -> None:
 
 
 def update(store: Store, record: Record, timeouts: Timeouts) -> Record:
-    """Write unit and script according to the record, which is saved with ``unit_pending`` first, so that the next task continues if
-    this one is killed."""
+    """Let unit and script be what the record says. It is saved with ``unit_pending`` first, so that the next task goes on if this
+    one is killed."""
+    record = store.save(record.replace(unit_pending=True))
     write(store, record, timeouts)
     return store.save(record.replace(unit_pending=False))
 
 
-def start(store: Store, record: Record, timeouts: Timeouts) -> Record:
-    """Start a service now and at boot, or wait for a running start. Raises ProgramFailed with the messages of runtime and conmon.
-    The service is then stopped, and stays stopped."""
+def start(store: Store, record: Record, timeouts: Timeouts) -> tuple[Record, list[str]]:
+    """Start it, now and at boot, or wait for a start that systemd is at. Raises ProgramFailed with what runtime and conmon said;
+    then it is stopped, and stays so."""
     unit, paths = names.service_unit(record.name, record.realm), store.paths(record.name)
     with _bus(start_seconds(record, timeouts) + record.stop_timeout + 2 * MARGIN) as bus:
-        record = store.save(record.replace(phase="starting"))  # Before the call of systemd.
-        write(store, record, timeouts)  # A killed removal may have removed the unit.
+        record = store.save(record.replace(phase=Phase.STARTING))  # Before systemd is told.
+        write(store, record, timeouts)  # A removal that was killed may have taken the unit away already.
         bus.enable(unit)
         result = bus.wait_for_job(bus.begin_job("StartUnit", unit))
         if result != "done":
@@ -122,53 +129,76 @@ def start(store: Store, record: Record, timeouts: Timeouts) -> Record:
             bus.disable(unit)
             bus.wait_for_job(bus.begin_job("StopUnit", unit))
             bus.reset_failed(unit)
-            store.save(record.replace(phase="created"))
+            store.save(record.replace(phase=Phase.CREATED))
             raise ProgramFailed(
                 f"Cannot start the container {record.name}: {said or f'the job of systemd has the result {result}'}.",
                 hint=f"See journalctl --unit {unit}", **words,
             )  # fmt: skip
-    now = as_systemd_has_it(record, paths)
-    # A short container may have ended already. Its exit file tells.
-    return store.save(now.replace(phase="running", boot=boot_id(), started_at=now.started_at or timestamp()))
+    now = with_service_processes(record, paths)
+    # A short one may have ended by now; its exit tells.
+    return store.save(now.replace(phase=Phase.RUNNING, boot=boot_id(), started_at=now.started_at or timestamp())), []
 
 
 def stop(
     store: Store, lock: Lock, record: Record, *, number: int, timeouts: Timeouts
 ) -> tuple[StopReport, Record | None]:
-    """Stop a service through systemd, with the contract of ``_container.stop.stop``. It does not start at boot any more."""
+    """Let systemd stop it, with these settings in the script. It does not start at boot any more."""
     began, unit, paths = time.monotonic(), names.service_unit(record.name, record.realm), store.paths(record.name)
     grace = record.stop_timeout if timeouts.stop is None else timeouts.stop
-    record = store.save(record.replace(phase="stopping"))  # Before the script changes, and systemd is called.
+    record = store.save(record.replace(phase=Phase.STOPPING))  # Before the script is another, and systemd is told.
     write(store, record.replace(stop_signal=number, stop_timeout=grace), timeouts)
-    lock.release()
-    try:
-        with Handle(record.init) as init, _bus(grace + timeouts.kill + _PROMPT) as bus:
-            bus.disable(unit)
-            end_sessions(paths, grace, timeouts.kill)
+    ended, now = False, still_stopping(store, record)
+    with Handle(record.init) as init, _bus(grace + timeouts.kill + _PROMPT) as bus:
+        bus.disable(unit)
+        if os.path.isdir(paths.exec):
+            with _unlocked(lock, timeouts):
+                end_sessions(paths, grace, timeouts.kill)
+            now = still_stopping(store, record)
+        if now is not None:
             job = bus.begin_job("StopUnit", unit)
             if record.init is None:  # During a start: no process has begun its work.
                 bus.kill(unit)
-            with stop_starting.told(bus, unit, record, init, number if grace > 0 else 9):
-                ended = init.wait(Deadline(grace)) if grace > 0 else init.fd is None
-            bus.wait_for_job(job)
+            with _unlocked(lock, timeouts):
+                with stop_starting.told(bus, unit, record, init, number if grace > 0 else 9):
+                    ended = init.wait(Deadline(grace)) if grace > 0 else init.fd is None
+                bus.wait_for_job(job)
+            now = still_stopping(store, record)
+        if now is not None:  # Else unit and scope may be those of the next container.
             bus.reset_failed(unit)
             if record.init is None:  # Stopped during a start: any processes of it.
                 bus.stop_unit(names.container_unit(record.name, record.realm))
             kill_all(record, init, Deadline(timeouts.kill))
-    finally:
-        lock.acquire(Deadline(timeouts.create))
-    now = store.load(record.name)
-    if now is not None and (now.created_at != record.created_at or now.phase == "removed"):
-        now = None
-    if now is not None:
-        collect_exit(record, paths, Deadline(EXIT_FILE_SECONDS))
-        now = store.save(now.replace(phase="stopped"))
+            collect_exit(record, paths, Deadline(EXIT_FILE_SECONDS))
+            now = store.save(now.replace(phase=Phase.STOPPED))
     used = signal_name(number) if ended or grace > 0 else "KILL"
     return StopReport(signal=used, killed=not ended, waited=round(time.monotonic() - began, 3)), now
 
 
-def remove(name: str, realm: str) -> None:
-    """Stop the service and remove its unit. The rest is removed as for any other container."""
+@contextlib.contextmanager
+def _unlocked(lock: Lock, timeouts: Timeouts) -> t.Iterator[None]:
+    """Let other tasks have the container for as long as the block takes."""
+    lock.release()
+    try:
+        yield
+    finally:
+        lock.acquire(Deadline(timeouts.create))
+
+
+def delete(store: Store, host: Host, before: Observed, record: Record | None, timeouts: Timeouts) -> Record | None:
+    """Remove the unit, then the container as any other. Raises Conflict where there is no record and the unit is another's."""
+    name, paths, realm = before.name, store.paths(before.name), record.realm if record else store.realm
+    if record is None:
+        check_unit(sweep.orphans(store, host, name)[0], paths)
+    if record is None or has_unit(record, paths):
+        remove_unit(name, realm)
+        remove_file(paths.service_script)  # The environment of conmon is in it.
+    directory, unit = os.path.split(names.service_path(name, realm))
+    leftovers.clear(directory, re.escape(unit))
+    return delete_container(store, host, before, record, timeouts)
+
+
+def remove_unit(name: str, realm: str) -> None:
+    """Stop the service and remove its unit."""
     unit, path = names.service_unit(name, realm), names.service_path(name, realm)
     with _bus(_PROMPT) as bus:
         # The container has ended. This stops its restart, and processes that only systemd knows.

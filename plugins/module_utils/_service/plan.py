@@ -9,6 +9,7 @@ joins a running job (the same call waits for it) or replaces it by the opposite 
 from __future__ import annotations
 
 from .._state.model import Action, Desired, Goal, Observed, Plan, Record, Status
+from .._state.phase import Phase
 
 
 def completed(desired: Desired, observed: Observed, plan: Plan) -> Plan:
@@ -25,10 +26,10 @@ def completed(desired: Desired, observed: Observed, plan: Plan) -> Plan:
 
 
 def _unfinished(goal: Goal, status: Status, record: Record) -> tuple[Action, ...]:
-    if record.phase == "starting" and status in (Status.CREATED, Status.RUNNING):
+    if record.phase is Phase.STARTING and status in (Status.CREATED, Status.RUNNING):
         if goal is Goal.STOPPED:
             return (Action.STOP,)
         return (Action.START, Action.PAUSE) if goal is Goal.PAUSED else (Action.START,)
-    # systemd starts a service that has ended by itself at boot, and perhaps in a moment, until it is stopped.
-    ended = status is Status.STOPPED and record.phase not in ("stopped", "removed")
-    return (Action.STOP,) if ended and (goal is Goal.STOPPED or record.phase == "stopping") else ()
+    # One that has ended by itself is still to be started at boot, and perhaps in a moment, until it is stopped.
+    ended = status is Status.STOPPED and record.phase not in (Phase.STOPPED, Phase.REMOVED)
+    return (Action.STOP,) if ended and (goal is Goal.STOPPED or record.phase is Phase.STOPPING) else ()

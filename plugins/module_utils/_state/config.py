@@ -194,24 +194,6 @@ def flatten(value: t.Any, path: str = "") -> dict[str, t.Any]:
     return leaves
 
 
-def differences(before: t.Any, after: t.Any) -> dict[str, tuple[t.Any, t.Any]]:
-    """Return JSON paths with (old, new), None for a missing value. Values of environments are hidden."""
-    old, new = flatten(before), flatten(after)
-    found = {}
-    for path in sorted(old.keys() | new.keys()):
-        pair = (old.get(path), new.get(path))
-        # True == 1 in Python, but not in JSON.
-        if pair[0] != pair[1] or type(pair[0]) is not type(pair[1]):
-            found[path] = _hide(pair) if ".env." in path or ".conmon_env." in path else pair
-    return found
-
-
-def _hide(pair: tuple[t.Any, t.Any]) -> tuple[t.Any, t.Any]:
-    old, new = pair
-    changed = "(hidden)" if old is None else "(hidden, new)"
-    return None if old is None else "(hidden)", None if new is None else changed
-
-
 def digest(config: Config) -> str:
     """Return the sha256 of a config. It does not depend on the order of keys and of unordered lists."""
     text = json.dumps(flatten(config), sort_keys=True, separators=(",", ":"))

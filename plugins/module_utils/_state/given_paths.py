@@ -15,6 +15,7 @@ from .._base.errors import EngineError, InvalidInput
 from .._base.files import read_text, remove_file, write_text
 from .._trust import trust
 from .model import Definition, Record
+from .phase import Phase
 
 # The types of conmon's options are gint64 and gint (GOptionEntry in its cli.c). conmon refuses larger values.
 _MOST_BYTES, _MOST_SECONDS = 2**63 - 1, 2**31 - 1
@@ -86,7 +87,7 @@ def _number_in(path: str) -> str | None:
 def former_pidfile(path: str, recorded: Record | None) -> str | None:
     """Return the content of a pid file from before this container, for a launch that fails. None if there is none, or if it
     belongs to this container."""
-    if recorded and recorded.phase != "removed" and recorded.definition.conmon_pidfile == path:
+    if recorded and recorded.phase is not Phase.REMOVED and recorded.definition.conmon_pidfile == path:
         return recorded.pidfile_before
     return _number_in(path)
 

@@ -11,6 +11,7 @@ import enum
 import typing as t
 
 from .._base.process import ProcessId
+from .phase import Phase, check_transition
 
 RECORD_FORMAT = 1  # Increased when an older release could misread a new record.
 
@@ -150,9 +151,7 @@ class Record(t.NamedTuple):
     """The recorded facts about a container since its last launch. One JSON file, replaced as a whole."""
 
     name: str
-    # creating, created, starting (until it reports that it is ready), running, stopping, stopped, removed, checkpointing,
-    # checkpointed, restoring
-    phase: str
+    phase: Phase
     definition: Definition
     config_digest: str
     runtime: Program
@@ -190,8 +189,9 @@ class Record(t.NamedTuple):
 
     @classmethod
     def from_json(cls, value: t.Mapping[str, t.Any]) -> Record:
-        """Raises KeyError or TypeError if a value is missing. The caller then treats the record as damaged."""
+        """Raises KeyError, TypeError or ValueError if a value is missing or wrong. The caller then treats the record as damaged."""
         known = {name: value[name] for name in cls._fields if name in value}
+        known["phase"] = Phase(value["phase"])
         known["definition"] = Definition.from_json(value["definition"])
         kinds = {"runtime": Program, "conmon": Program, "init": ProcessId, "monitor": ProcessId, "last_exit": Exit}
         for name, kind in {**kinds, "checkpoint": Checkpoint, "helper": ProcessId}.items():
@@ -199,6 +199,9 @@ class Record(t.NamedTuple):
         return cls(**known)
 
     def replace(self, **changes: t.Any) -> Record:
+        """Return the record with changes. Raises ValueError for a phase that cannot follow."""
+        if "phase" in changes:
+            check_transition(self.name, self.phase, changes["phase"])
         return self._replace(**changes)
 
 
@@ -213,6 +216,13 @@ class Observed(t.NamedTuple):
     leftovers: bool = False  # parts of an interrupted run, of an earlier boot or without a record exist
     disconnected: bool = False  # the container runs without its network helper
     unfinished: bool = False  # a checkpoint or restore is in progress, or its task was killed
+
+    @property
+    def existing(self) -> Record:
+        """Return the record of a container that is not absent. Raises LookupError for one that is."""
+        if self.record is None:
+            raise LookupError(f"The container {self.name} has no record.")
+        return self.record
 
 
 class Plan(t.NamedTuple):
@@ -231,3 +241,14 @@ class StopReport(t.NamedTuple):
     signal: str
     killed: bool
     waited: float
+
+
+class Outcome(t.NamedTuple):
+    """What was found, decided and done. In check mode ``after`` is ``before``."""
+
+    plan: Plan
+    before: Observed
+    after: Observed
+    actions: tuple[Action, ...]
+    stop: StopReport | None = None
+    warnings: tuple[str, ...] = ()

@@ -21,6 +21,7 @@ from .._base.deadline import Deadline
 from .._base.errors import Conflict, EngineError, InvalidInput
 from .._base.files import lock_file, make_directory, read_json, remove_file, remove_tree, write_text
 from .model import RECORD_FORMAT, Record
+from .phase import PHASES
 
 if t.TYPE_CHECKING:
     from .._base.lock import Lock
@@ -102,11 +103,10 @@ class Store:
         value = read_json(self.paths(name).record)
         if value is None:
             return None
-        if value.get("format") != RECORD_FORMAT:
-            raise EngineError(
-                f"The record of the container {name} has the format {value.get('format')}, but this release supports {RECORD_FORMAT}.",
-                hint="Use the newer release of longshore.oci that created it.",
-            )
+        if value.get("format") != RECORD_FORMAT or value.get("phase") not in PHASES:
+            from .newer_release import check_record
+
+            check_record(name, value)
         try:
             return Record.from_json(value)
         except (AttributeError, KeyError, TypeError, ValueError):

@@ -14,6 +14,7 @@ from .._base.errors import InvalidInput
 from .._base.files import read_json, read_tail, remove_file, remove_tree
 from .._base.process import ProcessId, boot_id, identify, is_alive
 from .model import Checkpoint, Record
+from .phase import Phase
 from .store import Paths
 
 MANIFEST, PENDING = "longshore.json", "pending.json"
@@ -35,11 +36,11 @@ def is_abandoned(name: str) -> bool:
 
 def is_unfinished(paths: Paths, record: Record | None) -> bool:
     """Tell whether a checkpoint or restore is in progress, was killed, or has left files."""
-    if record is not None and record.phase in ("checkpointing", "restoring"):
+    if record is not None and record.phase in (Phase.CHECKPOINTING, Phase.RESTORING):
         return True
     if record is not None and record.checkpoint is not None:
         path = record.checkpoint.path
-        if record.phase != "checkpointed" or (_is(path, PENDING) and not _is(path, MANIFEST)):
+        if record.phase is not Phase.CHECKPOINTED or (_is(path, PENDING) and not _is(path, MANIFEST)):
             return True
     return bool(left(paths, record))
 
@@ -49,7 +50,7 @@ def left(paths: Paths, record: Record | None) -> list[str]:
     checkpoints."""
     top = f"{paths.state}/checkpoints"
     own = record.checkpoint.path if record and record.checkpoint else ""
-    replaced = os.path.basename(own) if record and record.phase == "checkpointed" and _is(own, MANIFEST) else ""
+    replaced = os.path.basename(own) if record and record.phase is Phase.CHECKPOINTED and _is(own, MANIFEST) else ""
     found = []
     for name in os.listdir(top) if os.path.isdir(top) else []:
         path = f"{top}/{name}"

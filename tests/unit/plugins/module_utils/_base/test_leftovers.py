@@ -14,8 +14,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import files, leftovers
-from ansible_collections.longshore.oci.plugins.module_utils._container import ownership
-from ansible_collections.longshore.oci.plugins.module_utils._lifecycle import delete
+from ansible_collections.longshore.oci.plugins.module_utils._container import delete, ownership
 from ansible_collections.longshore.oci.plugins.module_utils._network.records import Records
 from ansible_collections.longshore.oci.plugins.module_utils._state import names
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Status, Timeouts

@@ -25,6 +25,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
 from ansible_collections.longshore.oci.plugins.module_utils._host.detect import Host
 from ansible_collections.longshore.oci.plugins.module_utils._state import given_paths
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Desired, Record, Timeouts
+from ansible_collections.longshore.oci.plugins.module_utils._state.phase import Phase
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders, bundle, programs
 
@@ -190,7 +191,7 @@ def test_a_runtime_that_is_broken_is_refused(place: Place) -> None:
 
 def test_what_is_prepared(place: Place) -> None:
     launch = place.prepare(cgroup_parent="/parent", sdnotify="container")
-    assert launch.record.phase == "creating"
+    assert launch.record.phase is Phase.CREATING
     assert launch.record.runtime_root == f"{place.store.run_dir}/runc"
     assert launch.record.log_path == place.store.paths("web").log
     assert (launch.record.stop_signal, launch.record.stop_timeout) == (15, 10)

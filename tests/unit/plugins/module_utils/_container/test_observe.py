@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pathlib
-import re
 import signal
 import threading
 import typing as t
@@ -14,7 +13,7 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, boot_id, identify
 from ansible_collections.longshore.oci.plugins.module_utils._container import observe
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, exit_files
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Checkpoint,
     Exit,
@@ -194,7 +193,7 @@ class TestExit:
 
     def test_conmon_is_there_and_writes_nothing(self, host: Host) -> None:
         record = host.record(init=host.dead(), monitor=host.alive())
-        found = observe.collect_exit(record, host.paths, Deadline(0.05))
+        found = exit_files.collect_exit(record, host.paths, Deadline(0.05))
         assert found == Exit(None, "no-exit-file", None, False)
 
     @pytest.mark.parametrize("place", ["persist", "bundle"])
@@ -210,7 +209,7 @@ class TestExit:
         """conmon writes a temporary file and renames it; other names in the directory mean nothing."""
         record, deadline = host.record(init=host.dead(), monitor=host.alive()), Deadline(30)
         found: list[Exit] = []
-        thread = threading.Thread(target=lambda: found.append(observe.collect_exit(record, host.paths, deadline)))
+        thread = threading.Thread(target=lambda: found.append(exit_files.collect_exit(record, host.paths, deadline)))
         thread.start()
         host.put(host.paths.exits, "web.A1B2C3", "7")
         os.rename(f"{host.paths.exits}/web.A1B2C3", f"{host.paths.exits}/web")
@@ -222,14 +221,14 @@ class TestExit:
         monitor = host.alive()
         record, deadline = host.record(init=host.dead(), monitor=monitor), Deadline(30)
         os.kill(monitor.pid, signal.SIGKILL)
-        assert observe.collect_exit(record, host.paths, deadline) == Exit(None, "monitor-lost", None, False)
+        assert exit_files.collect_exit(record, host.paths, deadline) == Exit(None, "monitor-lost", None, False)
         assert deadline.remaining() > 0
 
     def test_without_directories_there_is_nothing_to_wait_for(self, host: Host) -> None:
         """Somebody has emptied the run directory."""
         record = host.record(init=host.dead(), monitor=host.alive())
         os.rmdir(host.paths.exits)
-        assert observe.collect_exit(record, host.paths, Deadline(30)).code is None
+        assert exit_files.collect_exit(record, host.paths, Deadline(30)).code is None
 
 
 @pytest.mark.pure
@@ -282,24 +281,6 @@ class TestDescribe:
         assert (told["exit_code"], told["exit_reason"], told["oom_killed"], told["finished_at"]) == (
             137, "killed", True, "now",
         )  # fmt: skip
-
-
-@pytest.mark.pure
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "1970-01-01T00:00:00.000000Z"),
-        (1000000000.25, "2001-09-09T01:46:40.250000Z"),
-        (1000000000.9999999, "2001-09-09T01:46:40.999999Z"),
-    ],
-)
-def test_timestamp(seconds: float, text: str) -> None:
-    assert observe.timestamp(seconds) == text
-
-
-@pytest.mark.pure
-def test_timestamp_of_now() -> None:
-    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", observe.timestamp())
 
 
 class TestCheckpoint:

@@ -18,6 +18,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.process import
 from ansible_collections.longshore.oci.plugins.module_utils._container import stop
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Record, Timeouts
+from ansible_collections.longshore.oci.plugins.module_utils._state.phase import Phase
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders
 
@@ -82,7 +83,7 @@ class TestStop:
         record = container.run()
         report, now = self._stop(store, lock, record, stop=30)
         assert (report.signal, report.killed) == ("TERM", False)
-        assert now == store.load("web") == record.replace(phase="stopped")
+        assert now == store.load("web") == record._replace(phase=Phase.STOPPED)
         assert not is_alive(record.init)
 
     def test_kill_is_the_last_resort(self, store: Store, lock: Lock, container: Container) -> None:
@@ -127,7 +128,9 @@ class TestStop:
         assert report.killed is False
         assert is_alive(alive)
 
-    @pytest.mark.parametrize("change", [{"created_at": "later"}, {"phase": "removed"}, None])
+    @pytest.mark.parametrize(
+        "change", [{"created_at": "later"}, {"phase": Phase.REMOVED}, {"phase": Phase.CHECKPOINTED}, None]
+    )
     def test_what_somebody_else_made_meanwhile_is_not_touched(
         self, store: Store, lock: Lock, container: Container, change: t.Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -136,7 +139,7 @@ class TestStop:
 
         def release() -> None:
             really()
-            store.save(record.replace(**change)) if change else store.forget("web")
+            store.save(record._replace(**change)) if change else store.forget("web")
 
         monkeypatch.setattr(lock, "release", release)
         _report, now = self._stop(store, lock, record, stop=0.1)

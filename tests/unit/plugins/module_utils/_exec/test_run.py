@@ -38,6 +38,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._host.fd_mapping imp
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._module.session import describe
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Desired, Goal, Timeouts
+from ansible_collections.longshore.oci.plugins.module_utils._state.phase import Phase
 from ansible_collections.longshore.oci.tests.unit import bundle, programs
 
 LARGE = 64 << 20
@@ -465,7 +466,7 @@ class TestStates:
         own.converge()
         record = own.store.load(own.name)
         assert record is not None
-        own.store.save(record.replace(phase="stopping"))
+        own.store.save(record.replace(phase=Phase.STOPPING))
         with pytest.raises(Conflict, match="is being stopped"):
             own.run("true")
 

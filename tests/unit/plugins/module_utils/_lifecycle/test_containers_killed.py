@@ -33,6 +33,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._state.model import 
     Status,
     Timeouts,
 )
+from ansible_collections.longshore.oci.plugins.module_utils._state.phase import Phase
 from ansible_collections.longshore.oci.tests.unit import bundle, killing, programs
 
 MOMENTS = 5
@@ -141,7 +142,7 @@ def test_what_was_kept_outlives_a_killed_change(place: Place, failing: bool) -> 
     assert killing.kill(change, at=sys.maxsize).was_killed
     record = store.Store(state_dir=place.state, run_dir=place.run).load(place.name)
     assert record is not None
-    assert record.phase == "creating"
+    assert record.phase is Phase.CREATING
     if failing:
         os.rename(f"{place.bundle}/rootfs", f"{place.bundle}/gone")
         with pytest.raises(EngineError):

@@ -7,7 +7,8 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
-from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.plan import definition_changes, plan
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.changes import definition_changes
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.plan import plan
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Action,
     Definition,

@@ -33,6 +33,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._state.model import 
     Timeouts,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Goal as ContainerGoal
+from ansible_collections.longshore.oci.plugins.module_utils._state.phase import Phase
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders, killing
 
@@ -123,7 +124,7 @@ class TestDump:
     def test_one_in_which_the_container_has_ended(self, place: Place) -> None:
         half = place.checkpoint("1", manifest=False, log="dump-connected")
         place.record("checkpointing", init=ProcessId(1 << 30, 1, "x"), checkpoint=Checkpoint(half))
-        assert place.recover().phase == "running"
+        assert place.recover().phase is Phase.RUNNING
         assert observe(place.store, "web").status is Status.STOPPED
         assert place.checkpoints() == []
 
@@ -257,7 +258,7 @@ class TestAbsent:
             assert killing.kill(task(made), at=number).was_killed
             record = made.store.load("web")
             assert record is not None
-            assert record.phase == "removed" or made.whole() == "1", step
+            assert record.phase is Phase.REMOVED or made.whole() == "1", step
             made.converge(Goal.ABSENT)
             assert (made.checkpoints(), made.converge(Goal.ABSENT).plan.actions) == ([], ()), step
             assert observe(made.store, "web").status is Status.STOPPED, step

@@ -9,12 +9,14 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Outcome
 from ansible_collections.longshore.oci.plugins.module_utils._module import container, definition
+from ansible_collections.longshore.oci.plugins.module_utils._module import container
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Action,
     Definition,
     Desired,
     Exit,
     Goal,
+    Outcome,
     Plan,
     Recreate,
     Status,

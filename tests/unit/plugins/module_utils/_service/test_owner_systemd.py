@@ -21,10 +21,11 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import identify
 from ansible_collections.longshore.oci.plugins.module_utils._container import stop
 from ansible_collections.longshore.oci.plugins.module_utils._container.create import Launch
-from ansible_collections.longshore.oci.plugins.module_utils._container.observe import as_systemd_has_it
+from ansible_collections.longshore.oci.plugins.module_utils._host.service_processes import with_service_processes
 from ansible_collections.longshore.oci.plugins.module_utils._service import owner_systemd, service_unit
 from ansible_collections.longshore.oci.plugins.module_utils._state import names
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Program, Timeouts
+from ansible_collections.longshore.oci.plugins.module_utils._state.phase import Phase
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders, programs
 from ansible_collections.longshore.oci.tests.unit.odd_names import ODD_NAMES
@@ -339,11 +340,16 @@ def test_a_service_that_cannot_be_made_leaves_what_was_there(
         store.save(former)
         store.claim_bundle("/srv/former", "web")
         pathlib.Path(paths.config).write_text("the former one")
-    record = former.replace(definition=Definition("/srv/new", service=True), cgroup_manager="systemd", phase="creating")
+    record = former._replace(
+        definition=Definition("/srv/new", service=True), cgroup_manager="systemd", phase=Phase.CREATING
+    )
     config = {"root": {"path": f"{tmp_path}"}, "linux": {}, "process": {}}
     with pytest.raises(EngineError, match="Cannot reach the bus"):
         owner_systemd.create(store, Launch(record, config), previous=former if existed else None, timeouts=Timeouts())
     claims = [os.readlink(entry) for entry in os.scandir(f"{store.state_dir}/bundles")]
+    # The bus cannot be reached for the removal either. The script has the environment of conmon in it.
+    assert not os.path.exists(without_systemd)
+    assert not os.path.exists(paths.service_script)
     if existed:
         assert store.load("web") == former
         assert pathlib.Path(paths.config).read_text() == "the former one"
@@ -375,7 +381,7 @@ def test_what_another_task_saves_while_a_service_stops_is_kept(
             def tell(*_arguments: object) -> None:
                 now = store.load("web")
                 assert now is not None
-                told.append(f"{name} {now.phase}")
+                told.append(f"{name} {now.phase.value}")
                 if name == "wait_for_job":
                     store.save(now.replace(stop_timeout=77))
 
@@ -390,6 +396,38 @@ def test_what_another_task_saves_while_a_service_stops_is_kept(
     assert (now.phase, now.stop_timeout) == ("stopped", 77)
     assert not report.killed
     assert "10" in pathlib.Path(store.paths("web").service_script).read_text()
+
+
+@pytest.mark.parametrize(
+    "change", [{"created_at": "later"}, {"phase": Phase.REMOVED}, {"phase": Phase.CHECKPOINTED}, None]
+)
+def test_a_service_that_another_task_replaces_while_it_stops_is_not_touched(
+    tmp_path: pathlib.Path, without_systemd: str, monkeypatch: pytest.MonkeyPatch, change: t.Any
+) -> None:
+    """The lock is free meanwhile, and the next container has the same unit, scope and cgroup."""
+    store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+    record = builders.record(name="web", definition=Definition("/srv/web", service=True), created_at="then")
+    os.makedirs(store.paths("web").state)
+    store.save(record)
+    told: list[str] = []
+
+    class Systemd(StartingUnit):
+        def __getattr__(self, name: str) -> t.Callable[..., bool]:
+            def tell(*_arguments: object) -> bool:
+                told.append(name)
+                if name == "wait_for_job":
+                    store.save(record._replace(**change)) if change else store.forget("web")
+                return False
+
+            return tell
+
+    monkeypatch.setattr(owner_systemd, "_bus", lambda _seconds: Systemd(told))
+    monkeypatch.setattr(owner_systemd, "kill_all", lambda *_arguments: told.append("kill_all"))
+    with store.locked("web", Deadline(5)) as lock:
+        _report, now = owner_systemd.stop(store, lock, record, number=10, timeouts=Timeouts(stop=0.1))
+    assert now is None
+    assert told[-1] == "wait_for_job"
+    assert store.load("web") == (record._replace(**change) if change else None)
 
 
 @pytest.mark.pure
@@ -433,9 +471,9 @@ def test_a_pid_file_is_believed_only_of_a_process_in_the_scope(tmp_path: pathlib
     for path in (paths.pidfile, paths.conmon_pidfile):
         pathlib.Path(path).write_text(str(os.getpid()))
     record = builders.record(name="web", definition=Definition("/srv/web", service=True))
-    assert as_systemd_has_it(record, paths) == record
+    assert with_service_processes(record, paths) == record
     known = record.replace(init=identify(os.getpid()))
-    assert as_systemd_has_it(known, paths) == known
+    assert with_service_processes(known, paths) == known
 
 
 class StartingUnit:
@@ -493,5 +531,5 @@ def test_a_start_that_does_not_go_on_does_not_hold_up_a_removal(
 ) -> None:
     told: list[str] = []
     monkeypatch.setattr(owner_systemd, "_bus", lambda _seconds: StartingUnit(told))
-    owner_systemd.remove("web", "")
+    owner_systemd.remove_unit("web", "")
     assert told.index("begin_job") < told.index("end_start") < told.index("wait_for_job")

@@ -13,6 +13,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._container.observe i
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.plan import plan
 from ansible_collections.longshore.oci.plugins.module_utils._service.plan import completed
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Action, Desired, Goal, Record, Status
+from ansible_collections.longshore.oci.plugins.module_utils._state.phase import Phase
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders
 
@@ -77,7 +78,7 @@ def test_a_unit_that_was_not_written() -> None:
     for goal in (Goal.PRESENT, Goal.STARTED):
         assert _plan(record, Status.RUNNING, goal) == (["update"], Status.RUNNING)
     assert _plan(record, Status.RUNNING, Goal.STOPPED) == (["update", "stop"], Status.STOPPED)
-    starting = record.replace(phase="starting", unit_pending=False)
+    starting = record.replace(phase=Phase.STARTING, unit_pending=False)
     assert _plan(starting, Status.CREATED, Goal.STARTED, stop_timeout=(1, 2))[0] == ["update", "start"]
     # What is made anew has its unit written in any case.
     assert Action.UPDATE.value not in _plan(record, Status.RUNNING, Goal.RESTARTED)[0]

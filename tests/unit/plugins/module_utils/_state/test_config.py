@@ -13,7 +13,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
-from ansible_collections.longshore.oci.plugins.module_utils._state import config, names
+from ansible_collections.longshore.oci.plugins.module_utils._state import config, config_differences, names
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Desired, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
 from ansible_collections.longshore.oci.tests.unit import builders
@@ -371,7 +371,7 @@ EQUAL: list[tuple[t.Any, t.Any]] = [
 
 @pytest.mark.parametrize(("one", "other"), EQUAL)
 def test_what_means_the_same_is_no_difference(one: t.Any, other: t.Any) -> None:
-    assert config.differences(one, other) == {}
+    assert config_differences.differences(one, other) == {}
     assert config.digest(one) == config.digest(other)
 
 
@@ -409,7 +409,7 @@ DIFFERENT: list[tuple[t.Any, t.Any, dict[str, tuple[t.Any, t.Any]]]] = [
 
 @pytest.mark.parametrize(("before", "after", "expected"), DIFFERENT)
 def test_differences(before: t.Any, after: t.Any, expected: t.Any) -> None:
-    assert config.differences(before, after) == expected
+    assert config_differences.differences(before, after) == expected
     assert config.digest(before) != config.digest(after)
 
 
@@ -424,7 +424,7 @@ def test_differences(before: t.Any, after: t.Any, expected: t.Any) -> None:
     ],
 )
 def test_environments_go_by_name_and_show_no_value(before: t.Any, after: t.Any, expected: t.Any) -> None:
-    found = config.differences({"process": {"env": before}}, {"process": {"env": after}})
+    found = config_differences.differences({"process": {"env": before}}, {"process": {"env": after}})
     assert found == expected
     assert "secret" not in str(found)
 
@@ -433,7 +433,7 @@ def test_the_environment_of_a_hook_shows_no_value_either() -> None:
     def hook(value: str) -> dict[str, t.Any]:
         return {"hooks": {"prestart": [{"path": "/bin/true", "env": [f"TOKEN={value}"]}]}}
 
-    assert config.differences(hook("secret"), hook("changed")) == {
+    assert config_differences.differences(hook("secret"), hook("changed")) == {
         "hooks.prestart[0].env.TOKEN": ("(hidden)", "(hidden, new)")
     }
 

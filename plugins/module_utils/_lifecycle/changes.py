@@ -1,0 +1,54 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compare what a container was made of with what it is to be made of. Only files are read."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._state import config, config_differences
+from .._state.model import Definition, Desired, Record
+from .._state.store import Store
+
+Differences = dict[str, tuple[t.Any, t.Any]]
+
+
+def compare(store: Store, desired: Desired, wanted: Definition, record: Record) -> tuple[Differences, Differences]:
+    """Return the differences that need a new container, and those of the stop settings, which need none."""
+    manager = record.cgroup_manager if wanted.cgroup_manager == "auto" else wanted.cgroup_manager
+    saved = store.load_config(desired.name)
+    if saved is None and desired.definition is None:
+        return {}, {}  # The record is of a create that was interrupted.
+    source = saved or {} if desired.definition is None else config.read_bundle(wanted.bundle)
+    paths = store.paths(desired.name)
+    effective = config.effective(source, record.replace(definition=wanted, cgroup_manager=manager), paths)
+    changes = definition_changes(wanted, record)
+    changes.update(config_differences.differences({"config": saved}, {"config": effective}))
+    number, seconds = config.stop_settings(desired, source, record)
+    settings = {"stop_signal": (record.stop_signal, number), "stop_timeout": (record.stop_timeout, seconds)}
+    return changes, {name: pair for name, pair in settings.items() if pair[0] != pair[1]}
+
+
+def definition_changes(definition: Definition, record: Record) -> dict[str, tuple[t.Any, t.Any]]:
+    """Launch inputs that differ from the record's.
+
+    ``auto`` (or nothing) for a program or manager is content with what was taken, and so is naming just that.
+    """
+    taken = {
+        "runtime": ("auto", record.runtime.name, record.runtime.path),
+        "conmon": (None, record.conmon.path),
+        "cgroup_manager": ("auto", record.cgroup_manager),
+        "runtime_root": (record.runtime_root,),
+        "log_path": (record.log_path,),
+    }
+    changes = {}
+    for name, new in definition._asdict().items():
+        old = getattr(record.definition, name)
+        if old != new and new not in taken.get(name, ()):
+            hidden = name == "conmon_env"
+            changes[f"launch.{name}"] = ("(hidden)", "(hidden, new)") if hidden else (_plain(old), _plain(new))
+    return changes
+
+
+def _plain(value: t.Any) -> t.Any:
+    return list(value) if isinstance(value, tuple) else value

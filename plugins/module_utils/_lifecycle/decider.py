@@ -1,0 +1,23 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Say what a task asks while it works: Containers answers."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._state.model import Desired, Observed, Plan
+
+if t.TYPE_CHECKING:
+    from .._container.create import Launch
+    from .._host.detect import Host
+
+
+class Decider(t.Protocol):
+    """Looks at a container, and decides. See Containers."""
+
+    def host(self, *, check: bool) -> Host: ...
+
+    def decide(self, desired: Desired) -> tuple[Observed, Plan]: ...
+
+    def prepare(self, desired: Desired, before: Observed, decided: Plan, *, check: bool) -> Launch | None: ...

@@ -1,0 +1,28 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Say what a plan leaves as it is. Pure."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._state.model import Observed
+
+Differences = t.Mapping[str, tuple[t.Any, t.Any]]
+
+
+def plan_warnings(observed: Observed, ignored: Differences, *, stays: bool) -> tuple[str, ...]:
+    """Return warnings of differences that are ``ignored``, and of a container that is cut off and ``stays`` so."""
+    found = []
+    if ignored:
+        what = f"The definition of {observed.name} differs ({_short(ignored)})"
+        found.append(f"{what}, but recreate=never keeps the container as it is.")
+    if observed.disconnected and stays:
+        gone = f"The network helper of {observed.name} has ended, so it is cut off"
+        found.append(f"{gone}. state=restarted makes the container anew, and connects it.")
+    return tuple(found)
+
+
+def _short(changes: Differences) -> str:
+    names = sorted(changes)
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

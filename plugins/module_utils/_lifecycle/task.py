@@ -1,0 +1,120 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Carry out the plan for one container, under its lock."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._base.errors import Conflict
+from .._container.observe import observe
+from .._state import config
+from .._state.model import Action, Desired, Goal, Observed, Outcome, Plan, Record, Recreate, Status, StopReport
+from .._state.store import CHECKPOINTS, LOG
+from . import owners
+
+if t.TYPE_CHECKING:
+    from .._base.lock import Lock
+    from .._container.create import Launch
+    from .._state.store import Store
+    from .decider import Decider
+
+
+class Task:
+    """One container's actions, under its lock."""
+
+    def __init__(self, store: Store, decider: Decider, desired: Desired, lock: Lock) -> None:
+        self._store, self._decider, self._desired, self._lock = store, decider, desired, lock
+        self._name = desired.name
+        self._done: list[Action] = []
+        self._warnings: list[str] = []
+        self._stopped: StopReport | None = None
+
+    def run(self, earlier: tuple[Observed, Plan], launch: Launch | None) -> Outcome:
+        """Decide again, now that nobody else can interfere, and act. What was prepared before the lock was taken is still
+        good where nothing has changed since.
+
+        Others get in only while a container stops. One that was made anew meanwhile has been restarted as wished, so the
+        rest of the plan is dropped and what is left to do decided once more.
+        """
+        first: tuple[Observed, Plan] | None = None
+        for _round in range(5):
+            before, decided = self._decider.decide(self._desired)
+            if first or (before, decided) != earlier:
+                launch = self._decider.prepare(self._desired, before, decided, check=False)
+            first = first or (before, decided)
+            if self._perform(before, decided, launch):
+                after = observe(self._store, self._name)
+                warnings = (*decided.warnings, *self._warnings)
+                return Outcome(first[1], first[0], after, tuple(self._done), self._stopped, warnings)
+            if decided.actions[0] is Action.RECOVER:
+                continue
+            eased = Recreate.CHANGED if self._desired.recreate is Recreate.ALWAYS else self._desired.recreate
+            goal = Goal.STARTED if self._desired.goal is Goal.RESTARTED else self._desired.goal
+            self._desired = self._desired._replace(recreate=eased, goal=goal)
+        raise Conflict(f"Other tasks make the container {self._name} anew again and again while this one stops it.")
+
+    def _perform(self, before: Observed, decided: Plan, launch: Launch | None) -> bool:
+        """Return False when it has to be decided again: another task took over while the lock was free, or it was not clear yet
+        what there is."""
+        record = before.record
+        for action in decided.actions:
+            if action is Action.RECOVER:
+                from .recovery import recover
+
+                recover(self._store, self._name, self._desired.timeouts)
+            elif action is Action.REMOVE:
+                record = self._remove(before, record, launch)
+            elif launch and action in (Action.CREATE, Action.RESTORE):
+                record = self._create(launch, record)
+            elif record:
+                record = self._stop(record) if action is Action.STOP else self._act(action, record)
+            self._done.append(action)
+            if action is Action.RECOVER or (action is Action.STOP and record is None):
+                return False
+        return True
+
+    def _create(self, launch: Launch, previous: Record | None) -> Record:
+        owner = owners.owner_of(launch.record.definition)
+        record, warnings = owner.create(self._store, launch, previous=previous, timeouts=self._desired.timeouts)
+        self._warnings += warnings
+        if launch.record.checkpoint is None:
+            return record
+        from .recovery import used_up
+
+        return used_up(self._store, record)
+
+    def _remove(self, before: Observed, record: Record | None, launch: Launch | None) -> Record | None:
+        from .delete import delete_container
+
+        host = self._decider.host(check=False)
+        record = delete_container(self._store, host, before, record, self._desired.timeouts)
+        if record is not None and launch is not None:
+            return record
+        # Of a container that is replaced the log and kept checkpoints stay, also where that was begun and killed.
+        self._store.forget(self._name, but=(CHECKPOINTS, LOG) if launch else ())
+        return None
+
+    def _stop(self, record: Record) -> Record | None:
+        number, timeouts = self._desired.stop_signal or record.stop_signal, self._desired.timeouts
+        owner = owners.owner_of(record.definition)
+        self._stopped, now = owner.stop(self._store, self._lock, record, number=number, timeouts=timeouts)
+        return now
+
+    def _act(self, action: Action, record: Record) -> Record:
+        owner, timeouts = owners.owner_of(record.definition), self._desired.timeouts
+        if action is Action.UPDATE:
+            source = self._store.load_config(self._name) or {}
+            number, seconds = config.stop_settings(self._desired, source, record)
+            return owner.update(self._store, record.replace(stop_signal=number, stop_timeout=seconds), timeouts)
+        if action is Action.START:
+            record, warnings = owner.start(self._store, record, timeouts)
+            self._warnings += warnings
+            return record
+        from .._runtime.runtime import Runtime
+        from .runtime_step import call_unless_done
+
+        runtime = Runtime(record, self._store.paths(self._name).runtime_log)
+        result = Status.PAUSED if action is Action.PAUSE else Status.RUNNING
+        call_unless_done(runtime, action.value, record, result)
+        return record

@@ -1,0 +1,49 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Say where a container is in its life, as its record has it, and which phase may follow which. Pure."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Phase(str, enum.Enum):
+    """What the last task that saved the record was at, or has done. Where the container really is, is observed."""
+
+    CREATING = "creating"
+    CREATED = "created"
+    STARTING = "starting"  # until it says that it is ready, or systemd has started it
+    RUNNING = "running"  # or paused, or ended by itself
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    REMOVED = "removed"  # a record and a log, for the next container of the name
+    CHECKPOINTING = "checkpointing"
+    CHECKPOINTED = "checkpointed"
+    RESTORING = "restoring"
+
+
+PHASES = frozenset(phase.value for phase in Phase)
+_ENDS = {Phase.STOPPING, Phase.REMOVED}
+# What may follow. A new record begins with CREATING. A task that saves the same phase again goes on with what a killed one began.
+TRANSITIONS = {
+    Phase.CREATING: {Phase.CREATED, Phase.RESTORING},
+    # systemd starts a service at boot, and as often as its restart policy says: no task sees STARTING then.
+    Phase.CREATED: {Phase.STARTING, Phase.RUNNING, *_ENDS},
+    # CREATED: a start by systemd that has failed.
+    Phase.STARTING: {Phase.CREATED, Phase.RUNNING, Phase.CHECKPOINTING, *_ENDS},
+    # STARTING: a task was killed after it saved RUNNING, and before the runtime was called; or systemd is at a restart.
+    Phase.RUNNING: {Phase.STARTING, Phase.CHECKPOINTING, *_ENDS},
+    # A stop that was killed before anything was told.
+    Phase.STOPPING: {Phase.STOPPED, Phase.STARTING, Phase.RUNNING, Phase.CHECKPOINTING, Phase.REMOVED},
+    Phase.STOPPED: {Phase.RUNNING, *_ENDS},
+    Phase.REMOVED: set(),
+    Phase.CHECKPOINTING: {Phase.CHECKPOINTED, Phase.RUNNING},
+    Phase.CHECKPOINTED: {Phase.REMOVED},
+    Phase.RESTORING: {Phase.RUNNING, Phase.CHECKPOINTED},
+}
+
+
+def check_transition(name: str, old: Phase, new: Phase) -> None:
+    """Raises ValueError where a phase cannot follow: a fault of this program, whose record would mislead the next task."""
+    if new is not old and new not in TRANSITIONS[old]:
+        raise ValueError(f"The container {name} cannot go from {old.value} to {new.value}.")
