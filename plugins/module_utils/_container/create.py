@@ -40,7 +40,7 @@ class Launch(t.NamedTuple):
 
     @property
     def is_plain(self) -> bool:
-        """Whether conmon needs nothing but its command line (see surroundings). Most containers are plain."""
+        """Whether conmon needs nothing but its command line (see launch_context). Most containers are plain."""
         wanted, maps_users = self.record.definition, os.geteuid() == 0 and "user" in namespaces_of(self.config)
         read_only = self.record.checkpoint and self.config["root"].get("readonly")
         return not (wanted.reserve_ports or wanted.listen or maps_users or read_only)
@@ -164,9 +164,9 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
         _lay_out(launch, paths)
         record, warnings = _launch(store, launch, paths, timeouts)
     except BaseException as exc:  # also after an interrupt, nothing may be left
-        from .rollback import undo
+        from .rollback import roll_back
 
-        failure = undo(store, record, previous, previous_config, exc, timeouts)
+        failure = roll_back(store, record, previous, previous_config, exc, timeouts)
         if failure is exc:
             raise
         raise failure from exc
@@ -209,7 +209,7 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
         joined = around.enter_context(_namespaces(store, launch, paths))
         helper = around.enter_context(_network_helper(record, paths, place))
         held = helper.preserved if helper else []
-        argv, environment, preserve, noticed = around.enter_context(_surroundings(store, launch, paths, held))
+        argv, environment, preserve, noticed = around.enter_context(_launch_context(store, launch, paths, held))
         warnings += noticed
         if record.checkpoint:
             from . import restored_limits
@@ -246,7 +246,7 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
 
 
 @contextlib.contextmanager
-def _surroundings(
+def _launch_context(
     store: Store, launch: Launch, paths: Paths, held: list[int]
 ) -> t.Iterator[tuple[list[str], t.Mapping[str, str], t.Sequence[int], t.Sequence[str]]]:
     """Return how to start conmon (command line, environment, descriptors including ``held``), and warnings."""
@@ -264,7 +264,7 @@ def _surroundings(
         else:
             from . import launch_context
 
-            yield around.enter_context(launch_context.made(store, record, launch.config, paths, argv, held))
+            yield around.enter_context(launch_context.launch_context(store, record, launch.config, paths, argv, held))
         if has_labels() and record.log_path:
             selinux.label_file(record.log_path, launch.config)
 

@@ -18,7 +18,7 @@ from .._state.namespaces import namespaces_of
 from .._state.store import Paths, Store
 
 
-class Surroundings(t.NamedTuple):
+class LaunchContext(t.NamedTuple):
     """How to run conmon: its command line and more of its environment, and the descriptors that it gets."""
 
     argv: list[str]
@@ -55,9 +55,9 @@ def _check_listen(config: Config) -> None:
 
 
 @contextlib.contextmanager
-def made(
+def launch_context(
     store: Store, record: Record, config: Config, paths: Paths, argv: list[str], held: t.Sequence[int]
-) -> t.Iterator[Surroundings]:
+) -> t.Iterator[LaunchContext]:
     """Open, and make, what is asked for. Our own copies are closed when conmon has been started with it. ``held`` are more
     descriptors for conmon."""
     definition, environment = record.definition, dict(record.definition.conmon_env)
@@ -82,7 +82,7 @@ def made(
             warnings.append(
                 f"reserve_ports does nothing with {definition.network_helper}, which has the ports that it publishes."
             )
-        yield Surroundings(argv, environment, numbers, tuple(warnings))
+        yield LaunchContext(argv, environment, numbers, tuple(warnings))
 
 
 def _others(store: Store, name: str) -> host_ports.Containers:

@@ -15,7 +15,7 @@ from .._state.store import CHECKPOINTS, Paths, Store
 from . import sweep
 
 
-def undo(
+def roll_back(
     store: Store, record: Record, previous: Record | None, previous_config: str | None, exc: BaseException,
     timeouts: Timeouts,
 ) -> BaseException:  # fmt: skip
@@ -29,11 +29,11 @@ def undo(
     except EngineError as problem:
         left = f"Cleaning up failed too: {problem}"
     finally:
-        take_back(store, record, previous, previous_config)
+        restore_previous(store, record, previous, previous_config)
     return _explain(exc, record, said, words, left) if isinstance(exc, (ProgramFailed, DeadlineExceeded)) else exc
 
 
-def take_back(store: Store, record: Record, previous: Record | None, previous_config: str | None) -> None:
+def restore_previous(store: Store, record: Record, previous: Record | None, previous_config: str | None) -> None:
     """Restore record, config and claim from before a failed launch."""
     if previous is None:
         store.forget(record.name, but=(CHECKPOINTS,))  # and so the claim

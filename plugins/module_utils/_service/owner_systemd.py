@@ -65,7 +65,7 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
             for path in (names.service_path(record.name, record.realm), paths.service_script):
                 remove_file(path)
         finally:
-            rollback.take_back(store, record, previous, previous_config)
+            rollback.restore_previous(store, record, previous, previous_config)
         raise
     if previous is not None and previous.definition.bundle != record.definition.bundle:
         store.release_bundle(previous.definition.bundle, record.name)
