@@ -11,6 +11,7 @@ nothing of step N has been done, and everything of the steps before it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import select
@@ -32,6 +33,9 @@ _EVENTS = {
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _LONGEST = 120  # seconds that a task may take, which is far more than any does
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
+
+
+FAILS = 0  # in the place of a signal
 
 
 class End(t.NamedTuple):
@@ -61,6 +65,7 @@ def kill(
     With ``everything`` all the processes that it has started get the signal as well, also those in sessions of their own.
     With ``later`` the step is let happen, and the signal comes so many seconds after it began: that is for a program at
     work. A task that was at its end before that has an ``rc`` of 0. An interrupted one (SIGINT) counts as killed.
+    With a ``number`` of FAILS the step fails, as it does on a full file system, and the task goes on from there.
     """
     said, to_say = os.pipe()
     child = os.fork()
@@ -131,6 +136,8 @@ def _watch(to_say: int, at: int, number: int, everything: bool, later: float) ->
         try:
             os.write(to_say, f"{event} {arguments[:2]!a}\n".encode())
             count += 1
+            if count == at + 1 and number == FAILS:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if count == at + 1 and not later:
                 _send(os.getpid(), number, everything)
         finally:
