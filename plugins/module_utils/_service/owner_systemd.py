@@ -147,7 +147,7 @@ def stop(
     grace = record.stop_timeout if timeouts.stop is None else timeouts.stop
     record = store.save(record.replace(phase=Phase.STOPPING))  # Before the script is another, and systemd is told.
     write(store, record.replace(stop_signal=number, stop_timeout=grace), timeouts)
-    ended, now = False, still_stopping(store, record)
+    ended, now = True, still_stopping(store, record)
     with Handle(record.init) as init, _bus(grace + timeouts.kill + _PROMPT) as bus:
         bus.disable(unit)
         if os.path.isdir(paths.exec):
