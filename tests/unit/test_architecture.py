@@ -56,10 +56,10 @@ ONLY_FOR_ACTIONS = {
 # conmon with all that a session is. oci_network asks who has a port, and which container keeps it. A dump takes far longer than
 # that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
-    "plugins.modules.oci_container": (80, 5340), "plugins.modules.oci_exec": (44, 3460),
-    "plugins.modules.oci_checkpoint": (93, 7720), "plugins.modules.oci_bundle": (44, 3450),
-    "plugins.modules.oci_network": (48, 3545), "plugins.modules.oci_network_info": (49, 3585),
-    "plugins.modules.oci_container_info": (31, 2000),
+    "plugins.modules.oci_container": (78, 5325), "plugins.modules.oci_exec": (48, 3610),
+    "plugins.modules.oci_checkpoint": (91, 7700), "plugins.modules.oci_bundle": (43, 3450),
+    "plugins.modules.oci_network": (46, 3540), "plugins.modules.oci_network_info": (47, 3580),
+    "plugins.modules.oci_container_info": (32, 2025),
 }  # fmt: skip
 # What has a use for more than the standard library: who has a port, telling a service manager, and netlink.
 MORE = {
