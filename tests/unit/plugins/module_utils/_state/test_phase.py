@@ -35,7 +35,7 @@ def test_the_table_has_every_phase() -> None:
     assert list(FOLLOWS) == list(Phase)
 
 
-@pytest.mark.parametrize(("old", "new"), itertools.product(Phase, Phase))
+@pytest.mark.parametrize(("old", "new"), list(itertools.product(Phase, Phase)))
 def test_what_may_follow(old: Phase, new: Phase) -> None:
     record = builders.record(phase=old)
     if new in FOLLOWS[old] or new is old:
