@@ -14,8 +14,9 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import files, leftovers
-from ansible_collections.longshore.oci.plugins.module_utils._container import delete, ownership
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle import delete
 from ansible_collections.longshore.oci.plugins.module_utils._network.records import Records
+from ansible_collections.longshore.oci.plugins.module_utils._service import owner_systemd
 from ansible_collections.longshore.oci.plugins.module_utils._state import names
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Status, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
@@ -97,7 +98,7 @@ def test_the_unit_of_a_service_and_the_versions(tmp_path: pathlib.Path, monkeypa
         killed(tmp_path / directory, name, 0o644)
     monkeypatch.setattr(names, "service_path", lambda _name, _realm: f"{tmp_path}/units/longshore-c.service")
     record = builders.record(name="c", phase="removed", realm=store.realm, definition=Definition("/b", service=True))
-    monkeypatch.setattr(ownership, "has_unit", lambda _record, _paths: False)
+    monkeypatch.setattr(owner_systemd, "has_unit", lambda _record, _paths: False)
     seen = builders.observed(Status.STOPPED, phase="removed")._replace(name="c")
     delete.delete_container(store, t.cast(t.Any, None), seen, record, Timeouts())
     assert os.listdir(tmp_path / "units") == []
