@@ -56,10 +56,10 @@ ONLY_FOR_ACTIONS = {
 # conmon with all that a session is. oci_network asks who has a port, and which container keeps it. A dump takes far longer than
 # that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
-    "plugins.modules.oci_container": (78, 5325), "plugins.modules.oci_exec": (48, 3610),
-    "plugins.modules.oci_checkpoint": (91, 7700), "plugins.modules.oci_bundle": (43, 3450),
-    "plugins.modules.oci_network": (46, 3540), "plugins.modules.oci_network_info": (47, 3580),
-    "plugins.modules.oci_container_info": (32, 2025),
+    "plugins.modules.oci_container": (82, 5400), "plugins.modules.oci_exec": (52, 3695),
+    "plugins.modules.oci_checkpoint": (96, 7795), "plugins.modules.oci_bundle": (48, 3540),
+    "plugins.modules.oci_network": (48, 3570), "plugins.modules.oci_network_info": (49, 3615),
+    "plugins.modules.oci_container_info": (33, 2045),
 }  # fmt: skip
 # What has a use for more than the standard library: who has a port, telling a service manager, and netlink.
 MORE = {
