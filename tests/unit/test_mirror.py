@@ -43,7 +43,7 @@ COVERED_ELSEWHERE: dict[str, tuple[str, str]] = {
     },
     "_host/fd_mapping": ("unit/plugins/module_utils/_host/test_conmon_launch.py", "a part of the launch"),
     "_host/host_info": ("integration/targets/role_runtime/tasks/main.yml", "tells of the real host"),
-    "_host/systemd": ("unit/plugins/module_utils/_service/test_service.py", "needs a bus"),
+    "_host/systemd": ("unit/plugins/module_utils/_service/test_owner_systemd.py", "needs a bus"),
     "_lifecycle/delete": ("unit/plugins/module_utils/_lifecycle/test_containers.py", "a step of converge"),
     **{
         f"_network/{name}": ("unit/plugins/module_utils/_network/test_networks.py", "a step of converge")
@@ -55,8 +55,8 @@ COVERED_ELSEWHERE: dict[str, tuple[str, str]] = {
     },
     "_ports/host_loopback": ("unit/plugins/module_utils/_ports/test_network_helper.py", "a part of the helper"),
     "_runtime/criu_log": ("unit/plugins/module_utils/_runtime/test_criu.py", "its reader"),
-    "_service/service_unit": ("unit/plugins/module_utils/_service/test_service.py", "the text of a service"),
-    "_service/stop_starting": ("unit/plugins/module_utils/_service/test_service.py", "a step of a stop"),
+    "_service/service_unit": ("unit/plugins/module_utils/_service/test_owner_systemd.py", "the text of a service"),
+    "_service/stop_starting": ("unit/plugins/module_utils/_service/test_owner_systemd.py", "a step of a stop"),
 }
 # A test file that is not called after a file.
 NOT_CALLED_AFTER_A_FILE: dict[str, str] = {"_network/borders": "several networks, and who reaches what"}
@@ -83,7 +83,7 @@ PRIVATE: set[tuple[str, str]] = {
     (f"{_HERE}/_network/test_borders.py", "_asked"), (f"{_HERE}/_network/test_borders.py", "_away"),
     (f"{_HERE}/_network/test_borders.py", "_serving"), (f"{_HERE}/_network/test_networks.py", "_look"),
     (f"{_HERE}/_ports/test_host_ports.py", "_open_to_all"), (f"{_HERE}/_ports/test_network_helper.py", "_close"),
-    (f"{_HERE}/_service/test_service.py", "_bus"),
+    (f"{_HERE}/_service/test_owner_systemd.py", "_bus"),
 }  # fmt: skip
 
 

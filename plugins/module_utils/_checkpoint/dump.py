@@ -18,9 +18,9 @@ from .._base.errors import EngineError, InvalidInput, ProgramFailed
 from .._base.files import has_labels, make_directory, read_tail, read_text, remove_file, remove_tree, write_text
 from .._base.process import is_alive
 from .._base.program import run
-from .._base.timestamps import timestamp
 from .._container.observe import live_status
 from .._host.cgroup import directories, thaw
+from .._host.timestamps import timestamp
 from .._lifecycle.recovery import release, settle
 from .._runtime import criu
 from .._runtime.criu_log import criu_error

@@ -13,10 +13,10 @@ from .._base.deadline import Deadline
 from .._base.errors import Conflict, EngineError, InvalidInput
 from .._base.files import check_text, has_labels, make_directory, read_text, remove_tree, write_text
 from .._base.process import boot_id, identify
-from .._base.timestamps import timestamp
 from .._host import cgroup, conmon, conmon_launch
 from .._host.conmon import check_options, create_argv
 from .._host.detect import Host
+from .._host.timestamps import timestamp
 from .._runtime.runtime import Runtime
 from .._state import config, names
 from .._state.model import Checkpoint, Definition, Desired, Record, Timeouts

@@ -7,12 +7,12 @@ from __future__ import annotations
 import os
 
 from .._base.process import in_pid_file, is_alive, parent_of
-from .._base.timestamps import timestamp
 from .._state import names
 from .._state.model import Record
 from .._state.phase import Phase
 from .._state.store import Paths
 from . import cgroup
+from .timestamps import timestamp
 
 _KEPT = (Phase.STARTING, Phase.STOPPING)
 _NOT_LAUNCHED = (Phase.CREATING, Phase.REMOVED, Phase.CHECKPOINTED)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from .._base.errors import EngineError
-from .._base.timestamps import timestamp
+from .._host.timestamps import timestamp
 from .._runtime.runtime import Runtime
 from .._state.model import Record, Status, StopReport, Timeouts
 from .._state.phase import Phase

@@ -17,10 +17,10 @@ from .._base.errors import ProgramFailed
 from .._base.files import read_json, remove_file, remove_tree, write_text
 from .._base.process import Handle, ProcessId, identify, in_pid_file, is_alive, kill_and_wait
 from .._base.program import find_program
-from .._base.timestamps import timestamp
 from .._container import interrupted, sweep
 from .._host.cgroup import members, thaw
 from .._host.exit_files import exit_file
+from .._host.timestamps import timestamp
 from .._state import config, unfinished
 from .._state.conmon_processes import find_conmons, runs
 from .._state.model import Checkpoint, Record, Status, Timeouts

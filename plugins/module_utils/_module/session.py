@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import typing as t
 
-from .._base.timestamps import timestamp
 from .._exec.session_store import Seen, signal_of
+from .._host.timestamps import timestamp
 
 
 def describe(seen: Seen) -> dict[str, t.Any]:

@@ -19,7 +19,6 @@ from .._base.deadline import Deadline
 from .._base.errors import Conflict, DeadlineExceeded, EngineError, ProgramFailed
 from .._base.files import make_directory, read_text, remove_file, remove_tree, write_text
 from .._base.process import Handle, boot_id, signal_name
-from .._base.timestamps import timestamp
 from .._container import rollback, sweep
 from .._container.create import Launch, write_config
 from .._container.delete import delete_container
@@ -29,6 +28,7 @@ from .._host import systemd
 from .._host.detect import Host
 from .._host.exit_files import EXIT_FILE_SECONDS, collect_exit
 from .._host.service_processes import with_service_processes
+from .._host.timestamps import timestamp
 from .._runtime.runtime import Runtime
 from .._state import names
 from .._state.model import Observed, Record, StopReport, Timeouts
