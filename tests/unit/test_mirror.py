@@ -56,6 +56,23 @@ COVERED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "_ports/host_loopback": ("unit/plugins/module_utils/_ports/test_network_helper.py", "a part of the helper"),
     "_runtime/criu_log": ("unit/plugins/module_utils/_runtime/test_criu.py", "its reader"),
     "_service/service_unit": ("unit/plugins/module_utils/_service/test_owner_systemd.py", "the text of a service"),
+    "_lifecycle/owners": ("unit/plugins/module_utils/_lifecycle/test_owner_conmon.py", "the choice between two owners"),
+    "_lifecycle/changes": ("unit/plugins/module_utils/_lifecycle/test_plan.py", "compared, then planned"),
+    "_lifecycle/decider": ("unit/plugins/module_utils/_lifecycle/test_containers.py", "a Protocol"),
+    "_lifecycle/delete": ("unit/plugins/module_utils/_base/test_leftovers.py", "a choice of the owner"),
+    "_lifecycle/task": ("unit/plugins/module_utils/_lifecycle/test_containers.py", "what converge does under the lock"),
+    "_lifecycle/runtime_step": ("unit/plugins/module_utils/_lifecycle/test_owner_conmon.py", "a step of an owner"),
+    "_lifecycle/plan_warnings": ("unit/plugins/module_utils/_lifecycle/test_plan.py", "a part of a plan"),
+    "_container/owner": ("unit/owner_contract.py", "a Protocol, and its contract"),
+    "_container/delete": ("unit/plugins/module_utils/_lifecycle/test_owner_conmon.py", "a step of an owner"),
+    "_host/exit_files": ("unit/plugins/module_utils/_container/test_observe.py", "a part of what is observed"),
+    "_host/service_processes": (
+        "unit/plugins/module_utils/_service/test_owner_systemd.py",
+        "the processes of a service",
+    ),
+    "_state/config_differences": ("unit/plugins/module_utils/_state/test_config.py", "configs, compared"),
+    "_state/launch_options": ("unit/plugins/module_utils/_container/test_create.py", "refused before a create"),
+    "_state/newer_release": ("unit/plugins/module_utils/_state/test_phase.py", "refused when a record is read"),
     "_service/stop_starting": ("unit/plugins/module_utils/_service/test_owner_systemd.py", "a step of a stop"),
 }
 # A test file that is not called after a file.
