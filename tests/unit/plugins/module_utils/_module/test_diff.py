@@ -10,7 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._module.diff import diff
-from ansible_collections.longshore.oci.plugins.module_utils._state import config
+from ansible_collections.longshore.oci.plugins.module_utils._state import config_differences
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,6 @@ def test_no_secret_is_in_it(path: str) -> None:
         return inner
 
     for old, new in ((None, "hunter2"), ("hunter2", None), ("hunter2", "other"), ("other", "hunter2")):
-        found = diff(config.differences(document(old), document(new)))
+        found = diff(config_differences.differences(document(old), document(new)))
         assert "hunter2" not in json.dumps(found)
         assert f"{path}.{key}.PIN" in {**found["before"], **found["after"]}
