@@ -44,7 +44,6 @@ COVERED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "_host/fd_mapping": ("unit/plugins/module_utils/_host/test_conmon_launch.py", "a part of the launch"),
     "_host/host_info": ("integration/targets/role_runtime/tasks/main.yml", "tells of the real host"),
     "_host/systemd": ("unit/plugins/module_utils/_service/test_owner_systemd.py", "needs a bus"),
-    "_lifecycle/delete": ("unit/plugins/module_utils/_lifecycle/test_containers.py", "a step of converge"),
     **{
         f"_network/{name}": ("unit/plugins/module_utils/_network/test_networks.py", "a step of converge")
         for name in ("apply", "firewall", "foreign_rules", "forwarding", "in_use", "observe", "records", "survey")

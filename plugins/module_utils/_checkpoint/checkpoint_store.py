@@ -74,9 +74,9 @@ def newest_path(store: Store, name: str) -> str | None:
     from which it was restored and that is to be removed."""
     top, record = _top(store, name), store.load(name)
     own = record.checkpoint.path if record and record.checkpoint else ""
-    if record and own and record.phase in ("checkpointed", "restoring"):
+    if record and own and record.phase in (Phase.CHECKPOINTED, Phase.RESTORING):
         return own if read_json(f"{own}/{MANIFEST}") is not None else None
-    used = own if record and record.phase != "checkpointing" else ""
+    used = own if record and record.phase is not Phase.CHECKPOINTING else ""
     names = sorted(os.listdir(top), reverse=True) if os.path.isdir(top) else []
     for path in [f"{top}/{entry}" for entry in names if not entry.startswith(".")]:
         if path != used and read_json(f"{path}/{MANIFEST}") is not None:

@@ -58,7 +58,7 @@ def dump(
     manifest = describe(record, spec, moment, program, options)
     manifest = manifest._replace(export=export, paused=before.status is Status.PAUSED)
     checkpoint_store.describe_before(path, record, spec, manifest)
-    store.save(record.replace(phase="checkpointing", checkpoint=Checkpoint(path, words)))
+    store.save(record.replace(phase=Phase.CHECKPOINTING, checkpoint=Checkpoint(path, words)))
     # The memory and the files of a container that continues must match.
     held = with_rootfs and bool(options.leave_running) and before.status is Status.RUNNING
     try:

@@ -106,7 +106,7 @@ def _restore(found: Found, *, keep: bool) -> Plan:
         )
     if found.archive is False:
         raise InvalidInput(f"There is no archive to restore {target.name} from.", hint="Check its path.")
-    idle = target.status is Status.CHECKPOINTED or (target.record is not None and target.record.phase == "removed")
+    idle = target.status is Status.CHECKPOINTED or (target.record is not None and target.record.phase is Phase.REMOVED)
     in_the_way = target.leftovers or (target.status is not Status.ABSENT and not idle)
     actions = [Action.REMOVE] if in_the_way else []
     # A checkpoint in an archive, or of another container, is copied and never deleted.

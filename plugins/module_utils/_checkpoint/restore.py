@@ -14,6 +14,7 @@ from .._container.create import Launch, prepare
 from .._host.detect import Host
 from .._runtime import criu
 from .._state.model import Checkpoint, Definition, Desired, Program, Record, Timeouts
+from .._state.phase import Phase
 from .._state.store import Store
 from .checkpoint_store import Stored
 from .restore_config import agreed, restore_config
@@ -45,7 +46,7 @@ def prepare_restore(
     ``source.path`` is the directory where it will be unpacked, or empty before that decision.
     """
     manifest = source.manifest
-    known = None if recorded is None or recorded.phase == "creating" else recorded
+    known = None if recorded is None or recorded.phase is Phase.CREATING else recorded
     definition = definition_of(wanted, source, known)
     spec = restore_config(
         store, name, source, definition, known, bundle_given="bundle" in wanted.overrides, trusted=wanted.trust_config

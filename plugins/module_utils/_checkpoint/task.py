@@ -18,6 +18,7 @@ from .._lifecycle.delete import delete_container
 from .._lifecycle.recovery import recover, used_up
 from .._runtime import criu
 from .._state.model import Checkpoint, Exit, Program, Record, Timeouts
+from .._state.phase import Phase
 from .._state.unfinished import discard
 from . import checkpoint_store
 from .checkpoint_store import Stored
@@ -154,9 +155,9 @@ class Task:
     def _delete(self) -> None:
         """Delete the checkpoint. Update the record first, because it must not name a missing checkpoint."""
         record = self._store.load(self._request.name)
-        if record is not None and record.phase == "checkpointed":
+        if record is not None and record.phase is Phase.CHECKPOINTED:
             ended = Exit(None, "checkpoint-deleted", None, False)
-            self._store.save(record.replace(phase="removed", checkpoint=None, last_exit=ended))
+            self._store.save(record.replace(phase=Phase.REMOVED, checkpoint=None, last_exit=ended))
             if record.checkpoint is not None:
                 discard(record.checkpoint.path)  # It may be unpacked data of a killed task.
         checkpoint_store.prune(self._store, self._request.name, keep=None)

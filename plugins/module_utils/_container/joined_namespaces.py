@@ -17,7 +17,6 @@ from .._base.errors import EngineError, InvalidInput, ProgramFailed
 from .._base.files import make_directory, remove_file
 from .._base.process import Handle, ProcessId, is_alive
 from .._host.service_processes import with_service_processes
-from .._state import namespaces
 from .._state.model import Record
 from .._state.namespace_paths import KINDS, check_path
 from .._state.namespaces import namespaces_of

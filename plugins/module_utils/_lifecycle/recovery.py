@@ -24,6 +24,7 @@ from .._host.timestamps import timestamp
 from .._state import config, unfinished
 from .._state.conmon_processes import find_conmons, runs
 from .._state.model import Checkpoint, Record, Status, Timeouts
+from .._state.namespaces import namespaces_of
 from .._state.phase import Phase
 from .._state.store import Paths, Store
 

@@ -103,7 +103,7 @@ def active_definition(record: Record | None) -> Definition | None:
 def replaceable_definition(recorded: Record | None) -> Definition | None:
     """Return the definition whose ports are free as soon as a container is replaced. A killed launch has ports too, before its
     conmon is in the record."""
-    launching = recorded is not None and recorded.phase in ("creating", "restoring")
+    launching = recorded is not None and recorded.phase in (Phase.CREATING, Phase.RESTORING)
     return without_forwarded(recorded.definition) if recorded and launching else active_definition(recorded)
 
 

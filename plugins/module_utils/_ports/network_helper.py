@@ -81,7 +81,7 @@ def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, r
     for number, ports in enumerate(published):
         _check_other_ports(helper, ports, published[:number], definition.publish[number])
     # The helper of a launch that was killed ends with its conmon, which no record tells of yet.
-    has = recorded and (recorded.phase in ("creating", "restoring") or is_alive(recorded.monitor))
+    has = recorded and (recorded.phase in (Phase.CREATING, Phase.RESTORING) or is_alive(recorded.monitor))
     ours = [parse_published(text) for text in recorded.definition.publish] if recorded and has else []
     for ports in published:
         for number in range(ports.port, ports.last + 1):

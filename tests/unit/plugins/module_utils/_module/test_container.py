@@ -7,9 +7,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
-from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Outcome
 from ansible_collections.longshore.oci.plugins.module_utils._module import container, definition
-from ansible_collections.longshore.oci.plugins.module_utils._module import container
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Action,
     Definition,
