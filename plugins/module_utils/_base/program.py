@@ -84,17 +84,18 @@ def spawn(
 
 def run(
     argv: t.Sequence[str], deadline: Deadline, *, what: str, env: t.Mapping[str, str] | None = None,
-    keeps: t.Sequence[int] = (),
+    keeps: t.Sequence[int] = (), most: int | None = None,
 ) -> Completed:  # fmt: skip
     """Run a program until it ends, or kill it and its group at the deadline.
 
     If this task is killed, the kernel kills the program too, so the next task finds no process. A program that ``keeps``
     descriptors (of locks) continues instead, and other tasks wait for its lock.
 
-    The output goes to anonymous memory instead of pipes, so a grandchild that keeps it open cannot block this task, and
-    no loop has to copy it. ``what`` describes the purpose of the program for error messages.
+    Its output goes to anonymous memory rather than through pipes: a grandchild that keeps them open cannot make us
+    wait, and nothing has to be pumped. ``what`` says for the error message what it was to do. ``most`` bounds the bytes of each
+    of stdout and stderr: a program that writes more gets an error (EPERM), and the first ``most`` bytes are kept.
     """
-    with _memory("stdout") as out, _memory("stderr") as err, _leash() as leash:
+    with _memory("stdout", most) as out, _memory("stderr", most) as err, _leash() as leash:
         try:
             everything = clean_environment(**env or {})
             child = subprocess.Popen(
@@ -118,7 +119,7 @@ def run(
             rc = child.wait()
         out.seek(0)
         err.seek(0)
-        result = Completed(rc, out.read().decode("utf-8", "replace"), err.read().decode("utf-8", "replace"))
+        result = Completed(rc, *(_text(each.read(), most) for each in (out, err)))
     if not in_time:
         raise DeadlineExceeded(
             f"{argv[0]} did not {what} in time and was killed.", argv=list(argv), stderr=result.stderr[-2000:]
@@ -126,8 +127,17 @@ def run(
     return result
 
 
-def _memory(name: str) -> t.BinaryIO:
-    return t.cast(t.BinaryIO, open(os.memfd_create(name), "w+b"))
+def _text(data: bytes, most: int | None) -> str:
+    return (data if most is None else data.rstrip(b"\0")).decode("utf-8", "replace")
+
+
+def _memory(name: str, most: int | None) -> t.BinaryIO:
+    """An anonymous file. With ``most`` it has that size from the start, and cannot grow."""
+    memory = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    if most is not None:
+        os.truncate(memory, most)
+        fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW)
+    return t.cast(t.BinaryIO, open(memory, "w+b"))
 
 
 @contextlib.contextmanager
