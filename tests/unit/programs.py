@@ -37,6 +37,11 @@ def conmon(path: object, text: str) -> str:
     return _executable(path, f"#!{sys.executable} -SE\n{textwrap.dedent(prologue)}\n{textwrap.dedent(text)}")
 
 
+def python(path: object, text: str) -> str:
+    """A program in Python."""
+    return _executable(path, f"#!{sys.executable} -SE\n{text}")
+
+
 def with_word(word: str) -> list[int]:
     """The processes that have exactly this word in their command line, whatever they are."""
     found = []

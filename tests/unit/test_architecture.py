@@ -25,7 +25,7 @@ PREFIX = "ansible_collections.longshore.oci."
 UTILS = "plugins.module_utils"
 # From the bottom up: a folder may import those that stand before it, and imports inside a folder have no cycle.
 FOLDERS = (
-    "_base", "_trust", "_state", "_runtime", "_host", "_ports", "_container", "_service", "_lifecycle", "_exec", "_archive",
+    "_base", "_trust", "_state", "_config", "_runtime", "_host", "_conmon", "_ports", "_container", "_service", "_lifecycle", "_exec", "_archive",
     "_checkpoint", "_bundle_spec", "_bundle", "_netlink", "_network_spec", "_network", "_module",
 )  # fmt: skip
 # Bundles and networks are libraries of their own. They take what is no container's, and do not know each other.

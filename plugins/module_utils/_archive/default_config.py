@@ -12,7 +12,7 @@ import re
 import typing as t
 
 from .._base.capabilities import DEFAULT
-from .._state.namespaces import namespaces_of
+from .._config.namespaces import namespaces_of
 from .rights import is_bind
 
 Config = dict[str, t.Any]

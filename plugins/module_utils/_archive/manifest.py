@@ -8,8 +8,8 @@ import os
 import typing as t
 
 from .._base.errors import InvalidInput
+from .._config import config
 from .._runtime.criu import Options
-from .._state import config
 from .._state.model import Definition
 from .layout import Member, Members, digest
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import posixpath
 import typing as t
 
-from .._state.namespaces import namespaces_of
+from .._config.namespaces import namespaces_of
 
 Config = t.Mapping[str, t.Any]
 _SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")

@@ -14,7 +14,7 @@ import re
 import typing as t
 
 from .._base.errors import InvalidInput
-from .._state import namespaces
+from .._config import namespaces
 from .layout import MANIFEST
 from .manifest import Container, Manifest
 

@@ -6,13 +6,20 @@ from __future__ import annotations
 
 import re
 
-_VERSION = re.compile(r"^\S+ version (\S+)", re.MULTILINE)
+# The colon is youki's. A line that begins with more words than one is of a program that calls another: the line of that follows.
+_VERSION = re.compile(r"^(\w[\w.+-]*) version:? (\S+)", re.MULTILINE | re.ASCII)
+
+
+def parse_program(text: str) -> tuple[str, str] | None:
+    """Return name and version of a program, from its answer to ``--version``; None for another form."""
+    found = _VERSION.search(text)
+    return (found[1], found[2]) if found else None
 
 
 def parse_version(text: str) -> str | None:
     """Return the version from the output of conmon, runc or crun for ``--version``."""
-    found = _VERSION.search(text)
-    return found.group(1) if found else None
+    found = parse_program(text)
+    return found[1] if found else None
 
 
 def numbers(version: str) -> tuple[int, ...]:

@@ -31,7 +31,7 @@ from .._bundle_spec import spec
 from .._bundle_spec.image_document import ImageConfig, is_digest
 from .._bundle_spec.options import FIRST_RECORD, RECORD, RECORD_FORMAT, Action, Facts, Options, Plan, Request, Source
 from .._bundle_spec.plan import plan
-from .._state import config, config_differences
+from .._config import config, config_differences
 from .._state.store import Store
 from .._trust import trust
 from . import directory

@@ -16,7 +16,7 @@ from .._base.files import read_text
 from .._bundle_spec import parse
 from .._bundle_spec.options import Facts, Options
 from .._bundle_spec.seccomp import DEFAULT_PATHS
-from .._state.namespace_paths import KINDS, check_path
+from .._config.namespace_paths import KINDS, check_path
 from .._state.store import Store, check_name
 from .._trust import trust
 from . import confinement

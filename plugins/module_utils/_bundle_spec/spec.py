@@ -68,7 +68,7 @@ def make(image: ImageConfig, options: Options, facts: Facts, user: User, path: s
         config["hooks"] = dict(options.hooks)
     config = merged(config, options.spec)
     if config.get("hooks"):
-        from .._state import hooks
+        from .._config import hooks
 
         config["hooks"] = hooks.checked(config["hooks"])
     return config

@@ -18,6 +18,7 @@ from .._base.errors import EngineError, InvalidInput, ProgramFailed
 from .._base.files import has_labels, make_directory, read_tail, read_text, remove_file, remove_tree, write_text
 from .._base.process import is_alive
 from .._base.program import run
+from .._config import shared_namespaces
 from .._container.observe import live_status
 from .._host.cgroup import directories, thaw
 from .._host.timestamps import timestamp
@@ -25,7 +26,6 @@ from .._lifecycle.recovery import release, settle
 from .._runtime import criu
 from .._runtime.criu_log import criu_error
 from .._runtime.runtime import Runtime, global_arguments, last_error
-from .._state import shared_namespaces
 from .._state.model import Checkpoint, Observed, Program, Record, Status, Timeouts
 from .._state.phase import Phase
 from .._state.store import Store
@@ -205,7 +205,8 @@ def _environment(record: Record) -> dict[str, str]:
     """Return the environment. crun 1.28 keeps the source of masked directories in its default root, even with --root. CRIU stores
     this path, and a restore does not find it. For root, the default root is XDG_RUNTIME_DIR/crun."""
     top, name = os.path.split(record.runtime_root)
-    return {"XDG_RUNTIME_DIR": top} if record.runtime.name == name == "crun" and os.geteuid() == 0 else {}
+    support = criu.SUPPORT.get(name) if name == record.runtime.name and os.geteuid() == 0 else None
+    return {"XDG_RUNTIME_DIR": top} if support is not None and support.uses_default_root else {}
 
 
 def _undo(store: Store, before: Observed, path: str, exc: BaseException, timeouts: Timeouts) -> BaseException:

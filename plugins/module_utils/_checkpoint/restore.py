@@ -58,7 +58,8 @@ def prepare_restore(
         launch = launch._replace(config=agreed(source.spec, launch.config))
     check_runtime(launch.record.runtime, manifest)
     criu.check_options("restore", options, launch.record.runtime)
-    if launch.record.runtime.name in ("crun", "runc"):
+    support = criu.SUPPORT.get(launch.record.runtime.name)
+    if support is not None:
         reason = criu.why_not(criu.find(), launch.record.runtime)
         if reason:
             raise InvalidInput(f"The container {name} cannot be restored on this host: {reason}.")
@@ -70,7 +71,7 @@ def prepare_restore(
 
 def check_runtime(runtime: Program, manifest: Manifest) -> None:
     """Refuse to restore with one of crun and runc what was dumped with the other. Pure."""
-    if manifest.runtime_name and runtime.name in ("crun", "runc") and manifest.runtime_name != runtime.name:
+    if manifest.runtime_name in criu.SUPPORT and runtime.name in criu.SUPPORT and manifest.runtime_name != runtime.name:
         raise InvalidInput(
             f"The checkpoint was created with {manifest.runtime_name}, so {runtime.name} cannot restore it."
         )
@@ -79,16 +80,16 @@ def check_runtime(runtime: Program, manifest: Manifest) -> None:
 def check_cgroups(manifest: Manifest, options: criu.Options, runtime: Program, *, moved: bool) -> None:
     """Refuse a way to restore cgroups that an archive must not choose, or that crun does not do. ``moved``: the container gets
     another cgroup than it had. Pure."""
-    mode = manifest.options.manage_cgroups_mode
+    mode, support = manifest.options.manage_cgroups_mode, criu.SUPPORT.get(runtime.name)
     if manifest.from_archive and mode in ("full", "strict") and options.manage_cgroups_mode is None:
         raise InvalidInput(
             f"The archive asks for manage_cgroups_mode: {mode}, which changes cgroups of the host.",
             hint="Set the option manage_cgroups_mode.",
         )
-    if mode == "ignore" and runtime.name == "crun" and moved:
-        # crun (restore.c, all versions so far) parses the option, and then resets it.
+    if mode == "ignore" and support is not None and support.resets_cgroups and moved:
+        # The runtime parses the option, and then resets it.
         raise InvalidInput(
-            f"{manifest.name} was checkpointed with manage_cgroups_mode: ignore. crun always changes cgroups "
+            f"{manifest.name} was checkpointed with manage_cgroups_mode: ignore. {runtime.name} always changes cgroups "
             "in a restore, so it can restore the container only under the same name and cgroup_parent."
         )
 

@@ -9,9 +9,9 @@ import typing as t
 
 from .._archive import default_config, rights
 from .._base.errors import InvalidInput
-from .._state import config
+from .._config import config
+from .._config.namespaces import PEER, namespaces_of
 from .._state.model import Definition, Record
-from .._state.namespaces import PEER, namespaces_of
 from .._state.store import Store
 from .._trust.annotations import from_outside
 from .checkpoint_store import MANAGER, Stored

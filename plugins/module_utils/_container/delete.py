@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from .._base import leftovers
 from .._base.deadline import Deadline
+from .._conmon.exit_files import collect_exit
 from .._host.detect import Host
-from .._host.exit_files import collect_exit
+from .._host.orphans import orphans
 from .._state.model import Observed, Record, Status, Timeouts
 from .._state.phase import Phase
 from .._state.store import Store
@@ -21,7 +22,7 @@ def delete_container(
     what would not go."""
     leftovers.clear(store.run_dir, r"programs\.json")
     if record is None:
-        for orphan in sweep.orphans(store, host, before.name):
+        for orphan in orphans(store, host, before.name):
             sweep.sweep_leftovers(store, orphan, timeouts)
         return None
     if record.phase is Phase.CREATING:

@@ -16,10 +16,10 @@ import typing as t
 from .._base.errors import EngineError, InvalidInput, ProgramFailed
 from .._base.files import make_directory, remove_file
 from .._base.process import Handle, ProcessId, is_alive
+from .._config.namespace_paths import KINDS, check_path
+from .._config.namespaces import namespaces_of
 from .._host.service_processes import with_service_processes
 from .._state.model import Record
-from .._state.namespace_paths import KINDS, check_path
-from .._state.namespaces import namespaces_of
 from .._state.store import Paths, Store, check_name
 
 _AGAIN = (

@@ -9,12 +9,12 @@ import contextlib
 import typing as t
 
 from .._base.errors import InvalidInput
+from .._config.config import Config
+from .._config.namespaces import namespaces_of
+from .._conmon.fd_mapping import arrange
 from .._host import userns
-from .._host.fd_mapping import arrange
 from .._ports import host_ports
-from .._state.config import Config
 from .._state.model import Definition, Record
-from .._state.namespaces import namespaces_of
 from .._state.store import Paths, Store
 
 

@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observe the current state of a container, from files alone, without starting a process.
+"""Observe the current state of a container, from files alone. Only a runtime without a driver is started for that.
 
-It merges four sources: the record, the state directory of the runtime (the files that ``runc state`` and ``crun state`` read),
-the exit file of conmon, and the recorded processes.
+It merges four sources: the record, the state directory of the runtime (the files that ``runc state`` and ``crun state`` read; a
+runtime without a driver is asked by its command ``state``), the exit file of conmon, and the recorded processes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .._base.deadline import Deadline
 from .._base.process import is_alive
 from .._host import cgroup
 from .._host.service_processes import unit_of, waits_for_systemd, with_service_processes
-from .._state import names
+from .._runtime.drivers import driver_of
 from .._state.model import Exit, Observed, Record, Status
 from .._state.phase import Phase
 from .._state.store import Store, link
@@ -40,6 +40,8 @@ def observe(store: Store, name: str) -> Observed:
 def _observe(store: Store, name: str, record: Record | None) -> Observed:
     paths = store.paths(name)
     if record is None:
+        from .._host.leftover_paths import leftovers
+
         return Observed(name, Status.ABSENT, leftovers=bool(leftovers(store, name)))
     if record.phase is Phase.CREATING:
         return Observed(name, Status.ABSENT, record, leftovers=True)
@@ -47,26 +49,30 @@ def _observe(store: Store, name: str, record: Record | None) -> Observed:
         return Observed(name, Status.STOPPED, record, exit=record.last_exit)
     record = with_service_processes(record, paths)
     if waits_for_systemd(record):
-        from .._host.exit_files import exit_file
+        from .._conmon.exit_files import exit_file
 
         if not exit_file(record, paths):
             return Observed(name, Status.CREATED, record)
     if record.phase is Phase.CHECKPOINTED:
         return Observed(name, Status.CHECKPOINTED, record)
+
+    def ended() -> Exit:
+        from .._conmon.exit_files import EXIT_FILE_SECONDS, collect_exit
+
+        return collect_exit(record, paths, Deadline(EXIT_FILE_SECONDS))
+
     if is_alive(record.init):
+        status, problem = _live(record)
         disconnected = record.definition.network_helper != "none" and not is_alive(record.helper)
-        seen = Observed(name, live_status(record), record, is_alive(record.monitor), disconnected=disconnected)
+        seen = Observed(name, status, record, is_alive(record.monitor), disconnected=disconnected, problem=problem)
         if seen.status is Status.PAUSED:
             from .frozen import look as look_at_frozen
 
             return look_at_frozen(seen)
+        if status is Status.STOPPED:
+            # It has ended for its runtime, and its first process is still there.
+            return Observed(name, status, record, exit=ended(), leftovers=is_alive(record.init))
         return seen
-
-    def ended() -> Exit:
-        from .._host.exit_files import EXIT_FILE_SECONDS, collect_exit
-
-        return collect_exit(record, paths, Deadline(EXIT_FILE_SECONDS))
-
     if record.phase in (Phase.CHECKPOINTING, Phase.RESTORING):
         from .interrupted import look
 
@@ -75,25 +81,26 @@ def _observe(store: Store, name: str, record: Record | None) -> Observed:
 
 
 def live_status(record: Record) -> Status:
-    """Return the status of a live container. Both runtimes keep exec.fifo in the state directory until ``start``."""
-    if os.path.exists(f"{record.runtime_root}/{record.runtime_id}/exec.fifo"):
-        return Status.CREATED
-    return Status.PAUSED if cgroup.is_frozen(record.cgroup_path) else Status.RUNNING
+    """Return the status of a container whose first process lives."""
+    return _live(record)[0]
 
 
-def leftovers(store: Store, name: str) -> list[str]:
-    """Return the leftovers of a container without a record: a damaged record, or files in the run directory."""
-    paths = store.paths(name)
-    places = [paths.state, paths.run, names.service_path(name, store.realm)] + [
-        f"{store.run_dir}/{root}/{name}" for root in ("crun", "runc")
-    ]
-    return [place for place in places if os.path.lexists(place)]
+def _live(record: Record) -> tuple[Status, str]:
+    """Return the status, and why it is UNKNOWN."""
+    created = driver_of(record.runtime.name).created_file
+    if created is None:
+        from .._host import asked
+
+        return asked.status(record)
+    if os.path.exists(f"{record.runtime_root}/{record.runtime_id}/{created}"):
+        return Status.CREATED, ""
+    return Status.PAUSED if cgroup.is_frozen(record.cgroup_path) else Status.RUNNING, ""
 
 
 def describe(observed: Observed) -> dict[str, t.Any]:
     """Return a container as the modules do, with the same keys for every status."""
     record, end = observed.record, observed.exit
-    alive = observed.status in (Status.CREATED, Status.RUNNING, Status.PAUSED)
+    alive = observed.status in (Status.CREATED, Status.RUNNING, Status.PAUSED, Status.UNKNOWN)
     known = record if record is not None and observed.status is not Status.ABSENT else None
     return {
         "name": observed.name,

@@ -14,8 +14,8 @@ from .._base.deadline import Deadline
 from .._base.errors import DeadlineExceeded
 from .._base.files import read_json
 from .._base.process import Handle, ProcessId, identify, is_alive, kill_and_wait, signal_name, stuck_in
+from .._conmon.exit_files import EXIT_FILE_SECONDS, collect_exit
 from .._host import cgroup
-from .._host.exit_files import EXIT_FILE_SECONDS, collect_exit
 from .._state.model import Record, StopReport, Timeouts
 from .._state.phase import Phase
 from .._state.store import Paths, Store

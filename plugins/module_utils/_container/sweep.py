@@ -7,16 +7,14 @@ from __future__ import annotations
 import os
 
 from .._base.deadline import Deadline
-from .._base.errors import EngineError, InvalidInput
+from .._base.errors import EngineError
 from .._base.files import remove_tree
 from .._base.process import Handle, kill_and_wait
-from .._base.program import find_program
 from .._host import cgroup
-from .._host.detect import RUNTIMES, Host
-from .._runtime.runtime import Runtime
+from .._runtime.deletion import Deletion
 from .._state import names
 from .._state.conmon_processes import RUNTIME_PIDFILE, find_conmons, find_runtimes
-from .._state.model import Definition, Program, Record, Timeouts
+from .._state.model import Record, Timeouts
 from .._state.phase import Phase
 from .._state.store import Store
 from .stop import kill_all
@@ -63,7 +61,7 @@ def sweep_leftovers(store: Store, record: Record, timeouts: Timeouts) -> None:
         for path in (names.conmon_cgroup(record), names.container_cgroup(record)):
             stuck += cgroup.kill(path, Deadline(timeouts.kill))
     left = [f"process {process.pid}" for process in stuck]
-    runtime = Runtime(record, paths.runtime_log)
+    runtime = Deletion(record, paths.runtime_log)
     launching = record.init is None
     # A runtime, or CRIU that has outlived it, still works there.
     left += _remove_cgroups(record) if launching else []
@@ -71,7 +69,9 @@ def sweep_leftovers(store: Store, record: Record, timeouts: Timeouts) -> None:
         unmount(place)
     said = runtime.delete()
     # A runtime does not delete state without a status file (of a killed create or restore).
+    forgotten = said is None or os.path.isdir(runtime.directory) or runtime.keeps_files
     remove_tree(runtime.directory)
+    left += [] if forgotten else [f"what {record.runtime.name} keeps of it"]
     left += [] if launching else _remove_cgroups(record)
     if record.definition.conmon_pidfile:
         from .._state.given_paths import put_back
@@ -99,20 +99,3 @@ def _remove_cgroups(record: Record) -> list[str]:
             bus.stop_unit(names.container_unit(record.name, record.realm))
             bus.stop_unit(names.conmon_unit(record.name, record.realm))
     return cgroup.remove(record.cgroup_path)
-
-
-def orphans(store: Store, host: Host, name: str) -> list[Record]:
-    """Return substitute records for a container without a record, one for each runtime that may have its state."""
-    found = [Program(runtime, find_program(runtime) or runtime, "unknown") for runtime in RUNTIMES]
-    try:
-        conmon = host.conmon(None)
-    except InvalidInput:
-        conmon = Program("conmon", "conmon", "unknown")
-    return [
-        Record(
-            name=name, phase=Phase.CREATING, definition=Definition(bundle=""), config_digest="", runtime=program,
-            runtime_root=f"{store.run_dir}/{program.name}", conmon=conmon, boot="",
-            cgroup_manager=host.cgroup_manager("auto"), realm=store.realm,
-        )
-        for program in found
-    ]  # fmt: skip

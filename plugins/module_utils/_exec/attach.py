@@ -18,7 +18,7 @@ import typing as t
 from .._base.deadline import Deadline
 from .._base.errors import EngineError, ProgramFailed, Reason, reason_of
 from .._base.files import read_tail
-from .._host import conmon, conmon_launch
+from .._conmon import conmon, conmon_launch
 from .._runtime.runtime import last_error
 from .._state.model import Record
 from .output import KEEP, Keep, Output, outputs

@@ -22,8 +22,10 @@ from .._base.deadline import Deadline
 from .._base.errors import Conflict, DeadlineExceeded, EngineError, InvalidInput, ProgramFailed, Reason
 from .._base.files import read_text, remove_file, write_text
 from .._base.process import ProcessId, identify, in_pid_file, is_alive, kill_and_wait, stuck_in
+from .._conmon import conmon, conmon_launch
 from .._container.observe import observe
-from .._host import cgroup, conmon, conmon_launch
+from .._host import cgroup
+from .._runtime.drivers import driver_of
 from .._state import names
 from .._state.model import Record, Status
 from .._state.phase import Phase
@@ -59,6 +61,8 @@ def running(store: Store, name: str) -> tuple[Record, ProcessId]:
         Status.STOPPED: ("has ended", "Start it: oci_container with state=started."),
         Status.CHECKPOINTED: ("is checkpointed", "Restore it: oci_container with state=started."),
     }
+    if status is Status.UNKNOWN:
+        raise EngineError(f"No command can run in the container {name}: {seen.problem}")
     if status in says:
         words, hint = says[status]
         code = f" with exit code {seen.exit.code}" if seen.exit and seen.exit.code is not None else ""
@@ -263,13 +267,14 @@ def _spec(store: Store, record: Record, init: ProcessId, command: Command) -> di
         raise EngineError(f"The saved config of the container {record.name} is missing or damaged.")
     user = _find_user(Rootfs(f"/proc/{init.pid}/root"), record, saved["process"], command)
     everything = bounding(read_text("/proc/self/status") or "")
-    groups = os.geteuid() == 0 or record.runtime.name != "runc"
+    groups = os.geteuid() == 0 or not driver_of(record.runtime.name).groups_need_root
     return process_spec(saved, command, user, host_capabilities=everything, further_groups=groups)
 
 
 def _find_user(rootfs: Rootfs, record: Record, own: t.Mapping[str, t.Any], command: Command) -> User:
     """Return the user, from the container's files only if needed. A number needs none of them, so the container cannot block it.
-    runc however opens both files for every command, in the container and without a deadline."""
+    Most runtimes however open both files for every command, in the container and without a deadline."""
+    reads = driver_of(record.runtime.name).reads_accounts
     mine = own.get("user") or {}
     wanted = command.user if command.user is not None else f"{mine.get('uid', 0)}:{mine.get('gid', 0)}"
     same = command.user is None or wanted == str(mine.get("uid", 0))
@@ -277,9 +282,9 @@ def _find_user(rootfs: Rootfs, record: Record, own: t.Mapping[str, t.Any], comma
     texts: list[str | None] = []
     for path, needed in zip(("/etc/passwd", "/etc/group"), needed_files(wanted, home=home)):
         try:
-            texts.append(rootfs.read_text(path) if needed or record.runtime.name != "crun" else None)
+            texts.append(rootfs.read_text(path) if needed or reads else None)
         except EngineError as exc:
-            if record.runtime.name != "crun":
+            if reads:
                 exc.hint = f"{record.runtime.name} would wait for it, for any user."
                 raise
             if not all(map(is_number, filter(None, wanted.split(":")))):

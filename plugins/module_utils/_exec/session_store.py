@@ -29,7 +29,7 @@ from .._base.process import (
     signal_name,
     stuck_in,
 )
-from .._host.exit_files import EXIT_FILE_SECONDS, written
+from .._conmon.exit_files import EXIT_FILE_SECONDS, written
 from .._state.conmon_processes import RUNTIME_PIDFILE, find_conmons, with_option
 from .._state.model import Record
 from .._state.store import Paths

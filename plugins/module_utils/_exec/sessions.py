@@ -55,9 +55,10 @@ class Sessions:
             check(request.command)
         output.check(request.keep)
         record = self.store.load(request.name)
-        if record is not None and request.runtime not in (None, "auto", record.runtime.name, record.runtime.path):
+        path = record.runtime.path if record else ""
+        if record is not None and request.runtime not in (None, "auto", path.rpartition("/")[2], path):
             raise InvalidInput(
-                f"The container {request.name} was created with {record.runtime.path}, not with {request.runtime}.",
+                f"The container {request.name} was created with {path}, not with {request.runtime}.",
                 hint="Omit runtime. A container keeps the runtime that created it.",
             )
 

@@ -10,28 +10,27 @@ import threading
 
 from .._base.deadline import Deadline
 from .._base.errors import EngineError, InvalidInput
-from .._base.files import make_directory, read_json, read_text, write_text
+from .._base.files import make_directory, read_text, write_text
 from .._base.program import find_program, run, user_runtime_directory
-from .._base.versions import parse_version
+from .._base.versions import parse_program
+from .._runtime.drivers import DRIVERS, driver_of
 from .._state.model import Program
 from .._trust import trust
-from . import cgroup
+from . import cgroup, remembered
 
-RUNTIMES = ("crun", "runc")  # in the order of preference
 # Most distributions install conmon as a helper of podman, where podman looks for it (containers.conf(5)).
 _CONMON_DIRECTORIES = (
     "/usr/libexec/podman", "/usr/local/libexec/podman", "/usr/lib/podman", "/usr/local/lib/podman", "/usr/libexec/crio",
     "/run/current-system/sw/bin",
 )  # fmt: skip
+_MOST_BYTES = 1 << 16
 _PACKAGES = "The role longshore.oci.runtime installs it."
 
 
-def crun_refuses(where: cgroup.Layout) -> str | None:
-    """Return the reason why crun refuses this host's cgroups, or None. crun itself reports it only at the first create."""
+def is_hybrid(where: cgroup.Layout) -> bool:
+    """Tell whether cgroup v2 has controllers beside those in v1."""
     controllers = read_text(f"{where.v2}/cgroup.controllers") if where.mode == "hybrid" else ""
-    if (controllers or "").strip():
-        return "crun does not support hybrid cgroups (cgroup v1 with controllers in cgroup v2 too)"
-    return None
+    return bool((controllers or "").strip())
 
 
 def systemd_runs() -> bool:
@@ -46,10 +45,10 @@ class Host:
     """
 
     def __init__(self, *, run_dir: str, remember: bool = True) -> None:
-        self._cache = f"{run_dir}/programs.json"
+        self._run_dir = run_dir
         self._remember = remember
         self._lock = threading.Lock()
-        self._versions: dict[str, str] = {}
+        self._answers: dict[str, str] = {}
 
     def runtime(self, wanted: str) -> Program:
         """Return the runtime. Raises InvalidInput if none can run on this host."""
@@ -59,12 +58,16 @@ class Host:
                 raise InvalidInput(f"The runtime {wanted} is not on this host.", hint=_PACKAGES)
             if "/" in wanted:  # The author of PATH is responsible for programs found there.
                 trust.check(path, "The runtime")
-            reason = crun_refuses(cgroup.layout()) if os.path.basename(path) == "crun" else None
-            if reason:
-                raise InvalidInput(f"The runtime {wanted} cannot run on this host: {reason}.", hint="Use runc.")
-            return self._probe(path, known=os.path.basename(path) in RUNTIMES)
+            found = self._probe(path, runtime=True)
+            if driver_of(found.name).refuses_hybrid and is_hybrid(cgroup.layout()):
+                reason = f"{found.name} does not support hybrid cgroups (cgroup v1 with controllers in cgroup v2 too)"
+                others = [name for name, each in DRIVERS.items() if not each.refuses_hybrid]
+                raise InvalidInput(
+                    f"The runtime {wanted} cannot run on this host: {reason}.", hint=f"Use {' or '.join(others)}."
+                )
+            return found
         reasons = []
-        for name in RUNTIMES:
+        for name in DRIVERS:
             try:
                 return self.runtime(name)
             except InvalidInput as exc:
@@ -77,7 +80,7 @@ class Host:
             raise InvalidInput(f"conmon is not on this host ({wanted or 'PATH and the usual places'}).", hint=_PACKAGES)
         if wanted:
             trust.check(path, "conmon")
-        return self._probe(path, known=True)
+        return self._probe(path, runtime=False)
 
     def cgroup_manager(self, wanted: str) -> str:
         """Return the cgroup manager. Raises InvalidInput if it is systemd and this user cannot get a scope."""
@@ -91,27 +94,33 @@ class Host:
             )
         return manager
 
-    def _probe(self, path: str, *, known: bool) -> Program:
-        """Return the version of a program. This also detects a wrong architecture or missing libraries."""
+    def _probe(self, path: str, *, runtime: bool) -> Program:
+        """Return the program with its version. This also detects a wrong architecture or missing libraries.
+
+        A runtime gets the name that it reports, which may differ from that of its file. A runtime without a driver may report
+        in its own format; it gets the name of its file.
+        """
+        base = os.path.basename(path)
         stat = os.stat(path)
-        key = f"{path} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns}"
+        version_key = f"{path} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns}"
+        name_key = f"{version_key}{remembered.NAME}"
         with self._lock:
-            if not self._versions:
-                self._versions.update(read_json(self._cache) or {})
-            if key not in self._versions:
+            if not self._answers:
+                self._answers.update(remembered.load(self._run_dir))
+            # An earlier release has written the version alone.
+            if version_key not in self._answers or (runtime and name_key not in self._answers):
                 try:
-                    result = run([path, "--version"], Deadline(10), what="tell its version")
+                    result = run([path, "--version"], Deadline(10), what="tell its version", most=_MOST_BYTES)
                 except EngineError as exc:
                     raise InvalidInput(exc.message, hint="Check that it is built for this machine.") from exc
-                version = parse_version(result.stdout)
-                if result.rc != 0 or version is None:
-                    # Another runtime may use another format, but not conmon, crun and runc.
-                    if result.rc != 0 or known:
-                        said = (result.stderr or result.stdout).strip()[:300]
-                        raise InvalidInput(f"{path} cannot be used: its answer to --version was {said!r}.")
-                    version = "unknown"
-                self._versions[key] = version
+                program = parse_program(result.stdout)
+                if result.rc != 0 or (program is None and (not runtime or base in DRIVERS)):
+                    said = (result.stderr or result.stdout).strip()[:300]
+                    raise InvalidInput(f"{path} cannot be used: its answer to --version was {said!r}.")
+                name, self._answers[version_key] = program or (base, "unknown")
+                if runtime:
+                    self._answers[name_key] = name
                 if self._remember:
-                    make_directory(os.path.dirname(self._cache))
-                    write_text(self._cache, json.dumps(self._versions))
-            return Program(os.path.basename(path), path, self._versions[key])
+                    make_directory(self._run_dir)
+                    write_text(f"{self._run_dir}/programs.json", json.dumps(self._answers))
+            return Program(self._answers[name_key] if runtime else base, path, self._answers[version_key])

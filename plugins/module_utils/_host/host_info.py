@@ -12,9 +12,10 @@ from .._base.errors import EngineError
 from .._base.files import read_text
 from .._base.program import find_program
 from .._runtime import criu
+from .._runtime.drivers import DRIVERS
 from .._state.model import Program
 from . import cgroup
-from .detect import RUNTIMES, Host, systemd_runs
+from .detect import Host, systemd_runs
 
 Value = t.Any
 
@@ -24,7 +25,7 @@ def survey(host: Host) -> dict[str, Value]:
     program, memory = _find_criu()
     return {
         "conmon": _try(lambda: host.conmon(None)),
-        "runtimes": [_runtime(host, name, program) for name in RUNTIMES],
+        "runtimes": [_runtime(host, name, program) for name in DRIVERS],
         "criu": {**(program._asdict() if program else _NO_PROGRAM), "tracks_memory": memory},
         "cgroup": {"mode": cgroup.layout().mode, "manager": _try(lambda: host.cgroup_manager("auto"), key="manager")},
         "systemd": systemd_runs(),
@@ -66,7 +67,7 @@ def _runtime(host: Host, name: str, program: Program | None) -> dict[str, Value]
             reason = exc.message
     options = criu.options_of(runtime) if runtime else {"checkpoint": [], "restore": []}
     return {
-        **found, "name": name, "path": found["path"] or find_program(name), "works": found["reason"] is None,
+        **found, "name": found["name"] or name, "path": found["path"] or find_program(name), "works": found["reason"] is None,
         "checkpoint": {"works": reason is None, "reason": reason, "options": options},
     }  # fmt: skip
 

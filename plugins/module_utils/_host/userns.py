@@ -16,7 +16,7 @@ import typing as t
 from .._base.errors import InvalidInput
 from .._base.files import make_directory, write_text
 from .._base.program import find_program
-from .._state.namespaces import namespaces_of
+from .._config.namespaces import namespaces_of
 from .._state.store import Paths
 
 Config = t.Mapping[str, t.Any]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._state import config, config_differences
+from .._config import config, config_differences
 from .._state.model import Definition, Desired, Record
 from .._state.store import Store
 
@@ -35,7 +35,7 @@ def definition_changes(definition: Definition, record: Record) -> dict[str, tupl
     ``auto`` (or nothing) for a program or manager is content with what was taken, and so is naming just that.
     """
     taken = {
-        "runtime": ("auto", record.runtime.name, record.runtime.path),
+        "runtime": ("auto", record.runtime.path.rpartition("/")[2], record.runtime.path),
         "conmon": (None, record.conmon.path),
         "cgroup_manager": ("auto", record.cgroup_manager),
         "runtime_root": (record.runtime_root,),

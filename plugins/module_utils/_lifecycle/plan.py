@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._base.errors import InvalidInput
+from .._base.errors import EngineError, InvalidInput
 from .._state.model import Action, Definition, Desired, Goal, Observed, Plan, Recreate, Status
 from .._state.phase import Phase
 
@@ -29,7 +29,7 @@ _AS_IT_IS: dict[Goal, dict[Status, str]] = {
     Goal.PAUSED: {
         Status.CREATED: "start pause", Status.RUNNING: "pause", Status.STOPPED: _REPLACE, Status.CHECKPOINTED: "restore pause",
     },
-    Goal.ABSENT: {status: "stop remove" if status in _HAS_RUN else "remove" for status in Status},
+    Goal.ABSENT: {status: "stop remove" if status in (*_HAS_RUN, Status.UNKNOWN) else "remove" for status in Status},
 }  # fmt: skip
 # A task that was killed was stopping it, or another task is.
 _STOPPING = {
@@ -53,6 +53,8 @@ def plan(desired: Desired, observed: Observed, *, changes: Differences, updates:
         return then._replace(actions=(Action.RECOVER, *then.actions))
     if desired.goal is Goal.ABSENT and observed.status is Status.ABSENT and not observed.leftovers:
         return Plan((), Status.ABSENT)
+    if observed.status is Status.UNKNOWN and desired.goal is not Goal.ABSENT:
+        raise EngineError(observed.problem, hint="state=absent removes it nonetheless.")
     steps = _steps(desired, observed, changed=bool(changes))
     if desired.goal is Goal.ABSENT:
         return Plan(steps, Status.ABSENT)

@@ -17,14 +17,15 @@ from .._base.errors import ProgramFailed
 from .._base.files import read_json, remove_file, remove_tree, write_text
 from .._base.process import Handle, ProcessId, identify, in_pid_file, is_alive, kill_and_wait
 from .._base.program import find_program
+from .._config import config
+from .._config.namespaces import namespaces_of
+from .._conmon.exit_files import exit_file
 from .._container import interrupted, sweep
 from .._host.cgroup import members, thaw
-from .._host.exit_files import exit_file
 from .._host.timestamps import timestamp
-from .._state import config, unfinished
+from .._state import unfinished
 from .._state.conmon_processes import find_conmons, runs
 from .._state.model import Checkpoint, Record, Status, Timeouts
-from .._state.namespaces import namespaces_of
 from .._state.phase import Phase
 from .._state.store import Paths, Store
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 import typing as t
 
 from .._base.errors import Conflict
+from .._config import config
 from .._container.observe import observe
-from .._state import config
 from .._state.model import Action, Desired, Goal, Observed, Outcome, Plan, Record, Recreate, Status, StopReport
 from .._state.store import CHECKPOINTS, LOG
 from . import owners

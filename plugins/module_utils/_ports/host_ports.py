@@ -18,7 +18,7 @@ import typing as t
 from .._base.errors import Conflict, EngineError, InvalidInput, reason_of
 from .._base.files import remove_file
 from .._base.process import is_alive
-from .._state.config import listen_name
+from .._config.config import listen_name
 from .._state.model import Definition, Record
 from .._state.phase import Phase
 from .._trust import trust

@@ -25,9 +25,9 @@ from .._base.errors import DeadlineExceeded, InvalidInput, ProgramFailed, reason
 from .._base.files import read_tail, remove_file
 from .._base.process import ProcessId, identify, is_alive
 from .._base.program import clean_environment, find_program, tie
-from .._host.conmon_launch import Pipe, private
+from .._config.namespaces import namespaces_of
+from .._conmon.conmon_launch import Pipe, private
 from .._state.model import Definition, Record
-from .._state.namespaces import namespaces_of
 from .._state.phase import Phase
 from .._state.store import Paths
 from . import host_loopback

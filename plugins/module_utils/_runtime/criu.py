@@ -16,9 +16,8 @@ from .._base.errors import EngineError, InvalidInput
 from .._base.program import SEARCH_PATH, Completed, run
 from .._base.versions import numbers
 from .._state.model import Program
-
-Version = tuple[int, ...]
-NEVER: Version = (9999,)
+from . import criu_crun, criu_runc, runtime_crun, runtime_runc
+from .criu_support import NEVER, Support, Version
 
 
 class Options(t.NamedTuple):
@@ -49,52 +48,39 @@ class Options(t.NamedTuple):
         return Options(**kept)
 
 
-# The first version of crun and of runc with an option, or with one value of it (NEWS of crun, CHANGELOG and source of
-# runc). crun declares --network-lock without a value, but uses the next argument as its value.
-_CHECKPOINT: dict[str, dict[str, Version]] = {
-    "leave_running": {},
-    "tcp_established": {},
-    "tcp_skip_in_flight": {"crun": NEVER, "runc": (1, 3)},
-    "file_locks": {},
-    "ext_unix_sk": {},
-    "shell_job": {},
-    "link_remap": {"crun": NEVER, "runc": (1, 3)},
-    "manage_cgroups_mode": {"crun": (1, 4, 5)},
-    "manage_cgroups_mode: ignore": {"crun": (1, 4, 5), "runc": (1, 2)},
-    "network_lock": {"crun": (1, 19), "runc": NEVER},
-    "pre_dump": {"crun": (1, 4, 3)},
-    "pre_dump_rounds": {"crun": (1, 4, 3)},
-}  # fmt: skip
-_RESTORE: dict[str, dict[str, Version]] = {
-    "tcp_established": {},
-    "tcp_close": {"crun": (1, 23), "runc": NEVER},
-    "file_locks": {},
-    "ext_unix_sk": {},
-    "shell_job": {},
-    "manage_cgroups_mode": {"crun": (1, 4, 5)},
-    "manage_cgroups_mode: ignore": {"crun": (1, 4, 5), "runc": (1, 2)},
-    "network_lock": {"crun": (1, 19), "runc": NEVER},
-    "lsm_profile": {"crun": (1, 18), "runc": (1, 1)},
-    "lsm_mount_context": {"crun": (1, 18), "runc": (1, 1)},
-}  # fmt: skip
-_VERBS = {"checkpoint": _CHECKPOINT, "restore": _RESTORE}
+# The options of each verb. Since when a runtime has one is declared for each.
+_CHECKPOINT = (
+    "leave_running", "tcp_established", "tcp_skip_in_flight", "file_locks", "ext_unix_sk", "shell_job", "link_remap",
+    "manage_cgroups_mode", "network_lock", "pre_dump", "pre_dump_rounds",
+)  # fmt: skip
+_RESTORE = (
+    "tcp_established", "tcp_close", "file_locks", "ext_unix_sk", "shell_job", "manage_cgroups_mode", "network_lock",
+    "lsm_profile", "lsm_mount_context",
+)  # fmt: skip
+VERBS = {"checkpoint": _CHECKPOINT, "restore": _RESTORE}
+_PRECISE = ("manage_cgroups_mode: ignore",)  # a value that came later than its option
+# By the name of the runtime. Nothing is known of others: those say themselves what they do not take.
+SUPPORT = {runtime_crun.DRIVER.name: criu_crun.SUPPORT, runtime_runc.DRIVER.name: criu_runc.SUPPORT}
+
+
+def _since(verb: str, named: str, support: Support | None) -> Version:
+    table: t.Mapping[str, Version] = {}
+    if support is not None:
+        table = support.checkpoint if verb == "checkpoint" else support.restore
+    return table.get(named, ())
 
 
 def check_options(verb: str, options: Options, runtime: Program) -> None:
-    """Raises InvalidInput for an option that this runtime lacks. The error names the versions of the runtimes that have it.
-
-    Nothing is known about runtimes other than crun and runc. They report unknown options themselves.
-    """
+    """Raises InvalidInput for an option that this runtime lacks, naming the version of each runtime that has it."""
     for option, value in options._asdict().items():
         if not value:
             continue
-        if option not in _VERBS[verb]:
+        if option not in VERBS[verb]:
             raise InvalidInput(f"{option} is not an option of a {verb}.")
         precise = f"{option}: {value}"
-        named = precise if precise in _VERBS[verb] else option
-        since = _VERBS[verb][named]
-        if runtime.name in ("crun", "runc") and numbers(runtime.version) < since.get(runtime.name, ()):
-            who = [_who(name, since.get(name, ())) for name in ("crun", "runc")]
+        named = precise if precise in _PRECISE else option
+        if numbers(runtime.version) < _since(verb, named, SUPPORT.get(runtime.name)):
+            who = [_who(name, _since(verb, named, support)) for name, support in SUPPORT.items()]
             can = " or ".join(text for text in who if text)
             raise InvalidInput(f"{named} needs {can}; this container has {runtime.name} {runtime.version}.")
 
@@ -105,19 +91,18 @@ def _who(name: str, since: Version) -> str:
 
 def options_of(runtime: Program) -> dict[str, list[str]]:
     """Return the options of a runtime for a checkpoint and for a restore."""
+    support, version = SUPPORT.get(runtime.name), numbers(runtime.version)
     return {
-        verb: sorted(
-            option for option, since in table.items() if numbers(runtime.version) >= since.get(runtime.name, ())
-        )
-        for verb, table in _VERBS.items()
-    }  # fmt: skip
+        verb: sorted(name for name in (*options, *_PRECISE) if version >= _since(verb, name, support))
+        for verb, options in VERBS.items()
+    }
 
 
 def words(verb: str, options: Options) -> list[str]:
     """Return the options as arguments for both runtimes, with an option and its value as two arguments."""
     found: list[str] = []
     for option, value in options._asdict().items():
-        if value and option in _VERBS[verb] and not option.startswith("pre_dump"):
+        if value and option in VERBS[verb] and not option.startswith("pre_dump"):
             found += [f"--{option.replace('_', '-')}"] + ([] if value is True else [str(value)])
     return found
 
@@ -162,16 +147,16 @@ def _last_line(result: Completed) -> str:
 def _is_built_in(runtime: Program) -> bool:
     """Tell whether a runtime has CRIU, from ``features`` (runc 1.1, crun 1.8.6) or from the version of an older crun. An older
     runc always has it."""
+    support = SUPPORT.get(runtime.name)
     result = run([runtime.path, "features"], Deadline(10), what="list its features")
     if result.rc == 0:
         try:
             annotations = json.loads(result.stdout).get("annotations") or {}
         except (ValueError, AttributeError) as exc:
             raise EngineError(f"{runtime.path} features: {exc}.") from exc
-        own = "run.oci.crun" if runtime.name == "crun" else "org.opencontainers.runc"
-        return runtime.name not in ("crun", "runc") or annotations.get(f"{own}.checkpoint.enabled") == "true"
-    if runtime.name == "crun":
-        return "+CRIU" in run([runtime.path, "--version"], Deadline(10), what="tell its version").stdout
+        return support is None or annotations.get(support.annotation) == "true"
+    if support is not None and support.listed is not None:
+        return support.listed in run([runtime.path, "--version"], Deadline(10), what="tell its version").stdout
     return True
 
 

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The OCI runtime, runc or crun: its command line, its output, and its state files."""
+"""The OCI runtime: its command line, its answers, and where it keeps its state."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import os
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import DeadlineExceeded, EngineError, ProgramFailed
+from .._base.errors import EngineError, ProgramFailed
 from .._base.files import make_directory, read_json, read_text, write_text
 from .._base.program import Completed, run
 from .._state.model import Record
+from .drivers import driver_of
+
+if t.TYPE_CHECKING:
+    from .state_command import State
 
 CALL_SECONDS = 30.0
-DELETE_SECONDS = 60.0  # runc itself tries for 10 s, and hooks may take longer
 
 
 def parse_bundle(state: t.Mapping[str, t.Any]) -> str | None:
@@ -53,6 +56,7 @@ class Runtime:
     def __init__(self, record: Record, log: str) -> None:
         self._record = record
         self._log = log
+        self._driver = driver_of(record.runtime.name)
         self.directory = f"{record.runtime_root}/{record.runtime_id}"
 
     def call(self, verb: str) -> None:
@@ -61,34 +65,25 @@ class Runtime:
         if result.rc != 0:
             raise self._failure(verb, result)
 
+    def state(self) -> State:
+        """Return the answer to the command ``state``. Raises EngineError. Nothing is written."""
+        from . import state_command
+
+        words = [
+            self._record.runtime.path,
+            *global_arguments(self._record, os.devnull),
+            "state",
+            self._record.runtime_id,
+        ]
+        return state_command.ask(self._record, words)
+
     def bundle(self) -> str | None:
         """Return the bundle of the container that the runtime has under this id, from the runtime's own files. None if there is
-        no such container, or only a part of its state."""
-        return parse_bundle(read_json(f"{self.directory}/state.json") or read_json(f"{self.directory}/status") or {})
-
-    def delete(self) -> str | None:
-        """Delete a container that has ended. Return None on success, otherwise the error of the runtime.
-
-        The second try uses ``--force``, for incomplete state. A runtime that hangs is killed (crun tries forever on a process
-        in uninterruptible sleep). Raises EngineError before the runtime runs if there is a mount below the directory that it
-        would remove: without a status file, runc removes files through a mount.
-        """
-        from .._base.trees import refuse_mounts
-
-        said = None
-        for force in ([], ["--force"]):
-            if not os.path.isdir(self.directory):
-                return None
-            refuse_mounts(self.directory, os.path.dirname(self._log))
-            try:
-                result = self._run(["delete", *force, self._record.runtime_id], DELETE_SECONDS)
-            except (DeadlineExceeded, ProgramFailed) as exc:
-                said = str(exc)
-                continue
-            if result.rc == 0 and not os.path.isdir(self.directory):
-                return None
-            said = self._said(result)
-        return said
+        no such container, or only a part of its state. Raises EngineError if only the runtime can tell, and does not."""
+        name = self._driver.state_file
+        if name is None:
+            return self.state().bundle
+        return parse_bundle(read_json(f"{self.directory}/{name}") or {})
 
     def error_in_log(self) -> str | None:
         return last_error(read_text(self._log) or "")

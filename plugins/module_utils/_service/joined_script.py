@@ -7,9 +7,9 @@ from __future__ import annotations
 import shlex
 import typing as t
 
+from .._config.namespace_paths import KINDS
 from .._state import names
 from .._state.model import Record
-from .._state.namespace_paths import KINDS
 from .._state.store import Store
 
 _FIRST_DESCRIPTOR = 4  # of the script; it has 3 and 9

@@ -19,14 +19,15 @@ from .._base.deadline import Deadline
 from .._base.errors import Conflict, DeadlineExceeded, EngineError, ProgramFailed
 from .._base.files import make_directory, read_text, remove_file, remove_tree, write_text
 from .._base.process import Handle, boot_id, signal_name
-from .._container import rollback, sweep
+from .._conmon.exit_files import EXIT_FILE_SECONDS, collect_exit
+from .._container import rollback
 from .._container.create import Launch, write_config
 from .._container.delete import delete_container
 from .._container.ownership import check_names, has_unit
 from .._container.stop import end_sessions, kill_all, still_stopping
 from .._host import systemd
 from .._host.detect import Host
-from .._host.exit_files import EXIT_FILE_SECONDS, collect_exit
+from .._host.orphans import orphans
 from .._host.service_processes import with_service_processes
 from .._host.timestamps import timestamp
 from .._runtime.runtime import Runtime
@@ -188,7 +189,7 @@ def delete(store: Store, host: Host, before: Observed, record: Record | None, ti
     """Remove the unit, then the container as any other. Raises Conflict where there is no record and the unit is another's."""
     name, paths, realm = before.name, store.paths(before.name), record.realm if record else store.realm
     if record is None:
-        check_unit(sweep.orphans(store, host, name)[0], paths)
+        check_unit(orphans(store, host, name)[0], paths)
     if record is None or has_unit(record, paths):
         remove_unit(name, realm)
         remove_file(paths.service_script)  # The environment of conmon is in it.

@@ -11,11 +11,11 @@ import typing as t
 
 from .._base import mountinfo
 from .._base.program import clean_environment
+from .._config import namespaces
+from .._conmon.conmon import create_argv
 from .._container import sd_notify
 from .._host import overlay
-from .._host.conmon import create_argv
 from .._runtime.runtime import global_arguments
-from .._state import namespaces
 from .._state.model import Record, Timeouts
 from .._state.store import Paths, Store
 

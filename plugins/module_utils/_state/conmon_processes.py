@@ -38,10 +38,13 @@ def find_conmons(conmon: Program, accept: t.Callable[[str], bool]) -> list[Proce
 
 
 def find_runtimes(runtime: Program, option: str, value: str) -> list[ProcessId]:
-    """Return the runtimes of this user with this value of an option. A runtime may be a script of an interpreter. Read all
-    of /proc."""
-    found = with_option(option, value.__eq__)
-    return [process for process, argv in found if runtime.path in argv or runs(process.pid, runtime.path)]
+    """Return the runtimes of this user with this value of an option. A runtime may be a script of an interpreter, which becomes
+    the real runtime. Read all of /proc."""
+
+    def is_one(pid: int, argv: list[str]) -> bool:
+        return runtime.path in argv or os.path.basename(argv[0]) == runtime.name or runs(pid, runtime.path)
+
+    return [process for process, argv in with_option(option, value.__eq__) if is_one(process.pid, argv)]
 
 
 def with_option(option: str, accept: t.Callable[[str], bool]) -> t.Iterator[tuple[ProcessId, list[str]]]:

@@ -23,6 +23,7 @@ class Status(str, enum.Enum):
     PAUSED = "paused"
     STOPPED = "stopped"
     CHECKPOINTED = "checkpointed"
+    UNKNOWN = "unknown"  # It lives, and only its runtime could tell more, which does not.
 
 
 class Goal(str, enum.Enum):
@@ -216,6 +217,7 @@ class Observed(t.NamedTuple):
     leftovers: bool = False  # parts of an interrupted run, of an earlier boot or without a record exist
     disconnected: bool = False  # the container runs without its network helper
     unfinished: bool = False  # a checkpoint or restore is in progress, or its task was killed
+    problem: str = ""  # why the status is UNKNOWN
 
     @property
     def existing(self) -> Record:

@@ -15,8 +15,8 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput, ProgramFailed
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import make_directory, write_text
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, identify
+from ansible_collections.longshore.oci.plugins.module_utils._config import config
 from ansible_collections.longshore.oci.plugins.module_utils._container import joined_namespaces
-from ansible_collections.longshore.oci.plugins.module_utils._state import config
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Record
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders

@@ -12,8 +12,9 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, boot_id, identify
+from ansible_collections.longshore.oci.plugins.module_utils._conmon import exit_files
 from ansible_collections.longshore.oci.plugins.module_utils._container import observe
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, exit_files
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, leftover_paths
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Checkpoint,
     Exit,
@@ -81,7 +82,7 @@ class TestStatus:
         store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
         os.makedirs(tmp_path / place)
         assert observe.observe(store, "web") == Observed("web", Status.ABSENT, leftovers=True)
-        assert observe.leftovers(store, "web") == [f"{tmp_path}/{place}"]
+        assert leftover_paths.leftovers(store, "web") == [f"{tmp_path}/{place}"]
 
     @pytest.mark.pure
     def test_a_damaged_record_is_a_leftover(self, host: Host) -> None:

@@ -12,11 +12,11 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import DeadlineExceeded, ProgramFailed
+from ansible_collections.longshore.oci.plugins.module_utils._conmon.conmon_launch import Pipe
 from ansible_collections.longshore.oci.plugins.module_utils._exec import attach as exec_attach
 from ansible_collections.longshore.oci.plugins.module_utils._exec.attach import Streams
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
 from ansible_collections.longshore.oci.plugins.module_utils._exec.session_store import SessionPaths
-from ansible_collections.longshore.oci.plugins.module_utils._host.conmon_launch import Pipe
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
 from ansible_collections.longshore.oci.tests.unit import builders
 

@@ -27,14 +27,15 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     ProgramFailed,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import Handle, is_alive
+from ansible_collections.longshore.oci.plugins.module_utils._conmon import conmon_launch
+from ansible_collections.longshore.oci.plugins.module_utils._conmon.fd_mapping import Descriptors
 from ansible_collections.longshore.oci.plugins.module_utils._exec import request, session_store
 from ansible_collections.longshore.oci.plugins.module_utils._exec import run as exec_run
 from ansible_collections.longshore.oci.plugins.module_utils._exec.output import DEFAULT_LIMIT, Keep
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
 from ansible_collections.longshore.oci.plugins.module_utils._exec.request import Limits
 from ansible_collections.longshore.oci.plugins.module_utils._exec.session_store import SessionPaths
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, conmon_launch
-from ansible_collections.longshore.oci.plugins.module_utils._host.fd_mapping import Descriptors
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._module.session import describe
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Desired, Goal, Timeouts

@@ -14,6 +14,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base import files
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError, InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import Handle, ProcessId, identify, is_alive
+from ansible_collections.longshore.oci.plugins.module_utils._conmon.exit_files import EXIT_FILE_SECONDS
 from ansible_collections.longshore.oci.plugins.module_utils._exec import session_store
 from ansible_collections.longshore.oci.plugins.module_utils._exec.session_store import (
     Ended,
@@ -21,7 +22,6 @@ from ansible_collections.longshore.oci.plugins.module_utils._exec.session_store 
     Session,
     SessionPaths,
 )
-from ansible_collections.longshore.oci.plugins.module_utils._host.exit_files import EXIT_FILE_SECONDS
 from ansible_collections.longshore.oci.plugins.module_utils._module.session import describe
 from ansible_collections.longshore.oci.plugins.module_utils._state import conmon_processes
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths

@@ -183,12 +183,12 @@ class TestChoice:
         self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, controllers: str, refuses: bool
     ) -> None:
         """crun looks for controllers in cgroup v2 beside those in v1 (libcrun/cgroup-utils.c)."""
-        assert (detect.crun_refuses(self._hybrid(tmp_path, monkeypatch, controllers)) is not None) is refuses
+        assert detect.is_hybrid(self._hybrid(tmp_path, monkeypatch, controllers)) is refuses
 
     @pytest.mark.pure
     def test_crun_takes_what_is_not_hybrid(self) -> None:
-        assert detect.crun_refuses(Layout("/sys/fs/cgroup", ())) is None
-        assert detect.crun_refuses(Layout(None, (("cpu", "/sys/fs/cgroup/cpu"),))) is None
+        assert not detect.is_hybrid(Layout("/sys/fs/cgroup", ()))
+        assert not detect.is_hybrid(Layout(None, (("cpu", "/sys/fs/cgroup/cpu"),)))
 
     @pytest.mark.parametrize(
         ("running", "wanted", "taken"),

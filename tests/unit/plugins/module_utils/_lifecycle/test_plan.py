@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError, InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.changes import definition_changes
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.plan import plan
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
@@ -112,7 +112,18 @@ def _plan(goal: Goal, seen: Observed, *, changed: bool = False, updates: t.Any =
 
 
 def test_the_table_has_every_goal_in_every_status() -> None:
-    assert [row[:2] for row in _rows(TABLE)] == [(goal, status) for goal in _goals() for status in Status]
+    known = [status for status in Status if status is not Status.UNKNOWN]
+    assert [row[:2] for row in _rows(TABLE)] == [(goal, status) for goal in _goals() for status in known]
+
+
+@pytest.mark.parametrize("goal", list(Goal))
+def test_nothing_is_done_to_a_container_whose_state_is_unknown_but_to_remove_it(goal: Goal) -> None:
+    seen = builders.observed(Status.UNKNOWN, problem="youki does not tell the state of web.")
+    if goal is Goal.ABSENT:
+        assert _names(_plan(goal, seen)) == ["stop", "remove"]
+    else:
+        with pytest.raises(EngineError, match=r"^youki does not tell the state of web\. state=absent removes it"):
+            _plan(goal, seen)
 
 
 def _goals() -> list[Goal]:

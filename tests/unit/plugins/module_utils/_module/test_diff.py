@@ -9,8 +9,8 @@ import typing as t
 
 import pytest
 
+from ansible_collections.longshore.oci.plugins.module_utils._config import config_differences
 from ansible_collections.longshore.oci.plugins.module_utils._module.diff import diff
-from ansible_collections.longshore.oci.plugins.module_utils._state import config_differences
 
 
 @pytest.mark.parametrize(

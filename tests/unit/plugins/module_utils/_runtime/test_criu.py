@@ -8,8 +8,9 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._runtime import criu
-from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu import NEVER, Options
+from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu import SUPPORT, VERBS, Options
 from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu_log import criu_error
+from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu_support import NEVER
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Program
 from ansible_collections.longshore.oci.tests.unit import builders
 
@@ -78,14 +79,11 @@ def test_what_a_dump_was_asked_for_holds_for_its_restore() -> None:
 
 
 def test_every_option_has_a_verb() -> None:
-    known = {name.partition(":")[0] for table in criu._VERBS.values() for name in table}
-    assert known == set(Options._fields)
-    assert all(
-        since == NEVER or since < (9,)
-        for table in criu._VERBS.values()
-        for row in table.values()
-        for since in row.values()
-    )
+    assert {name for verb in ("checkpoint", "restore") for name in VERBS[verb]} == set(Options._fields)
+    for support in SUPPORT.values():
+        for verb, table in (("checkpoint", support.checkpoint), ("restore", support.restore)):
+            assert {name.partition(":")[0] for name in table} <= set(VERBS[verb])
+            assert all(since == NEVER or since < (9,) for since in table.values())
 
 
 def test_the_options_of_a_runtime() -> None:

@@ -16,7 +16,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     EngineError,
     ProgramFailed,
 )
-from ansible_collections.longshore.oci.plugins.module_utils._runtime import runtime
+from ansible_collections.longshore.oci.plugins.module_utils._runtime import deletion, runtime
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Program
 from ansible_collections.longshore.oci.tests.unit import builders, programs
 
@@ -103,15 +103,15 @@ def test_global_arguments() -> None:
 
 
 @pytest.fixture
-def scripted(tmp_path: pathlib.Path) -> t.Callable[[str], runtime.Runtime]:
+def scripted(tmp_path: pathlib.Path) -> t.Callable[[str], deletion.Deletion]:
     """A Runtime whose program is a shell script. In it $LOG is the log and $DIRECTORY the container's state."""
     (tmp_path / "root").mkdir()
     log, directory = tmp_path / "run" / "runtime.log", tmp_path / "root" / "web"
 
-    def make(text: str) -> runtime.Runtime:
+    def make(text: str, name: str = "runc") -> deletion.Deletion:
         path = programs.script(tmp_path / "runc", f"LOG={log}\nDIRECTORY={directory}\n{text}")
-        record = builders.record(runtime=Program("runc", path, "1.1.5"), runtime_root=f"{tmp_path}/root")
-        return runtime.Runtime(record, str(log))
+        record = builders.record(runtime=Program(name, path, "1.1.5"), runtime_root=f"{tmp_path}/root")
+        return deletion.Deletion(record, str(log))
 
     return make
 
@@ -151,9 +151,9 @@ class TestRuntime:
             scripted("exit 3").call("pause")
 
     @pytest.mark.pure
-    @pytest.mark.parametrize("name", ["state.json", "status"])
-    def test_the_bundle_of_a_container(self, scripted: t.Any, tmp_path: pathlib.Path, name: str) -> None:
-        asked = scripted("exit 1")
+    @pytest.mark.parametrize(("runtime_name", "name"), [("runc", "state.json"), ("crun", "status")])
+    def test_the_bundle_of_a_container(self, scripted: t.Any, runtime_name: str, name: str) -> None:
+        asked = scripted("exit 1", runtime_name)
         os.makedirs(asked.directory)
         assert asked.bundle() is None
         pathlib.Path(asked.directory, name).write_text('{"bundle": "/srv/web"', encoding="utf-8")
@@ -206,7 +206,7 @@ class TestDelete:
         self, scripted: t.Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "root" / "web").mkdir()
-        monkeypatch.setattr(runtime, "DELETE_SECONDS", 0.1)
+        monkeypatch.setattr(deletion, "DELETE_SECONDS", 0.1)
         assert "did not delete in time and was killed" in scripted("exec sleep 60").delete()
 
     def test_a_program_that_cannot_be_run_is_no_reason_to_give_up(

@@ -10,11 +10,11 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._archive import default_config, rights, typed_documents
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._config import config, namespaces, shared_namespaces
 from ansible_collections.longshore.oci.plugins.module_utils._container import joined_namespaces
 from ansible_collections.longshore.oci.plugins.module_utils._container.create import Launch
 from ansible_collections.longshore.oci.plugins.module_utils._host import userns
 from ansible_collections.longshore.oci.plugins.module_utils._ports import network_helper
-from ansible_collections.longshore.oci.plugins.module_utils._state import config, namespaces, shared_namespaces
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
 from ansible_collections.longshore.oci.tests.unit import builders
 

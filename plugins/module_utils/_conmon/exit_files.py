@@ -10,9 +10,9 @@ import typing as t
 from .._base.deadline import IN_MOVED_TO, Deadline, wait_until
 from .._base.files import read_text
 from .._base.process import Handle, boot_id
+from .._host.timestamps import timestamp
 from .._state.model import Exit, Record
 from .._state.store import Paths
-from .timestamps import timestamp
 
 # How long conmon may take from the death of the container to its exit file, and then to its own end.
 EXIT_FILE_SECONDS = 5.0

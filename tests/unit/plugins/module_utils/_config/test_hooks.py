@@ -16,7 +16,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.program import
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import spec
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_document import ImageConfig
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Facts, Options
-from ansible_collections.longshore.oci.plugins.module_utils._state import config, hooks
+from ansible_collections.longshore.oci.plugins.module_utils._config import config, hooks
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Program
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders

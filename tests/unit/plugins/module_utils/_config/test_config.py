@@ -13,7 +13,8 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
-from ansible_collections.longshore.oci.plugins.module_utils._state import config, config_differences, names
+from ansible_collections.longshore.oci.plugins.module_utils._config import config, config_differences
+from ansible_collections.longshore.oci.plugins.module_utils._state import names
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Desired, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
 from ansible_collections.longshore.oci.tests.unit import builders

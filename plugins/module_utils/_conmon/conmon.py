@@ -12,11 +12,11 @@ import os
 from .._base.deadline import Deadline
 from .._base.errors import InvalidInput
 from .._base.versions import numbers
+from .._host import cgroup
 from .._runtime.runtime import global_arguments
 from .._state import names
 from .._state.model import Definition, Record
 from .._state.store import Paths
-from . import cgroup
 
 # The first version with an option (tags of conmon's repository). All versions have the other options.
 SINCE = {
@@ -52,7 +52,7 @@ def common_argv(record: Record, paths: Paths, *, uuid: str, log: str) -> list[st
 def place(record: Record, pid: int, deadline: Deadline) -> None:
     """Move conmon out of the session that starts it, into a cgroup that is not the container's own."""
     if record.cgroup_manager == "systemd":
-        from . import systemd
+        from .._host import systemd
 
         with systemd.Bus(user=os.geteuid() != 0, deadline=deadline) as bus:
             unit, description = (names.conmon_unit(record.name, record.realm), f"conmon of the container {record.name}")

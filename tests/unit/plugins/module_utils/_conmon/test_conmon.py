@@ -8,7 +8,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import versions
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
-from ansible_collections.longshore.oci.plugins.module_utils._host import conmon
+from ansible_collections.longshore.oci.plugins.module_utils._conmon import conmon
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Checkpoint, Program
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
 from ansible_collections.longshore.oci.tests.unit import builders

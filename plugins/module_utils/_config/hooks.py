@@ -13,8 +13,8 @@ import typing as t
 
 from .._base.errors import InvalidInput
 from .._base.program import SEARCH_PATH
-from .model import Record
-from .store import Paths
+from .._state.model import Record
+from .._state.store import Paths
 
 KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 # Runs in the namespaces of a new container, before its root file system is mounted. It writes its pid on the host, and

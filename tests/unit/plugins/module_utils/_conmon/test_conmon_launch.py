@@ -21,8 +21,10 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.process import
     is_alive,
     kill_and_wait,
 )
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, conmon, conmon_launch
+from ansible_collections.longshore.oci.plugins.module_utils._conmon import conmon, conmon_launch
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
 from ansible_collections.longshore.oci.plugins.module_utils._host.detect import Host
+from ansible_collections.longshore.oci.plugins.module_utils._runtime.deletion import Deletion
 from ansible_collections.longshore.oci.plugins.module_utils._runtime.runtime import Runtime
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Record
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
@@ -243,7 +245,7 @@ class TestReal:
             boot=boot_id(), log_path=f"{tmp_path}/log",
         )  # fmt: skip
         yield record, paths
-        Runtime(record, paths.runtime_log).delete()
+        Deletion(record, paths.runtime_log).delete()
 
     def _launch(self, prepared: tuple[Record, Paths], *args: str, scratch_cgroup: str) -> int:
         record, paths = prepared

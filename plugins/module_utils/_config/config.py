@@ -18,10 +18,11 @@ import typing as t
 from .._base.errors import EngineError, InvalidInput
 from .._base.files import read_text
 from .._base.process import parse_signal
+from .._state import names
+from .._state.model import Desired, Record
+from .._state.store import Paths
 from .._trust import trust
-from . import names, namespaces
-from .model import Desired, Record
-from .store import Paths
+from . import namespaces
 
 Config = dict[str, t.Any]
 

@@ -8,7 +8,7 @@ import pathlib
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
-from ansible_collections.longshore.oci.plugins.module_utils._state import namespace_paths
+from ansible_collections.longshore.oci.plugins.module_utils._config import namespace_paths
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from .._base.deadline import Deadline, wait_readable
 from .._base.errors import ProgramFailed, Reason
 from .._base.files import read_text
 from .._base.process import Handle, ProcessId, parent_of
+from .._host import cgroup
 from .._state.conmon_processes import PIDFILE, RUNTIME_PIDFILE, with_option
-from . import cgroup
 
 # conmon reports the end of a runtime within milliseconds. conmon forks the runtime as soon as it may continue.
 _GRACE = 3.0

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from ansible_collections.longshore.oci.plugins.module_utils._state import config, shared_namespaces
+from ansible_collections.longshore.oci.plugins.module_utils._config import config, shared_namespaces
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
 from ansible_collections.longshore.oci.tests.unit import builders
 

@@ -1,0 +1,9 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Declare runc (1.1 to 1.3). What CRIU does for it is declared in criu_runc."""
+
+from __future__ import annotations
+
+from .driver import Driver
+
+DRIVER = Driver("runc", "exec.fifo", "state.json", groups_need_root=True)
