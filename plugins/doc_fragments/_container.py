@@ -27,6 +27,8 @@ options:
       - Name or path of the OCI runtime.
       - V(auto), the default, selects C(crun) if it can run on this host, otherwise C(runc). C(crun) does not run on hosts with hybrid
         cgroups. An existing container keeps the runtime that created it.
+      - Other runtimes with the command line of runc work too. Longshore asks them for the state of a container by their command C(state),
+        and passes all options to them as to runc.
     type: str
   runtime_root:
     description: State directory of the runtime. Default is a directory in O(run_dir) with the name of the runtime.

@@ -215,7 +215,10 @@ container:
       description: Name of the container.
       type: str
     status:
-      description: Status, one of V(absent), V(created), V(running), V(paused), V(stopped) and V(checkpointed).
+      description:
+        - Status, one of V(absent), V(created), V(running), V(paused), V(stopped) and V(checkpointed).
+        - V(unknown) if the container lives and a runtime other than crun and runc does not report its state. Then only
+          O(state=absent) is possible.
       type: str
     pid:
       description: Process id of the first process, V(null) if no process runs.

@@ -94,16 +94,18 @@ def look(module: AnsibleModule) -> dict[str, t.Any]:
     for name in module.params["name"]:
         check_name(name)
     names = module.params["name"] or store.names()
-    return {"changed": False, "containers": [_describe(store, name) for name in names]}
+    return {"changed": False, "containers": [_describe(module, store, name) for name in names]}
 
 
-def _describe(store: Store, name: str) -> dict[str, t.Any]:
+def _describe(module: AnsibleModule, store: Store, name: str) -> dict[str, t.Any]:
     record = store.load(name)
     if record is not None and record.definition.runtime_root is None:
         # Looking does no harm to one that runs with another run_dir, and is told what is true there.
         store = Store(state_dir=store.state_dir, run_dir=os.path.dirname(record.runtime_root))
     seen = observe(store, name)
     found = describe(seen)
+    if seen.problem:
+        module.warn(seen.problem)
     return {
         **found,
         "busy": _is_busy(store, name),

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import threading
@@ -11,7 +12,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import program
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, detect
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, detect, remembered
 from ansible_collections.longshore.oci.plugins.module_utils._host.cgroup import Layout
 from ansible_collections.longshore.oci.plugins.module_utils._host.detect import Host
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Program
@@ -215,3 +216,45 @@ def test_the_programs_of_this_host(tmp_path: pathlib.Path) -> None:
     found: list[t.Any] = [real.runtime("auto"), real.conmon(None)]
     assert [program.name for program in found] in (["runc", "conmon"], ["crun", "conmon"])
     assert all(program.version[0].isdigit() for program in found)
+
+
+class TestWhatAProgramIs:
+    """By what it says, not by the name of its file."""
+
+    @pytest.mark.parametrize(
+        ("file", "says", "found"),
+        [
+            ("my-runtime", "crun version 1.21", ("crun", "1.21")),
+            ("crun", "runc version 1.1.5", ("runc", "1.1.5")),
+            ("run", "youki version: 0.5.7", ("youki", "0.5.7")),
+            ("run", "runsc version release-20241217.0", ("runsc", "release-20241217.0")),
+            ("kata", "kata-runtime  : 3.2.0", ("kata", "unknown")),
+        ],
+    )
+    def test_name_and_version(
+        self, directory: pathlib.Path, tmp_path: pathlib.Path, file: str, says: str, found: tuple[str, str]
+    ) -> None:
+        path = _program(directory, file, f"echo '{says}'")
+        name, version = found
+        for _time in range(2):
+            assert Host(run_dir=f"{tmp_path}/run").runtime(path) == Program(name, path, version)
+        assert _runs(directory) == 1
+        assert remembered.runtimes(f"{tmp_path}/run") == {name: path}
+
+    def test_what_an_earlier_release_has_remembered(self, directory: pathlib.Path, tmp_path: pathlib.Path) -> None:
+        """It has the version without the name, and finds its own keys as they were."""
+        path = _program(directory, "my-runtime", "echo crun version 1.21")
+        stat = os.stat(path)
+        key = f"{path} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns}"
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "programs.json").write_text(
+            json.dumps({key: "1.21", "/bin/conmon 1 2 3": "2.1.6", "bad": 5})
+        )
+        assert Host(run_dir=f"{tmp_path}/run").runtime(path) == Program("crun", path, "1.21")
+        kept = json.loads((tmp_path / "run" / "programs.json").read_text())
+        assert kept == {key: "1.21", "/bin/conmon 1 2 3": "2.1.6", f"{key} name": "crun"}
+
+    def test_a_version_without_end(self, directory: pathlib.Path, tmp_path: pathlib.Path) -> None:
+        path = _program(directory, "runc", "yes; exit 0")
+        with pytest.raises(InvalidInput, match="cannot be used"):
+            Host(run_dir=f"{tmp_path}/run").runtime(path)
