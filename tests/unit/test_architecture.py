@@ -30,8 +30,8 @@ FOLDERS = (
 )  # fmt: skip
 # Bundles and networks are libraries of their own. They take what is no container's, and do not know each other.
 BESIDE = {
-    "_bundle_spec": {"_base", "_trust", "_state"},
-    "_bundle": {"_base", "_trust", "_state", "_host", "_bundle_spec"},
+    "_bundle_spec": {"_base", "_trust", "_config"},
+    "_bundle": {"_base", "_trust", "_state", "_config", "_host", "_bundle_spec"},
     "_netlink": {"_base"},
     "_network_spec": {"_base", "_ports", "_netlink"},  # of ports only how they are written
     "_network": {"_base", "_state", "_ports", "_netlink", "_network_spec"},
@@ -299,7 +299,7 @@ def test_a_library_needs_the_standard_library_alone() -> None:
                 "_base.errors",
                 "_base.process",
                 "_base.program",
-                "_state.hooks",
+                "_config.hooks",
             },
             {"hashlib", "posixpath", "re"},
         ),

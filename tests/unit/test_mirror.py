@@ -23,65 +23,108 @@ UTILS = "plugins/module_utils"
 # A file without a test of its name: which test covers it, and why it is another one. An entry that is no longer needed fails.
 COVERED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "_bundle_spec/options": ("unit/plugins/module_utils/_bundle_spec/test_spec.py", "values without behaviour"),
-    "_checkpoint/request": ("unit/plugins/module_utils/_module/test_checkpoint.py", "values without behaviour"),
     "_exec/request": ("unit/plugins/module_utils/_exec/test_plan.py", "values without behaviour"),
     "_exec/session_status": ("unit/plugins/module_utils/_exec/test_session_store.py", "values without behaviour"),
-    "_module/secret_values": ("unit/plugins/module_utils/_module/test_secrets.py", "its only user is secrets"),
-    "_netlink/conntrack": ("integration/targets/oci_network/tasks/main.yml", "flows take packets between real peers"),
-    # To be emptied: these files are being split and renamed.
-    **{
-        f"_archive/{name}": ("unit/plugins/module_utils/_archive/test_archive.py", "a part of an archive")
-        for name in ("default_config", "layout", "named_pipe", "sparse", "tar_members")
-    },
-    **{
-        f"_checkpoint/{name}": ("integration/targets/oci_checkpoint/tasks/main.yml", "needs CRIU")
-        for name in ("checkpoint_store", "checkpoints", "restore")
-    },
-    **{
-        f"_container/{name}": ("unit/plugins/module_utils/_container/test_create.py", "a step of a launch")
-        for name in ("frozen", "interrupted", "launch_context", "rollback")
-    },
-    "_host/fd_mapping": ("unit/plugins/module_utils/_host/test_conmon_launch.py", "a part of the launch"),
-    "_host/host_info": ("integration/targets/role_runtime/tasks/main.yml", "tells of the real host"),
-    "_host/systemd": ("unit/plugins/module_utils/_service/test_owner_systemd.py", "needs a bus"),
-    **{
-        f"_network/{name}": ("unit/plugins/module_utils/_network/test_networks.py", "a step of converge")
-        for name in ("apply", "firewall", "foreign_rules", "forwarding", "in_use", "observe", "records", "survey")
-    },
-    **{
-        f"_network_spec/{name}": ("unit/plugins/module_utils/_network_spec/test_parse.py", "a part of the parser")
-        for name in ("addresses", "names", "plan", "publishing", "sysctls")
-    },
-    "_ports/host_loopback": ("unit/plugins/module_utils/_ports/test_network_helper.py", "a part of the helper"),
-    "_runtime/criu_log": ("unit/plugins/module_utils/_runtime/test_criu.py", "its reader"),
-    "_service/service_unit": ("unit/plugins/module_utils/_service/test_owner_systemd.py", "the text of a service"),
-    "_lifecycle/owners": ("unit/plugins/module_utils/_lifecycle/test_owner_conmon.py", "the choice between two owners"),
-    "_lifecycle/changes": ("unit/plugins/module_utils/_lifecycle/test_plan.py", "compared, then planned"),
-    "_lifecycle/decider": ("unit/plugins/module_utils/_lifecycle/test_containers.py", "a Protocol"),
-    "_lifecycle/delete": ("unit/plugins/module_utils/_base/test_leftovers.py", "a choice of the owner"),
-    "_lifecycle/task": ("unit/plugins/module_utils/_lifecycle/test_containers.py", "what converge does under the lock"),
-    "_lifecycle/runtime_step": ("unit/plugins/module_utils/_lifecycle/test_owner_conmon.py", "a step of an owner"),
-    "_lifecycle/plan_warnings": ("unit/plugins/module_utils/_lifecycle/test_plan.py", "a part of a plan"),
-    "_container/owner": ("unit/owner_contract.py", "a Protocol, and its contract"),
-    "_container/delete": ("unit/plugins/module_utils/_lifecycle/test_owner_conmon.py", "a step of an owner"),
-    "_host/exit_files": ("unit/plugins/module_utils/_container/test_observe.py", "a part of what is observed"),
-    "_host/service_processes": (
-        "unit/plugins/module_utils/_service/test_owner_systemd.py",
-        "the processes of a service",
+    "_network_spec/record": ("unit/plugins/module_utils/_network_spec/test_plan.py", "values without behaviour"),
+    "_network_spec/operations": ("unit/plugins/module_utils/_network_spec/test_plan.py", "values without behaviour"),
+    "_container/owner": ("unit/plugins/module_utils/_lifecycle/test_owner_conmon.py", "a Protocol or a type"),
+    "_lifecycle/decider": ("unit/plugins/module_utils/_lifecycle/test_containers.py", "a Protocol or a type"),
+    "_runtime/driver": ("unit/plugins/module_utils/_runtime/test_drivers.py", "a Protocol or a type"),
+    "_runtime/criu_support": ("unit/plugins/module_utils/_runtime/test_criu.py", "a Protocol or a type"),
+    "_runtime/runtime_crun": ("unit/plugins/module_utils/_runtime/test_drivers.py", "declarations of one runtime"),
+    "_runtime/runtime_runc": ("unit/plugins/module_utils/_runtime/test_drivers.py", "declarations of one runtime"),
+    "_runtime/criu_crun": ("unit/plugins/module_utils/_runtime/test_criu.py", "declarations of one runtime"),
+    "_runtime/criu_runc": ("unit/plugins/module_utils/_runtime/test_criu.py", "declarations of one runtime"),
+    "_module/secret_values": ("unit/plugins/module_utils/_module/test_secrets.py", "its only user is tested with it"),
+    "_runtime/criu_log": ("unit/plugins/module_utils/_runtime/test_criu.py", "its only user is tested with it"),
+    "_config/config_differences": (
+        "unit/plugins/module_utils/_config/test_config.py",
+        "its only user is tested with it",
     ),
-    "_state/config_differences": ("unit/plugins/module_utils/_state/test_config.py", "configs, compared"),
-    "_state/launch_options": ("unit/plugins/module_utils/_container/test_create.py", "refused before a create"),
-    "_state/newer_release": ("unit/plugins/module_utils/_state/test_phase.py", "refused when a record is read"),
-    "_service/stop_starting": ("unit/plugins/module_utils/_service/test_owner_systemd.py", "a step of a stop"),
+    "_module/definition": ("unit/plugins/module_utils/_module/test_container.py", "its only user is tested with it"),
+    "_lifecycle/changes": ("unit/plugins/module_utils/_lifecycle/test_plan.py", "its only user is tested with it"),
+    "_lifecycle/plan_warnings": (
+        "unit/plugins/module_utils/_lifecycle/test_plan.py",
+        "its only user is tested with it",
+    ),
+    "_network_spec/differences": (
+        "unit/plugins/module_utils/_network_spec/test_plan.py",
+        "its only user is tested with it",
+    ),
+    "_network_spec/sysctls": (
+        "unit/plugins/module_utils/_network_spec/test_plan.py",
+        "its only user is tested with it",
+    ),
+    "_network_spec/names": ("unit/plugins/module_utils/_network_spec/test_parse.py", "its only user is tested with it"),
+    "_network_spec/addresses": (
+        "unit/plugins/module_utils/_network_spec/test_parse.py",
+        "its only user is tested with it",
+    ),
+    "_network_spec/publishing": (
+        "unit/plugins/module_utils/_network_spec/test_parse.py",
+        "its only user is tested with it",
+    ),
+    "_network_spec/record_format": (
+        "unit/plugins/module_utils/_network/test_records.py",
+        "its only user is tested with it",
+    ),
+    "_network/forwarding_changes": (
+        "unit/plugins/module_utils/_network/test_apply.py",
+        "its only user is tested with it",
+    ),
+    "_host/remembered": ("unit/plugins/module_utils/_host/test_detect.py", "its only user is tested with it"),
+    "_service/service_unit": (
+        "unit/plugins/module_utils/_service/test_owner_systemd.py",
+        "its only user is tested with it",
+    ),
+    "_service/stop_starting": (
+        "unit/plugins/module_utils/_service/test_owner_systemd.py",
+        "its only user is tested with it",
+    ),
+    "_state/newer_release": ("unit/plugins/module_utils/_state/test_store.py", "its only user is tested with it"),
+    "_state/launch_options": ("unit/plugins/module_utils/_container/test_create.py", "its only user is tested with it"),
+    "_ports/host_loopback": (
+        "unit/plugins/module_utils/_ports/test_network_helper.py",
+        "its only user is tested with it",
+    ),
+    "_container/delete": ("unit/plugins/module_utils/_lifecycle/test_containers.py", "needs a whole container"),
+    "_container/frozen": ("unit/plugins/module_utils/_container/test_observe.py", "needs a whole container"),
+    "_container/interrupted": ("unit/plugins/module_utils/_lifecycle/test_recovery.py", "needs a whole container"),
+    "_container/launch_context": ("unit/plugins/module_utils/_container/test_create.py", "needs a whole container"),
+    "_container/rollback": ("unit/plugins/module_utils/_container/test_create.py", "needs a whole container"),
+    "_lifecycle/delete": ("unit/plugins/module_utils/_lifecycle/test_containers.py", "needs a whole container"),
+    "_lifecycle/owners": ("unit/plugins/module_utils/_lifecycle/test_containers.py", "needs a whole container"),
+    "_lifecycle/runtime_step": (
+        "unit/plugins/module_utils/_lifecycle/test_containers_at_work.py",
+        "needs a whole container",
+    ),
+    "_lifecycle/task": ("unit/plugins/module_utils/_lifecycle/test_containers.py", "needs a whole container"),
+    "_host/asked": ("unit/plugins/module_utils/_lifecycle/test_other_runtimes.py", "needs a whole container"),
+    "_host/leftover_paths": ("unit/plugins/module_utils/_container/test_observe.py", "needs a whole container"),
+    "_host/orphans": ("unit/plugins/module_utils/_lifecycle/test_other_runtimes.py", "needs a whole container"),
+    "_runtime/deletion": ("unit/plugins/module_utils/_runtime/test_runtime.py", "needs a whole container"),
+    "_conmon/exit_files": ("unit/plugins/module_utils/_container/test_observe.py", "needs a whole container"),
+    "_conmon/fd_mapping": ("unit/plugins/module_utils/_conmon/test_conmon_launch.py", "needs a whole container"),
+    "_host/service_processes": ("unit/plugins/module_utils/_container/test_observe.py", "needs a whole container"),
+    "_network/firewall": ("unit/plugins/module_utils/_network/test_networks.py", "needs a whole network"),
+    "_network/forwarding": ("unit/plugins/module_utils/_network/test_borders.py", "needs a whole network"),
+    "_network/observe": ("unit/plugins/module_utils/_network/test_networks.py", "needs a whole network"),
+    "_host/host_info": ("integration/targets/role_runtime/tasks/main.yml", "tells of the real host"),
+    "_host/systemd": ("integration/targets/oci_container/tasks/main.yml", "needs a systemd"),
+    "_netlink/conntrack": ("integration/targets/oci_network/tasks/main.yml", "flows take packets between real peers"),
 }
 # A test file that is not called after a file.
-NOT_CALLED_AFTER_A_FILE: dict[str, str] = {"_network/borders": "several networks, and who reaches what"}
+NOT_CALLED_AFTER_A_FILE: dict[str, str] = {
+    "_network/borders": "several networks, and who reaches what",
+    "_network/packets": "what passes between peers",
+    "_lifecycle/other_runtimes": "the life of containers with runtimes that have no driver",
+}
 # What decides, parses, or writes a command line, a config or a set of rules: any contributor can run its tests.
 PURE = (
     "_archive/typed_documents", "_base/versions", "_bundle_spec/image_document", "_bundle_spec/parse", "_bundle_spec/plan",
-    "_bundle_spec/seccomp", "_bundle_spec/spec", "_checkpoint/plan", "_exec/plan", "_exec/process_spec", "_host/conmon",
+    "_bundle_spec/seccomp", "_bundle_spec/spec", "_checkpoint/plan", "_exec/plan", "_exec/process_spec", "_conmon/conmon",
     "_lifecycle/plan", "_module/bundle", "_module/checkpoint", "_module/container", "_module/exec", "_module/network",
-    "_network_spec/parse", "_network_spec/ruleset", "_runtime/criu", "_service/plan", "_state/config", "_state/hooks",
+    "_network_spec/parse", "_network_spec/ruleset", "_runtime/criu", "_service/plan", "_config/config", "_config/hooks",
     "_state/model", "_state/names", "_state/store", "_trust/annotations",
 )  # fmt: skip
 # Modules whose tests are in the integration target of another one.
@@ -96,8 +139,7 @@ PRIVATE: set[tuple[str, str]] = {
     (f"{_HERE}/_bundle/test_confinement.py", "_levels"), (f"{_HERE}/_checkpoint/test_dump.py", "_call"),
     (f"{_HERE}/_checkpoint/test_dump.py", "_rounds"), (f"{_HERE}/_container/test_restored_limits.py", "_lost_limits"),
     (f"{_HERE}/_container/test_restored_limits.py", "_lost_mounts"), (f"{_HERE}/_host/test_selinux.py", "_labelled"),
-    (f"{_HERE}/_network/test_borders.py", "_asked"), (f"{_HERE}/_network/test_borders.py", "_away"),
-    (f"{_HERE}/_network/test_borders.py", "_serving"), (f"{_HERE}/_network/test_networks.py", "_look"),
+    (f"{_HERE}/_network/test_in_use.py", "_look"),
     (f"{_HERE}/_ports/test_host_ports.py", "_open_to_all"), (f"{_HERE}/_ports/test_network_helper.py", "_close"),
     (f"{_HERE}/_service/test_owner_systemd.py", "_bus"),
 }  # fmt: skip
