@@ -110,7 +110,7 @@ def _definition(desired: Desired, observed: Observed, *, kept: bool) -> Definiti
     if definition is None:
         raise InvalidInput(
             f"The container {desired.name} does not exist and there is no bundle to create it from.",
-            hint="Give the option bundle.",
+            hint="Set the option bundle.",
         )
     return definition
 

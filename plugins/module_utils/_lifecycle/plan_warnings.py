@@ -18,8 +18,8 @@ def plan_warnings(observed: Observed, ignored: Differences, *, stays: bool) -> t
         what = f"The definition of {observed.name} differs ({_short(ignored)})"
         found.append(f"{what}, but recreate=never keeps the container as it is.")
     if observed.disconnected and stays:
-        gone = f"The network helper of {observed.name} has ended, so it is cut off"
-        found.append(f"{gone}. state=restarted makes the container anew, and connects it.")
+        gone = f"The network helper of {observed.name} has ended, so the container has no network"
+        found.append(f"{gone}. state=restarted creates the container again, with network.")
     return tuple(found)
 
 

@@ -98,12 +98,12 @@ class Links:
         return sorted(found)
 
     def create_bridge(self, name: str, mac: str) -> Link:
-        self._ask(f"make the bridge {name}", "link", "add", ifname=name, kind="bridge", address=mac)
+        self._ask(f"create the bridge {name}", "link", "add", ifname=name, kind="bridge", address=mac)
         return self.all()[name]
 
     def create_veth_pair(self, name: str, address: str, mtu: int, there: t.Mapping[str, t.Any]) -> Link:
-        """A pair of veth; ``there`` is the other end: ifname, address, net_ns_fd. It never is in our namespace."""
-        what = f"make the interface {there['ifname']}"
+        """Create a veth pair. ``there`` is the other end: ifname, address, net_ns_fd. It is never in this namespace."""
+        what = f"create the interface {there['ifname']}"
         self._ask(what, "link", "add", ifname=name, kind="veth", address=address, mtu=mtu, peer={**there, "mtu": mtu})
         return self.all()[name]
 
@@ -112,7 +112,7 @@ class Links:
         self._ask(f"change the interface {link.name}", "link", "set", index=link.ifindex, **what)
 
     def set_hairpin(self, link: Link) -> None:
-        """Let the bridge send back what comes from a port: to a published port of one's own (hairpin mode)."""
+        """Set hairpin mode: the bridge sends packets back to their port. A container needs it for its own published ports."""
         self._ask(f"change the port {link.name} of its bridge", "brport", "set", index=link.ifindex, mode=1)
 
     def forget_router(self, link: Link) -> None:

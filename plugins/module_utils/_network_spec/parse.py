@@ -189,7 +189,7 @@ def _check_neighbours(record: NetworkRecord, around: Surroundings) -> None:
     for each in record.interfaces:
         if (each.bridge, each.mac) in macs:
             whose = macs[each.bridge, each.mac]
-            raise Conflict(f"The mac {each.mac} on {each.bridge} is that of {whose} already.")
+            raise Conflict(f"The mac {each.mac} on {each.bridge} is in use by {whose}.")
         macs[each.bridge, each.mac] = f"the interface {each.name}"
     elsewhere = [
         (address, each.bridge, f"the network {other} on {each.bridge}")

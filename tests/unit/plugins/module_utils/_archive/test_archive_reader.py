@@ -68,6 +68,7 @@ def unpack(path: str, directory: pathlib.Path, verify: archive_reader.Verify | N
     return directory
 
 
+@pytest.mark.impure
 @pytest.mark.parametrize("kind", ["none", "gzip", "zstd"])
 def test_what_is_packed_comes_out_again(stored: str, tmp_path: pathlib.Path, kind: str) -> None:
     if kind == "zstd" and compression.check(None) != "zstd":
@@ -482,6 +483,7 @@ def test_an_archive_where_others_can_write(stored: str, tmp_path: pathlib.Path, 
 class TestOneOpenFile:
     """What is unpacked is what was looked at, whatever becomes of the name or the file in between."""
 
+    @pytest.mark.impure
     @pytest.mark.parametrize("kind", ["none", "gzip", "zstd"])
     def test_another_file_takes_its_name(self, stored: str, tmp_path: pathlib.Path, kind: str) -> None:
         if kind == "zstd" and compression.check(None) != "zstd":
@@ -497,6 +499,7 @@ class TestOneOpenFile:
         assert (tmp_path / "unpacked" / "checkpoint" / "pages-1.img").read_bytes() != b"of another"
         assert peek(path).spec["hostname"] == "another"
 
+    @pytest.mark.impure
     @pytest.mark.parametrize("kind", ["none", "gzip", "zstd"])
     def test_the_file_is_written_to(self, stored: str, tmp_path: pathlib.Path, kind: str) -> None:
         """With another archive that is whole, and so passes each check of its own."""

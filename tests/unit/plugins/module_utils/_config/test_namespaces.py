@@ -110,6 +110,7 @@ def test_an_archive(case: Case) -> None:
         assert namespaces.namespaces_of(typed_documents.spec(text, damaged)) == case.found
 
 
+@pytest.mark.impure
 @each_case
 def test_a_launch(case: Case) -> None:
     """Whether a part of a launch is needed; of a recorded config too, which was not looked at again."""
@@ -141,6 +142,7 @@ def test_rights_and_defaults(case: Case) -> None:
     assert list(namespaces.namespaces_of(within)) == list(default_config.NAMESPACES)
 
 
+@pytest.mark.impure
 @each_case
 def test_a_network_helper(case: Case) -> None:
     definition = builders.definition(network_helper="pasta")
@@ -151,6 +153,7 @@ def test_a_network_helper(case: Case) -> None:
         network_helper.check(definition, _config(case), PATHS, None)
 
 
+@pytest.mark.impure
 @each_case
 def test_mapped_users(case: Case, tmp_path: pathlib.Path) -> None:
     """The directories of pytest are closed to whom a container's root is on the host."""

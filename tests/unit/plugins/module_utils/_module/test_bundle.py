@@ -51,7 +51,7 @@ class TestRequest:
     @pytest.mark.parametrize(
         ("given", "message"),
         [
-            ({"rootfs": "/x", "platform": "linux/arm64"}, "it does not go with rootfs"), ({"timeout": 0}, "more than 0 seconds"),
+            ({"rootfs": "/x", "platform": "linux/arm64"}, "It cannot be used with rootfs"), ({"timeout": 0}, "more than 0 seconds"),
             ({"timeout": -1.0}, "more than 0 seconds"), ({"path": "/a\nb"}, "path cannot have control characters"),
             ({"rootfs": "/a\0b"}, "rootfs cannot have control characters"),
         ],

@@ -24,8 +24,8 @@ def test_what_is_in_the_way_is_said(host: Host) -> None:
     before = host.is_like()
     netns.create(OTHER)
     for name, interface, more, says in (
-        (OTHER, POOL, {}, "Longshore has not made it"),
-        (OTHER, POOL, {"absent": True}, "Longshore has not made it"),
+        (OTHER, POOL, {}, "Longshore has not created it"),
+        (OTHER, POOL, {"absent": True}, "Longshore has not created it"),
         (WEB, POOL._replace(bridge="uplink"), {}, "uplink is an interface of this host, and not a bridge"),
         (WEB, Interface(subnet=("192.0.2.0/28",)), {}, r"overlaps with 192\.0\.2\.7/24 on uplink of this host"),
     ):
