@@ -10,6 +10,7 @@ import typing as t
 from .._base.errors import InvalidInput
 from .._config import config
 from .._runtime.criu import Options
+from .._runtime.drivers import DRIVERS
 from .._state.model import Definition
 from .layout import Member, Members, digest
 
@@ -69,7 +70,7 @@ class Manifest(t.NamedTuple):
     @property
     def runtime_name(self) -> str | None:
         """crun or runc; None for any other, whose images only itself knows."""
-        return self.runtime.name if self.runtime.name in ("crun", "runc") else None
+        return self.runtime.name if self.runtime.name in DRIVERS else None
 
     def with_members(self, members: Members) -> Manifest:
         """Return it with sizes and digests of the members, and the digest of all."""

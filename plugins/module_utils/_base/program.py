@@ -91,9 +91,9 @@ def run(
     If this task is killed, the kernel kills the program too, so the next task finds no process. A program that ``keeps``
     descriptors (of locks) continues instead, and other tasks wait for its lock.
 
-    Its output goes to anonymous memory rather than through pipes: a grandchild that keeps them open cannot make us
-    wait, and nothing has to be pumped. ``what`` says for the error message what it was to do. ``most`` bounds the bytes of each
-    of stdout and stderr: a program that writes more gets an error (EPERM), and the first ``most`` bytes are kept.
+    The output goes to anonymous memory instead of pipes, so a grandchild that keeps it open cannot block this task, and
+    no loop has to copy it. ``what`` describes the purpose of the program for error messages. ``most`` limits the bytes of each of
+    stdout and stderr: a program that writes more gets an error (EPERM), and the first ``most`` bytes are kept.
     """
     with _memory("stdout", most) as out, _memory("stderr", most) as err, _leash() as leash:
         try:
@@ -119,7 +119,7 @@ def run(
             rc = child.wait()
         out.seek(0)
         err.seek(0)
-        result = Completed(rc, *(_text(each.read(), most) for each in (out, err)))
+        result = Completed(rc, _text(out, most), _text(err, most))
     if not in_time:
         raise DeadlineExceeded(
             f"{argv[0]} did not {what} in time and was killed.", argv=list(argv), stderr=result.stderr[-2000:]
@@ -127,12 +127,14 @@ def run(
     return result
 
 
-def _text(data: bytes, most: int | None) -> str:
-    return (data if most is None else data.rstrip(b"\0")).decode("utf-8", "replace")
+def _text(memory: t.BinaryIO, most: int | None) -> str:
+    # Of a bounded file, only the pages that were written are read.
+    data = memory.read() if most is None else memory.read(os.fstat(memory.fileno()).st_blocks * 512).rstrip(b"\0")
+    return data.decode("utf-8", "replace")
 
 
 def _memory(name: str, most: int | None) -> t.BinaryIO:
-    """An anonymous file. With ``most`` it has that size from the start, and cannot grow."""
+    """Open an anonymous file. With ``most`` it has that size from the start, and cannot grow."""
     memory = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     if most is not None:
         os.truncate(memory, most)

@@ -93,7 +93,7 @@ def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, r
 def _check_other_ports(helper: str, ports: PublishedPort, others: t.Sequence[PublishedPort], text: str) -> None:
     for other in others:
         if ports.source.overlaps(other.source):
-            raise InvalidInput(f"publish has a port of the host twice: {text}.")
+            raise InvalidInput(f"publish contains a port of the host twice: {text}.")
         same_number = ports.source._replace(host=None).overlaps(other.source)
         if helper == "pasta" and same_number and ports.target - ports.port != other.target - other.port:
             # It keeps one target for each number. The last one on its command line would be that of all addresses.

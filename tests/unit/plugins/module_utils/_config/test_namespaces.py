@@ -149,7 +149,7 @@ def test_a_network_helper(case: Case) -> None:
     if case.found.get("network") == "":
         network_helper.check(definition, _config(case), PATHS, None)
         return
-    with pytest.raises(InvalidInput, match="needs a container with a network namespace of its own"):
+    with pytest.raises(InvalidInput, match="needs a container with its own network namespace"):
         network_helper.check(definition, _config(case), PATHS, None)
 
 

@@ -75,7 +75,7 @@ REFUSED: list[tuple[dict[str, t.Any], str]] = [
     ({"log_path": "log"}, "log_path must be an absolute path"),
     ({"conmon_env": {"NOTIFY_SOCKET": "/x"}}, "conmon_env cannot have a variable 'NOTIFY_SOCKET'"),
     ({"conmon_env": {"LISTEN_FDS": "1"}}, "conmon_env cannot have a variable 'LISTEN_FDS'"),
-    ({"reserve_ports": ("80/x",)}, "has the protocol x"),
+    ({"reserve_ports": ("80/x",)}, "the protocol x is none of"),
     ({"listen": ("unix:/nowhere/sock",)}, "directory of the socket /nowhere/sock does not exist"),
     ({"reserve_ports": ("8080", "8000-9000")}, "8080/tcp is given twice"),
     ({"conmon_pidfile": "pid"}, "conmon_pidfile must be an absolute path"),

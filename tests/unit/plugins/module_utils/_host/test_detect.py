@@ -120,7 +120,7 @@ class TestWhatCannotBeUsed:
     def test_a_program_for_another_machine(self, directory: pathlib.Path, tmp_path: pathlib.Path) -> None:
         (directory / "runc").write_bytes(b"\x7fELF" + b"\0" * 60)
         os.chmod(directory / "runc", 0o755)
-        with pytest.raises(InvalidInput, match=r"Exec format error\. Is it made for this machine\?"):
+        with pytest.raises(InvalidInput, match=r"Exec format error\. Check that it is built for this machine\."):
             Host(run_dir=f"{tmp_path}/run").runtime("runc")
 
     @pytest.mark.pure

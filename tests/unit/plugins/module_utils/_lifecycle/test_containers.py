@@ -111,7 +111,7 @@ class TestLife:
             seen = engine.observe(name)
             code = 128 + number
             assert (seen.status, seen.exit) == (Status.STOPPED, Exit(code, "killed", None, False))
-            with pytest.raises(InvalidInput, match=f"it has ended with exit code {code}, so no command can run"):
+            with pytest.raises(InvalidInput, match=f"has ended with exit code {code}, so no command can run"):
                 run.running(engine.store, name)
             assert cgroup.is_frozen(t.cast(Record, seen.record).cgroup_path)
             wanted = Desired(name, goal, timeouts=Timeouts(stop=20))

@@ -131,7 +131,7 @@ class TestLife:
     def test_a_command(self, host: Host, kind: str, name: str) -> None:
         _make(host, kind)
         host.bring(Goal.PRESENT)
-        with pytest.raises(InvalidInput, match="has been created and not started, so no command can run"):
+        with pytest.raises(InvalidInput, match="has not been started, so no command can run"):
             run.run(host.engine.store, host.name, Command(("echo", "hello")))
         host.bring(Goal.STARTED)
         done = run.run(host.engine.store, host.name, Command(("echo", "hello")))
@@ -236,7 +236,7 @@ class TestSomebodyElses:
         quiet: dict[str, t.Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "check": True}
         subprocess.run([host.runtime, "--root", root, *words], **quiet)
         try:
-            with pytest.raises(Conflict, match=r"youki already has a container .* and it is not ours"):
+            with pytest.raises(Conflict, match=r"youki already has a container .* which Longshore has not created"):
                 host.bring(Goal.STARTED)
         finally:
             subprocess.run([host.runtime, "--root", root, "delete", "--force", host.name], **quiet)

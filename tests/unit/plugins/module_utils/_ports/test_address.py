@@ -120,7 +120,7 @@ USERS: dict[str, t.Callable[[str, str], Ports]] = {
 def test_ports_are_read_alike(user: str, case: tuple[str, str]) -> None:
     expected = ACCEPTED[case]
     if user == "listen" and (expected.protocol == "sctp" or expected.first < expected.last):
-        with pytest.raises(InvalidInput, match="it takes one port, of tcp or udp"):
+        with pytest.raises(InvalidInput, match="it needs one port, of tcp or udp"):
             USERS[user](*case)
         return
     if user == "publish of pasta" and expected.protocol == "sctp":
