@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Say what the owner of a container does: conmon alone, or systemd, which then runs conmon.
+"""Define the steps that the owner of a container takes: conmon alone, or systemd, which then runs conmon.
 
 Two modules are owners: ``_lifecycle/owner_conmon`` and ``_service/owner_systemd``. ``_lifecycle/owners`` chooses. All steps are
 taken under the lock of the container. A step that fails, or whose task is killed, leaves a state from which the next task
@@ -21,30 +21,31 @@ if t.TYPE_CHECKING:
 
 
 class Owner(t.Protocol):
-    """All errors are EngineErrors."""
+    """Create, start, stop, update and delete a container. All errors are EngineErrors."""
 
     def create(
         self, store: Store, launch: Launch, *, previous: Record | None, timeouts: Timeouts
     ) -> tuple[Record, list[str]]:
-        """Make the container; return its record and warnings. On failure nothing of it is left, and record, config and claim
-        are the previous ones again."""
+        """Create the container; return its record and warnings. A failure leaves nothing of it, and restores the
+        previous record, config and claim."""
 
     def start(self, store: Store, record: Record, timeouts: Timeouts) -> tuple[Record, list[str]]:
-        """Start the container, and wait until it is ready where it says so; return its record and warnings."""
+        """Start the container, and wait for its readiness if it reports that; return its record and warnings."""
 
     def stop(
         self, store: Store, lock: Lock, record: Record, *, number: int, timeouts: Timeouts
     ) -> tuple[StopReport, Record | None]:
-        """Ask with the signal ``number``, then kill. The lock is free while the container takes its time.
+        """Send the signal ``number``, then kill. The lock is free while the task waits for the container.
 
-        Return the record as it is then, with what others have saved meanwhile; None where the container is another by then.
+        Return the record with the changes that other tasks saved meanwhile; None if another task replaced the
+        container.
         """
 
     def update(self, store: Store, record: Record, timeouts: Timeouts) -> Record:
-        """Save a record with other stop settings, and let them count from now on."""
+        """Save a record with other stop settings, and apply them from now on."""
 
     def delete(
         self, store: Store, host: Host, before: Observed, record: Record | None, timeouts: Timeouts
     ) -> Record | None:
-        """Remove the container, but for its log, its checkpoints and its record, which is returned. None where there was no
-        record that means anything any more."""
+        """Remove the container, except its log, its checkpoints and its record. Return that record, or None if there
+        was no valid one."""

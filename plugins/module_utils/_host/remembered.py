@@ -1,9 +1,10 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What programs have answered to ``--version``, as the run directory has it.
+"""Read the answers of programs to ``--version`` that earlier tasks saved in the run directory.
 
-Each program has a key for its version, made of its path and what stat(2) tells of its file. Each runtime has one more for the
-name that it gives itself. Earlier releases read and write the former alone, and keep the latter.
+Each program has a key for its version, made of its path and the result of stat(2) for its file. Each runtime has a
+second key for the name that it reports. Earlier releases read and write only keys of the first kind, and preserve those
+of the second.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ NAME = " name"  # the end of the key
 
 
 def load(run_dir: str) -> dict[str, str]:
-    """Return the answers by key; none where the file is missing or damaged."""
+    """Return the answers by key; an empty dictionary if the file is missing or damaged."""
     found = read_json(f"{run_dir}/programs.json") or {}
     return {key: value for key, value in found.items() if isinstance(value, str)}
 

@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decide from what a container is, and what it is to be, what has to be done. Pure: nothing is read, nothing is changed.
+"""Plan the actions that bring a container from its observed to its desired state. Pure: nothing is read or changed.
 
-The tables say it in the words of the actions. ``replace`` makes the container again from its bundle: an OCI container runs once,
-so one that has ended, or that a killed task was stopping, cannot be started again.
+The tables contain the names of the actions. ``replace`` creates the container again from its bundle: an OCI container
+runs once, so a container that has ended, or that a killed task was stopping, cannot be started again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Differences = t.Mapping[str, tuple[t.Any, t.Any]]
 
 _REPLACE = "replace"
 _HAS_RUN = (Status.RUNNING, Status.PAUSED)
-# The container exists, and no definition makes it another. No entry: there is nothing to be done.
+# The container exists, and no new definition replaces it. Without an entry, no action is needed.
 _AS_IT_IS: dict[Goal, dict[Status, str]] = {
     Goal.PRESENT: {},
     Goal.STARTED: {
@@ -31,24 +31,25 @@ _AS_IT_IS: dict[Goal, dict[Status, str]] = {
     },
     Goal.ABSENT: {status: "stop remove" if status in (*_HAS_RUN, Status.UNKNOWN) else "remove" for status in Status},
 }  # fmt: skip
-# A task that was killed was stopping it, or another task is.
+# A killed task was stopping the container, or another task is stopping it.
 _STOPPING = {
     Goal.PRESENT: "stop", Goal.STARTED: _REPLACE, Goal.STOPPED: "stop", Goal.RESTARTED: _REPLACE, Goal.PAUSED: _REPLACE,
 }  # fmt: skip
-# A task that was killed was waiting for it to say that it is ready. Nobody listens any more; to a service systemd does.
+# A killed task was waiting for the container to report readiness. No process waits for that now, except systemd for a
+# service.
 _UNREADY = {Goal.STARTED: _REPLACE, Goal.PAUSED: _REPLACE}
-# What follows a create. One that is only to be present does what it did before.
+# The actions after a create. With the goal PRESENT, the container returns to its former state.
 _AFTER_CREATE = {Goal.STARTED: "start", Goal.STOPPED: "", Goal.RESTARTED: "start", Goal.PAUSED: "start pause"}
 _AS_BEFORE = {Status.RUNNING: "start", Status.PAUSED: "start pause"}
 
 
 def plan(desired: Desired, observed: Observed, *, changes: Differences, updates: Differences) -> Plan:
-    """Return the actions. ``changes`` are the differences that need a new container, ``updates`` those that need none.
+    """Return the actions. ``changes`` are the differences that need a new container, ``updates`` those that do not.
 
-    Raises InvalidInput if a container must be created and its bundle is unknown.
+    Raises InvalidInput if a container must be created and its bundle is unknown, EngineError if its state is unknown.
     """
     if observed.unfinished:
-        # That is ended first, and then all is decided once more.
+        # Recovery comes first. The task plans again after it, so the other actions are a prediction.
         then = plan(desired, observed._replace(unfinished=False), changes=changes, updates=updates)
         return then._replace(actions=(Action.RECOVER, *then.actions))
     if desired.goal is Goal.ABSENT and observed.status is Status.ABSENT and not observed.leftovers:
@@ -90,10 +91,10 @@ def _steps(desired: Desired, observed: Observed, *, changed: bool) -> tuple[Acti
 
 
 def _words(desired: Desired, observed: Observed) -> str:
-    """Return the entry of the tables."""
+    """Return the entry of the tables: names of actions, separated by blanks, or ``replace``; empty if none is due."""
     goal, status, record = desired.goal, observed.status, observed.record
     phase = record.phase if record and status in _HAS_RUN else None
-    # One that was killed while it is frozen has not even ended yet.
+    # A frozen container that was killed has not ended yet.
     stopping = phase is Phase.STOPPING or (status is Status.STOPPED and observed.leftovers)
     unready = phase is Phase.STARTING and not (record and record.definition.service)
     afresh = status is Status.CHECKPOINTED and not desired.restore

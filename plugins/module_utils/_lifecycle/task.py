@@ -21,7 +21,7 @@ if t.TYPE_CHECKING:
 
 
 class Task:
-    """One container's actions, under its lock."""
+    """Carry out the actions for one container, under its lock."""
 
     def __init__(self, store: Store, decider: Decider, desired: Desired, lock: Lock) -> None:
         self._store, self._decider, self._desired, self._lock = store, decider, desired, lock
@@ -31,11 +31,11 @@ class Task:
         self._stopped: StopReport | None = None
 
     def run(self, earlier: tuple[Observed, Plan], launch: Launch | None) -> Outcome:
-        """Decide again, now that nobody else can interfere, and act. What was prepared before the lock was taken is still
-        good where nothing has changed since.
+        """Decide again under the lock, where no other task can interfere, and act. ``launch``, prepared before the lock
+        was taken, is used if the observation and the plan equal ``earlier``.
 
-        Others get in only while a container stops. One that was made anew meanwhile has been restarted as wished, so the
-        rest of the plan is dropped and what is left to do decided once more.
+        The lock is free only while a container stops. A container that another task recreated meanwhile has been
+        restarted as requested, so drop the rest of the plan and decide again. Raises Conflict after five rounds.
         """
         first: tuple[Observed, Plan] | None = None
         for _round in range(5):
@@ -52,11 +52,11 @@ class Task:
             eased = Recreate.CHANGED if self._desired.recreate is Recreate.ALWAYS else self._desired.recreate
             goal = Goal.STARTED if self._desired.goal is Goal.RESTARTED else self._desired.goal
             self._desired = self._desired._replace(recreate=eased, goal=goal)
-        raise Conflict(f"Other tasks make the container {self._name} anew again and again while this one stops it.")
+        raise Conflict(f"Other tasks repeatedly recreate the container {self._name} while this one stops it.")
 
     def _perform(self, before: Observed, decided: Plan, launch: Launch | None) -> bool:
-        """Return False when it has to be decided again: another task took over while the lock was free, or it was not clear yet
-        what there is."""
+        """Return False if the task must decide again: another task replaced the container while the lock was free, or a
+        recovery has changed its state."""
         record = before.record
         for action in decided.actions:
             if action is Action.RECOVER:
@@ -91,7 +91,7 @@ class Task:
         record = delete_container(self._store, host, before, record, self._desired.timeouts)
         if record is not None and launch is not None:
             return record
-        # Of a container that is replaced the log and kept checkpoints stay, also where that was begun and killed.
+        # A replaced container keeps its log and its kept checkpoints, also if a killed task began the replacement.
         self._store.forget(self._name, but=(CHECKPOINTS, LOG) if launch else ())
         return None
 

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What sysctls the host needs to forward packets for networks, and what they are."""
+"""Determine the sysctls that the host needs to forward packets for networks; read and write them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IPV4, IPV6 = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"
 
 
 def needed(records: t.Iterable[NetworkRecord], bridges: t.Collection[str]) -> dict[str, str]:
-    """Values by their path below /proc/sys. ``bridges``: those that are, or are to be, on the host. A pure function."""
+    """Return values by their path below /proc/sys. ``bridges``: those that exist on the host, or will exist. Pure."""
     found = {}
     for record in records:
         leads_to = targets(record) if record.publish else {}
@@ -26,37 +26,37 @@ def needed(records: t.Iterable[NetworkRecord], bridges: t.Collection[str]) -> di
             if record.masquerade or opened or address in [each for _interface, each in leads_to.values()]:
                 found[IPV4 if family(address) == 4 else IPV6] = "1"
             if (interface, address) == leads_to.get(4) and not interface.foreign and interface.bridge in bridges:
-                # For clients on this host that ask 127.0.0.1; the table lets no neighbour make use of it.
+                # For clients on this host that use 127.0.0.1. The table drops such packets from neighbours.
                 found[f"net/ipv4/conf/{interface.bridge}/route_localnet"] = "1"
     return found
 
 
 def read(paths: t.Iterable[str]) -> dict[str, str]:
-    """Those that there are."""
+    """Return the values of those sysctls that exist, by path."""
     found = {path: read_one(path) for path in paths}
     return {path: value for path, value in found.items() if value is not None}
 
 
 def differing(wanted: t.Mapping[str, str]) -> dict[str, tuple[str | None, str]]:
-    """Those that are otherwise: what they are (None where there is no such sysctl yet), and what they shall be."""
+    """Return sysctls with a wrong value by path, as current (None if it does not exist yet) and wanted value."""
     found = {path: (read_one(path), value) for path, value in wanted.items()}
     return {path: pair for path, pair in found.items() if pair[0] != pair[1]}
 
 
 def main_of(path: str) -> str:
-    """What a sysctl was changed along with."""
+    """Return the sysctl that this one was changed with: route_localnet itself, or the main one of its family."""
     if path.endswith("/route_localnet"):
         return path
     return IPV6 if path.startswith("net/ipv6/") else IPV4
 
 
 def is_kept(path: str, wanted: t.Mapping[str, str]) -> bool:
-    """Whether what we have changed is still needed."""
+    """Return whether the change of a sysctl is still needed."""
     return main_of(path) in wanted
 
 
 def write(path: str, value: str) -> None:
-    """Raises EngineError."""
+    """Write one value. Raises EngineError."""
     try:
         with open(os.path.join(TOP, path), "w", encoding="ascii") as stream:
             stream.write(value)
@@ -66,7 +66,7 @@ def write(path: str, value: str) -> None:
 
 
 def write_all(values: t.Mapping[str, str]) -> None:
-    """Raises EngineError."""
+    """Write values in their order. Raises EngineError."""
     for path, value in values.items():
         write(path, value)
 

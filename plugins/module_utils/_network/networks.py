@@ -67,7 +67,7 @@ class Networks:
 
     @functools.cached_property
     def _state_dir(self) -> str:
-        """However it is written: what is ours is known by it."""
+        """Return the real path: the names of Longshore's links and tables depend on it."""
         return os.path.realpath(self._given_state_dir)
 
     @functools.cached_property
@@ -153,8 +153,9 @@ class Networks:
     def _compared(
         self, seen: Observed, records: t.Sequence[NetworkRecord], bridges: t.Collection[str], changed: Changed, listed: str
     ) -> tuple[Observed, Target]:  # fmt: skip
-        """Return the host compared with the needs of all networks, and those needs. ``records``: of those that are to be there. ``bridges``:
-        those that are, or are to be, on the host. ``listed``: the digest of the table as the kernel has it."""
+        """Return the host compared with the needs of all networks, and those needs. ``records``: the networks that
+        exist, or will exist. ``bridges``: likewise, on the host. ``listed``: the digest of the table that the kernel
+        lists."""
         needed, rules = forwarding.needed(records, bridges), ruleset(self._table, records)
         obsolete = any(not forwarding.is_kept(path, needed) for path in changed.sysctls)
         loaded = changed.rules == (firewall.text_digest(rules), listed)
@@ -171,7 +172,7 @@ class Networks:
         known = old.publish if old else ()
         fresh = tuple(entry for entry in wanted.publish if entry not in known)
         if not listed:
-            # After a reboot: somebody else may have come first.
+            # For example after a reboot: another program may have taken the ports.
             fresh = wanted.publish
         if not fresh:
             return []
@@ -181,7 +182,8 @@ class Networks:
         return in_use.check_ports(fresh, gateways, self._store)
 
     def _warnings(self, decided: _Decision) -> list[str]:
-        """Once, with the change: from then on it may well be that others let our packets through."""
+        """Return warnings about rules of other programs, only with a change of the rules: later, others may accept the
+        packets."""
         if not (decided.record and decided.rules and Action.RULES in decided.plan.actions):
             return []
         from . import foreign_rules

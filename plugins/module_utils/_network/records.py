@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files of networks on disk.
+"""Read and write the files of networks on disk.
 
 STATE/networks/NAME.json   the record: the definition, with its allocated addresses; survives a reboot
 RUN/network.json           the changes on the host since its boot: namespaces, sysctls, rules
@@ -19,7 +19,7 @@ from .._base.process import boot_id
 from .._network_spec.record import NetworkRecord
 from .._network_spec.record_format import RECORD_FORMAT, from_json, to_json
 
-# A network as it is or shall be, and before that what it was, until all of that is gone from the host.
+# The current or wanted record of a network, then its former ones, until nothing of them is left on the host.
 History = tuple[NetworkRecord, ...]
 _WRONG_TYPES = (AttributeError, KeyError, TypeError, ValueError)
 
@@ -40,7 +40,8 @@ class Records:
         self.rules_file = f"{run_dir}/network.nft"
 
     def all(self) -> dict[str, History]:
-        """By name. Raises EngineError where one cannot be understood: what it has could be given away twice."""
+        """Return networks by name. Raises EngineError if a record cannot be read: its addresses could be allocated
+        twice."""
         names: list[str] = []
         with contextlib.suppress(FileNotFoundError):
             names = sorted(name[:-5] for name in os.listdir(self._directory) if name.endswith(".json"))
@@ -86,7 +87,8 @@ class Records:
             os.rmdir(self._directory)
 
     def changed(self) -> Changed:
-        """A damaged file says nothing: rules are loaded again then, and namespaces known by what is in them."""
+        """Return the changes, without any if the file is damaged: the next task then loads the rules again, and
+        identifies namespaces by their contents."""
         found = read_json(self._changed) or {}
         try:
             if found["boot"] != boot_id():

@@ -1,8 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a network differs from its record: pure functions of what is wanted and what is on the host.
+"""Compare the wanted state of networks with the host. Pure functions.
 
-Additions of others in the namespace, or to a bridge of ours, are left alone: only what a record has had goes.
+Other programs may add things in the namespace or to a bridge of Longshore. These stay: only what a record contained is
+removed.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ from .._netlink.links import Link, Route
 from .record import InterfaceRecord, NetworkRecord
 from .sysctls import differing
 
-Pair = tuple[t.Any, t.Any]  # is, shall be
+Pair = tuple[t.Any, t.Any]  # the current and the wanted value
 Differences = dict[str, Pair]
 
 
 class Observed(t.NamedTuple):
-    """A network as it is on the host.
+    """A network in its current state on the host.
 
-    ``namespace``: whether its namespace is there; ``foreign``: whether somebody else's has its name. ``host`` and ``inside``: links
-    by name. ``ends``: the host's ends of the network's own interfaces, by the interface. ``sysctls``: those that differ from what is
-    needed. ``obsolete_sysctls``: whether some sysctls were changed that nothing needs any more. ``rules``: whether the table of nftables is
-    that of the networks."""
+    ``namespace``: whether its namespace exists; ``foreign``: whether one of another program has its name. ``host`` and
+    ``inside``: links by name. ``ends``: the host's ends of the network's own interfaces, by interface. ``sysctls``:
+    those with another value than the needed one. ``obsolete_sysctls``: whether a changed sysctl is no longer needed.
+    ``rules``: whether the table of nftables is the one that the networks need."""
 
     namespace: bool
     host: t.Mapping[str, Link]
@@ -39,14 +40,14 @@ class Observed(t.NamedTuple):
 
     @property
     def foreign_bridges(self) -> dict[str, int]:
-        """Those that somebody else has made, with their mtu."""
+        """Return the bridges that Longshore has not created, by name, with their mtu."""
         bridges = [link for link in self.host.values() if link.kind == "bridge"]
         return {link.name: link.mtu for link in bridges if link.name not in self.our_bridges}
 
 
 class Target(t.NamedTuple):
     """The needs of all networks together: sysctls by their path below /proc/sys, and the text of the table of nftables.
-    ``state_dir`` tells the links of ours from those of another installation."""
+    ``state_dir`` distinguishes the links of this installation from those of others."""
 
     sysctls: t.Mapping[str, str]
     rules: str
@@ -54,7 +55,7 @@ class Target(t.NamedTuple):
 
 
 def bridge_addresses(records: t.Iterable[NetworkRecord], bridge: str) -> set[str]:
-    """The gateways of a bridge of ours, each with the length of its network."""
+    """Return the gateways of a bridge of Longshore, each with the prefix length of its network."""
     found: set[str] = set()
     for record in records:
         for interface in record.interfaces:
@@ -72,7 +73,7 @@ def bridges_of(records: t.Iterable[NetworkRecord]) -> set[str]:
 def of_bridge(
     name: str, former: t.Sequence[NetworkRecord], records: t.Sequence[NetworkRecord], link: Link
 ) -> Differences:
-    """What is to be changed of a bridge of ours. ``records``: of all networks that are to be there."""
+    """Return the differences of a bridge of Longshore. ``records``: all networks that exist, or will exist."""
     shall = bridge_addresses(records, name)
     after = (set(link.addresses) - bridge_addresses(former, name)) | shall
     pairs: Differences = {"addresses": (sorted(link.addresses), sorted(after)), "up": (link.up, True)}
@@ -91,16 +92,17 @@ def sides(differences: t.Mapping[str, Pair]) -> Pair:
 
 
 def unused_bridges(records: t.Sequence[NetworkRecord], seen: Observed) -> list[str]:
-    """Bridges of ours that no network needs and nobody else has put anything on. ``records``: of all that are to be there."""
+    """Return Longshore's bridges that neither a network nor a link of another program uses. ``records``: as for
+    of_bridge()."""
     used = bridges_of(records)
     others = [link for link in seen.host.values() if link.name not in {end.name for end in seen.ends.values()}]
-    # Its ports, and what else would go with it: VLANs and the like.
+    # Ports of a bridge, and links that the kernel would remove with it, such as VLANs.
     ports = {link.master for link in others} | {link.peer for link in others if link.kind != "veth"}
     return sorted(name for name in seen.our_bridges if name not in used and seen.host[name].ifindex not in ports)
 
 
 def is_connected(inside: Link | None, end: Link | None) -> bool:
-    """Whether the two are the ends of one cable."""
+    """Return whether the two are the ends of one veth pair."""
     return bool(
         inside
         and end
@@ -110,14 +112,14 @@ def is_connected(inside: Link | None, end: Link | None) -> bool:
 
 
 def of_interface(wanted: InterfaceRecord, former: t.Sequence[NetworkRecord], seen: Observed) -> Differences:
-    """What is to be changed of an interface: all that it is, where it is not there."""
+    """Return the differences of an interface; all of its properties if it does not exist or is not connected."""
     name, inside, end = wanted.name, seen.inside.get(wanted.name), seen.ends.get(wanted.name)
     if inside is None or end is None or not is_connected(inside, end):
         return {key: (None, getattr(wanted, key)) for key in ("addresses", "bridge", "mac", "mtu")}
     before = {
         address for record in former for each in record.interfaces if each.name == name for address in each.addresses
     }
-    # In the order in which they are asked for, and so given to an interface that is made.
+    # In the requested order, in which a new interface gets them.
     after = [*wanted.addresses, *sorted(set(inside.addresses) - before - set(wanted.addresses))]
     bridge = next((link.name for link in seen.host.values() if link.ifindex == end.master), None)
     pairs: Differences = {
@@ -132,14 +134,14 @@ def of_interface(wanted: InterfaceRecord, former: t.Sequence[NetworkRecord], see
 
 
 def surplus_interfaces(wanted: NetworkRecord, seen: Observed) -> list[str]:
-    """Interfaces of ours that the network shall not have any more."""
+    """Return the network's interfaces on the host that the wanted record does not contain."""
     return sorted(seen.ends.keys() - {interface.name for interface in wanted.interfaces})
 
 
 def changed_routes(
     wanted: NetworkRecord, former: t.Sequence[NetworkRecord], seen: t.Sequence[Route]
 ) -> tuple[list[Route], list[Route]]:
-    """What is to go and what is to come."""
+    """Return the routes to remove and the routes to add."""
     shall, had = ([route for record in some for route in record.routes] for some in ([wanted], former))
     gone = [route for route in seen if route in had and route not in shall]
     return gone, [route for route in shall if route not in seen]

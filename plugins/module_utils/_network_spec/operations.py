@@ -1,9 +1,9 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The steps that bring a network about, in their order, each with all that it needs: pure functions.
+"""Compute the operations for a network, in their order, each with all data that it needs. Pure functions.
 
-A link that takes several steps is up only after the last of them, so that the next task sees what a killed one has left. The
-record is saved first, with what the network was before, and saved last without that.
+A link that takes several operations is set up only by the last one, so the next task detects what a killed one has
+left. The record is saved first, with the former records of the network, and again last, without them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class CreateNamespace(t.NamedTuple):
 
 
 class CreateVethPair(t.NamedTuple):
-    """``peer`` is the end in the namespace of the network. It never is in that of the host."""
+    """Create a pair. ``peer``: the end in the namespace of the network; it is never in that of the host."""
 
     network: str
     name: str
@@ -56,8 +56,8 @@ class CreateVethPair(t.NamedTuple):
 
 
 class ConfigureLink(t.NamedTuple):
-    """Set what is given, then the link up. ``network``: the one in whose namespace it is, empty for the host. ``sysctls``: values
-    by their path. ``announce``: tell the neighbours of another hardware address."""
+    """Set the given values, then the link up. ``network``: whose namespace contains the link; empty for the host.
+    ``sysctls``: values by their path. ``announce``: let the kernel announce the hardware address to the neighbours."""
 
     network: str
     name: str
@@ -76,7 +76,7 @@ class RemoveLink(t.NamedTuple):
 
 
 class ChangeRoutes(t.NamedTuple):
-    """``add`` first, each in the place of another one to the same network."""
+    """Add first, where each route replaces one to the same network; then drop."""
 
     network: str
     add: tuple[Route, ...]
@@ -88,20 +88,20 @@ class SetSysctls(t.NamedTuple):
 
 
 class LoadRules(t.NamedTuple):
-    """``udp``: ports whose flows lead elsewhere from now on."""
+    """Load the table. ``udp``: published ports whose flows may have another destination from now on."""
 
     text: str
     udp: tuple[PublishedPort, ...]
 
 
 class RestoreSysctls(t.NamedTuple):
-    """Give back what was changed, but for what is ``needed``."""
+    """Restore the changed sysctls, except those that are ``needed``."""
 
     needed: t.Mapping[str, str]
 
 
 class CheckUnused(t.NamedTuple):
-    """Stop where a process is in the namespace."""
+    """Stop with an error if a process uses the namespace."""
 
     network: str
 
@@ -124,7 +124,7 @@ _Steps = t.Iterator[Operation]
 def change(
     wanted: NetworkRecord, former: t.Sequence[NetworkRecord], others: t.Sequence[NetworkRecord], seen: Observed, target: Target
 ) -> tuple[Operation, ...]:  # fmt: skip
-    """``former`` and ``others`` as for plan()."""
+    """Return the operations of a change. ``former`` and ``others`` as for plan()."""
 
     def steps() -> _Steps:
         saved = [wanted] == [*former]
@@ -136,7 +136,7 @@ def change(
             yield CreateNamespace(wanted.name)
         connections = list(_interfaces(wanted, former, seen, target))
         yield from connections
-        # With an address the kernel takes away the routes by it, too.
+        # With an address, the kernel removes the routes that use it.
         drop, missing = changed_routes(wanted, former, seen.routes)
         add = wanted.routes if connections else tuple(missing)
         if add or drop:
@@ -153,13 +153,13 @@ def change(
 def removal(
     name: str, former: t.Sequence[NetworkRecord], others: t.Sequence[NetworkRecord], seen: Observed, target: Target
 ) -> tuple[Operation, ...]:  # fmt: skip
-    """``former`` and ``others`` as for plan()."""
+    """Return the operations of a removal. ``former`` and ``others`` as for plan()."""
 
     def steps() -> _Steps:
         if seen.namespace:
             yield CheckUnused(name)
         if former:
-            # From here on it is in no table, and the next task that removes the network completes the removal.
+            # From now on, no table contains the network, and the next task that removes it completes this removal.
             yield SaveRecord(former[0]._replace(removing=True), tuple(former[1:]))
         yield from _ways(former, seen, target)
         yield from map(RemoveLink, seen.ends.values())
@@ -175,8 +175,8 @@ def removal(
 def _bridges(
     wanted: t.Sequence[NetworkRecord], former: t.Sequence[NetworkRecord], there: t.Sequence[NetworkRecord], seen: Observed, target: Target
 ) -> _Steps:  # fmt: skip
-    """Those that a network needs, or needed. Those of somebody else are used, and not changed. ``there``: the records of all
-    networks that are to be there."""
+    """Yield operations for the bridges that a network needs, or needed. Bridges of other programs stay as they are.
+    ``there``: the records of all networks that exist, or will exist."""
     needed, unused = bridges_of(wanted), unused_bridges(there, seen)
     for name in sorted((needed | bridges_of(former)).difference(unused)):
         link, addresses = seen.host.get(name), bridge_addresses(there, name)
@@ -198,7 +198,7 @@ def _unused(there: t.Sequence[NetworkRecord], seen: Observed) -> _Steps:
 def _interfaces(
     wanted: NetworkRecord, former: t.Sequence[NetworkRecord], seen: Observed, target: Target
 ) -> _Steps:  # fmt: skip
-    """And what goes with them in the namespace."""
+    """Yield operations for both ends of the interfaces, and for the loopback link of the namespace."""
     surplus = surplus_interfaces(wanted, seen)
     changes = {each: pairs for each in wanted.interfaces if (pairs := of_interface(each, former, seen))}
     loopback = closed("lo")
@@ -224,7 +224,7 @@ def _interfaces(
 def _connect(
     network: str, interface: InterfaceRecord, pairs: t.Mapping[str, t.Any], seen: Observed, target: Target
 ) -> _Steps:  # fmt: skip
-    """The end on the host."""
+    """Yield operations for the host's end of an interface. They create the pair if it is not connected."""
     end = seen.ends.get(interface.name)
     connected = is_connected(seen.inside.get(interface.name), end)
     whose = target.state_dir, network, interface.name
@@ -240,7 +240,7 @@ def _connect(
 
 
 def _ways(records: t.Sequence[NetworkRecord], seen: Observed, target: Target) -> _Steps:
-    """The way for packets, or what is left of it. ``records``: what the network is and was."""
+    """Yield operations for sysctls and rules. ``records``: the current and the former ones of the network."""
     if seen.sysctls:
         yield SetSysctls(target.sysctls)
     if not seen.rules:
@@ -252,7 +252,7 @@ def _ways(records: t.Sequence[NetworkRecord], seen: Observed, target: Target) ->
 
 
 def _addresses(before: t.Collection[str], after: t.Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return those to drop and those to add, which are all where one is dropped: with the first address of a network its others
-    may go as well (promote_secondaries)."""
+    """Return the addresses to drop and to add. If one is dropped, add all: with the first address of a subnet, the
+    kernel may remove the others (promote_secondaries)."""
     drop = tuple(sorted(set(before) - set(after)))
     return drop, tuple(address for address in after if drop or address not in before)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Turn the request for a network into a record, and allocate addresses from subnets: pure functions.
 
-A request is what was written, a record (record.py) what is kept of it.
+A request contains what the user wrote, a record (record.py) what is saved.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ class Surroundings(t.NamedTuple):
 
 
 def check_name(name: str) -> None:
-    # The name of a file in /run/netns and of a record, so it must not lead to another directory.
+    # It names a record and a file in /run/netns, so it must not lead to another directory.
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name):
         hint = "Use letters, digits, '_', '-' and '.', at most 100 of them, with no '-' or '.' at the beginning."
         raise InvalidInput(f"{name!r} cannot be the name of a network.", hint=hint)
 
 
 def resolve(request: Request, around: Surroundings, old: NetworkRecord | None) -> NetworkRecord:
-    """The record of what was asked for. ``old``: the record of this network, whose addresses are kept.
+    """Return the record for a request. ``old``: the present record of this network, whose addresses are kept.
 
     Raises InvalidInput for impossible requests, and Conflict for addresses of others.
     """
@@ -93,7 +93,7 @@ def resolve(request: Request, around: Surroundings, old: NetworkRecord | None) -
 
 
 def _used(around: Surroundings) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Addresses and gateways of the other networks, each with words about whose it is."""
+    """Return addresses and gateways of the other networks, each with the name of its owner for messages."""
     interfaces = [(f"the network {name}", each) for name, record in around.others.items() for each in record.interfaces]
     return (
         [(text.partition("/")[0], whose) for whose, each in interfaces for text in each.addresses],
@@ -130,7 +130,7 @@ def _interface(
     known = tuple(sorted(str(gateway) for gateway in gateways.values()))
     return InterfaceRecord(
         wanted.name, wanted.bridge, foreign, addresses=tuple(str(address) for address in own), gateways=known,
-        # A bridge of our own gets them; one of somebody else's may have another router behind it.
+        # A bridge of Longshore gets them. Behind a bridge of another program there may be another router.
         host_gateways=tuple(each for each in known if not foreign or each in there),
         mac=addresses.hardware(wanted.mac) if wanted.mac else mac(around.machine, network, wanted.name), mtu=mtu,
     )  # fmt: skip
@@ -180,7 +180,7 @@ def _check_gateway(gateway: t.Any, interface: str, own: t.Sequence[t.Any], taken
 
 
 def _check_neighbours(record: NetworkRecord, around: Surroundings) -> None:
-    """A network that the host reaches in two ways is reached in one of them only. Raises Conflict."""
+    """Raise Conflict for a MAC in use, and for overlapping networks: the host would reach only one of them."""
     macs = {
         (each.bridge, each.mac): f"the network {other}"
         for other, its in around.others.items()
@@ -228,7 +228,10 @@ def _allocate(subnet: addresses.Network, gateway: str, taken: t.Mapping[str, str
 
 
 def _routes(wanted: t.Sequence[tuple[str, str]], interfaces: t.Sequence[InterfaceRecord]) -> tuple[Route, ...]:
-    """Those that were asked for, and for each family the default route by the first interface that has a gateway."""
+    """Return the requested routes, and for each family the default route through the first interface with a gateway.
+
+    Raises InvalidInput for a route that is impossible.
+    """
     own = [(each.name, ipaddress.ip_interface(text)) for each in interfaces for text in each.addresses]
     found = {}
     for to, via in wanted:

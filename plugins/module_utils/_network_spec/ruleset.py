@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The nftables table as a pure function of all networks. It is replaced as a whole, in one transaction."""
+"""Generate the nftables table from all networks. Pure. The table is replaced as a whole, in one transaction."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _EXPECTED = ["ct state established,related accept", "ct status dnat accept"]
 
 
 def ruleset(table: str, records: t.Iterable[NetworkRecord]) -> str:
-    """For ``nft -f``; empty where no network needs any rule.
+    """Return the input of ``nft -f``; empty if no network needs a rule.
 
-    It has no sets, so its rules contain everything (firewall.digest).
+    The table has no sets, so its rules contain everything (firewall.digest).
     """
     incoming: list[str] = []
     outgoing: list[str] = []
@@ -57,7 +57,8 @@ def ruleset(table: str, records: t.Iterable[NetworkRecord]) -> str:
         ]
         found = f"table inet {table} {{\n{''.join(chains)}}}\n"
     if any(interface.foreign for record in there for interface in record.interfaces):
-        # The host may listen to a router on a bridge of somebody else, and so may whatever else is on it. Our ports are called so.
+        # On a bridge of another program, the host and all neighbours may accept messages of routers. Longshore's ports
+        # are ls-*.
         rules = [f'iifname "ls-*" {kind} drop' for kind in _ROUTERS]
         found += f"table bridge {table} {{\n{_chain('guard', 'filter hook prerouting priority -300', rules)}}}\n"
     return found
@@ -69,7 +70,7 @@ def _chain(name: str, hook: str, rules: t.Sequence[str]) -> str:
 
 
 def _published(entry: PublishedPort, address: str, loopback: bool) -> t.Iterator[str]:
-    """``loopback``: whether what is sent to loopback addresses can be forwarded, too."""
+    """Yield the rules of a published port. ``loopback``: whether to forward packets to loopback addresses, too."""
     version = family(address)
     if entry.ip and family(entry.ip) != version:
         return
@@ -102,15 +103,16 @@ def _leaving(bridge: str, address: str) -> str:
 
 
 def _senders(records: t.Sequence[NetworkRecord]) -> t.Iterator[str]:
-    """What a container sends to the host, or through it: only with a source that the host reaches by the same bridge, and nothing
-    that changes the routes of the host."""
+    """Yield rules for packets from containers to the host, or through it. Drop packets with a source that the host does
+    not reach through the same bridge, and messages that would change the routes of the host."""
     for bridge in _own_bridges(records):
         yield f'iifname "{bridge}" fib saddr . iif oif missing drop'
         yield from (f'iifname "{bridge}" {kind} drop' for kind in _ROUTERS)
 
 
 def _borders(records: t.Sequence[NetworkRecord]) -> t.Iterator[str]:
-    """What the host forwards to containers: nothing from beyond their bridge, but for published ports and what a network opens."""
+    """Yield rules for forwarded packets. Containers get those from their bridge, to published ports, and those a
+    network allows."""
     own = _own_bridges(records)
     drops = [f'oifname "{bridge}" drop' for bridge in own]
     allowed: list[str] = []

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Ports of the host as text: one parser, one rule for overlaps, one formatter. Pure functions.
 
-Addresses mean the same everywhere: none is every address of IPv4 and IPv6, ``0.0.0.0`` is all of IPv4, ``[::]`` all of IPv6.
+Everywhere, a port without an address is for all addresses of IPv4 and IPv6; ``0.0.0.0`` is all of IPv4, ``[::]`` all of
+IPv6.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ class Ports(t.NamedTuple):
         return f"{_prefix(self.host)}{_range(self.first, self.last)}/{self.protocol}"
 
     def covers(self, other: Ports) -> bool:
-        """Return whether all of the other ones are among these."""
+        """Return whether these ports include all ports of ``other``."""
         within = self.first <= other.first and other.last <= self.last
         return self.protocol == other.protocol and within and _host_covers(self.host, other.host)
 
     def overlaps(self, other: Ports) -> bool:
-        """Return whether some of the other ones are among these."""
+        """Return whether these ports and those of ``other`` have any in common."""
         hosts = _host_covers(self.host, other.host) or _host_covers(other.host, self.host)
         return hosts and self.protocol == other.protocol and self.first <= other.last and other.first <= self.last
 
@@ -115,7 +116,7 @@ def _parse(pattern: re.Pattern[str], what: str, text: str | int, form: str, hint
     if first < 1 or last > _HIGHEST:
         raise invalid(what, text, _NUMBER)
     if host and address is None:
-        hint = "A name is none, and an address of IPv6 stands in brackets."
+        hint = "Use an address instead of a name, and write an IPv6 address in brackets."
         raise invalid(what, text, f"{host} is not an IP address", hint)
     return Ports(protocol, address, first, last), found
 

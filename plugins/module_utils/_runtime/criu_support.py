@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The facts about a runtime that checkpoints and restores act on."""
+"""Describe the support of a runtime for checkpoints and restores."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ NEVER: Version = (9999,)
 
 
 class Support(t.NamedTuple):
-    """``checkpoint`` and ``restore``: the first version that has an option, for which value if not for all. An option that is not
-    there has always been."""
+    """``checkpoint`` and ``restore``: the first version with an option, or with one value of it. An option that is not
+    listed exists in all versions."""
 
     checkpoint: t.Mapping[str, Version]
     restore: t.Mapping[str, Version]
-    annotation: str  # of the answer to ``features``: "true" where it was built with CRIU
-    listed: str | None = None  # by --version of one that has no ``features``; None: it was always built with CRIU
-    resets_cgroups: bool = False  # does not heed manage_cgroups_mode: ignore in a restore
-    uses_default_root: bool = False  # for files that a dump names: XDG_RUNTIME_DIR/NAME for root, whatever --root says
+    annotation: str  # in the output of ``features``: "true" if it was built with CRIU
+    listed: str | None = None  # in the output of --version, without ``features``; None: always built with CRIU
+    resets_cgroups: bool = False  # a restore ignores manage_cgroups_mode: ignore
+    uses_default_root: bool = False  # for files that a dump names: XDG_RUNTIME_DIR/NAME for root, also with --root

@@ -101,16 +101,16 @@ def write(store: Store, record: Record, timeouts: Timeouts) -> None:
 
 
 def update(store: Store, record: Record, timeouts: Timeouts) -> Record:
-    """Let unit and script be what the record says. It is saved with ``unit_pending`` first, so that the next task goes on if this
-    one is killed."""
+    """Make unit and script match the record. The record is saved with ``unit_pending`` first, so the next task
+    completes the update if this one is killed. Return the saved record."""
     record = store.save(record.replace(unit_pending=True))
     write(store, record, timeouts)
     return store.save(record.replace(unit_pending=False))
 
 
 def start(store: Store, record: Record, timeouts: Timeouts) -> tuple[Record, list[str]]:
-    """Start it, now and at boot, or wait for a start that systemd is at. Raises ProgramFailed with what runtime and conmon said;
-    then it is stopped, and stays so."""
+    """Start the service, now and at boot, or wait for a start that systemd has begun. Return its record, and no
+    warnings. Raises ProgramFailed with the messages of runtime and conmon; the service is then stopped and disabled."""
     unit, paths = names.service_unit(record.name, record.realm), store.paths(record.name)
     with _bus(start_seconds(record, timeouts) + record.stop_timeout + 2 * MARGIN) as bus:
         record = store.save(record.replace(phase=Phase.STARTING))  # Before systemd is told.
@@ -136,17 +136,17 @@ def start(store: Store, record: Record, timeouts: Timeouts) -> tuple[Record, lis
                 hint=f"See journalctl --unit {unit}", **words,
             )  # fmt: skip
     now = with_service_processes(record, paths)
-    # A short one may have ended by now; its exit tells.
+    # A short run may have ended by now; its exit is recorded.
     return store.save(now.replace(phase=Phase.RUNNING, boot=boot_id(), started_at=now.started_at or timestamp())), []
 
 
 def stop(
     store: Store, lock: Lock, record: Record, *, number: int, timeouts: Timeouts
 ) -> tuple[StopReport, Record | None]:
-    """Let systemd stop it, with these settings in the script. It does not start at boot any more."""
+    """Stop the service with systemd, with these settings in the script. It does not start at boot any more."""
     began, unit, paths = time.monotonic(), names.service_unit(record.name, record.realm), store.paths(record.name)
     grace = record.stop_timeout if timeouts.stop is None else timeouts.stop
-    record = store.save(record.replace(phase=Phase.STOPPING))  # Before the script is another, and systemd is told.
+    record = store.save(record.replace(phase=Phase.STOPPING))  # Before the script and the job of systemd.
     write(store, record.replace(stop_signal=number, stop_timeout=grace), timeouts)
     ended, now = True, still_stopping(store, record)
     with Handle(record.init) as init, _bus(grace + timeouts.kill + _PROMPT) as bus:
@@ -177,7 +177,7 @@ def stop(
 
 @contextlib.contextmanager
 def _unlocked(lock: Lock, timeouts: Timeouts) -> t.Iterator[None]:
-    """Let other tasks have the container for as long as the block takes."""
+    """Release the lock of the container for the block, so that other tasks can take it."""
     lock.release()
     try:
         yield
@@ -186,7 +186,7 @@ def _unlocked(lock: Lock, timeouts: Timeouts) -> t.Iterator[None]:
 
 
 def delete(store: Store, host: Host, before: Observed, record: Record | None, timeouts: Timeouts) -> Record | None:
-    """Remove the unit, then the container as any other. Raises Conflict where there is no record and the unit is another's."""
+    """Remove the unit, then the container like any other. Without a record, raises Conflict for a foreign unit."""
     name, paths, realm = before.name, store.paths(before.name), record.realm if record else store.realm
     if record is None:
         check_unit(orphans(store, host, name)[0], paths)

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check the options of a launch that few tasks give: what does not go together, or cannot be what is asked for."""
+"""Check rarely used options of a launch for impossible values and combinations."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from .._base.errors import InvalidInput
 from .model import Definition
 from .store import Paths
 
-# What sdnotify and listen are for.
+# The options sdnotify and listen set these.
 _NOT_IN_ENVIRONMENT = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 
 
 def check(definition: Definition, paths: Paths, manager: str, *, terminal: bool) -> None:
-    """Raises InvalidInput. ``manager`` is that of the cgroups, ``terminal`` whether the config asks for one."""
+    """Raise InvalidInput for an impossible option. ``manager``: the cgroup manager. ``terminal``: whether the config
+    requests one."""
     _check_service(definition, manager)
     for name in ("runtime_root", "log_path", "conmon_pidfile"):
         value = getattr(definition, name)
@@ -27,7 +28,7 @@ def check(definition: Definition, paths: Paths, manager: str, *, terminal: bool)
         if not is_name or "\0" in value or name.startswith("_OCI_") or name in _NOT_IN_ENVIRONMENT:
             raise InvalidInput(f"conmon_env cannot have a variable {name!r}, or not with such a value.")
         if name == "DBUS_SESSION_BUS_ADDRESS" and os.geteuid() == 0:
-            # crun (1.8) would put the container into the session of whoever logged in as root.
+            # crun (1.8) would put the container into the session of the user who logged in as root.
             raise InvalidInput(f"conmon_env cannot have {name} as root: the container would belong to that session.")
     if definition.sdnotify == "container" and len(os.fsencode(paths.ready_socket)) > 107:
         raise InvalidInput(f"{paths.ready_socket} is too long for a socket (107 bytes).", hint="Shorten the name.")
@@ -40,7 +41,7 @@ def _check_service(definition: Definition, manager: str) -> None:
         raise InvalidInput("restart_policy needs service: it is systemd that starts the container again.")
     if definition.service and (definition.conmon_pidfile or "/").endswith((" ", "\\")):
         raise InvalidInput(
-            "The conmon_pidfile of a service cannot end with a blank or a backslash: systemd takes them off."
+            "The conmon_pidfile of a service cannot end with a blank or a backslash: systemd removes them."
         )
     if definition.service and manager != "systemd":
         raise InvalidInput("A service needs systemd, and the cgroup manager systemd.", hint="Leave out cgroup_manager.")

@@ -23,7 +23,7 @@ class Status(str, enum.Enum):
     PAUSED = "paused"
     STOPPED = "stopped"
     CHECKPOINTED = "checkpointed"
-    UNKNOWN = "unknown"  # It lives, and only its runtime could tell more, which does not.
+    UNKNOWN = "unknown"  # Its processes are alive, but its runtime does not report a state.
 
 
 class Goal(str, enum.Enum):
@@ -246,7 +246,7 @@ class StopReport(t.NamedTuple):
 
 
 class Outcome(t.NamedTuple):
-    """What was found, decided and done. In check mode ``after`` is ``before``."""
+    """The observed states, the plan and the completed actions. In check mode ``after`` is ``before``."""
 
     plan: Plan
     before: Observed

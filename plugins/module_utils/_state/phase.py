@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Say where a container is in its life, as its record has it, and which phase may follow which. Pure."""
+"""Define the phases of a container in its record, and which phase may follow which. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import enum
 
 
 class Phase(str, enum.Enum):
-    """What the last task that saved the record was at, or has done. Where the container really is, is observed."""
+    """The step that the last task to save the record had begun or completed. The real state must be observed."""
 
     CREATING = "creating"
     CREATED = "created"
-    STARTING = "starting"  # until it says that it is ready, or systemd has started it
+    STARTING = "starting"  # until it reports readiness, or systemd has started it
     RUNNING = "running"  # or paused, or ended by itself
     STOPPING = "stopping"
     STOPPED = "stopped"
@@ -24,16 +24,18 @@ class Phase(str, enum.Enum):
 
 PHASES = frozenset(phase.value for phase in Phase)
 _ENDS = {Phase.STOPPING, Phase.REMOVED}
-# What may follow. A new record begins with CREATING. A task that saves the same phase again goes on with what a killed one began.
+# The phases that may follow. A new record begins with CREATING. A task that saves the same phase again continues
+# the work of a killed one.
 TRANSITIONS = {
     Phase.CREATING: {Phase.CREATED, Phase.RESTORING},
     # systemd starts a service at boot, and as often as its restart policy says: no task sees STARTING then.
     Phase.CREATED: {Phase.STARTING, Phase.RUNNING, *_ENDS},
-    # CREATED: a start by systemd that has failed.
+    # CREATED: systemd has failed to start it.
     Phase.STARTING: {Phase.CREATED, Phase.RUNNING, Phase.CHECKPOINTING, *_ENDS},
-    # STARTING: a task was killed after it saved RUNNING, and before the runtime was called; or systemd is at a restart.
+    # STARTING: a task was killed after it saved RUNNING, and before the runtime was called; or systemd is restarting
+    # it.
     Phase.RUNNING: {Phase.STARTING, Phase.CHECKPOINTING, *_ENDS},
-    # A stop that was killed before anything was told.
+    # Phases of a running container: a task was killed before it requested the stop.
     Phase.STOPPING: {Phase.STOPPED, Phase.STARTING, Phase.RUNNING, Phase.CHECKPOINTING, Phase.REMOVED},
     Phase.STOPPED: {Phase.RUNNING, *_ENDS},
     Phase.REMOVED: set(),
@@ -44,6 +46,6 @@ TRANSITIONS = {
 
 
 def check_transition(name: str, old: Phase, new: Phase) -> None:
-    """Raises ValueError where a phase cannot follow: a fault of this program, whose record would mislead the next task."""
+    """Raise ValueError if a phase cannot follow: a fault of this program, whose record would mislead the next task."""
     if new is not old and new not in TRANSITIONS[old]:
         raise ValueError(f"The container {name} cannot go from {old.value} to {new.value}.")
