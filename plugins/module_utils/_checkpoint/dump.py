@@ -81,7 +81,7 @@ def dump(
     if options.leave_running:
         store.save(record)
     else:
-        settle(store, record.replace(checkpoint=Checkpoint(path, words)), timeouts)
+        settle(store, record.replace(phase=Phase.CHECKPOINTING, checkpoint=Checkpoint(path, words)), timeouts)
     checkpoint_store.prune(store, record.name, keep=path)
     return whole
 
