@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The content of a C(config.json), besides the image. C(_bundle/options.py) declares the options."""
+    """The content of a C(config.json), besides the image. C(_bundle_spec/options.py) declares the options."""
 
     DOCUMENTATION = r"""
 options:

@@ -132,7 +132,9 @@ _MANIFEST: Document = {
     "members": _Map((_Number(0), _WORD)), "links": _Map(_WORD), "statistics": _Map(_Number(0)),
 }  # fmt: skip
 _STORED: Document = {
-    **_MANIFEST, "definition": _OWN_DEFINITION, "export": _TEXT, "paused": _FLAG, "from_archive": _FLAG, "left_out": [_WORD],
+    # No limit of a year: the record of the container had the same value.
+    **_MANIFEST, "stop_timeout": _Number(0, whole=False), "definition": _OWN_DEFINITION,
+    "export": _TEXT, "paused": _FLAG, "from_archive": _FLAG, "left_out": [_WORD],
 }  # fmt: skip
 # Of podman's document, only a few values are used.
 _CONTAINER: Document = {

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Identify processes, send signals to exactly one process, and run programs."""
+"""Identify processes, and send signals to exactly one process."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import enum
 import typing as t
 
-from .._base.errors import InvalidInput
+from .._base.errors import EngineError, InvalidInput
 from .._state.model import Observed, Status
 from .._state.phase import Phase
 
@@ -62,6 +62,9 @@ def plan(goal: Goal, found: Found, *, leave_running: bool, keep: bool) -> Plan:
         whole = found.stored or found.source.status is Status.CHECKPOINTED
         then = plan(goal, clear._replace(stored=whole), leave_running=leave_running, keep=keep)
         return then._replace(actions=(Action.RECOVER, *then.actions))
+    for seen in (found.source, found.target):
+        if seen.status is Status.UNKNOWN and goal is not Goal.ABSENT:
+            raise EngineError(seen.problem or f"The state of the container {seen.name} is unknown.")
     if goal is Goal.CHECKPOINTED:
         return _checkpoint(found, leave_running=leave_running)
     if goal is Goal.RESTORED:

@@ -46,6 +46,6 @@ def _start(request: Request, found: Found) -> Plan:
         return Plan(unneeded="removes")
     if not request.detach:
         return Plan((Action.RUN,))
-    at_work = found.status in (Status.STARTING, Status.RUNNING)
-    same = at_work and request.command is not None and found.argv == request.command.argv
+    # A launch may be another task's, or a killed one's: the start waits for the first, and clears away the second.
+    same = found.status is Status.RUNNING and request.command is not None and found.argv == request.command.argv
     return Plan(() if same else (Action.START,))

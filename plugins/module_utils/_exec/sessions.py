@@ -20,11 +20,11 @@ from .session_store import Seen, SessionPaths, check_id, has_files, look
 
 
 class Outcome(t.NamedTuple):
-    """The plan and its result. ``seen`` is the session afterwards; in check mode, as it was found. ``result`` is of a
-    command that was waited for."""
+    """The plan and its result. ``changed``: whether this task has changed something, or would; another task may have done it
+    first. ``seen`` is the session afterwards; in check mode, as it was found. ``result`` is of a command that was waited for."""
 
-    found: Found
     plan: Plan
+    changed: bool
     seen: Seen | None = None
     result: Result | None = None
 
@@ -43,9 +43,9 @@ class Sessions:
         found = self._look(request, seen, check=check)
         decided = plan(request, found)
         if check or not decided.actions:
-            return Outcome(found, decided, seen)
-        identifier, result = self._apply(request, decided.actions[0])
-        return Outcome(found, decided, self._seen(request, identifier), result)
+            return Outcome(decided, bool(decided.actions), seen)
+        identifier, changed, result = self._apply(request, decided.actions[0])
+        return Outcome(decided, changed, self._seen(request, identifier), result)
 
     def _refuse(self, request: Request) -> None:
         check_name(request.name)
@@ -56,7 +56,8 @@ class Sessions:
         output.check(request.keep)
         record = self.store.load(request.name)
         path = record.runtime.path if record else ""
-        if record is not None and request.runtime not in (None, "auto", path.rpartition("/")[2], path):
+        names = ("auto", path.rpartition("/")[2], path, record.runtime.name if record else "")
+        if record is not None and request.runtime is not None and request.runtime not in names:
             raise InvalidInput(
                 f"The container {request.name} was created with {path}, not with {request.runtime}.",
                 hint="Omit runtime. A container keeps the runtime that created it.",
@@ -75,7 +76,8 @@ class Sessions:
         if request.goal is not Goal.STARTED:
             return found
         try:
-            return found._replace(creates=self._exists(request, "creates"), removes=self._exists(request, "removes"))
+            found = found._replace(creates=self._exists(request, "creates"))
+            return found if found.creates else found._replace(removes=self._exists(request, "removes"))
         except InvalidInput:
             # Earlier tasks of the play, not carried out either, may be what starts the container.
             if not check:
@@ -94,20 +96,22 @@ class Sessions:
         directory = request.command.cwd if request.command else None
         return run.exists(self.store, request.name, pattern, directory=directory)
 
-    def _apply(self, request: Request, action: Action) -> tuple[str | None, Result | None]:
-        """Carry out one action; returns the id of the session, and the result of one that was waited for."""
+    def _apply(self, request: Request, action: Action) -> tuple[str | None, bool, Result | None]:
+        """Carry out one action. Return the id of the session, whether this changed something, and the result of a command that
+        was waited for."""
         name, identifier, limits = request.name, request.session, request.limits
         if request.command is not None and action is Action.RUN:
             result = run.run(
                 self.store, name, request.command, stdin=request.stdin, session=identifier, limits=limits, keep=request.keep
             )  # fmt: skip
-            return None, result
+            return None, True, result
         if request.command is not None and action is Action.START:
-            session, _new = run.start(self.store, name, request.command, session=identifier, limits=limits)
-            return session.id, None
+            session, new = run.start(self.store, name, request.command, session=identifier, limits=limits)
+            return session.id, new, None
         if identifier is None:
             raise InvalidInput(f"There is no session to {action.value} without its id.")
         if action is Action.WAIT:
-            return identifier, run.finish(self.store, name, identifier, limits=limits, keep=request.keep)
-        (run.stop if action is Action.STOP else run.forget)(self.store, name, identifier, limits=limits)
-        return identifier, None
+            result = run.finish(self.store, name, identifier, limits=limits, keep=request.keep)
+            return identifier, result.timed_out, result
+        changed = (run.stop if action is Action.STOP else run.forget)(self.store, name, identifier, limits=limits)
+        return identifier, changed, None

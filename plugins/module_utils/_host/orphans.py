@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from .._base.errors import InvalidInput
@@ -41,6 +42,8 @@ def _runtimes(store: Store) -> list[Program]:
     found = [Program(name, find_program(name) or name, "unknown") for name in DRIVERS]
     for name, path in remembered.runtimes(store.run_dir).items():
         if name not in DRIVERS:
-            trust.check(path, "The runtime", missing=True)
-            found.append(Program(name, path, "unknown"))
+            # Only a trusted program may run. Without it, its leftovers are removed by processes, cgroups and files.
+            with contextlib.suppress(InvalidInput):
+                trust.check(path, "The runtime", missing=True)
+                found.append(Program(name, path, "unknown"))
     return found

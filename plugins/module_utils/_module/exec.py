@@ -126,11 +126,11 @@ def perform(module: AnsibleModule, sessions: Sessions, params: t.Mapping[str, t.
         if module.check_mode:
             return {"changed": False, "skipped": True, "msg": "Would have waited for the session if not in check mode"}
         ended = t.cast(Result, outcome.result)
-        found = {"cmd": (listed or {}).get("argv"), "changed": ended.timed_out, "exec_session": listed}
+        found = {"cmd": (listed or {}).get("argv"), "changed": outcome.changed, "exec_session": listed}
         return report(module, found, ended, params)
     if wanted.goal is Goal.STARTED:
         return _started(module, wanted, outcome, listed, params)
-    result = {"changed": bool(outcome.plan.actions), "session": params["session"]}
+    result = {"changed": outcome.changed, "session": params["session"]}
     # Without an rc: Ansible would take that of a command that was stopped for a failure of this task.
     return {**result, "exec_session": listed} if wanted.goal is Goal.STOPPED else result
 
@@ -154,7 +154,7 @@ def _started(
         return report(module, {**result, "changed": True}, outcome.result, params)
     session = outcome.seen.session if outcome.seen else None
     return {
-        **result, "changed": bool(outcome.plan.actions), "session": session.id if session else None,
+        **result, "changed": outcome.changed, "session": session.id if session else None,
         "pid": session.pid if session else None, "timed_out": False, "exec_session": listed,
         "start": _moment((session.started if session else None) or 0),
     }  # fmt: skip

@@ -25,7 +25,7 @@ def conceal(module: AnsibleModule) -> dict[str, t.Any]:
     """Return the parameters as they are, and hide the secret values in the module."""
     params = dict(module.params)
     for name in SECRET:
-        if params.get(name) is not None:
+        if params.get(name) is not None and not isinstance(params[name], bool):  # stdin of a container is a switch
             from . import secret_values
 
             module.no_log_values = module.no_log_values - secret_values.leaves(params[name])
@@ -37,4 +37,4 @@ def in_failures(params: t.Mapping[str, t.Any]) -> set[str]:
     """Return what is masked in the words of a failure, of the parameters as they are."""
     from . import secret_values
 
-    return secret_values.masked(params, SECRET)
+    return secret_values.masked(params, [name for name in SECRET if not isinstance(params.get(name), bool)])

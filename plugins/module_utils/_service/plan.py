@@ -15,7 +15,9 @@ from .._state.phase import Phase
 def completed(desired: Desired, observed: Observed, plan: Plan) -> Plan:
     """Return the plan, with the actions that complete the work of an earlier task."""
     record = observed.record
-    if record is None or desired.goal is Goal.ABSENT or Action.CREATE in plan.actions:
+    # After a recovery, the task decides again.
+    settled = Action.CREATE in plan.actions or Action.RECOVER in plan.actions
+    if record is None or desired.goal is Goal.ABSENT or settled:
         return plan
     actions, result = _unfinished(desired.goal, observed.status, record), plan.result
     if actions:

@@ -29,7 +29,8 @@ _ENDS = {Phase.STOPPING, Phase.REMOVED}
 TRANSITIONS = {
     Phase.CREATING: {Phase.CREATED, Phase.RESTORING},
     # systemd starts a service at boot, and as often as its restart policy says: no task sees STARTING then.
-    Phase.CREATED: {Phase.STARTING, Phase.RUNNING, *_ENDS},
+    # CHECKPOINTING: it runs, although the start was reported as failed (a slow hook), or was made by hand.
+    Phase.CREATED: {Phase.STARTING, Phase.RUNNING, Phase.CHECKPOINTING, *_ENDS},
     # CREATED: systemd has failed to start it.
     Phase.STARTING: {Phase.CREATED, Phase.RUNNING, Phase.CHECKPOINTING, *_ENDS},
     # STARTING: a task was killed after it saved RUNNING, and before the runtime was called; or systemd is restarting

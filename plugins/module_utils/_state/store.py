@@ -103,7 +103,7 @@ class Store:
         value = read_json(self.paths(name).record)
         if value is None:
             return None
-        if value.get("format") != RECORD_FORMAT or value.get("phase") not in PHASES:
+        if value.get("format") != RECORD_FORMAT or str(value.get("phase")) not in PHASES:
             from .newer_release import check_record
 
             check_record(name, value)

@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError, InvalidInput
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan import Found, Goal, plan
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Status
 from ansible_collections.longshore.oci.tests.unit import builders
@@ -97,6 +97,16 @@ def test_a_checkpoint_of_another_container_is_not_deleted() -> None:
     source = builders.observed(Status.CHECKPOINTED, phase="checkpointed")
     target = builders.observed(Status.ABSENT, name="other")
     assert actions(Goal.RESTORED, Found(source, target, True, None)) == "import restore"
+
+
+@pytest.mark.parametrize("goal", [Goal.CHECKPOINTED, Goal.RESTORED])
+@pytest.mark.parametrize("of_target", [False, True])
+def test_one_whose_runtime_does_not_tell_its_state_is_left_alone(goal: Goal, of_target: bool) -> None:
+    seen = builders.observed(Status.UNKNOWN)._replace(problem="youki does not tell the state of web")
+    other = builders.observed(Status.RUNNING if goal is Goal.CHECKPOINTED else Status.CHECKPOINTED, name="other")
+    pair = (other, seen) if of_target else (seen, other)
+    with pytest.raises(EngineError, match="youki does not tell the state"):
+        actions(goal, Found(*pair, True, True))
 
 
 def test_nothing_to_restore_from() -> None:

@@ -34,7 +34,7 @@ RUNS = Found(Status.RUNNING, ("true",), has_files=True)
         # A detached one.
         (START, Found(), Plan((Action.START,))),
         (START, RUNS, Plan()),
-        (START, RUNS._replace(status=Status.STARTING), Plan()),
+        (START, RUNS._replace(status=Status.STARTING), Plan((Action.START,))),
         (START, RUNS._replace(status=Status.FINISHED), Plan((Action.START,))),
         (START, RUNS._replace(argv=("false",)), Plan((Action.START,))),
         (START, Found(has_files=True), Plan((Action.START,))),

@@ -160,6 +160,13 @@ def test_what_ansible_masks() -> None:
     assert module.params == {"env": dict.fromkeys("ABCD", HIDDEN), "text": "t", "stdin": None}
 
 
+def test_the_switch_stdin_of_a_container_is_no_secret() -> None:
+    module = _module(stdin=True)
+    module.no_log_values = {"True"}
+    assert secrets.conceal(module) == module.params == {"stdin": True}
+    assert module.no_log_values == {"True"}
+
+
 @pytest.mark.parametrize(
     ("params", "masked"),
     [
@@ -170,6 +177,7 @@ def test_what_ansible_masks() -> None:
         ({"spec": {"process": {"env": ["A=x=yz", "alone", 1], "cwd": "/srv/web"}}}, {"x=yz", "alone"}),
         ({"hooks": {"poststop": [{"path": "/bin/true", "env": {"A": "secret", "B": ["C=other"]}}]}}, {"secret", "other"}),
         ({"name": "plain text"}, set()),
+        ({"stdin": True}, set()),  # of a container: whether it has an input
     ],
 )  # fmt: skip
 def test_what_is_masked_in_a_failure(params: dict[str, t.Any], masked: set[str]) -> None:

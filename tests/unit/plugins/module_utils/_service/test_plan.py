@@ -109,3 +109,13 @@ def test_a_start_that_systemd_may_be_at(tmp_path: pathlib.Path) -> None:
     assert (seen.status, seen.exit and seen.exit.code) == (Status.STOPPED, 3)
     store.save(record.replace(init=identify(1)))
     assert observe(store, "web").status is Status.RUNNING
+
+
+@pytest.mark.parametrize("goal", [Goal.PRESENT, Goal.STARTED, Goal.STOPPED])
+def test_a_recovery_comes_first(goal: Goal) -> None:
+    """A dump of a service whose task was killed: its phase is no one's to stop from."""
+    record = builders.record(phase="checkpointing", definition=builders.definition(service=True))
+    seen = builders.observed(Status.STOPPED)._replace(record=record, unfinished=True)
+    desired = Desired("web", goal, definition=None)
+    decided = completed(desired, seen, plan(desired, seen, changes={}, updates={}))
+    assert decided.actions[0] is Action.RECOVER

@@ -17,7 +17,7 @@ from ansible_collections.longshore.oci.tests.unit import builders
 # phase | what may follow
 TABLE = """
 creating      | created restoring
-created       | starting running stopping removed
+created       | starting running stopping removed checkpointing
 starting      | created running stopping removed checkpointing
 running       | starting stopping removed checkpointing
 stopping      | stopped starting running removed checkpointing
