@@ -100,7 +100,7 @@ def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False
         raise
 
 
-def make_directory(path: str, *, mode: int = 0o750, tries: int = 20) -> None:
+def make_directory(path: str, *, mode: int = 0o750, tries: int = 100) -> None:
     """Create a directory and its parents, all with ``mode``. An existing directory stays as it is.
 
     Refuse a directory of another user in a shared place (sticky, such as /tmp), where every user may create it.
@@ -123,7 +123,7 @@ def make_directory(path: str, *, mode: int = 0o750, tries: int = 20) -> None:
         if not isinstance(exc, (FileExistsError, FileNotFoundError)) or not tries:
             raise EngineError(f"Cannot create the directory {path}: {exc.strerror}.") from exc
         # Another task has created it, or has removed it or its parent because they were empty.
-        # A task removes a directory once, when it ends: 20 failures in a row would take 20 tasks that end in the same millisecond.
+        # A task removes a directory once, when it ends: so many failures in a row would take as many tasks that end at once.
         make_directory(path, mode=mode, tries=tries - 1)
 
 

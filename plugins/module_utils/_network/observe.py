@@ -80,5 +80,5 @@ def refuse_strangers(wanted: NetworkRecord, seen: Observed) -> None:
     for interface in wanted.interfaces:
         name = interface.name
         if name in seen.inside and not is_connected(seen.inside[name], seen.ends.get(name)):
-            what = f"The namespace {wanted.name} has an interface {name} that Longshore has not made."
+            what = f"The namespace {wanted.name} has an interface {name} that Longshore has not created."
             raise Conflict(what, hint=f"Remove it (ip -n {wanted.name} link delete {name}), or take another name.")

@@ -26,7 +26,7 @@ def test_what_is_in_the_way_is_said(host: Host) -> None:
     for name, interface, more, says in (
         (OTHER, POOL, {}, "Longshore has not created it"),
         (OTHER, POOL, {"absent": True}, "Longshore has not created it"),
-        (WEB, POOL._replace(bridge="uplink"), {}, "uplink is an interface of this host, and not a bridge"),
+        (WEB, POOL._replace(bridge="uplink"), {}, "uplink is an interface of this host, but not a bridge"),
         (WEB, Interface(subnet=("192.0.2.0/28",)), {}, r"overlaps with 192\.0\.2\.7/24 on uplink of this host"),
     ):
         for check in (True, False):
@@ -39,14 +39,14 @@ def test_what_is_in_the_way_is_said(host: Host) -> None:
     host.converge(WEB, POOL, publish=("80:8080",))
     with (
         serving(WEB) as pid,
-        pytest.raises(EngineError, match=rf"is in use by \S+ \(process {pid}\)\. Stop that first"),
+        pytest.raises(EngineError, match=rf"is in use by \S+ \(process {pid}\)\. Stop it first"),
     ):
         host.converge(WEB, absent=True)
     with serving(WEB) as pid:
         assert [(user.pid, user.container) for user in host.describe(WEB).users] == [(pid, None)]
     assert host.converge(WEB, POOL, publish=("80:8080",)).plan.actions == ()
     subprocess.run(["ip", "-n", WEB, "link", "add", "eth1", "type", "veth", "peer", "name", "other"], check=True)
-    with pytest.raises(EngineError, match="has an interface eth1 that Longshore has not made"):
+    with pytest.raises(EngineError, match="has an interface eth1 that Longshore has not created"):
         host.converge(WEB, POOL, Interface("eth1", "br1"))
 
 

@@ -17,7 +17,7 @@ def test_what_is_in_the_place_of_one_is_told(host: Host) -> None:
     host.converge(WEB, POOL)
     subprocess.run(["ip", "-n", WEB, "link", "delete", "eth0"], check=True)
     subprocess.run(["ip", "-n", WEB, "link", "add", "eth0", "type", "veth", "peer", "name", "other"], check=True)
-    assert "has an interface eth0 that Longshore has not made" in host.describe(WEB).conflict
+    assert "has an interface eth0 that Longshore has not created" in host.describe(WEB).conflict
     netns.remove(WEB)
     netns.create(WEB)
     known = host.describe(WEB)
