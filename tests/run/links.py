@@ -43,7 +43,7 @@ def _broken(tree: str, path: str) -> list[str]:
     for target in _LINK.findall(text):
         if re.match(r"[a-z]+:", target):
             continue
-        file, _, anchor = target.partition("#")
+        file, _sharp, anchor = target.partition("#")
         place = os.path.normpath(os.path.join(os.path.dirname(path), file)) if file else path
         if not os.path.exists(os.path.join(tree, place)):
             wrong.append(f"{path} links to {target}, which does not exist.")

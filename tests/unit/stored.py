@@ -30,11 +30,11 @@ def whole(**changes: t.Any) -> Stored:
     )
 
 
-def write(path: object, found: Manifest, spec: t.Mapping[str, t.Any] = SPEC) -> str:
-    """Write one to disk."""
+def write(path: object, found: Manifest, spec: t.Mapping[str, t.Any] | None = None) -> str:
+    """Write one to disk, with ``spec`` (else SPEC) as its config."""
     os.makedirs(f"{path}/checkpoint")
     texts = {
-        "checkpoint/inventory.img": "inventory", "spec.dump": json.dumps(spec), "config.dump": '{"name": "web"}',
+        "checkpoint/inventory.img": "inventory", "spec.dump": json.dumps(SPEC if spec is None else spec), "config.dump": '{"name": "web"}',
         "longshore.json": json.dumps(found.to_json()),
     }  # fmt: skip
     for name, text in texts.items():

@@ -25,7 +25,7 @@ _GUARD = pure.Guard()
         lambda _path: subprocess.run(["true"], check=True), lambda _path: os.fork(), lambda _path: os.kill(os.getpid(), signal.SIGTERM),
         lambda _path: os.posix_spawn("/bin/true", ["true"], {}), lambda _path: os.system("true"),
         lambda _path: socket.socket().bind(("127.0.0.1", 0)), lambda path: open(path, "w", encoding="utf-8").close(),
-        lambda path: os.mkdir(path), lambda path: os.symlink("/", path), lambda path: os.rename(f"{path}/own/file", path),
+        os.mkdir, lambda path: os.symlink("/", path), lambda path: os.rename(f"{path}/own/file", path),
     ],
     ids=["run", "fork", "kill", "spawn", "system", "bind", "write", "mkdir", "symlink", "rename"],
 )  # fmt: skip

@@ -93,16 +93,17 @@ def decompressor(descriptor: int) -> t.Iterator[t.IO[bytes]]:
             yield t.cast(t.IO[bytes], child.stdout)
         return
     # A buffer of its own: one that was used before could still have the beginning of a file that has changed.
-    with open(descriptor, "rb", closefd=False) as stream, _unpacked(stream, compression) as unpacked:
-        yield unpacked
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(open(descriptor, "rb", closefd=False))
+        yield stack.enter_context(_unpacked(stream, compression))
 
 
 @contextlib.contextmanager
 def from_pipe(pipe: t.BinaryIO) -> t.Iterator[t.IO[bytes]]:
     """Give the data that comes through a pipe, uncompressed or by gzip."""
     head = t.cast(io.BufferedReader, pipe).peek(4)
-    with _unpacked(pipe, "gzip" if of(head) == "gzip" else "none") as unpacked:
-        yield unpacked
+    with contextlib.ExitStack() as stack:
+        yield stack.enter_context(_unpacked(pipe, "gzip" if of(head) == "gzip" else "none"))
 
 
 @contextlib.contextmanager

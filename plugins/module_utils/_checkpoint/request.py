@@ -8,7 +8,7 @@ import os
 import typing as t
 
 from .._archive.manifest import Software
-from .._runtime import criu
+from .._runtime.criu import Options
 from .._state.model import Observed
 from .checkpoint_store import Stored
 from .plan import Goal, Plan
@@ -20,7 +20,7 @@ class Request(t.NamedTuple):
 
     name: str
     goal: Goal
-    options: criu.Options = criu.Options()
+    options: Options = Options()
     archive: str | None = None
     compression: str | None = None
     include_rootfs: bool = False
@@ -46,7 +46,7 @@ class Description(t.NamedTuple):
     created_at: str | None
     runtime: Software
     criu: str | None  # its version
-    options: criu.Options
+    options: Options
     rootfs: str | None
 
 

@@ -30,7 +30,8 @@ def from_json(value: t.Any) -> NetworkRecord:
 
 def _exactly(kind: type) -> _Reader:
     def read(value: t.Any) -> t.Any:
-        if type(value) is not kind:
+        # A boolean is no number here, although it is an int.
+        if type(value) is not kind:  # pylint: disable=unidiomatic-typecheck
             raise TypeError(f"{value!r} is not of the type {kind.__name__}")
         return value
 

@@ -233,10 +233,10 @@ class TestSomebodyElses:
         (host.directory / "hand").mkdir()
         made = bundle.make(host.directory / "hand", "sleep", "60", cgroup=f"{host.definition.cgroup_parent}/hand")
         words = ["create", "--bundle", made, "--pid-file", f"{host.directory}/pid", host.name]
-        quiet: dict[str, t.Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "check": True}
-        subprocess.run([host.runtime, "--root", root, *words], **quiet)
+        quiet: dict[str, t.Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+        subprocess.run([host.runtime, "--root", root, *words], check=True, **quiet)
         try:
             with pytest.raises(Conflict, match=r"youki already has a container .* which Longshore has not created"):
                 host.bring(Goal.STARTED)
         finally:
-            subprocess.run([host.runtime, "--root", root, "delete", "--force", host.name], **quiet)
+            subprocess.run([host.runtime, "--root", root, "delete", "--force", host.name], check=True, **quiet)

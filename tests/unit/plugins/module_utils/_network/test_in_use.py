@@ -37,10 +37,7 @@ def test_what_is_in_the_way_is_said(host: Host) -> None:
         host.converge(WEB, POOL, publish=("80:8080",))
     assert host.is_like() == before
     host.converge(WEB, POOL, publish=("80:8080",))
-    with (
-        serving(WEB) as pid,
-        pytest.raises(EngineError, match=rf"is in use by \S+ \(process {pid}\)\. Stop it first"),
-    ):
+    with serving(WEB) as pid, pytest.raises(EngineError, match=rf"is in use by \S+ \(process {pid}\)\. Stop it first"):
         host.converge(WEB, absent=True)
     with serving(WEB) as pid:
         assert [(user.pid, user.container) for user in host.describe(WEB).users] == [(pid, None)]
