@@ -50,8 +50,8 @@ def warnings(bridges: t.Sequence[str], table: str) -> list[str]:
     """About each chain that closed_to() returns. ``table``: ours."""
     names = " and ".join(bridges)
     return [
-        f"The chain {chain} of the table {other} lets nothing be forwarded that none of its rules accepts, and no other table can"
-        f" help that. See to it that it accepts what comes from {names} and what goes there.{_advice(other, bridges)}"
+        f"The chain {chain} of the table {other} drops forwarded packets that none of its rules accepts, and no other table can"
+        f" accept them. Add rules there that accept packets from and to {names}.{_advice(other, bridges)}"
         for other, chain in closed_to(bridges, table)
     ]
 

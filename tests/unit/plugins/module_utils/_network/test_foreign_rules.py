@@ -36,9 +36,9 @@ def test_who_does_not_let_packets_through(host: Host, kind: str) -> None:
     words, warned = OTHERS[kind]
     host.does("sh", "-c", f"nft 'add table ip filter; add {words}'")
     outcome = host.converge(WEB, POOL)
-    assert ["The chain FORWARD of the table ip filter lets nothing" in text for text in outcome.warnings] == [
-        True
-    ] * warned
+    assert [
+        "The chain FORWARD of the table ip filter drops forwarded packets" in text for text in outcome.warnings
+    ] == [True] * warned
     assert host.converge(WEB, POOL).warnings == ()
 
 
