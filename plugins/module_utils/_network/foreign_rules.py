@@ -47,7 +47,7 @@ def closed_to(bridges: t.Collection[str], table: str) -> list[tuple[str, str]]:
 
 
 def warnings(bridges: t.Sequence[str], table: str) -> list[str]:
-    """About each chain that closed_to() returns. ``table``: ours."""
+    """Return a warning for each chain that closed_to() returns. ``table``: that of Longshore."""
     names = " and ".join(bridges)
     return [
         f"The chain {chain} of the table {other} drops forwarded packets that none of its rules accepts, and no other table can"
@@ -57,11 +57,11 @@ def warnings(bridges: t.Sequence[str], table: str) -> list[str]:
 
 
 def _advice(table: str, bridges: t.Iterable[str]) -> str:
-    """A command that opens the firewall whose table it is, where there is one."""
+    """Return the command that opens the firewall with this table, or an empty text."""
     if table != "inet firewalld":
         return ""
     options = " ".join(f"--add-interface {bridge}" for bridge in bridges)
-    return f" For good: firewall-cmd --permanent --zone trusted {options}; firewall-cmd --reload"
+    return f" Permanently: firewall-cmd --permanent --zone trusted {options}; firewall-cmd --reload"
 
 
 def _refuses_all(expressions: bytes) -> bool:

@@ -60,7 +60,7 @@ def test_what_firewalld_has_to_be_told(host: Host) -> None:
     host.does("sh", "-c", f"nft 'add table inet firewalld; add chain {chain}; {adding}'")
     (warning,) = host.converge(WEB, POOL, Interface("eth1", "lsu-br1")).warnings
     assert warning.endswith(
-        " what comes from longshore0 and lsu-br1 and what goes there. For good: firewall-cmd --permanent --zone trusted"
+        " accept packets from and to longshore0 and lsu-br1. Permanently: firewall-cmd --permanent --zone trusted"
         " --add-interface longshore0 --add-interface lsu-br1; firewall-cmd --reload"
     )
 
