@@ -11,7 +11,7 @@ import subprocess
 import sys
 import typing as t
 
-from module_utils._base.errors import EngineError
+from module_utils._base.errors import LongshoreError
 
 from .clock import Lap
 
@@ -38,7 +38,7 @@ def run(name: str, body: t.Callable[[], int]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return body()
-    except EngineError as exc:
+    except LongshoreError as exc:
         print(f"{name}: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

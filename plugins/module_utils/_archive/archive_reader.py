@@ -16,7 +16,7 @@ import shutil
 import typing as t
 import zlib
 
-from .._base.errors import EngineError, InvalidInput, ProgramFailed, reason_of
+from .._base.errors import InvalidOption, LongshoreError, ProgramFailed, reason_of
 from .._trust import trust
 from . import tar_members, typed_documents
 from .compression import decompressor, from_pipe
@@ -29,7 +29,7 @@ if t.TYPE_CHECKING:
 _MOST_MEMBERS = 200_000
 _CHUNK = 1 << 20
 
-Verify = t.Callable[[bytes, bytes], None]  # raises InvalidInput unless the second is a signature of the first
+Verify = t.Callable[[bytes, bytes], None]  # raises InvalidOption unless the second is a signature of the first
 
 
 class Documents(t.NamedTuple):
@@ -70,7 +70,7 @@ class Archive:
             self._descriptor = -1
 
     def peek(self, *, room: int) -> Documents:
-        """Return the documents. The first call reads and checks the whole archive. Raises InvalidInput, EngineError.
+        """Return the documents. The first call reads and checks the whole archive. Raises InvalidOption, LongshoreError.
 
         ``room`` is the available space in bytes. No more is read.
         """
@@ -83,18 +83,18 @@ class Archive:
     def unpack(self, directory: str) -> Documents:
         """Unpack the archive into an empty directory, within the available space. Return its documents.
 
-        Raises InvalidInput, also for an archive that was changed since the first read, and EngineError.
+        Raises InvalidOption, also for an archive that was changed since the first read, and LongshoreError.
         """
         with _reading(self.path), decompressor(self._open()) as stream:
             documents, found = _unpack(stream, self.path, directory, self._verify)
         if self._seen is not None and self._seen[0] != found:
-            raise InvalidInput(f"The archive {self.path} was changed while it was read.")
+            raise InvalidOption(f"The archive {self.path} was changed while it was read.")
         return documents
 
     def _open(self) -> int:
         if self._descriptor < 0:
             if not os.path.isfile(self.path):
-                raise InvalidInput(f"There is no archive {self.path}.")
+                raise InvalidOption(f"There is no archive {self.path}.")
             trust.check(self.path, "The archive")
             self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         return self._descriptor
@@ -108,7 +108,7 @@ def unpack_pipe(pipe: t.BinaryIO, path: str, directory: str, verify: Verify | No
 
 @contextlib.contextmanager
 def _reading(path: str) -> t.Iterator[None]:
-    """Raise InvalidInput if the file is not an archive, or is damaged; EngineError if it cannot be read."""
+    """Raise InvalidOption if the file is not an archive, or is damaged; LongshoreError if it cannot be read."""
     import tarfile
 
     try:
@@ -116,7 +116,7 @@ def _reading(path: str) -> t.Iterator[None]:
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ProgramFailed, UnicodeError) as exc:
         raise typed_documents.damaged_archive(path)(str(exc).rstrip(".")) from exc
     except OSError as exc:
-        raise EngineError(f"Cannot read the archive {path}: {reason_of(exc)}.") from exc
+        raise LongshoreError(f"Cannot read the archive {path}: {reason_of(exc)}.") from exc
 
 
 class _Looked:
@@ -155,22 +155,22 @@ class _Unpacked:
             os.makedirs(os.path.dirname(path), mode=0o711, exist_ok=True)
             yield path
         except FileExistsError as exc:
-            raise InvalidInput(f"{self._archive} has two members {name!r}.") from exc
+            raise InvalidOption(f"{self._archive} has two members {name!r}.") from exc
         except OSError as exc:
             if isinstance(exc, gzip.BadGzipFile):
                 raise
-            raise EngineError(f"Cannot unpack {self._archive}: {reason_of(exc)}.") from exc
+            raise LongshoreError(f"Cannot unpack {self._archive}: {reason_of(exc)}.") from exc
 
 
 def _read(stream: t.IO[bytes], path: str, room: int, taker: _Looked | _Unpacked) -> _Found:
-    """Give the known members to ``taker``, each once. Raises InvalidInput, EngineError, and the errors that _reading converts."""
+    """Give the known members to ``taker``, each once. Raises InvalidOption, LongshoreError, and the errors that _reading converts."""
     members: Members = {}
     links: dict[str, str] = {}
     texts: dict[str, bytes] = {}
     with tar_members.opened(fileobj=stream, mode="r|") as tar:
         for name, member in _known_members(tar, path, room):
             if name in members or name in links:
-                raise InvalidInput(f"{path} has two members {name!r}.")
+                raise InvalidOption(f"{path} has two members {name!r}.")
             if member.issym():
                 taker.link(name, member.linkname)
                 links[name] = member.linkname
@@ -184,13 +184,13 @@ def _read(stream: t.IO[bytes], path: str, room: int, taker: _Looked | _Unpacked)
 
 
 def _known_members(tar: tarfile.TarFile, path: str, room: int) -> t.Iterator[tuple[str, tarfile.TarInfo]]:
-    """Yield the known members, no more than fit into the available space. Raises InvalidInput, EngineError."""
+    """Yield the known members, no more than fit into the available space. Raises InvalidOption, LongshoreError."""
     left = room
     for member in tar_members.members(tar, most=_MOST_MEMBERS, room=(1 << 63) - 1):
         name = known(member, path)
         left -= member.size if member.isreg() else 0
         if left < 0:
-            raise EngineError(f"There is not enough space to unpack {path}: {room >> 20} MiB are free.")
+            raise LongshoreError(f"There is not enough space to unpack {path}: {room >> 20} MiB are free.")
         if name is None:
             tar_members.skip(tar, member)
         else:
@@ -209,15 +209,15 @@ def read(path: str) -> bytes:
 
 
 def _checked(path: str, found: _Found, verify: Verify | None) -> Documents:
-    """Raises InvalidInput for an archive that is incomplete or changed, or does not have the required signature."""
+    """Raises InvalidOption for an archive that is incomplete or changed, or does not have the required signature."""
     members, links, texts = found
     damaged = typed_documents.damaged_archive(path)
     for name in ("spec.dump", "config.dump", "checkpoint/inventory.img"):
         if name not in members:
-            raise InvalidInput(f"{path} is not a complete archive of a checkpoint: it has no {name}.")
+            raise InvalidOption(f"{path} is not a complete archive of a checkpoint: it has no {name}.")
     if verify:
         if MANIFEST not in texts or SIGNATURE not in texts:
-            raise InvalidInput(f"{path} is not signed, but verify requires a signature.")
+            raise InvalidOption(f"{path} is not signed, but verify requires a signature.")
         verify(texts[MANIFEST], texts[SIGNATURE])
     manifest = typed_documents.manifest(texts[MANIFEST], damaged) if MANIFEST in texts else None
     if manifest is not None:

@@ -13,7 +13,7 @@ import json
 import os
 import typing as t
 
-from .._base.errors import EngineError, reason_of
+from .._base.errors import LongshoreError, reason_of
 from .._trust import trust
 from . import archive_file
 from .compression import compressor
@@ -42,7 +42,7 @@ def pack(
                 _write(directory, packed, log, manifest, sign)
             pipe.flush()
         except OSError as exc:
-            raise EngineError(f"Cannot write the archive into the pipe {path}: {reason_of(exc)}.") from exc
+            raise LongshoreError(f"Cannot write the archive into the pipe {path}: {reason_of(exc)}.") from exc
         return
     trust.check(path, "The archive", missing=True)
     try:
@@ -50,7 +50,7 @@ def pack(
         with archive_file.replacing(path, notes) as stream, compressor(stream, compression) as packed:
             _write(directory, packed, log, manifest, sign)
     except OSError as exc:
-        raise EngineError(f"Cannot write the archive {path}: {reason_of(exc)}.") from exc
+        raise LongshoreError(f"Cannot write the archive {path}: {reason_of(exc)}.") from exc
 
 
 def _write(

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import typing as t
 
-from .._base.errors import InvalidInput, ProgramFailed
+from .._base.errors import InvalidOption, ProgramFailed
 from .._base.program import SEARCH_PATH, clean_environment
 
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -25,15 +25,15 @@ def of(head: bytes) -> str:
 
 def check(name: str | None, *, pipe: bool = False) -> str:
     """Return the compression. None means zstd if this host has it, otherwise gzip, and no compression for a pipe. Raises
-    InvalidInput for an unavailable one."""
+    InvalidOption for an unavailable one."""
     if pipe:
         if name == "zstd":
-            raise InvalidInput("The compression zstd cannot be used with a pipe.", hint="Use none or gzip.")
+            raise InvalidOption("The compression zstd cannot be used with a pipe.", hint="Use none or gzip.")
         return name or "none"
     if name is None:
         return "zstd" if _zstd() else "gzip"
     if name == "zstd" and not _zstd():
-        raise InvalidInput("The compression zstd needs the program zstd on the host.", hint="Install it, or use gzip.")
+        raise InvalidOption("The compression zstd needs the program zstd on the host.", hint="Install it, or use gzip.")
     return name
 
 
@@ -82,7 +82,7 @@ def _zstd_process(arguments: list[str], **streams: t.Any) -> t.Iterator[subproce
 def decompressor(descriptor: int) -> t.Iterator[t.IO[bytes]]:
     """Give the data of an open file from its beginning. The file stays open, for the next one who reads it.
 
-    Raises InvalidInput where zstd is missing, ProgramFailed where it fails.
+    Raises InvalidOption where zstd is missing, ProgramFailed where it fails.
     """
     os.lseek(descriptor, 0, os.SEEK_SET)
     compression = of(os.pread(descriptor, 4, 0))

@@ -10,7 +10,7 @@ import re
 import stat
 import typing as t
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 
 if t.TYPE_CHECKING:
     import tarfile
@@ -91,7 +91,7 @@ def measure(directory: str) -> Members:
 
 
 def known(member: tarfile.TarInfo, path: str) -> str | None:
-    """Return the name for a member on disk, or None for an unneeded one. Raises InvalidInput for an unexpected one."""
+    """Return the name for a member on disk, or None for an unneeded one. Raises InvalidOption for an unexpected one."""
     name = member.name[2:] if member.name.startswith("./") else member.name
     parts = (name.rstrip("/") if member.isdir() else name).split("/")
     plain = all(part not in ("", ".", "..") for part in parts) and getattr(member, "sparse", None) is None
@@ -106,8 +106,8 @@ def known(member: tarfile.TarInfo, path: str) -> str | None:
     if member.isdir() and name in ("", "."):
         return None
     if parts[0] == "volumes":
-        raise InvalidInput(f"{path} contains a volume ({name[:100]}), which cannot be restored.")
-    raise InvalidInput(f"{path} is not an archive of a checkpoint: it has an unexpected member {name[:100]!r}.")
+        raise InvalidOption(f"{path} contains a volume ({name[:100]}), which cannot be restored.")
+    raise InvalidOption(f"{path} is not an archive of a checkpoint: it has an unexpected member {name[:100]!r}.")
 
 
 def _is_image(parts: t.Sequence[str]) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 from .._config import config
 from .._runtime.criu import Options
 from .._runtime.drivers import DRIVERS
@@ -122,11 +122,11 @@ def from_podman(container: Container, spec: config.Config) -> Manifest:
 
 
 def check(manifest: Manifest, name: str, path: str) -> Manifest:
-    """Return the manifest of an archive, marked as such. Raises InvalidInput if it does not match the request."""
+    """Return the manifest of an archive, marked as such. Raises InvalidOption if it does not match the request."""
     if manifest.format != FORMAT:
-        raise InvalidInput(f"{path} has the format {manifest.format}, which needs a newer release.")
+        raise InvalidOption(f"{path} has the format {manifest.format}, which needs a newer release.")
     if manifest.name != name:
-        raise InvalidInput(
+        raise InvalidOption(
             f"{path} is of the container {manifest.name}, not of {name}.",
             hint=f"Set name: {manifest.name}, and new_name to use another name.",
         )

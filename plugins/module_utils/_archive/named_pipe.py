@@ -15,7 +15,7 @@ import stat
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import DeadlineExceeded, InvalidInput, reason_of
+from .._base.errors import DeadlineExceeded, InvalidOption, reason_of
 from .._trust import trust
 
 
@@ -27,19 +27,19 @@ def is_pipe(path: str | None) -> bool:
 
 
 def check_pipe(path: str) -> None:
-    """Raises InvalidInput for a pipe that another user may use. Do not open it, because that would wake the other end."""
+    """Raises InvalidOption for a pipe that another user may use. Do not open it, because that would wake the other end."""
     trust.check(path, "The pipe")
     try:
         _check_kind(os.lstat(path), path)
     except OSError as exc:
-        raise InvalidInput(f"The pipe {path} cannot be opened: {reason_of(exc)}.") from exc
+        raise InvalidOption(f"The pipe {path} cannot be opened: {reason_of(exc)}.") from exc
 
 
 def _check_kind(found: os.stat_result, path: str) -> None:
     if not stat.S_ISFIFO(found.st_mode):
-        raise InvalidInput(f"{path} is not a pipe itself, but may be a link to one.", hint="Use the path of the pipe.")
+        raise InvalidOption(f"{path} is not a pipe itself, but may be a link to one.", hint="Use the path of the pipe.")
     if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o077:
-        raise InvalidInput(
+        raise InvalidOption(
             f"The pipe {path} is open to other users: it belongs to the user {found.st_uid}, with the mode "
             f"{stat.S_IMODE(found.st_mode):04o}.",
             hint="The memory of a container goes through it. Create a private pipe with mkfifo -m 0600.",
@@ -53,8 +53,8 @@ class _Pipe(io.RawIOBase):
             self._fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as exc:
             if exc.errno == errno.ENXIO:
-                raise InvalidInput(f"The pipe {path} has no reader.", hint="Start its reader first.") from exc
-            raise InvalidInput(f"The pipe {path} cannot be opened: {reason_of(exc)}.") from exc
+                raise InvalidOption(f"The pipe {path} has no reader.", hint="Start its reader first.") from exc
+            raise InvalidOption(f"The pipe {path} cannot be opened: {reason_of(exc)}.") from exc
         try:
             _check_kind(os.fstat(self._fd), path)
         except BaseException:
@@ -94,5 +94,5 @@ def reader(path: str, deadline: Deadline) -> t.BinaryIO:
 
 
 def writer(path: str, deadline: Deadline) -> t.BinaryIO:
-    """Return a writer. Raises InvalidInput if the pipe has no reader."""
+    """Return a writer. Raises InvalidOption if the pipe has no reader."""
     return t.cast(t.BinaryIO, io.BufferedWriter(_Pipe(path, os.O_WRONLY, deadline), 1 << 20))

@@ -17,7 +17,7 @@ import stat
 import typing as t
 
 from .._base import mountinfo
-from .._base.errors import EngineError, InvalidInput, reason_of
+from .._base.errors import InvalidOption, LongshoreError, reason_of
 from .._base.trees import Entry, remove_at, walk
 from .._host.overlay import Overlay, overlay_at
 from . import tar_members
@@ -47,18 +47,18 @@ def pack(root: str, path: str) -> list[str] | None:
                 _add(tar, entry)
     except (OSError, tarfile.TarError) as exc:
         reason = reason_of(exc) if isinstance(exc, OSError) else str(exc)
-        raise EngineError(f"Cannot pack the root file system {root}: {reason}.") from exc
+        raise LongshoreError(f"Cannot pack the root file system {root}: {reason}.") from exc
     return None if overlay is None else sorted(deleted)
 
 
 def measure(root: str) -> int:
-    """Return the approximate size of a tar in bytes. Raises InvalidInput for files that cannot be packed, before the dump."""
+    """Return the approximate size of a tar in bytes. Raises InvalidOption for files that cannot be packed, before the dump."""
     from .sparse import is_sparse, pieces_of
 
     total, overlay = 0, _overlay(root)
     for entry in walk(root) if overlay is None else _changes(root, overlay, []):
         if len(entry.path) > _LONGEST_PATH:
-            raise InvalidInput(
+            raise InvalidOption(
                 f"The root file system {root} cannot be packed: a path in it has more than {_LONGEST_PATH} characters."
             )
         total += 3 * 512 + len(entry.path)
@@ -152,7 +152,7 @@ def _add(tar: tarfile.TarFile, entry: Entry) -> None:
 def apply(root: str, path: str | None, deleted: t.Sequence[str] | None) -> None:
     """Apply the changes in a tar (if any) to a root file system. ``deleted`` None: delete all other files.
 
-    Raises InvalidInput for a tar that leads out of the root or contains forbidden entries.
+    Raises InvalidOption for a tar that leads out of the root or contains forbidden entries.
     """
     import tarfile
 
@@ -170,9 +170,9 @@ def apply(root: str, path: str | None, deleted: t.Sequence[str] | None) -> None:
                 tree.delete(_parts(name))
             tree.finish()
     except (tarfile.TarError, EOFError, ValueError, OverflowError) as exc:
-        raise InvalidInput(f"The changes of the root file system cannot be read: {exc}.") from exc
+        raise InvalidOption(f"The changes of the root file system cannot be read: {exc}.") from exc
     except OSError as exc:
-        raise EngineError(f"Cannot change the root file system {root}: {reason_of(exc)}.") from exc
+        raise LongshoreError(f"Cannot change the root file system {root}: {reason_of(exc)}.") from exc
 
 
 @contextlib.contextmanager
@@ -188,11 +188,11 @@ def _check_room(root: str, needed: int, *, whole: bool) -> None:
 
 
 def require_room(directory: str, needed: int, what: str) -> None:
-    """Raises InvalidInput if a file system has less free space."""
+    """Raises InvalidOption if a file system has less free space."""
     found = os.statvfs(directory)
     free = found.f_bavail * found.f_frsize
     if needed > free:
-        raise InvalidInput(
+        raise InvalidOption(
             f"There is not enough space to {what}: it needs about {needed >> 20} MiB, and {free >> 20} MiB are free.",
             hint=f"Free space in {directory}.",
         )
@@ -200,11 +200,11 @@ def require_room(directory: str, needed: int, what: str) -> None:
 
 def _parts(name: str) -> list[str]:
     if not isinstance(name, str) or (name.startswith("/") and name.strip("/") == ""):
-        raise InvalidInput(f"{name!r} is not a name of a file.")
+        raise InvalidOption(f"{name!r} is not a name of a file.")
     # podman writes absolute names of deleted files, and tars with "./" in front.
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts or "\0" in name:
-        raise InvalidInput(f"The changes of the root file system have a name that leads out of it: {name!r}.")
+        raise InvalidOption(f"The changes of the root file system have a name that leads out of it: {name!r}.")
     return parts
 
 
@@ -235,7 +235,7 @@ class _Tree:
 
     @contextlib.contextmanager
     def _directory(self, parts: t.Sequence[str]) -> t.Iterator[int]:
-        """Yield a directory. Raises InvalidInput if a component is not a directory, or is a symbolic link to one."""
+        """Yield a directory. Raises InvalidOption if a component is not a directory, or is a symbolic link to one."""
         known, last = self._last
         if last < 0 or list(parts[: len(known)]) != known:
             known, last = [], self._fd
@@ -246,7 +246,7 @@ class _Tree:
                     inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
                 except OSError as exc:
                     what = f"The changes of the root file system lead through {'/'.join(parts)[-_SHOWN:]}, which is not a directory"
-                    raise InvalidInput(f"{what} ({reason_of(exc)}).") from exc
+                    raise InvalidOption(f"{what} ({reason_of(exc)}).") from exc
                 os.close(fd)
                 fd = inner
             self._forget([])
@@ -260,7 +260,7 @@ class _Tree:
         if not parts:
             return  # the root itself
         if not (member.isreg() or member.isdir() or member.issym() or member.islnk() or member.isfifo()):
-            raise InvalidInput(f"The changes of the root file system contain a special file: {member.name!r}.")
+            raise InvalidOption(f"The changes of the root file system contain a special file: {member.name!r}.")
         if not member.isdir():
             self._forget(parts)
         with self._directory(parts[:-1]) as parent:
@@ -302,7 +302,9 @@ class _Tree:
         with self._directory(source[:-1]) as directory:
             status = os.stat(source[-1], dir_fd=directory, follow_symlinks=False) if source else None
             if status is None or not stat.S_ISREG(status.st_mode):
-                raise InvalidInput(f"The changes of the root file system have a link to no file: {'/'.join(source)!r}.")
+                raise InvalidOption(
+                    f"The changes of the root file system have a link to no file: {'/'.join(source)!r}."
+                )
             os.link(source[-1], name, src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False)
 
     def finish(self) -> None:
@@ -322,7 +324,7 @@ class _Tree:
     def delete(self, parts: list[str]) -> None:
         if parts:
             self._forget(parts)
-            with contextlib.suppress(InvalidInput), self._directory(parts[:-1]) as parent:
+            with contextlib.suppress(InvalidOption), self._directory(parts[:-1]) as parent:
                 _clear(parts[-1], parent)
 
 

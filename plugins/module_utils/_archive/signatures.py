@@ -17,7 +17,7 @@ import stat
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import EngineError, InvalidInput, reason_of
+from .._base.errors import InvalidOption, LongshoreError, reason_of
 from .._base.files import remove_tree
 from .._base.program import Completed, find_program, run
 from .._state.unfinished import is_abandoned, own_name
@@ -38,7 +38,7 @@ _NOT_GOOD = re.compile(
 
 
 def sign(text: bytes, key: str) -> bytes:
-    """Return the signature of a text. Raises InvalidInput for an unusable key. Never ask for a passphrase."""
+    """Return the signature of a text. Raises InvalidOption for an unusable key. Never ask for a passphrase."""
     found = _read(key, "sign_key", private=True)
     with _workspace() as directory:
         path = _write(directory, "text", text)
@@ -50,25 +50,25 @@ def sign(text: bytes, key: str) -> bytes:
             made = f"{path}.asc"
             result = _sign_pgp(directory, key, path, made)
         else:
-            raise InvalidInput(f"{key} is not a private key of OpenSSH or GnuPG.", hint="sign_key needs such a file.")
+            raise InvalidOption(f"{key} is not a private key of OpenSSH or GnuPG.", hint="sign_key needs such a file.")
         if result.rc != 0 or not os.path.exists(made):
             hint = "A key with a passphrase cannot be used."
-            raise InvalidInput(f"Cannot sign with {key}: {_said(result)}.", hint=hint)
+            raise InvalidOption(f"Cannot sign with {key}: {_said(result)}.", hint=hint)
         with open(made, "rb") as stream:
             return stream.read(_MOST_BYTES)
 
 
 def check_signers(paths: t.Sequence[str]) -> None:
-    """Raises InvalidInput for a file without signers, or that other users can change."""
+    """Raises InvalidOption for a file without signers, or that other users can change."""
     for path in paths:
         if not (_PUBLIC.search(_signers(path)) or _is_pgp(_read(path, "verify"), b"PUBLIC")):
-            raise InvalidInput(f"{path} contains no public key of OpenSSH or GnuPG, and no allowed signers.")
+            raise InvalidOption(f"{path} contains no public key of OpenSSH or GnuPG, and no allowed signers.")
 
 
 def verify(text: bytes, signature: bytes, paths: t.Sequence[str], *, what: str) -> None:
-    """Raises InvalidInput unless it is a signature of the text by a signer in the files ``paths``."""
+    """Raises InvalidOption unless it is a signature of the text by a signer in the files ``paths``."""
     if len(signature) > _MOST_BYTES:
-        raise InvalidInput(f"The signature of {what} is not valid.")
+        raise InvalidOption(f"The signature of {what} is not valid.")
     said = "they contain no key of its type"
     with _workspace() as directory:
         message, signed = _write(directory, "text", text), _write(directory, "signature", signature)
@@ -82,7 +82,7 @@ def verify(text: bytes, signature: bytes, paths: t.Sequence[str], *, what: str) 
                 continue
             if not said:
                 return
-    raise InvalidInput(f"The signature of {what} is not by a key in {' or '.join(paths)}: {said}.")
+    raise InvalidOption(f"The signature of {what} is not by a key in {' or '.join(paths)}: {said}.")
 
 
 def _verify_ssh(signers: str, message: str, signed: str) -> str:
@@ -155,17 +155,17 @@ def _signers(path: str) -> bytes:
 
 
 def _read(path: str, option: str, *, private: bool = False) -> bytes:
-    """Return a key. Raises InvalidInput if other users could have written it, or could read a private one."""
+    """Return a key. Raises InvalidOption if other users could have written it, or could read a private one."""
     trust.check(path, f"{option}:")
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
             status = os.fstat(stream.fileno())
             if not stat.S_ISREG(status.st_mode) or (private and status.st_mode & 0o077):
                 more = " that cannot be read by others" if private else ""
-                raise InvalidInput(f"{option}: {path} must be a file{more}.")
+                raise InvalidOption(f"{option}: {path} must be a file{more}.")
             return stream.read(_MOST_BYTES)
     except (OSError, ValueError) as exc:
-        raise InvalidInput(f"{option}: {path} cannot be read: {reason_of(exc)}.") from exc
+        raise InvalidOption(f"{option}: {path} cannot be read: {reason_of(exc)}.") from exc
 
 
 @contextlib.contextmanager
@@ -179,7 +179,7 @@ def _workspace() -> t.Iterator[str]:
         directory = f"{parent}/{own_name(_PREFIX)}"
         os.mkdir(directory, 0o700)
     except OSError as exc:
-        raise EngineError(f"Cannot make a temporary directory: {reason_of(exc)}.") from exc
+        raise LongshoreError(f"Cannot make a temporary directory: {reason_of(exc)}.") from exc
     try:
         yield directory
     finally:
@@ -190,7 +190,7 @@ def _sweep(parent: str) -> None:
     """Remove the directories of ended tasks, in which GnuPG may have left a copy of the key."""
     for name in os.listdir(parent):
         if name.startswith(_PREFIX) and is_abandoned(name[len("longshore-") :]):
-            with contextlib.suppress(OSError, EngineError):
+            with contextlib.suppress(OSError, LongshoreError):
                 if os.lstat(f"{parent}/{name}").st_uid == os.geteuid():
                     remove_tree(f"{parent}/{name}")
 
@@ -206,7 +206,7 @@ def _program(name: str) -> str:
     path = find_program(name)
     if path is None:
         package = {"ssh-keygen": "the client of OpenSSH 8.1 or newer"}.get(name, "GnuPG")
-        raise InvalidInput(f"The program {name} is missing on this host.", hint=f"Install {package}.")
+        raise InvalidOption(f"The program {name} is missing on this host.", hint=f"Install {package}.")
     return path
 
 

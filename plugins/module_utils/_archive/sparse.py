@@ -10,7 +10,7 @@ import io
 import os
 import typing as t
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 
 if t.TYPE_CHECKING:
     import tarfile
@@ -25,7 +25,7 @@ def is_sparse(status: os.stat_result) -> bool:
 
 
 def pieces_of(descriptor: int, size: int) -> list[tuple[int, int]]:
-    """Return offset and length of the data in a sparse file. Raises InvalidInput for too many pieces."""
+    """Return offset and length of the data in a sparse file. Raises InvalidOption for too many pieces."""
     found: list[tuple[int, int]] = []
     end = 0
     while end < size:
@@ -38,7 +38,7 @@ def pieces_of(descriptor: int, size: int) -> list[tuple[int, int]]:
         end = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
         found.append((start, end - start))
         if len(found) > _MOST_PIECES:
-            raise InvalidInput(f"A sparse file in the root file system has more than {_MOST_PIECES} pieces.")
+            raise InvalidOption(f"A sparse file in the root file system has more than {_MOST_PIECES} pieces.")
     return found
 
 

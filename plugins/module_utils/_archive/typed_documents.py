@@ -3,7 +3,7 @@
 """Read the documents of a checkpoint, in an archive or stored, and check the types of their values. Pure.
 
 The documents of an archive are not trusted. All other code uses only the checked values: text, numbers within bounds, lists and
-objects of these. A null is removed, because it means the same as a missing value. An InvalidInput names the document and the
+objects of these. A null is removed, because it means the same as a missing value. An InvalidOption names the document and the
 field in one sentence.
 """
 
@@ -13,14 +13,14 @@ import json
 import re
 import typing as t
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 from .._config import namespaces
 from .layout import MANIFEST
 from .manifest import Container, Manifest
 
 Document = dict[str, t.Any]
 # Makes the error for what is wrong: of an archive, or of a stored checkpoint.
-Damaged = t.Callable[[str], InvalidInput]
+Damaged = t.Callable[[str], InvalidOption]
 MOST_BYTES = 16 << 20
 _MOST_TEXT = 1 << 17  # the kernel's limit for one argument of a program
 _MOST_DIGITS = 20
@@ -157,13 +157,13 @@ def parse(text: bytes, name: str, damaged: Damaged) -> t.Any:
 
 
 def damaged_archive(path: str) -> Damaged:
-    return lambda why: InvalidInput(f"{path} is not an archive of a checkpoint, or it is damaged: {why}.")
+    return lambda why: InvalidOption(f"{path} is not an archive of a checkpoint, or it is damaged: {why}.")
 
 
 def damaged_checkpoint(path: str) -> Damaged:
     """For a stored checkpoint. ``path`` is its directory."""
     hint = "Remove it with state: absent, or restore from an archive."
-    return lambda why: InvalidInput(f"The checkpoint in {path} is damaged: {why}.", hint=hint)
+    return lambda why: InvalidOption(f"The checkpoint in {path} is damaged: {why}.", hint=hint)
 
 
 def _integer(text: str) -> int:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .errors import InvalidInput
+from .errors import InvalidOption
 
 MOST_ID = 2**32 - 2
 MOST_BYTES = 4 << 20  # of a file
@@ -41,7 +41,7 @@ class User(t.NamedTuple):
 def find_user(text: str, *, passwd: str | None, group: str | None, where: str) -> User:
     """Return the user that ``USER[:GROUP]`` is. A file that is missing is None; ``where`` is the noun for a message.
 
-    Raises InvalidInput for a name without an entry, and for a number that cannot be an id.
+    Raises InvalidOption for a name without an entry, and for a number that cannot be an id.
     """
     name, _colon, group_name = text.partition(":")
     entry = _find(name or "0", passwd, number_fields=(2, 3))
@@ -101,12 +101,12 @@ def _home(field: list[str]) -> str:
     return home if home and usable and not any("\ud800" <= each <= "\udfff" for each in home) else "/"
 
 
-def _missing(kind: str, name: str, text: str | None, where: str) -> InvalidInput:
+def _missing(kind: str, name: str, text: str | None, where: str) -> InvalidOption:
     shown = f"There is no {kind} {name[:_SHOWN]!r}"
     if is_number(name):
-        return InvalidInput(f"{shown}.", hint=f"The largest number of a {kind} is {MOST_ID}.")
+        return InvalidOption(f"{shown}.", hint=f"The largest number of a {kind} is {MOST_ID}.")
     file = "/etc/passwd" if kind == "user" else "/etc/group"
-    return InvalidInput(
+    return InvalidOption(
         f"{shown} in the {where}{'' if text is not None else f', which has no {file}'}.",
         hint="A uid (with :gid) works without an entry." if kind == "user" else "A gid works without an entry.",
     )

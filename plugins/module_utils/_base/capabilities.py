@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .errors import InvalidInput
+from .errors import InvalidOption
 
 # linux/capability.h, in the order of their numbers.
 _NAMES = """
@@ -25,14 +25,14 @@ ALL = "ALL"
 
 
 def full_names(names: t.Iterable[str], *, all_allowed: bool = False) -> list[str]:
-    """Return the names with ``CAP_``, in capitals; ``ALL`` stays as it is where it is allowed. Raises InvalidInput for another."""
+    """Return the names with ``CAP_``, in capitals; ``ALL`` stays as it is where it is allowed. Raises InvalidOption for another."""
     found = []
     for name in names:
         # Letters of other scripts may have ASCII capitals.
         capitals = name.upper() if name.isascii() else ""
         full = capitals if capitals == ALL or capitals.startswith("CAP_") else f"CAP_{capitals}"
         if full not in CAPABILITIES and not (all_allowed and full == ALL):
-            raise InvalidInput(f"There is no capability {name!r}.", hint=_hint(full))
+            raise InvalidOption(f"There is no capability {name!r}.", hint=_hint(full))
         found.append(full)
     return found
 

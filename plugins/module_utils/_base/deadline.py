@@ -11,7 +11,7 @@ import select
 import time
 import typing as t
 
-from .errors import EngineError
+from .errors import LongshoreError
 
 IN_CLOSE = 0x08 | 0x10  # IN_CLOSE_WRITE | IN_CLOSE_NOWRITE
 IN_MOVED_TO = 0x80
@@ -56,7 +56,7 @@ class Watch:
         if self.fd < 0 or libc.inotify_add_watch(self.fd, os.fsencode(path), mask) < 0:
             reason = os.strerror(ctypes.get_errno())
             self.close()
-            raise EngineError(f"Cannot watch {path}: {reason}.", hint="Raise fs.inotify.max_user_instances.")
+            raise LongshoreError(f"Cannot watch {path}: {reason}.", hint="Raise fs.inotify.max_user_instances.")
 
     def clear(self) -> None:
         """Discard the events so far."""

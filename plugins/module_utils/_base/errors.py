@@ -13,7 +13,7 @@ def reason_of(exc: OSError | ValueError) -> str:
     return getattr(exc, "strerror", None) or str(exc)
 
 
-class EngineError(Exception):
+class LongshoreError(Exception):
     """An operation failed.
 
     ``message`` is one sentence, ``hint`` (may be empty) tells the user the next step, and ``details`` has values for
@@ -30,7 +30,7 @@ class EngineError(Exception):
         return f"{self.message} {self.hint}".strip()
 
 
-class InvalidInput(EngineError):
+class InvalidOption(LongshoreError):
     """The request cannot work. Raised before the host is changed."""
 
 
@@ -41,7 +41,7 @@ class Reason(enum.Enum):
     UNREPORTED = "unreported"  # it did not run, ended without a report, or its report is not understood
 
 
-class ProgramFailed(EngineError):
+class ProgramFailed(LongshoreError):
     """conmon, the runtime or another program refused, or died."""
 
     def __init__(self, message: str, *, reason: Reason = Reason.REPORTED, hint: str = "", **details: t.Any) -> None:
@@ -49,9 +49,9 @@ class ProgramFailed(EngineError):
         self.reason = reason
 
 
-class DeadlineExceeded(EngineError):
+class DeadlineExceeded(LongshoreError):
     """The deadline passed before the operation was complete."""
 
 
-class Conflict(EngineError):
+class Conflict(LongshoreError):
     """Another task, container or program uses a resource: the lock, the bundle, the name in the runtime's root."""

@@ -10,7 +10,7 @@ import re
 import stat
 import typing as t
 
-from .errors import EngineError, InvalidInput
+from .errors import InvalidOption, LongshoreError
 
 _AT_ONCE = 1 << 16
 _MOST_BYTES = 16 << 20
@@ -29,7 +29,7 @@ def read_text(path: str, *, limit: int = _MOST_BYTES, errors: str = "replace") -
     try:
         with open(path, "rb", opener=without_waiting) as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise EngineError(f"Cannot read {path}: it is not a regular file.")
+                raise LongshoreError(f"Cannot read {path}: it is not a regular file.")
             # Most files are tiny, and read() allocates memory for the largest possible result.
             data = stream.read(min(limit + 1, _AT_ONCE)) or b""
             data += (stream.read(limit + 1 - _AT_ONCE) or b"") if len(data) == _AT_ONCE else b""
@@ -39,9 +39,9 @@ def read_text(path: str, *, limit: int = _MOST_BYTES, errors: str = "replace") -
         # The files of a removed cgroup fail with ENODEV.
         if exc.errno == 19:
             return None
-        raise EngineError(f"Cannot read {path}: {exc.strerror}.") from exc
+        raise LongshoreError(f"Cannot read {path}: {exc.strerror}.") from exc
     if len(data) > limit:
-        raise EngineError(f"Cannot read {path}: it is larger than {limit} bytes.")
+        raise LongshoreError(f"Cannot read {path}: it is larger than {limit} bytes.")
     return data.decode("utf-8", errors)
 
 
@@ -73,7 +73,7 @@ def check_text(name: str, text: str) -> None:
     """Refuse a name or path that is not valid in a line of a unit, a log or a message: one with control characters, or with
     bytes that are not UTF-8 (lone surrogates in Python)."""
     if re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", text):
-        raise InvalidInput(f"{name} cannot have control characters, or bytes that are not UTF-8: {text!a}.")
+        raise InvalidOption(f"{name} cannot have control characters, or bytes that are not UTF-8: {text!a}.")
 
 
 def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False) -> None:
@@ -96,7 +96,7 @@ def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False
     except BaseException as exc:  # also from a signal
         remove_file(temporary)
         if isinstance(exc, OSError):
-            raise EngineError(f"Cannot write {path}: {exc.strerror}.") from exc
+            raise LongshoreError(f"Cannot write {path}: {exc.strerror}.") from exc
         raise
 
 
@@ -108,7 +108,7 @@ def make_directory(path: str, *, mode: int = 0o750, tries: int = 100) -> None:
     try:
         if os.path.isdir(path):
             if os.lstat(path).st_uid not in (0, os.geteuid()) and os.stat(os.path.dirname(path)).st_mode & stat.S_ISVTX:
-                raise EngineError(
+                raise LongshoreError(
                     f"The directory {path} belongs to another user.", hint="Choose another path, or remove it."
                 )
             return
@@ -119,9 +119,9 @@ def make_directory(path: str, *, mode: int = 0o750, tries: int = 100) -> None:
         os.chmod(path, mode)
     except OSError as exc:
         if os.path.lexists(path) and not os.path.isdir(path):
-            raise EngineError(f"Cannot create the directory {path}: a file with this name exists.") from None
+            raise LongshoreError(f"Cannot create the directory {path}: a file with this name exists.") from None
         if not isinstance(exc, (FileExistsError, FileNotFoundError)) or not tries:
-            raise EngineError(f"Cannot create the directory {path}: {exc.strerror}.") from exc
+            raise LongshoreError(f"Cannot create the directory {path}: {exc.strerror}.") from exc
         # Another task has created it, or has removed it or its parent because they were empty.
         # A task removes a directory once, when it ends: so many failures in a row would take as many tasks that end at once.
         make_directory(path, mode=mode, tries=tries - 1)
@@ -145,7 +145,7 @@ def remove_file(path: str) -> None:
     except (FileNotFoundError, NotADirectoryError):
         pass
     except OSError as exc:
-        raise EngineError(f"Cannot remove {path}: {exc.strerror}.") from exc
+        raise LongshoreError(f"Cannot remove {path}: {exc.strerror}.") from exc
 
 
 def remove_tree(path: str) -> None:

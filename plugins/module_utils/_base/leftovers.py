@@ -33,7 +33,7 @@ def find(directory: str, names: str) -> list[str]:
 
 
 def clear(directory: str, names: str) -> None:
-    """Remove the temporary files of ended tasks. Raises EngineError."""
+    """Remove the temporary files of ended tasks. Raises LongshoreError."""
     for name in find(directory, names):
         if not _is_at_work(int(name.split(".")[-2]), f"{directory}/{name}"):
             remove_file(f"{directory}/{name}")

@@ -10,7 +10,7 @@ import fcntl
 import os
 
 from .deadline import IN_CLOSE, Deadline, wait_until
-from .errors import Conflict, EngineError
+from .errors import Conflict, LongshoreError
 from .files import make_directory, remove_file
 
 _AGAIN_SECONDS = 1.0
@@ -60,7 +60,7 @@ class Lock:
             opened.append(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as exc:
             if exc.errno not in _NO_ROOM:
-                raise EngineError(f"Cannot open the lock {self._path}: {exc.strerror}.") from exc
+                raise LongshoreError(f"Cannot open the lock {self._path}: {exc.strerror}.") from exc
             self._take(opened[0], deadline, fcntl.LOCK_EX)
             return True
         self._take(opened[1], deadline, fcntl.LOCK_EX)
@@ -89,7 +89,7 @@ class Lock:
         """Release the lock and remove its file, which no other task can hold. Do so only once, also after an interruption."""
         held, self._held = self._held, ()
         if len(held) > 1:
-            with contextlib.suppress(EngineError):  # The file system is read-only now, which must not fail the task.
+            with contextlib.suppress(LongshoreError):  # The file system is read-only now, which must not fail the task.
                 remove_file(self._path)
         for descriptor in held:
             # Unlock before the close, because the close wakes the waiters, and they must find the lock free.

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from .errors import EngineError
+from .errors import LongshoreError
 from .files import read_text
 
 
@@ -19,7 +19,7 @@ def holders(path: str) -> list[str]:
     """
     found, path = [], os.path.realpath(path)  # the kernel uses the path without links: /var/run is a link
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError, EngineError):
+        with contextlib.suppress(OSError, LongshoreError):
             if any(_holds(pid, number, path) for number in os.listdir(f"/proc/{pid}/fd")):
                 found.append(f"process {pid} ({(read_text(f'/proc/{pid}/comm') or '').strip()})")
     return found

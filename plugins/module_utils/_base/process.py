@@ -10,7 +10,7 @@ import signal
 import typing as t
 
 from .deadline import Deadline, wait_readable
-from .errors import InvalidInput
+from .errors import InvalidOption
 from .files import read_text
 
 
@@ -71,7 +71,7 @@ def stuck_in(process: ProcessId) -> str:
     return f"in state {stat[0]}, waiting in {where}" if stat else "no longer there"
 
 
-class Handle:
+class PidFd:
     """A pidfd of exactly one process, as a context manager. ``fd`` is None if the process has ended."""
 
     def __init__(self, process: ProcessId | None) -> None:
@@ -100,7 +100,7 @@ class Handle:
             os.close(self.fd)
             self.fd = None
 
-    def __enter__(self) -> Handle:
+    def __enter__(self) -> PidFd:
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -112,7 +112,7 @@ def kill_and_wait(
     before_waiting: t.Callable[[], None] = lambda: None,
 ) -> list[ProcessId]:  # fmt: skip
     """Send SIGKILL, or another signal. Return the processes that still run at the deadline."""
-    handles = [(process, Handle(process)) for process in processes]
+    handles = [(process, PidFd(process)) for process in processes]
     try:
         for _process, handle in handles:
             handle.send(number)
@@ -124,7 +124,7 @@ def kill_and_wait(
 
 
 def parse_signal(value: str | int) -> int:
-    """Return the number of ``TERM``, ``SIGTERM``, ``15`` or ``RTMIN+3``. Raises InvalidInput for anything else."""
+    """Return the number of ``TERM``, ``SIGTERM``, ``15`` or ``RTMIN+3``. Raises InvalidOption for anything else."""
     text = str(value).strip().upper()
     name, plus, offset = text.partition("+")
     number = int(text) if text.isdecimal() else 0
@@ -134,7 +134,7 @@ def parse_signal(value: str | int) -> int:
         found = getattr(signal.Signals, text if text.startswith("SIG") else f"SIG{text}", None)
         number = int(found) if found else 0
     if not 1 <= number <= signal.SIGRTMAX:
-        raise InvalidInput(f"{value} is not a signal of this system.", hint="Use a name such as TERM, or a number.")
+        raise InvalidOption(f"{value} is not a signal of this system.", hint="Use a name such as TERM, or a number.")
     return number
 
 

@@ -17,7 +17,7 @@ import sys
 import typing as t
 
 from . import mountinfo
-from .errors import EngineError, reason_of
+from .errors import LongshoreError, reason_of
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _HOLDING = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -64,13 +64,13 @@ class _Way:
         self.here = descriptor
 
     def up(self) -> None:
-        """Go to the parent directory. Raises EngineError if the current one was moved since it was entered."""
+        """Go to the parent directory. Raises LongshoreError if the current one was moved since it was entered."""
         above = os.open("..", _HOLDING, dir_fd=self.here)
         self.down(above)
         self.levels.pop()
         status = os.fstat(above)
         if (status.st_dev, status.st_ino) != self.levels[-1].identity:
-            raise EngineError("one of its directories was moved in the meantime.")
+            raise LongshoreError("one of its directories was moved in the meantime.")
 
     def path(self) -> str:
         return "/".join(level.below[-1] for level in self.levels if level.below)
@@ -116,20 +116,20 @@ def remove(path: str) -> None:
         above = os.open(parent or ".", _HOLDING & ~os.O_NOFOLLOW)
         try:
             if not stat.S_ISDIR(os.stat(name, dir_fd=above, follow_symlinks=False).st_mode):
-                raise EngineError("it is not a directory.")
+                raise LongshoreError("it is not a directory.")
             remove_at(above, name)
         finally:
             os.close(above)
     except (FileNotFoundError, NotADirectoryError):
         pass
     except OSError as exc:
-        raise EngineError(f"Cannot remove {path}: {reason_of(exc)}.") from exc
-    except EngineError as exc:
-        raise EngineError(f"Cannot remove {path}: {exc.message}", hint=exc.hint) from exc
+        raise LongshoreError(f"Cannot remove {path}: {reason_of(exc)}.") from exc
+    except LongshoreError as exc:
+        raise LongshoreError(f"Cannot remove {path}: {exc.message}", hint=exc.hint) from exc
 
 
 def remove_at(parent: int, name: str) -> None:
-    """Remove an entry of an open directory, and the whole tree if it is a directory. Raises EngineError and OSError."""
+    """Remove an entry of an open directory, and the whole tree if it is a directory. Raises LongshoreError and OSError."""
     repeats = _MOST_REPEATS
     with _Way(parent) as way:
         mount = mount_of(way.here)
@@ -144,7 +144,7 @@ def remove_at(parent: int, name: str) -> None:
                 way.down(inner)
                 way.levels.append(_Level(inner, []))
                 if mount_of(inner) != mount:
-                    raise EngineError(f"something is mounted at {way.path()[-_SHOWN:]}.", hint="Unmount it first.")
+                    raise LongshoreError(f"something is mounted at {way.path()[-_SHOWN:]}.", hint="Unmount it first.")
                 way.levels[-1].below, way.levels[-1].more = _empty(inner)
                 continue
             expected = way.levels[-1].more
@@ -154,12 +154,12 @@ def remove_at(parent: int, name: str) -> None:
                 way.levels[-1].below.pop()
             except FileNotFoundError:
                 way.levels[-1].below.pop()
-            except (OSError, EngineError) as exc:
+            except (OSError, LongshoreError) as exc:
                 # Another process (such as an ending conmon) writes there, or has moved it: enter it again.
                 repeats -= 0 if expected else 1
                 if repeats < 0 or getattr(exc, "errno", errno.ENOTEMPTY) not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
-                if isinstance(exc, EngineError):
+                if isinstance(exc, LongshoreError):
                     way.down(os.dup(parent))
                     del way.levels[1:]
 
@@ -239,11 +239,11 @@ def refuse_mounts(*paths: str) -> None:
     a removal through a mount deletes files of another place."""
     for path in paths:
         for place in mounted(path):
-            raise EngineError(f"Cannot remove {path}: something is mounted at {place}.", hint="Unmount it first.")
+            raise LongshoreError(f"Cannot remove {path}: something is mounted at {place}.", hint="Unmount it first.")
 
 
 def unmount(path: str) -> None:
-    """Unmount all mounts at a path and below it, also those in use. Raises EngineError if the mount table still has one of
+    """Unmount all mounts at a path and below it, also those in use. Raises LongshoreError if the mount table still has one of
     them afterwards."""
     places = mounted(path)
     if not places:
@@ -255,4 +255,4 @@ def unmount(path: str) -> None:
             reasons[place] = os.strerror(ctypes.get_errno())
     for place in mounted(path):
         reason = reasons.get(place, "another file system is mounted there again")
-        raise EngineError(f"Cannot unmount {place}: {reason}.", hint=f"Unmount it, then {path} can be removed.")
+        raise LongshoreError(f"Cannot unmount {place}: {reason}.", hint=f"Unmount it, then {path} can be removed.")

@@ -25,7 +25,7 @@ import typing as t
 
 from .._base.accounts import User
 from .._base.deadline import Deadline
-from .._base.errors import Conflict, EngineError, InvalidInput
+from .._base.errors import Conflict, InvalidOption, LongshoreError
 from .._base.files import is_busy, make_directory, read_json, write_text
 from .._bundle_spec import spec
 from .._bundle_spec.image_document import ImageConfig, is_digest
@@ -76,11 +76,11 @@ class Bundles:
         return Roots(self._store.state_dir)
 
     def converge(self, request: Request, *, check: bool = False) -> Outcome:
-        """Bring a bundle to the requested state. Raises EngineError. Impossible requests fail before anything is changed."""
+        """Bring a bundle to the requested state. Raises LongshoreError. Impossible requests fail before anything is changed."""
         try:
             return self._converge(request, check)
         except OSError as exc:
-            raise EngineError(f"Cannot work on the bundle {request.path}: {exc.strerror} ({exc.filename}).") from exc
+            raise LongshoreError(f"Cannot work on the bundle {request.path}: {exc.strerror} ({exc.filename}).") from exc
 
     def _converge(self, request: Request, check: bool) -> Outcome:
         directory.check(request)
@@ -135,9 +135,9 @@ class Bundles:
             if getattr(request, what):
                 trust.check(os.path.abspath(getattr(request, what)), what)
         if not _is_ours(path) and os.path.lexists(path) and not directory.is_blank(os.path.realpath(path)):
-            raise InvalidInput(f"{path} exists and is not a bundle of oci_bundle.", hint="Remove it first.")
+            raise InvalidOption(f"{path} exists and is not a bundle of oci_bundle.", hint="Remove it first.")
         if request.rootfs_mode == "overlay" and spec.id_maps(request.options, facts):
-            raise InvalidInput("rootfs_mode: overlay needs root, and cannot be used with userns.")
+            raise InvalidOption("rootfs_mode: overlay needs root, and cannot be used with userns.")
         # With an empty image instead of the real one, to report invalid options now.
         spec.make(ImageConfig(cmd=("true",)), request.options, facts, User(), path)
 
@@ -146,7 +146,7 @@ class Bundles:
             return self._images.look(request, deadline)
         path = request.rootfs or ""
         if not path.startswith("/") or not os.path.exists(path):
-            raise InvalidInput(f"There is no directory or tar archive at {path} on this host.")
+            raise InvalidOption(f"There is no directory or tar archive at {path} on this host.")
         from . import rootfs
 
         stamp = () if os.path.isdir(path) else rootfs.tar_stamp(path)  # Reports a path that is not a file.
@@ -154,7 +154,7 @@ class Bundles:
         path = os.path.realpath(path)
         if os.path.isdir(path):
             if f"{request.path}/".startswith(f"{path}/"):
-                raise InvalidInput(f"The bundle {request.path} cannot be inside its own root file system {path}.")
+                raise InvalidOption(f"The bundle {request.path} cannot be inside its own root file system {path}.")
             return Source("directory", rootfs.directory_digest(path), path=path)
         known = record.get("rootfs_digest")
         same = record.get("source") == path and record.get("stamp") == list(stamp) and is_digest(known)
@@ -164,7 +164,7 @@ class Bundles:
     def _warn(self, request: Request, source: Source) -> tuple[str, ...]:
         other = other_platform(source, request) if source.kind == "image" else None
         if other and request.platform:
-            raise InvalidInput(f"The image {request.image} is for {other}, not for {request.platform}.")
+            raise InvalidOption(f"The image {request.image} is for {other}, not for {request.platform}.")
         found = [f"The image {request.image} is for {other}, which is not this host's platform."] if other else []
         left_out = [p for p in spec.wanted_volumes(source.config, request.options) if spec.is_reserved(p)]
         if left_out:
@@ -305,7 +305,7 @@ class Bundles:
         if not os.path.lexists(path):
             return Plan(())
         if os.path.islink(path) or not (_is_ours(path) or directory.is_blank(path)):
-            raise InvalidInput(f"{path} is not a bundle of oci_bundle, so it is not removed.")
+            raise InvalidOption(f"{path} is not a bundle of oci_bundle, so it is not removed.")
         self._check_unused(path)
         return Plan((Action.REMOVE,))
 
@@ -350,19 +350,19 @@ def check_places(root: str, image: ImageConfig, options: Options) -> None:
         to = leads_to(root, place)
         if to is None or (spec.is_reserved(to) and not spec.is_reserved(place)):
             hint = "Mount something else there, or set image_volumes: ignore."
-            raise InvalidInput(f"The image is not valid: its volume {place} leads to {to or 'itself'}.", hint=hint)
+            raise InvalidOption(f"The image is not valid: its volume {place} leads to {to or 'itself'}.", hint=hint)
     # CVE-2024-21626: there may be descriptors of the host. The image has the links, even if the task sets the directory.
     cwd = options.chdir or image.workdir
     to = leads_to(root, cwd)
     if to is None or (f"{to}/".startswith("/proc/") and not (options.chdir or "").startswith("/proc/")):
-        raise InvalidInput(f"The image is not valid: its working directory {cwd} leads to {to or 'itself'}.")
+        raise InvalidOption(f"The image is not valid: its working directory {cwd} leads to {to or 'itself'}.")
 
 
 def _load(path: str) -> Record:
     """Return the record, empty if there is no bundle, or one that is incomplete or being removed."""
     found = read_json(f"{path}/{RECORD}") or {}
     if found.get("format", RECORD_FORMAT) != RECORD_FORMAT:
-        raise InvalidInput(f"The bundle {path} was created by a newer release of longshore.oci.", hint="Use that.")
+        raise InvalidOption(f"The bundle {path} was created by a newer release of longshore.oci.", hint="Use that.")
     return {} if found.get("removing") else found
 
 

@@ -16,7 +16,7 @@ import re
 import resource
 import typing as t
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 from .._base.files import has_labels, read_text
 from .._bundle_spec.options import Options
 
@@ -82,7 +82,7 @@ def default_profile(loaded: t.Mapping[str, str], previous: str | None) -> str | 
 def apparmor_profile(
     options: Options, uid: int, previous: str | None, path: str | None = None
 ) -> tuple[str | None, bool]:
-    """Return the profile of a container, and whether it should have one but does not. Raises InvalidInput for a requested
+    """Return the profile of a container, and whether it should have one but does not. Raises InvalidOption for a requested
     profile that is not loaded, because crun would run the container without it."""
     wanted = options.apparmor_profile
     if wanted == UNCONFINED or (not wanted and (options.privileged or uid != 0)):
@@ -90,10 +90,10 @@ def apparmor_profile(
     text = _loaded(path or APPARMOR)
     if wanted:
         if text is None:
-            raise InvalidInput(f"There is no AppArmor on this host for the profile {wanted}.")
+            raise InvalidOption(f"There is no AppArmor on this host for the profile {wanted}.")
         # Users other than root cannot read the list.
         if text and wanted not in profiles(text):
-            raise InvalidInput(
+            raise InvalidOption(
                 f"The AppArmor profile {wanted} is not loaded.", hint="Load it with apparmor_parser --replace FILE."
             )
         return wanted, False
@@ -131,7 +131,7 @@ def level(path: str, taken: t.Collection[str]) -> str:
         found = f"s0:c{place - high * (high - 1) // 2},c{high}"
         if found not in taken:
             return found
-    raise InvalidInput("All pairs of SELinux categories are in use.", hint="Set a label with selinux_label.")
+    raise InvalidOption("All pairs of SELinux categories are in use.", hint="Set a label with selinux_label.")
 
 
 def level_of(label: str | None) -> str | None:
@@ -169,7 +169,7 @@ def host_labels(
     """Return the labels, none if SELinux is not enabled, except a label that the task sets."""
     if options.selinux_label and not re.fullmatch(r"[^:\s]+:[^:\s]+:[^:\s]+(:[^\s]+)?", options.selinux_label):
         if options.selinux_label != DISABLED:
-            raise InvalidInput(
+            raise InvalidOption(
                 f"selinux_label cannot be {options.selinux_label!r}.", hint="Write user:role:type:level, or disable."
             )
     return labels(options, path, previous(), taken, policy()) if has_labels() else None

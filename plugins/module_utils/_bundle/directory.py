@@ -9,7 +9,7 @@ import re
 import stat
 import typing as t
 
-from .._base.errors import EngineError, InvalidInput
+from .._base.errors import InvalidOption, LongshoreError
 from .._base.files import read_text, remove_file, without_waiting
 from .._bundle_spec import parse
 from .._bundle_spec.options import FIRST_RECORD, RECORD, Request
@@ -24,7 +24,7 @@ def holds(path: str, text: str) -> bool:
     data = text.encode()
     try:
         return os.lstat(path).st_size == len(data) and read_text(path, limit=len(data)) == text
-    except (OSError, EngineError):
+    except (OSError, LongshoreError):
         return False
 
 
@@ -56,11 +56,11 @@ def _starts(path: str, text: str) -> bool:
 
 
 def check(request: Request) -> None:
-    """Raises InvalidInput for a path that other users can change, before anything in it is read. An empty directory may belong
+    """Raises InvalidOption for a path that other users can change, before anything in it is read. An empty directory may belong
     to another user and be open to all, because the task changes its owner and mode."""
     path = request.path
     if not path.startswith("/") or os.path.normpath(path) != path or path == "/":
-        raise InvalidInput(f"The path of a bundle must be absolute and normalized, not {path!r}.")
+        raise InvalidOption(f"The path of a bundle must be absolute and normalized, not {path!r}.")
     trust.check(path, "The bundle", way_only=True)
     empty = os.path.isdir(path) and os.access(path, os.R_OK) and not os.listdir(path)
     if os.geteuid() != 0 or os.path.islink(path) or not empty:

@@ -11,7 +11,7 @@ import typing as t
 
 from .._base.accounts import MOST_BYTES, User, find_user
 from .._base.capabilities import bounding, known_to
-from .._base.errors import EngineError, InvalidInput, reason_of
+from .._base.errors import InvalidOption, LongshoreError, reason_of
 from .._base.files import read_text
 from .._bundle_spec import parse
 from .._bundle_spec.options import Facts, Options
@@ -36,11 +36,11 @@ def architecture() -> str:
 
 
 def gather(options: Options, store: Store, path: str, record: t.Mapping[str, t.Any]) -> Facts:
-    """Return the facts for the bundle at ``path`` with this ``record``. Raises InvalidInput for options that need something
+    """Return the facts for the bundle at ``path`` with this ``record``. Raises InvalidOption for options that need something
     that the host lacks."""
     for mount in map(parse.mount, options.mounts):
         if mount["type"] == "bind" and not os.path.lexists(mount["source"]):
-            raise InvalidInput(f"The source {mount['source']} of the mount at {mount['destination']} does not exist.")
+            raise InvalidOption(f"The source {mount['source']} of the mount at {mount['destination']} does not exist.")
     paths = {kind: _joined(kind, getattr(options, kind)) for kind in KINDS}
     namespaces = {kind: found for kind, found in paths.items() if found is not None}
     capabilities, uid = _bounding(), os.geteuid()
@@ -86,14 +86,14 @@ def _joined(kind: str, wanted: str) -> str | None:
     if how == "path" and what.startswith("/"):
         check_path(kind, what, "Use container:NAME for the namespace of another container, or host.")
         if not os.path.exists(what):
-            raise InvalidInput(f"{kind}: there is no namespace at {what}.", hint="'ip netns add NAME' creates one.")
+            raise InvalidOption(f"{kind}: there is no namespace at {what}.", hint="'ip netns add NAME' creates one.")
         return what
     if how == "container" and what:
         check_name(what)
         return wanted
     own = "none" if kind == "network" else "private"
     if wanted not in (own, "host"):
-        raise InvalidInput(f"{kind} cannot be {wanted!r}.", hint=f"Use {own}, host, path:PATH or container:NAME.")
+        raise InvalidOption(f"{kind} cannot be {wanted!r}.", hint=f"Use {own}, host, path:PATH or container:NAME.")
     return None
 
 
@@ -108,10 +108,10 @@ def _read(path: str, name: str) -> str:
     trust.check(os.path.abspath(path), name)
     try:
         text = read_text(path, errors="strict")
-    except (EngineError, UnicodeDecodeError) as exc:
-        raise InvalidInput(f"{name}: {path} cannot be read: {exc}") from exc
+    except (LongshoreError, UnicodeDecodeError) as exc:
+        raise InvalidOption(f"{name}: {path} cannot be read: {exc}") from exc
     if text is None:
-        raise InvalidInput(f"{name}: {path} cannot be read: No such file or directory.")
+        raise InvalidOption(f"{name}: {path} cannot be read: No such file or directory.")
     return text
 
 
@@ -123,15 +123,15 @@ def _profile(options: Options) -> t.Mapping[str, t.Any] | None:
         path = next(filter(os.path.exists, DEFAULT_PATHS), "")
         hint = "The role longshore.oci.runtime installs it. You can also set another profile, or seccomp: unconfined."
         if not path:
-            raise InvalidInput(f"This host has no default seccomp profile ({DEFAULT_PATHS[-1]}).", hint=hint)
+            raise InvalidOption(f"This host has no default seccomp profile ({DEFAULT_PATHS[-1]}).", hint=hint)
     if not path.startswith("/"):
-        raise InvalidInput(f"seccomp must be default, unconfined or an absolute path, not {path!r}.")
+        raise InvalidOption(f"seccomp must be default, unconfined or an absolute path, not {path!r}.")
     try:
         found = json.loads(_read(path, "seccomp"))
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise InvalidInput(f"The seccomp profile {path} is not a JSON object.")
+        raise InvalidOption(f"The seccomp profile {path} is not a JSON object.")
     return found
 
 
@@ -145,9 +145,9 @@ def _devices(value: str) -> t.Iterator[tuple[dict[str, t.Any], str]]:
         try:
             found = os.stat(path)
         except OSError as exc:
-            raise InvalidInput(f"The device {path} cannot be used: {reason_of(exc)}.") from exc
+            raise InvalidOption(f"The device {path} cannot be used: {reason_of(exc)}.") from exc
         if not stat.S_ISCHR(found.st_mode) and not stat.S_ISBLK(found.st_mode):
-            raise InvalidInput(f"{path} is not a device.")
+            raise InvalidOption(f"{path} is not a device.")
         yield {
             "path": place + path[len(host) :], "type": "c" if stat.S_ISCHR(found.st_mode) else "b",
             "major": os.major(found.st_rdev), "minor": os.minor(found.st_rdev),
@@ -181,8 +181,8 @@ def _text(root: str, path: str) -> str | None:
         return None
     try:
         return read_text(real, limit=MOST_BYTES, errors="surrogateescape")
-    except EngineError as exc:
-        raise InvalidInput(f"The root file system has no usable {path}: {exc.message}") from exc
+    except LongshoreError as exc:
+        raise InvalidOption(f"The root file system has no usable {path}: {exc.message}") from exc
 
 
 def leads_to(root: str, path: str) -> str | None:
@@ -209,5 +209,5 @@ def leads_to(root: str, path: str) -> str | None:
 
 
 def look_up(root: str, wanted: str) -> User:
-    """Return the user that ``USER[:GROUP]`` is in a root file system. Raises InvalidInput."""
+    """Return the user that ``USER[:GROUP]`` is in a root file system. Raises InvalidOption."""
     return find_user(wanted, passwd=_text(root, "etc/passwd"), group=_text(root, "etc/group"), where="image")

@@ -21,7 +21,7 @@ import re
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import EngineError, InvalidInput, reason_of
+from .._base.errors import InvalidOption, LongshoreError, reason_of
 from .._base.files import make_directory, read_json, write_text
 from .._bundle_spec import image_document, parse
 from .._bundle_spec.options import Request, Source
@@ -45,11 +45,11 @@ class Images:
         return f"{self._root}/layouts/{image_document.file_name(manifest)}"
 
     def look(self, request: Request, deadline: Deadline) -> Source:
-        """Return the current image, from the cache if ``pull`` allows. Write nothing. Raises EngineError."""
+        """Return the current image, from the cache if ``pull`` allows. Write nothing. Raises LongshoreError."""
         reference = check_reference(request.image or "")
         known = self._known(request)
         if request.pull == "never" and not known:
-            raise InvalidInput(
+            raise InvalidOption(
                 f"The image {reference} is not in the cache of this host, and pull: never does not fetch it."
             )
         if known and request.pull != "always":
@@ -75,7 +75,7 @@ class Images:
         try:
             if os.path.isdir(self._path(image["manifest"])):
                 return self._source({**known, "manifest": image["manifest"]})
-        except EngineError:
+        except LongshoreError:
             # Damaged, or from a release without this check: look it up again.
             if request.pull == "never":
                 raise
@@ -129,7 +129,9 @@ class Images:
         """Return a document of the cache after a check of its digest."""
         data = _read(f"{self._root}/blobs/sha256/{image_document.file_name(digest)}")
         if len(data) <= image_document.MOST_BYTES and f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
-            raise EngineError(f"The cache {self._root} is damaged: the content of {digest} does not match its digest.")
+            raise LongshoreError(
+                f"The cache {self._root} is damaged: the content of {digest} does not match its digest."
+            )
         return data
 
 
@@ -139,14 +141,14 @@ def _read(path: str) -> bytes:
         with open(path, "rb") as stream:
             return stream.read(image_document.MOST_BYTES + 1)
     except OSError as exc:
-        raise EngineError(f"The cache is damaged: {path} cannot be read: {reason_of(exc)}.") from exc
+        raise LongshoreError(f"The cache is damaged: {path} cannot be read: {reason_of(exc)}.") from exc
 
 
 def check_reference(reference: str) -> str:
     transport, colon, rest = reference.partition(":")
     if not colon or transport not in _TRANSPORTS or not rest or "\0" in reference:
         hint = f"Write docker://docker.io/library/busybox:1, or use one of {', '.join(_TRANSPORTS[1:])} as prefix."
-        raise InvalidInput(f"{reference!r} is not an image reference in the notation of skopeo.", hint=hint)
+        raise InvalidOption(f"{reference!r} is not an image reference in the notation of skopeo.", hint=hint)
     return reference
 
 

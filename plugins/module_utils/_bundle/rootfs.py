@@ -15,7 +15,7 @@ import struct
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import EngineError, InvalidInput, reason_of
+from .._base.errors import InvalidOption, LongshoreError, reason_of
 from .._base.trees import Entry, mounted, refuse_mounts, unmount, walk
 from .._bundle_spec import parse
 from .._bundle_spec.image_document import file_name
@@ -111,7 +111,7 @@ def _shift(entry: Entry, maps: Maps) -> None:
     uid, gid = parse.mapped(found.st_uid, maps["uid"]), parse.mapped(found.st_gid, maps["gid"])
     if uid is None or gid is None:
         where = f"/{entry.path}"[-_SHOWN:]
-        raise InvalidInput(f"The owner {found.st_uid}:{found.st_gid} of {where} in the image is not mapped by userns.")
+        raise InvalidOption(f"The owner {found.st_uid}:{found.st_gid} of {where} in the image is not mapped by userns.")
     regular = stat.S_ISREG(found.st_mode)
     capability = b""
     if regular and _CAPABILITY in os.listxattr(path, follow_symlinks=False):
@@ -131,7 +131,7 @@ def mount(lower: str, root: str, deadline: Deadline, label: str = "") -> None:
     ``label``, if any."""
     for path in (lower, root):
         if set(path) & set(",:\\"):
-            raise InvalidInput(f"{path} cannot be used with rootfs_mode: overlay, because it contains one of , : \\.")
+            raise InvalidOption(f"{path} cannot be used with rootfs_mode: overlay, because it contains one of , : \\.")
     for directory in (f"{root}.upper", f"{root}.work", root):
         if not os.path.isdir(directory):
             os.mkdir(directory, 0o755)
@@ -163,7 +163,7 @@ def tar_stamp(path: str) -> tuple[int, ...]:
     """Return the stamp of a regular file. Refuse any other file, because reading it may never end."""
     found = os.stat(path)
     if not stat.S_ISREG(found.st_mode):
-        raise InvalidInput(f"{path} is neither a directory nor a tar archive.")
+        raise InvalidOption(f"{path} is neither a directory nor a tar archive.")
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
@@ -174,7 +174,7 @@ def tar_digest(path: str) -> str:
             for block in iter(lambda: stream.read(2**20), b""):
                 total.update(block)
     except OSError as exc:
-        raise EngineError(f"Cannot read {path}: {reason_of(exc)}.") from exc
+        raise LongshoreError(f"Cannot read {path}: {reason_of(exc)}.") from exc
     return f"sha256:{total.hexdigest()}"
 
 

@@ -12,7 +12,7 @@ import stat
 import typing as t
 
 from .._base import leftovers
-from .._base.errors import EngineError
+from .._base.errors import LongshoreError
 from .._base.files import read_json, remove_file, write_text
 from .._bundle_spec.options import RECORD
 from . import rootfs, tools
@@ -58,7 +58,7 @@ def _mark(record: str) -> None:
     try:
         write_text(record, json.dumps({"removing": True}) + "\n", durable=True)
         tools.flush_directory(os.path.dirname(record))
-    except EngineError as exc:
+    except LongshoreError as exc:
         # A removal must work on a full file system. An empty record means an incomplete bundle.
         if getattr(exc.__cause__, "errno", 0) not in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -14,7 +14,7 @@ import posixpath
 import re
 import typing as t
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 from .._trust.annotations import is_text
 
 MOST_BYTES = 4 * 2**20  # of a document; skopeo has the same limit
@@ -78,7 +78,7 @@ def file_name(digest: str) -> str:
     """Return the name of a digest in the store. Paths there consist of digests, so refuse anything else."""
     found = _DIGEST.fullmatch(digest)
     if not found:
-        raise InvalidInput(f"{digest[:100]!r} is not a sha256 digest.")
+        raise InvalidOption(f"{digest[:100]!r} is not a sha256 digest.")
     return found[1]
 
 
@@ -338,5 +338,5 @@ def _path(value: str, where: str) -> str:
     return clean
 
 
-def _not_valid(where: str, what: str) -> InvalidInput:
-    return InvalidInput(f"The image is not valid: {where} {what}.")
+def _not_valid(where: str, what: str) -> InvalidOption:
+    return InvalidOption(f"The image is not valid: {where} {what}.")

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Parse single values in the notation of podman and docker. Pure. Each function raises InvalidInput."""
+"""Parse single values in the notation of podman and docker. Pure. Each function raises InvalidOption."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import re
 import typing as t
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 
 UNLIMITED = 2**64 - 1  # RLIM_INFINITY in a config.json
 _UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
@@ -27,17 +27,17 @@ def size(text: str, name: str) -> int:
     """Return the bytes of ``64m``, ``1.5g`` or ``4096``."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?", str(text).strip().lower())
     if not found:
-        raise InvalidInput(f"{name} cannot be {text!r}.", hint="Use a size such as 512m or 2g.")
+        raise InvalidOption(f"{name} cannot be {text!r}.", hint="Use a size such as 512m or 2g.")
     return int(float(found[1]) * _UNITS[found[2] or "b"])
 
 
 def destination(path: t.Any, name: str) -> str:
     """Return a normalized absolute path in the container."""
     if not isinstance(path, str) or not path.startswith("/") or "\0" in path:
-        raise InvalidInput(f"{name}: the destination must be an absolute path in the container, not {path!r}.")
+        raise InvalidOption(f"{name}: the destination must be an absolute path in the container, not {path!r}.")
     clean = os.path.normpath("/" + path.lstrip("/"))
     if clean == "/":
-        raise InvalidInput(f"{name}: nothing can be mounted over the root file system itself.")
+        raise InvalidOption(f"{name}: nothing can be mounted over the root file system itself.")
     return clean
 
 
@@ -46,22 +46,22 @@ def mount(value: t.Any) -> dict[str, t.Any]:
     if isinstance(value, str):
         words = value.split(":")
         if len(words) not in (2, 3):
-            raise InvalidInput(f"The mount {value!r} is not valid.", hint="Write SOURCE:DESTINATION:OPTIONS.")
+            raise InvalidOption(f"The mount {value!r} is not valid.", hint="Write SOURCE:DESTINATION:OPTIONS.")
         value = {"source": words[0], "destination": words[1], "options": [w for w in words[2:3] for w in w.split(",")]}
     if not isinstance(value, dict) or not value.keys() <= {"type", "source", "destination", "options"}:
-        raise InvalidInput(f"The mount {value!r} is not valid.", hint="It has type, source, destination, options.")
+        raise InvalidOption(f"The mount {value!r} is not valid.", hint="It has type, source, destination, options.")
     where = destination(value.get("destination"), "mounts")
     options = value.get("options") or []
     if not isinstance(options, list) or not all(isinstance(word, str) for word in options):
-        raise InvalidInput(f"The options of the mount at {where} must be a list of words.")
+        raise InvalidOption(f"The options of the mount at {where} must be a list of words.")
     kind, source = value.get("type") or "bind", value.get("source") or ""
     if kind != "bind":
         return {"destination": where, "type": kind, "source": source or kind, "options": options}
     if not isinstance(source, str) or not source.startswith("/") or "\0" in source:
         hint = "Named volumes are not supported. Use the absolute path of a directory."
-        raise InvalidInput(f"The mount at {where} needs an absolute path of the host, not {source!r}.", hint=hint)
+        raise InvalidOption(f"The mount at {where} needs an absolute path of the host, not {source!r}.", hint=hint)
     if {"z", "Z", "U"} & set(options):
-        raise InvalidInput(
+        raise InvalidOption(
             f"The mount at {where} cannot relabel or chown its source (z, Z, U).", hint="Use chcon, chown."
         )
     if not {"bind", "rbind"} & set(options):
@@ -90,12 +90,12 @@ def ulimit(value: str) -> dict[str, t.Any]:
     found = re.fullmatch(r"(?:rlimit_)?([a-z]+)[=:](-1|\d+)(?::(-1|\d+))?", value.strip().lower())
     if not found or found[1] not in _LIMITS.split():
         hint = f"Write NAME=SOFT:HARD. The names are {_LIMITS}."
-        raise InvalidInput(f"The ulimit {value!r} is not valid.", hint=hint)
+        raise InvalidOption(f"The ulimit {value!r} is not valid.", hint=hint)
     soft, hard = (UNLIMITED if word == "-1" else int(word) for word in (found[2], found[3] or found[2]))
     if max(soft, hard) > UNLIMITED:
-        raise InvalidInput(f"The ulimit {value!r} is too large for the kernel.", hint="-1 means no limit.")
+        raise InvalidOption(f"The ulimit {value!r} is too large for the kernel.", hint="-1 means no limit.")
     if soft > hard:
-        raise InvalidInput(f"The ulimit {value!r} has a soft limit above its hard limit.")
+        raise InvalidOption(f"The ulimit {value!r} has a soft limit above its hard limit.")
     return {"type": f"RLIMIT_{found[1].upper()}", "soft": soft, "hard": hard}
 
 
@@ -104,7 +104,7 @@ def device(value: str) -> tuple[str, str, str]:
     words = value.split(":")
     access = words.pop() if len(words) > 1 and re.fullmatch("[rwm]{1,3}", words[-1]) else "rwm"
     if len(words) not in (1, 2) or not words[0].startswith("/"):
-        raise InvalidInput(f"The device {value!r} is not valid.", hint="Write /dev/HOST:/dev/CONTAINER:rwm.")
+        raise InvalidOption(f"The device {value!r} is not valid.", hint="Write /dev/HOST:/dev/CONTAINER:rwm.")
     return words[0], destination(words[-1], "devices"), access
 
 
@@ -113,10 +113,10 @@ def id_maps(userns: t.Mapping[str, t.Any], name: str) -> tuple[IdMap, ...]:
     maps = []
     for value in userns.get(name) or userns.get("uidmap") or ():
         if not re.fullmatch(r"\d+:\d+:[1-9]\d*", str(value)):
-            raise InvalidInput(f"The mapping {value!r} in userns is not valid.", hint="Write CONTAINER:HOST:SIZE.")
+            raise InvalidOption(f"The mapping {value!r} in userns is not valid.", hint="Write CONTAINER:HOST:SIZE.")
         maps.append(IdMap(*map(int, value.split(":"))))
     if not maps:
-        raise InvalidInput("userns needs mappings of users (uidmap).", hint="For example 0:100000:65536.")
+        raise InvalidOption("userns needs mappings of users (uidmap).", hint="For example 0:100000:65536.")
     return tuple(maps)
 
 
@@ -132,9 +132,9 @@ def environment(values: t.Mapping[str, t.Any]) -> dict[str, str]:
     """Accept only strings and integers, because YAML turns an unquoted yes or 1.10 into another value."""
     for name, value in values.items():
         if not isinstance(name, str) or not name.isprintable() or not name or "=" in name:
-            raise InvalidInput(f"env: {name!r} cannot be the name of a variable.")
+            raise InvalidOption(f"env: {name!r} cannot be the name of a variable.")
         if isinstance(value, bool) or not isinstance(value, (str, int)) or "\0" in str(value):
-            raise InvalidInput(f"env: the value of {name} must be text.", hint="Put it in quotes.")
+            raise InvalidOption(f"env: the value of {name} must be text.", hint="Put it in quotes.")
     return {name: str(value) for name, value in values.items()}
 
 
@@ -145,7 +145,7 @@ def env_file(text: str, path: str) -> list[tuple[str, str]]:
         if line.strip() and not line.lstrip().startswith("#"):
             name, equals, value = line.lstrip().partition("=")
             if not equals or not name or name != name.strip():
-                raise InvalidInput(f"{path}, line {number}: this is not NAME=VALUE.")  # The line may be a secret.
+                raise InvalidOption(f"{path}, line {number}: this is not NAME=VALUE.")  # The line may be a secret.
             found.append((name, value))
     return found
 
@@ -153,6 +153,6 @@ def env_file(text: str, path: str) -> list[tuple[str, str]]:
 def platform(value: str) -> tuple[str, str, str]:
     """Parse ``OS/ARCHITECTURE[/VARIANT]``."""
     if not re.fullmatch(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?", value):
-        raise InvalidInput(f"The platform {value!r} is not valid.", hint="Use a platform such as linux/arm64.")
+        raise InvalidOption(f"The platform {value!r} is not valid.", hint="Use a platform such as linux/arm64.")
     system, architecture, *variant = value.split("/")
     return system, architecture, "".join(variant)

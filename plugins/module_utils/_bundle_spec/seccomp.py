@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 
 Profile = t.Mapping[str, t.Any]
 DEFAULT_PATHS = ("/etc/containers/seccomp.json", "/usr/share/containers/seccomp.json")
@@ -23,16 +23,16 @@ _ARCHITECTURES = {
 
 def resolve(document: Profile, capabilities: t.Collection[str], architecture: str) -> dict[str, t.Any]:
     """Resolve archMap, includes and excludes for a container with these capabilities. A profile in the format of config.json
-    stays as it is. Raises InvalidInput for any other document."""
+    stays as it is. Raises InvalidOption for any other document."""
     entries = document.get("syscalls") or []
     if not isinstance(document.get("defaultAction"), str) or not isinstance(entries, list):
-        raise InvalidInput("The seccomp profile has no defaultAction, or its syscalls are not a list.")
+        raise InvalidOption("The seccomp profile has no defaultAction, or its syscalls are not a list.")
     native = f"SCMP_ARCH_{_ARCHITECTURES.get(architecture, architecture.upper())}"
     arches, rules = {architecture, "x86"} if architecture == "386" else {architecture}, []
     for entry in entries:
         names = entry.get("names") or ([entry["name"]] if entry.get("name") else None)
         if not names or not isinstance(entry.get("action"), str):
-            raise InvalidInput("A rule of the seccomp profile has no names or no action.")
+            raise InvalidOption("A rule of the seccomp profile has no names or no action.")
         included, excluded = entry.get("includes") or {}, entry.get("excludes") or {}
         # As in podman: all included capabilities are required, and one excluded capability is enough to exclude.
         if set(included.get("caps") or ()) <= set(capabilities) and arches & set(included.get("arches") or arches):

@@ -3,7 +3,7 @@
 """Create the config.json of a bundle from the configuration of an image, options, and facts of the host. Pure.
 
 The defaults (capabilities, mounts, masked and read-only paths, seccomp) are those of podman 5. The configuration of an image
-is converted as the image-spec requires (conversion.md). Raises InvalidInput for impossible requests.
+is converted as the image-spec requires (conversion.md). Raises InvalidOption for impossible requests.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import typing as t
 
 from .._base.accounts import User
 from .._base.capabilities import DEFAULT, full_names
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 from .._base.process import parse_signal
 from .._base.program import SEARCH_PATH
 from .._trust.annotations import from_outside, is_signal
@@ -63,7 +63,7 @@ def make(image: ImageConfig, options: Options, facts: Facts, user: User, path: s
     if options.uts == "private":
         config["hostname"] = hostname(options, path)
     elif options.hostname is not None:
-        raise InvalidInput("hostname needs its own UTS namespace (uts: private).")
+        raise InvalidOption("hostname needs its own UTS namespace (uts: private).")
     if options.hooks:
         config["hooks"] = dict(options.hooks)
     config = merged(config, options.spec)
@@ -89,7 +89,7 @@ def id_maps(options: Options, facts: Facts) -> dict[str, tuple[parse.IdMap, ...]
     """Return the mappings of uid and gid, empty without a user namespace. Users other than root become root of the container."""
     if facts.uid != 0:
         if options.userns:
-            raise InvalidInput("Only root can set userns. Any other user is mapped to root of the container.")
+            raise InvalidOption("Only root can set userns. Any other user is mapped to root of the container.")
         return {"uid": (parse.IdMap(0, facts.uid, 1),), "gid": (parse.IdMap(0, facts.gid, 1),)}
     if not options.userns:
         return {}
@@ -101,7 +101,7 @@ def hostname(options: Options, path: str) -> str:
     fallback = re.sub(r"[^A-Za-z0-9.-]+", "-", posixpath.basename(path)).strip("-.")[:63] or "container"
     name = options.hostname or fallback
     if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?", name):
-        raise InvalidInput(f"{name!r} cannot be a hostname.")
+        raise InvalidOption(f"{name!r} cannot be a hostname.")
     return name
 
 
@@ -153,13 +153,15 @@ def _process(
         entrypoint, arguments = options.entrypoint, arguments or ()
     words = [*entrypoint, *(arguments if arguments is not None else image.cmd)]
     if not words:
-        raise InvalidInput("There is no program to run, because the image has none.", hint="Give argv or command.")
+        raise InvalidOption("There is no program to run, because the image has none.", hint="Give argv or command.")
     cwd = options.chdir or image.workdir or "/"
     if not cwd.startswith("/"):
-        raise InvalidInput(f"chdir must be an absolute path in the container, not {cwd!r}.")
+        raise InvalidOption(f"chdir must be an absolute path in the container, not {cwd!r}.")
     for kind, number in (("uid", user.uid), ("gid", user.gid)):
         if maps and parse.mapped(number, maps[kind]) is None:
-            raise InvalidInput(f"The container's {kind} {number} is not mapped to one of the host.", hint="See userns.")
+            raise InvalidOption(
+                f"The container's {kind} {number} is not mapped to one of the host.", hint="See userns."
+            )
     who: Config = {"uid": user.uid, "gid": user.gid, "umask": 0o22}
     groups = [group for group in user.groups if not maps or parse.mapped(group, maps["gid"]) is not None]
     if groups:
@@ -207,10 +209,10 @@ def _capabilities(options: Options, facts: Facts, user: User) -> dict[str, list[
     add = set(full_names(options.capabilities_add, all_allowed=True))
     drop = set(full_names(options.capabilities_drop, all_allowed=True))
     if add & drop:
-        raise InvalidInput(f"{min(add & drop)} cannot be both added and dropped.")
+        raise InvalidOption(f"{min(add & drop)} cannot be both added and dropped.")
     lacking = add - {"ALL", *facts.capabilities}
     if lacking:
-        raise InvalidInput(f"{min(lacking)} cannot be given: the user of this task does not have it.")
+        raise InvalidOption(f"{min(lacking)} cannot be given: the user of this task does not have it.")
     wanted = set(facts.capabilities) if options.privileged or "ALL" in add else set(DEFAULT) | add
     if "ALL" in drop:
         wanted = add
@@ -283,7 +285,7 @@ def _annotations(image: ImageConfig, options: Options) -> dict[str, str]:
         "created": image.created, "exposedPorts": ",".join(image.ports), "stopSignal": image.stop_signal,
     }  # fmt: skip
     if image.stop_signal and not options.stop_signal and not is_signal(image.stop_signal):
-        raise InvalidInput(
+        raise InvalidOption(
             f"The image is not valid: config.StopSignal {image.stop_signal!r} is not a signal of this system.",
             hint="Set stop_signal to use another one.",
         )
@@ -340,11 +342,11 @@ def _resources(options: Options, facts: Facts) -> Config:
     if options.memory_swap is not None:
         swap = memory["swap"] = -1 if options.memory_swap == "-1" else parse.size(options.memory_swap, "memory_swap")
         if "limit" not in memory or -1 < swap < memory["limit"]:
-            raise InvalidInput("memory_swap is the sum of memory and swap. It needs memory, and cannot be less.")
+            raise InvalidOption("memory_swap is the sum of memory and swap. It needs memory, and cannot be less.")
     cpu: Config = {"shares": options.cpu_shares, "cpus": options.cpuset_cpus}
     if options.cpus is not None:
         if options.cpus <= 0:
-            raise InvalidInput("cpus must be more than 0.")
+            raise InvalidOption("cpus must be more than 0.")
         cpu.update(period=100000, quota=max(1000, int(options.cpus * 100000)))
     found: Config = {"devices": rules, "memory": memory, "cpu": {k: v for k, v in cpu.items() if v is not None}}
     pids = PIDS if options.pids_limit is None else options.pids_limit
@@ -360,9 +362,9 @@ def _sysctls(options: Options) -> dict[str, str]:
     for name in options.sysctls:
         kind = next((kind for kind, pattern in _SYSCTLS.items() if re.fullmatch(pattern, str(name))), None)
         if kind is None:
-            raise InvalidInput(f"The sysctl {name} belongs to no namespace. It would change the whole host.")
+            raise InvalidOption(f"The sysctl {name} belongs to no namespace. It would change the whole host.")
         if wanted[kind] == "host":
-            raise InvalidInput(
+            raise InvalidOption(
                 f"The sysctl {name} would change the host, because the container uses its {kind} namespace."
             )
     return {str(name): str(value) for name, value in options.sysctls.items()}

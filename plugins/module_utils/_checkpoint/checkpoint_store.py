@@ -44,7 +44,7 @@ class Stored(t.NamedTuple):
 
 
 def load(path: str) -> Stored | None:
-    """Return the checkpoint in a directory, None where there is none that is whole. Raises InvalidInput for a damaged one."""
+    """Return the checkpoint in a directory, None where there is none that is whole. Raises InvalidOption for a damaged one."""
     manifest = _manifest(path, MANIFEST)
     return manifest and Stored(path, manifest, _spec(path, manifest))
 
@@ -61,7 +61,7 @@ def _spec(path: str, manifest: Manifest) -> dict[str, t.Any]:
 
 
 def pending(path: str) -> Manifest | None:
-    """Return what was known before a dump; None where that has become a checkpoint. Raises InvalidInput for a damaged one."""
+    """Return what was known before a dump; None where that has become a checkpoint. Raises InvalidOption for a damaged one."""
     return _manifest(path, PENDING)
 
 
@@ -85,7 +85,7 @@ def newest_path(store: Store, name: str) -> str | None:
 
 
 def newest(store: Store, name: str) -> Stored | None:
-    """Return the checkpoint of a container (see newest_path). Raises InvalidInput for a damaged one."""
+    """Return the checkpoint of a container (see newest_path). Raises InvalidOption for a damaged one."""
     path = newest_path(store, name)
     return load(path) if path else None
 

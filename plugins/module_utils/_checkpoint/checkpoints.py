@@ -15,7 +15,7 @@ import contextlib
 
 from .._archive.named_pipe import check_pipe, is_pipe
 from .._base.deadline import Deadline
-from .._base.errors import EngineError
+from .._base.errors import LongshoreError
 from .._base.files import is_busy
 from .._container.observe import observe
 from .._host.detect import Host
@@ -37,7 +37,7 @@ class Checkpoints:
     def converge(self, request: Request, *, check: bool = False) -> Outcome:
         """Bring a checkpoint to the requested state, or with ``check`` only predict it.
 
-        Raises EngineError, and InvalidInput before anything is changed.
+        Raises LongshoreError, and InvalidOption before anything is changed.
         """
         check_name(request.name)
         check_name(request.target)
@@ -71,7 +71,7 @@ class Checkpoints:
         if target.status in (Status.RUNNING, Status.PAUSED):
             return Outcome(Plan((), target.status), target, target, None, {})
         if target.status is Status.UNKNOWN:
-            raise EngineError(target.problem or f"The state of the container {target.name} is unknown.")
+            raise LongshoreError(target.problem or f"The state of the container {target.name} is unknown.")
         check_pipe(str(request.archive))
         if check:
             return Outcome(Plan((Action.IMPORT, Action.RESTORE), Status.RUNNING), target, target, None, {})

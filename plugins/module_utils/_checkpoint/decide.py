@@ -9,7 +9,7 @@ import typing as t
 
 from .._archive.manifest import Manifest
 from .._archive.named_pipe import is_pipe
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 from .._container.create import Launch
 from .._container.observe import observe
 from .._host.detect import Host
@@ -55,10 +55,10 @@ def decide(context: Context) -> tuple[Found, Plan]:
 
 
 def stored(context: Context) -> Stored | None:
-    """Return the stored checkpoint. Raises InvalidInput for a damaged one, unless it is only to be removed."""
+    """Return the stored checkpoint. Raises InvalidOption for a damaged one, unless it is only to be removed."""
     try:
         return context.source.stored()
-    except InvalidInput:
+    except InvalidOption:
         path = checkpoint_store.newest_path(context.store, context.request.name)
         if context.request.goal is not Goal.ABSENT or path is None:
             raise
@@ -74,7 +74,7 @@ def _has_archive(request: Request, whole: Stored | None) -> bool | None:
 
 
 def prepare(context: Context, found: Found, source: Stored) -> Launch:
-    """Return the launch of a restore. Raises InvalidInput for one that cannot be made."""
+    """Return the launch of a restore. Raises InvalidOption for one that cannot be made."""
     request = context.request
     return prepare_restore(
         context.store, context.host, request.target, request.wanted, source, found.target.record, request.options

@@ -14,7 +14,7 @@ from .._archive import rootfs_diff
 from .._archive.layout import measure as measure_members
 from .._archive.manifest import Manifest, Software
 from .._base.deadline import Deadline
-from .._base.errors import EngineError, InvalidInput, ProgramFailed
+from .._base.errors import InvalidOption, LongshoreError, ProgramFailed
 from .._base.files import has_labels, make_directory, read_tail, read_text, remove_file, remove_tree, write_text
 from .._base.process import is_alive
 from .._base.program import run
@@ -41,7 +41,7 @@ def dump(
     store: Store, before: Observed, options: criu.Options, program: Program, *, with_rootfs: bool, measure: bool,
     deadline: Deadline, timeouts: Timeouts, export: str | None = None, keeps: t.Sequence[int] = (),
 ) -> Stored:  # fmt: skip
-    """Dump a container. Return the checkpoint. Raises EngineError with CRIU's reason; then the container runs.
+    """Dump a container. Return the checkpoint. Raises LongshoreError with CRIU's reason; then the container runs.
 
     ``measure``: compute the digest now. ``export``: the archive that is written next. During the dump, the record says
     ``checkpointing`` and where, so the next task can tell whether the dump of a killed task was complete (recovery.py). The
@@ -120,7 +120,7 @@ def complete(path: str, *, measure: bool, rootfs: str | None) -> Stored:
 def fill_in(store: Store, name: str) -> None:
     """Complete the manifest of a checkpoint whose task was killed, with facts that recovery.py does not know."""
     whole = None
-    with contextlib.suppress(InvalidInput):  # A damaged one: who uses it says so.
+    with contextlib.suppress(InvalidOption):  # A damaged one: who uses it says so.
         whole = checkpoint_store.newest(store, name)
     if whole is not None and whole.manifest.statistics is None and not whole.is_foreign:
         checkpoint_store.write_manifest(whole.path, _filled_in(whole.manifest, whole.path, measure=True))
@@ -221,10 +221,10 @@ def _undo(store: Store, before: Observed, path: str, exc: BaseException, timeout
             os.replace(f"{path}/dump.log", kept)
         remove_tree(path)
         _check_alive(record, before.status)
-    except (EngineError, OSError) as problem:
+    except (LongshoreError, OSError) as problem:
         left = f" {problem}"
     store.save(record)
-    if not isinstance(exc, EngineError):
+    if not isinstance(exc, LongshoreError):
         return exc
     reason = criu_error(log) or exc.message
     goes_on = "" if left else " It continues as before."

@@ -13,7 +13,7 @@ from .._archive.archive_writer import pack
 from .._archive.layout import Members
 from .._archive.manifest import Manifest
 from .._archive.named_pipe import check_pipe, is_pipe
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 from .._base.files import remove_file
 from .._state.model import Record
 from .._trust import trust
@@ -24,7 +24,7 @@ from .request import Request
 
 
 def check_export(request: Request) -> None:
-    """Refuse an archive that cannot be written (InvalidInput), before the container stands still."""
+    """Refuse an archive that cannot be written (InvalidOption), before the container stands still."""
     path = str(request.archive)
     compression.check(request.compression, pipe=is_pipe(path))
     if is_pipe(path):
@@ -35,9 +35,9 @@ def check_export(request: Request) -> None:
         # This detects, for example, a key with a passphrase before the container is frozen.
         signatures.sign(b"", request.sign_key)
     if os.path.isdir(path):
-        raise InvalidInput(f"The archive {path} cannot be written: it is a directory.")
+        raise InvalidOption(f"The archive {path} cannot be written: it is a directory.")
     if not os.path.isdir(os.path.dirname(path)):
-        raise InvalidInput(f"The archive {path} cannot be written: there is no directory {os.path.dirname(path)}.")
+        raise InvalidOption(f"The archive {path} cannot be written: there is no directory {os.path.dirname(path)}.")
     trust.check(path, "The archive", missing=True)
 
 

@@ -9,7 +9,7 @@ import typing as t
 from .._archive.layout import MANIFEST
 from .._archive.manifest import Manifest
 from .._archive.typed_documents import damaged_checkpoint
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 from .._container.create import Launch, prepare
 from .._host.detect import Host
 from .._runtime import criu
@@ -41,7 +41,7 @@ def left_out(source: Stored, wanted: Wanted) -> list[str]:
 def prepare_restore(
     store: Store, host: Host, name: str, wanted: Wanted, source: Stored, recorded: Record | None, options: criu.Options
 ) -> Launch:  # fmt: skip
-    """Return a launch from a checkpoint. Raises InvalidInput for all detectable problems.
+    """Return a launch from a checkpoint. Raises InvalidOption for all detectable problems.
 
     ``source.path`` is the directory where it will be unpacked, or empty before that decision.
     """
@@ -62,7 +62,7 @@ def prepare_restore(
     if support is not None:
         reason = criu.why_not(criu.find(), launch.record.runtime)
         if reason:
-            raise InvalidInput(f"The container {name} cannot be restored on this host: {reason}.")
+            raise InvalidOption(f"The container {name} cannot be restored on this host: {reason}.")
     cgroups = source.spec.get("linux", {}).get("cgroupsPath"), launch.config["linux"]["cgroupsPath"]
     check_cgroups(manifest, options, launch.record.runtime, moved=cgroups[0] != cgroups[1])
     words = tuple(criu.words("restore", manifest.options.at_restore(options)))
@@ -72,7 +72,7 @@ def prepare_restore(
 def check_runtime(runtime: Program, manifest: Manifest) -> None:
     """Refuse to restore with one of crun and runc what was dumped with the other. Pure."""
     if manifest.runtime_name in criu.SUPPORT and runtime.name in criu.SUPPORT and manifest.runtime_name != runtime.name:
-        raise InvalidInput(
+        raise InvalidOption(
             f"The checkpoint was created with {manifest.runtime_name}, so {runtime.name} cannot restore it."
         )
 
@@ -82,13 +82,13 @@ def check_cgroups(manifest: Manifest, options: criu.Options, runtime: Program, *
     another cgroup than it had. Pure."""
     mode, support = manifest.options.manage_cgroups_mode, criu.SUPPORT.get(runtime.name)
     if manifest.from_archive and mode in ("full", "strict") and options.manage_cgroups_mode is None:
-        raise InvalidInput(
+        raise InvalidOption(
             f"The archive asks for manage_cgroups_mode: {mode}, which changes cgroups of the host.",
             hint="Set the option manage_cgroups_mode.",
         )
     if mode == "ignore" and support is not None and support.resets_cgroups and moved:
         # The runtime parses the option, and then resets it.
-        raise InvalidInput(
+        raise InvalidOption(
             f"{manifest.name} was checkpointed with manage_cgroups_mode: ignore. {runtime.name} always changes cgroups "
             "in a restore, so it can restore the container only under the same name and cgroup_parent."
         )
@@ -105,7 +105,7 @@ def definition_of(wanted: Wanted, source: Stored, known: Record | None) -> Defin
         base = known.definition
     elif source.is_foreign:
         if "bundle" not in wanted.overrides:
-            raise InvalidInput(
+            raise InvalidOption(
                 "The container in the archive needs a bundle on this host.",
                 hint="Set bundle to a directory with a config.json, or to one with the root file system in rootfs."
                 + (f" It was {was.bundle[:200]} on the host of the archive." if was.bundle else ""),

@@ -8,7 +8,7 @@ import os
 import typing as t
 
 from .._archive import default_config, rights
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 from .._config import config
 from .._config.namespaces import PEER, namespaces_of
 from .._state.model import Definition, Record
@@ -30,12 +30,12 @@ def restore_config(
 ) -> dict[str, t.Any]:  # fmt: skip
     """Return the config for the restore: that of this host for a container from an archive, otherwise its former one.
 
-    ``bundle_given``: the task names the bundle. ``trusted``: take the config out of an archive. Raises InvalidInput.
+    ``bundle_given``: the task names the bundle. ``trusted``: take the config out of an archive. Raises InvalidOption.
     """
     if not source.is_foreign or trusted:
         return _localise(store, name, source, definition, bundle_given=bundle_given)
     if not definition.bundle.startswith("/"):
-        raise InvalidInput(f"The bundle {definition.bundle} must be given as an absolute path.")
+        raise InvalidOption(f"The bundle {definition.bundle} must be given as an absolute path.")
     saved = store.load_config(name) if known and not bundle_given else None
     if saved or os.path.exists(f"{definition.bundle}/config.json"):
         return saved or config.read_bundle(definition.bundle)
@@ -50,17 +50,17 @@ def restore_config(
 
 
 def agreed(asked: dict[str, t.Any], here: dict[str, t.Any]) -> dict[str, t.Any]:
-    """Return the config of this host, with additional limits of the checkpoint. Raises InvalidInput if the checkpoint has more
+    """Return the config of this host, with additional limits of the checkpoint. Raises InvalidOption if the checkpoint has more
     rights, or does not fit."""
     more = rights.excess(asked, here)
     if more:
-        raise InvalidInput(
+        raise InvalidOption(
             f"The checkpoint asks for more than the bundle allows: {rights.named(more)}.",
             hint="To allow it, change the config.json of the bundle.",
         )
     other = rights.differences(asked, here)
     if other:
-        raise InvalidInput(
+        raise InvalidOption(
             f"The checkpoint does not fit the bundle: {rights.named(other)}.",
             hint="The bundle must have the same mounts and namespaces as the original bundle of the container.",
         )
@@ -80,7 +80,7 @@ def _localise(
     """Return the config of the checkpoint, with the root file system and the mount sources of this host."""
     spec = dict(source.spec)
     if not isinstance(spec.get("root"), dict) or not isinstance(spec.get("process"), dict):
-        raise InvalidInput("The checkpoint contains no valid config of a container (spec.dump).")
+        raise InvalidOption("The checkpoint contains no valid config of a container (spec.dump).")
     if source.is_foreign:
         spec["annotations"] = from_outside(spec.get("annotations"))
     elif source.manifest.annotated:
@@ -90,13 +90,13 @@ def _localise(
         if os.path.exists(f"{definition.bundle}/config.json"):
             root = config.read_bundle(definition.bundle)["root"]["path"]
         elif not definition.bundle.startswith("/"):
-            raise InvalidInput(f"The bundle {definition.bundle} must be given as an absolute path.")
+            raise InvalidOption(f"The bundle {definition.bundle} must be given as an absolute path.")
         spec["root"] = {**spec["root"], "path": root}
     from_podman = source.manifest.definition is None
     spec["mounts"] = [_mount(store, name, mount, from_podman=from_podman) for mount in spec.get("mounts") or []]
     for kind, path in namespaces_of(spec).items():
         if path and not path.startswith(PEER) and not os.path.exists(path):
-            raise InvalidInput(
+            raise InvalidOption(
                 f"The container is in the {kind} namespace {path}, which does not exist on this host.",
                 hint="Create it first. For a network namespace, use oci_network.",
             )
@@ -111,7 +111,7 @@ def _mount(store: Store, name: str, mount: t.Mapping[str, t.Any], *, from_podman
         return {**mount, "source": f"{store.paths(name).state}/mounts{where}"}
     if os.path.exists(source):
         return dict(mount)
-    raise InvalidInput(
+    raise InvalidOption(
         f"The container has {source} mounted at {where}, which does not exist on this host.",
         hint="Create it with the content that the container expects.",
     )

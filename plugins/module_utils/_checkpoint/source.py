@@ -39,7 +39,7 @@ class Source:
         return self._received or checkpoint_store.newest(self._store, self._request.name)
 
     def look(self) -> Stored:
-        """Return the checkpoint to restore. Of an archive, read only the needed documents; its path is empty. Raises InvalidInput."""
+        """Return the checkpoint to restore. Of an archive, read only the needed documents; its path is empty. Raises InvalidOption."""
         if self._request.archive is None:
             found = t.cast(Stored, self.stored())
             check_whole(self._request.name, Checkpoint(found.path))
@@ -58,12 +58,12 @@ class Source:
 
 
 def accepted(request: Request, documents: Documents) -> Manifest:
-    """Return the manifest of an archive. Raises InvalidInput if it does not match the request."""
+    """Return the manifest of an archive. Raises InvalidOption if it does not match the request."""
     return manifest.check(documents.description, request.name, str(request.archive))
 
 
 def verifier(request: Request) -> Verify | None:
-    """Return the check of a signature, or None if it is not requested. Raises InvalidInput for files without a key."""
+    """Return the check of a signature, or None if it is not requested. Raises InvalidOption for files without a key."""
     if not request.verify:
         return None
     from .._archive import signatures

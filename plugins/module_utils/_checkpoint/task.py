@@ -10,7 +10,7 @@ import typing as t
 
 from .._archive.named_pipe import is_pipe, writer
 from .._base.deadline import Deadline
-from .._base.errors import EngineError
+from .._base.errors import LongshoreError
 from .._base.files import remove_tree
 from .._container.create import create
 from .._container.observe import observe
@@ -81,7 +81,7 @@ class Task:
                 steps[action]()
         finally:
             if self._pipe is not None:
-                with contextlib.suppress(OSError, EngineError):  # The first error is the important one.
+                with contextlib.suppress(OSError, LongshoreError):  # The first error is the important one.
                     self._pipe.close()
             # From a failed restore, or not needed any more.
             if self._imported and not (self._request.keep and self._statistics):
@@ -145,7 +145,7 @@ class Task:
         lay_out(self._store, request.target, launch, source, with_log=request.include_logs)
         try:
             made, warnings = create(self._store, launch, previous=record, timeouts=self._timeouts)
-        except EngineError as exc:
+        except LongshoreError as exc:
             exc.hint = exc.hint or criu.hint(exc.details.get("restore_log", ()))
             raise
         self._warnings += warnings

@@ -15,7 +15,7 @@ import os
 import re
 import typing as t
 
-from .._base.errors import EngineError, InvalidInput
+from .._base.errors import InvalidOption, LongshoreError
 from .._base.files import read_text
 from .._base.process import parse_signal
 from .._state import names
@@ -38,27 +38,27 @@ DEFAULT_STOP_SECONDS = 10.0
 
 
 def read_bundle(bundle: str) -> Config:
-    """Return the config.json of a bundle with an absolute root path. Raises InvalidInput."""
+    """Return the config.json of a bundle with an absolute root path. Raises InvalidOption."""
     if not os.path.isabs(bundle):
-        raise InvalidInput(f"The bundle {bundle} must be given as an absolute path.")
+        raise InvalidOption(f"The bundle {bundle} must be given as an absolute path.")
     if not os.path.isdir(bundle):
-        raise InvalidInput(f"There is no bundle at {bundle}.", hint="A bundle is a directory with a config.json.")
+        raise InvalidOption(f"There is no bundle at {bundle}.", hint="A bundle is a directory with a config.json.")
     path = os.path.join(bundle, "config.json")
     trust.check(bundle, "The bundle")
     trust.check(path, "The bundle", missing=True)
     try:
         text = read_text(path, errors="strict")
         config: t.Any = json.loads("null" if text is None else text)
-    except EngineError as exc:
-        raise InvalidInput(exc.message) from exc
+    except LongshoreError as exc:
+        raise InvalidOption(exc.message) from exc
     except (ValueError, RecursionError) as exc:
-        raise InvalidInput(f"{path} cannot be read: {exc}.") from exc
+        raise InvalidOption(f"{path} cannot be read: {exc}.") from exc
     if text is None:
-        raise InvalidInput(f"The bundle {bundle} has no config.json.", hint="'runc spec' makes one.")
+        raise InvalidOption(f"The bundle {bundle} has no config.json.", hint="'runc spec' makes one.")
     _check(config, path)
     root = os.path.join(bundle, config["root"]["path"])
     if not os.path.isdir(root):
-        raise InvalidInput(f"The root file system {root} of the bundle does not exist.")
+        raise InvalidOption(f"The root file system {root} of the bundle does not exist.")
     config["root"]["path"] = os.path.normpath(root)
     check_root(config)
     # Relative sources start at the bundle (runtime-spec, config.md), but the effective config is in another directory.
@@ -70,7 +70,7 @@ def read_bundle(bundle: str) -> Config:
 
 
 def check_root(config: t.Mapping[str, t.Any]) -> None:
-    """Raises InvalidInput if another user can change the root file system."""
+    """Raises InvalidOption if another user can change the root file system."""
     linux, ids = config.get("linux") or {}, []
     with contextlib.suppress(KeyError, TypeError, ValueError):  # The runtime reports what is wrong with them.
         for each in [*(linux.get("uidMappings") or ()), *(linux.get("gidMappings") or ())]:
@@ -81,25 +81,25 @@ def check_root(config: t.Mapping[str, t.Any]) -> None:
 def _check(config: t.Any, path: str) -> None:
     """Check what every runtime needs, for clearer errors. The runtime checks the rest."""
     if not isinstance(config, dict) or not isinstance(config.get("ociVersion"), str):
-        raise InvalidInput(f"{path} is not an OCI runtime configuration: it has no ociVersion.")
+        raise InvalidOption(f"{path} is not an OCI runtime configuration: it has no ociVersion.")
     for name in ("root", "process", "linux", "annotations"):
         if not isinstance(config.get(name) or {}, dict):
-            raise InvalidInput(f"{path} is not valid: {name} must be an object.")
+            raise InvalidOption(f"{path} is not valid: {name} must be an object.")
     root = (config.get("root") or {}).get("path")
     if not root or not isinstance(root, str):
-        raise InvalidInput(f"{path} names no root file system (root.path).")
+        raise InvalidOption(f"{path} names no root file system (root.path).")
     args = (config.get("process") or {}).get("args")
     if not args or not _is_strings(args):
-        raise InvalidInput(f"{path} names no program to run (process.args, a list of strings).")
+        raise InvalidOption(f"{path} names no program to run (process.args, a list of strings).")
     if not str(config["process"].get("cwd", "/")).startswith("/"):
-        raise InvalidInput(f"{path} is not valid: process.cwd must be an absolute path.")
+        raise InvalidOption(f"{path} is not valid: process.cwd must be an absolute path.")
     if not _is_strings(config["process"].get("env") or []):
-        raise InvalidInput(f"{path} is not valid: process.env must be a list of strings.")
+        raise InvalidOption(f"{path} is not valid: process.env must be a list of strings.")
     if namespaces.fault(config):
-        raise InvalidInput(f"{path} is not valid: {namespaces.fault(config)}.")
+        raise InvalidOption(f"{path} is not valid: {namespaces.fault(config)}.")
     mounts = config.get("mounts") or []
     if not isinstance(mounts, list) or not all(_is_mount(mount) for mount in mounts):
-        raise InvalidInput(f"{path} is not valid: mounts must be a list of objects with text for options and source.")
+        raise InvalidOption(f"{path} is not valid: mounts must be a list of objects with text for options and source.")
 
 
 def _is_mount(value: t.Any) -> bool:

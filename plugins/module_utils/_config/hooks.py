@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 from .._base.program import SEARCH_PATH
 from .._state.model import Record
 from .._state.store import Paths
@@ -23,15 +23,15 @@ _HOOK = 'read -r pid _ </proc/self/stat && echo "$pid" >"$1" && read -r _ <"$2"'
 
 
 def checked(value: t.Any) -> dict[str, list[dict[str, t.Any]]]:
-    """Return the hooks of a config.json, each with an ``env``. Raises InvalidInput for hooks that the runtime-spec does not
+    """Return the hooks of a config.json, each with an ``env``. Raises InvalidOption for hooks that the runtime-spec does not
     allow."""
     if not isinstance(value, dict):
-        raise InvalidInput("hooks must be an object with a list of hooks for each kind.")
+        raise InvalidOption("hooks must be an object with a list of hooks for each kind.")
     for kind, entries in value.items():
         if kind not in KINDS:
-            raise InvalidInput(f"hooks: {kind} must be one of {', '.join(KINDS)}.")
+            raise InvalidOption(f"hooks: {kind} must be one of {', '.join(KINDS)}.")
         if not isinstance(entries or [], list):
-            raise InvalidInput(f"hooks: {kind} must be a list.")
+            raise InvalidOption(f"hooks: {kind} must be a list.")
         for entry in entries or []:
             _check(kind, entry)
     return {kind: [_with_environment(entry) for entry in entries or []] for kind, entries in value.items()}
@@ -40,16 +40,16 @@ def checked(value: t.Any) -> dict[str, list[dict[str, t.Any]]]:
 def _check(kind: str, entry: t.Any) -> None:
     path = entry.get("path") if isinstance(entry, dict) else None
     if not isinstance(path, str) or not path.startswith("/") or "\0" in path:
-        raise InvalidInput(f"hooks: each of {kind} must be an object with the absolute path of a program.")
+        raise InvalidOption(f"hooks: each of {kind} must be an object with the absolute path of a program.")
     for name in ("args", "env"):
         words = entry.get(name)
         if words is not None and not (
             isinstance(words, list) and all(isinstance(w, str) and "\0" not in w for w in words)
         ):
-            raise InvalidInput(f"hooks: {name} of {path} ({kind}) must be a list of strings.")
+            raise InvalidOption(f"hooks: {name} of {path} ({kind}) must be a list of strings.")
     seconds = entry.get("timeout")
     if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int) or seconds <= 0):
-        raise InvalidInput(f"hooks: the timeout of {path} ({kind}) must be a positive whole number of seconds.")
+        raise InvalidOption(f"hooks: the timeout of {path} ({kind}) must be a positive whole number of seconds.")
 
 
 def _with_environment(entry: dict[str, t.Any]) -> dict[str, t.Any]:

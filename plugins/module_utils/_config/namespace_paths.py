@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 
 # The namespaces that can be shared by the name of a container: from the word of the runtime-spec to that of /proc/PID/ns.
 KINDS = {"network": "net", "pid": "pid", "ipc": "ipc", "uts": "uts"}
@@ -17,12 +17,12 @@ _MOST_LINKS = 40  # as the kernel
 
 
 def check_path(kind: str, path: str, hint: str) -> None:
-    """Raises InvalidInput for a path with the pid of a process, because another process may get this pid later."""
+    """Raises InvalidOption for a path with the pid of a process, because another process may get this pid later."""
     if is_of_process(path):
         message = (
             f"The {kind} namespace {path} is named by the number of a process, which may be another process later."
         )
-        raise InvalidInput(message, hint=hint)
+        raise InvalidOption(message, hint=hint)
 
 
 def is_of_process(path: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from .._base.deadline import Deadline
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 from .._base.versions import numbers
 from .._host import cgroup
 from .._runtime.runtime import global_arguments
@@ -66,14 +66,14 @@ _ASKED_BY = {"log_tag": "--log-tag", "exit_delay": "--exit-delay"}
 
 
 def check_options(definition: Definition, version: str) -> None:
-    """Raises InvalidInput for an option that this conmon lacks, with the version that has it."""
+    """Raises InvalidOption for an option that this conmon lacks, with the version that has it."""
     asked = [(name, option) for name, option in _ASKED_BY.items() if getattr(definition, name) is not None]
     if definition.sdnotify == "container":
         asked.append(("sdnotify", "--sdnotify-socket"))
     for name, option in asked:
         if not has(version, option):
             since = ".".join(map(str, SINCE[option]))
-            raise InvalidInput(f"The option {name} needs conmon {since} or newer; this host has {version}.")
+            raise InvalidOption(f"The option {name} needs conmon {since} or newer; this host has {version}.")
 
 
 def create_argv(record: Record, paths: Paths, *, terminal: bool) -> list[str]:

@@ -9,7 +9,7 @@ import typing as t
 
 from .._base.deadline import IN_MOVED_TO, Deadline, wait_until
 from .._base.files import read_text
-from .._base.process import Handle, boot_id
+from .._base.process import PidFd, boot_id
 from .._host.timestamps import timestamp
 from .._state.model import Exit, Record
 from .._state.store import Paths
@@ -25,7 +25,7 @@ def collect_exit(record: Record, paths: Paths, deadline: Deadline) -> Exit:
     conmon's own end ends the wait. The code -1 is conmon's for a container that ran into its time limit.
     """
     files = _exit_files(record, paths)
-    with Handle(record.monitor) as monitor:
+    with PidFd(record.monitor) as monitor:
         # conmon ends right after it has written, unless it has a command to run then. Its end is cheaper to wait for:
         # closing an inotify descriptor takes the kernel some 10 ms.
         if written(files) is None and not monitor.wait(deadline.at_most(0.05)) and os.path.isdir(paths.exits):

@@ -15,7 +15,7 @@ import typing as t
 from .._base.deadline import Deadline, wait_readable
 from .._base.errors import ProgramFailed, Reason
 from .._base.files import read_text
-from .._base.process import Handle, ProcessId, parent_of
+from .._base.process import PidFd, ProcessId, parent_of
 from .._host import cgroup
 from .._state.conmon_processes import PIDFILE, RUNTIME_PIDFILE, with_option
 
@@ -32,7 +32,7 @@ def wait(descriptors: t.Sequence[int], pidfile: str, deadline: Deadline) -> set[
     ready: set[int] = set()
     while not ready and deadline.remaining():
         monitor, runtime = _look(pidfile)
-        with Handle(runtime) as handle:
+        with PidFd(runtime) as handle:
             if handle.fd is not None:
                 ready = wait_readable([*descriptors, handle.fd], deadline) - {handle.fd}
                 continue

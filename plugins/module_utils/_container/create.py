@@ -10,7 +10,7 @@ import os
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import Conflict, EngineError, InvalidInput
+from .._base.errors import Conflict, InvalidOption, LongshoreError
 from .._base.files import check_text, has_labels, make_directory, read_text, remove_tree, write_text
 from .._base.process import boot_id, identify
 from .._config import config
@@ -48,7 +48,7 @@ class Launch(t.NamedTuple):
         return not (wanted.reserve_ports or wanted.listen or maps_users or read_only)
 
     def restoring(self, checkpoint: Checkpoint | None, started: str | None) -> Launch:
-        """Return the same launch from a checkpoint. Raises InvalidInput if the container would lose its limits."""
+        """Return the same launch from a checkpoint. Raises InvalidOption if the container would lose its limits."""
         from .restored_limits import check_programs
 
         check_programs(self.config)
@@ -61,7 +61,7 @@ def prepare(
     store: Store, host: Host, desired: Desired, definition: Definition, recorded: Record | None,
     source: config.Config | None = None,
 ) -> Launch:  # fmt: skip
-    """Return the launch. Raises InvalidInput or Conflict for all detectable problems, before anything is changed.
+    """Return the launch. Raises InvalidOption or Conflict for all detectable problems, before anything is changed.
 
     Without a bundle in ``desired``, recreate the recorded container from its former config. ``source`` overrides the config.
     """
@@ -70,7 +70,7 @@ def prepare(
     saved = store.load_config(desired.name) if definition is not desired.definition else None
     source = source or saved or config.read_bundle(definition.bundle)
     if not os.path.isdir(source["root"]["path"]):
-        raise InvalidInput(f"The root file system {source['root']['path']} does not exist any more.")
+        raise InvalidOption(f"The root file system {source['root']['path']} does not exist any more.")
     config.check_root(source)
     manager = host.cgroup_manager(definition.cgroup_manager)
     _check_parent(definition.cgroup_parent, manager)
@@ -127,12 +127,12 @@ def _check_texts(definition: Definition, paths: Paths) -> None:
 
 def _check_parent(parent: str | None, manager: str) -> None:
     if parent is not None and not parent.startswith("/") and not parent.endswith(".slice"):
-        raise InvalidInput(f"cgroup_parent must be an absolute path, not {parent!r}.")
+        raise InvalidOption(f"cgroup_parent must be an absolute path, not {parent!r}.")
     if parent is not None and os.path.normpath(parent) != parent:
-        raise InvalidInput(f"cgroup_parent must be a plain path, not {parent!r}.")
+        raise InvalidOption(f"cgroup_parent must be a plain path, not {parent!r}.")
     if parent is not None and parent.endswith(".slice") != (manager == "systemd"):
         wanted = "a slice, such as machine.slice" if manager == "systemd" else "a path, such as /longshore"
-        raise InvalidInput(f"With the cgroup manager {manager}, cgroup_parent must be {wanted}, not {parent!r}.")
+        raise InvalidOption(f"With the cgroup manager {manager}, cgroup_parent must be {wanted}, not {parent!r}.")
 
 
 def _check_free(store: Store, record: Record, paths: Paths) -> None:
@@ -203,7 +203,7 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
     def place(pid: int, what: str = "conmon") -> None:
         try:
             conmon.place(record, pid, deadline.at_most(10))
-        except (EngineError, OSError) as exc:
+        except (LongshoreError, OSError) as exc:
             warnings.append(f"{what} of {record.name} stays in the cgroup of this task, and may end with it: {exc}")
 
     passthrough = record.definition.log_driver == "passthrough" and record.log_path

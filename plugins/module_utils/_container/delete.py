@@ -18,7 +18,7 @@ from . import sweep
 def delete_container(
     store: Store, host: Host, before: Observed, record: Record | None, timeouts: Timeouts
 ) -> Record | None:
-    """Remove what conmon, the runtime and we have of a container: the contract of ``Owner.delete``. Raises EngineError that names
+    """Remove what conmon, the runtime and we have of a container: the contract of ``Owner.delete``. Raises LongshoreError that names
     what would not go."""
     leftovers.clear(store.run_dir, r"programs\.json")
     if record is None:

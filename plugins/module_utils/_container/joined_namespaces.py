@@ -13,9 +13,9 @@ import contextlib
 import os
 import typing as t
 
-from .._base.errors import EngineError, InvalidInput, ProgramFailed
+from .._base.errors import InvalidOption, LongshoreError, ProgramFailed
 from .._base.files import make_directory, remove_file
-from .._base.process import Handle, ProcessId, is_alive
+from .._base.process import PidFd, ProcessId, is_alive
 from .._config.namespace_paths import KINDS, check_path
 from .._config.namespaces import namespaces_of
 from .._host.service_processes import with_service_processes
@@ -28,7 +28,7 @@ _AGAIN = (
 
 
 def check(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> None:
-    """Raises InvalidInput if a namespace of an effective config cannot be joined, or not identified reliably."""
+    """Raises InvalidOption if a namespace of an effective config cannot be joined, or not identified reliably."""
     paths = store.paths(record.name)
     rootless = os.geteuid() != 0 and namespaces_of(config).get("user") == ""
     for kind, path in namespaces_of(config).items():
@@ -36,7 +36,7 @@ def check(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> None:
             if rootless:
                 message = f"The container {record.name} cannot share the {kind} namespace of another one."
                 hint = "Only root can do so: a container of another user has its own user namespace, without rights in others."
-                raise InvalidInput(message, hint=hint)
+                raise InvalidOption(message, hint=hint)
             _check_peer(store, record, kind, path[len(f"{paths.namespaces}/{kind}/") :])
         elif path:
             check_path(kind, path, _AGAIN)
@@ -46,22 +46,24 @@ def _check_peer(store: Store, record: Record, kind: str, peer: str) -> None:
     check_name(peer)
     what = f"the {kind} namespace of the container {peer}"
     if kind not in KINDS:
-        raise InvalidInput(f"A container cannot share {what}.", hint=f"It can share these: {', '.join(KINDS)}.")
+        raise InvalidOption(f"A container cannot share {what}.", hint=f"It can share these: {', '.join(KINDS)}.")
     if peer == record.name:
-        raise InvalidInput(f"The container {peer} cannot share its {kind} namespace with itself.")
+        raise InvalidOption(f"The container {peer} cannot share its {kind} namespace with itself.")
     other = store.load(peer)
     if other is None:
-        raise InvalidInput(f"The container {record.name} shares {what}, which does not exist.", hint="Create it first.")
+        raise InvalidOption(
+            f"The container {record.name} shares {what}, which does not exist.", hint="Create it first."
+        )
     if record.name in _behind(store, peer):
-        raise InvalidInput(f"The container {record.name} shares {what}, which shares a namespace of {record.name}.")
+        raise InvalidOption(f"The container {record.name} shares {what}, which shares a namespace of {record.name}.")
     if not record.definition.service:
         if _init(store, peer) is None:
-            raise InvalidInput(
+            raise InvalidOption(
                 f"The container {record.name} shares {what}, which does not run.", hint="Start it first."
             )
     elif other.cgroup_manager != "systemd":
         hint = "The unit of a service knows the other container by its scope."
-        raise InvalidInput(f"A service can share {what} only with cgroup_manager: systemd of that.", hint=hint)
+        raise InvalidOption(f"A service can share {what} only with cgroup_manager: systemd of that.", hint=hint)
 
 
 def _behind(store: Store, name: str) -> set[str]:
@@ -93,13 +95,13 @@ def _init(store: Store, name: str) -> ProcessId | None:
 @contextlib.contextmanager
 def offered(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> t.Iterator[t.Callable[[int], None]]:
     """Create the paths of the namespaces for a launch. Yield a function that checks, with the pid of the first process, that it
-    has joined them. Raises InvalidInput if the other container does not run."""
+    has joined them. Raises InvalidOption if the other container does not run."""
     paths, opened = store.paths(record.name), {}
     try:
         for kind, peer in peers(config, paths).items():
             descriptor = _open(_init(store, peer), kind)
             if descriptor is None:
-                raise InvalidInput(f"The container {peer}, whose {kind} namespace {record.name} shares, does not run.")
+                raise InvalidOption(f"The container {peer}, whose {kind} namespace {record.name} shares, does not run.")
             opened[kind] = (descriptor, f"{paths.namespaces}/{kind}/{peer}")
             make_directory(f"{paths.namespaces}/{kind}")
             # The kernel resolves it to the open namespace, even if another process has the pid of the container now.
@@ -112,7 +114,7 @@ def offered(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> t.It
 
 def _open(init: ProcessId | None, kind: str) -> int | None:
     """Open a namespace, or return None if the process has ended. A process that lives before and after lived all the time."""
-    with Handle(init) as handle:
+    with PidFd(init) as handle:
         if handle.fd is None or init is None:
             return None
         try:
@@ -120,7 +122,7 @@ def _open(init: ProcessId | None, kind: str) -> int | None:
         except FileNotFoundError:
             return None
         except OSError as exc:
-            raise EngineError(f"Cannot open the {kind} namespace of process {init.pid}: {exc.strerror}.") from exc
+            raise LongshoreError(f"Cannot open the {kind} namespace of process {init.pid}: {exc.strerror}.") from exc
         if is_alive(init):
             return descriptor
         os.close(descriptor)

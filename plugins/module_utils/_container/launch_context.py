@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 from .._config.config import Config
 from .._config.namespaces import namespaces_of
 from .._conmon.fd_mapping import arrange
@@ -28,12 +28,12 @@ class LaunchContext(t.NamedTuple):
 
 
 def check(store: Store, record: Record, config: Config, recorded: Record | None) -> None:
-    """Raises InvalidInput or Conflict for what cannot be had, before anything is touched."""
+    """Raises InvalidOption or Conflict for what cannot be had, before anything is touched."""
     definition = record.definition
     userns.check(config, store.paths(record.name), service=definition.service)
     for name in ("reserve_ports", "listen"):
         if getattr(definition, name) and definition.service:
-            raise InvalidInput(f"{name} cannot be used with service.", hint="systemd has socket units for that.")
+            raise InvalidOption(f"{name} cannot be used with service.", hint="systemd has socket units for that.")
     if definition.listen:
         _check_listen(config)
     host_ports.addresses_of(definition)
@@ -46,12 +46,12 @@ def check(store: Store, record: Record, config: Config, recorded: Record | None)
 
 def _check_listen(config: Config) -> None:
     if namespaces_of(config).get("pid") != "":
-        raise InvalidInput(
+        raise InvalidOption(
             "listen needs a container with a pid namespace of its own.",
             hint="A program takes its sockets only when LISTEN_PID is its own number, which must be known: 1.",
         )
     if (config.get("process") or {}).get("terminal"):
-        raise InvalidInput("listen cannot be used with a container that has a terminal.")
+        raise InvalidOption("listen cannot be used with a container that has a terminal.")
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import typing as t
 
 from .._base import mountinfo
 from .._base.deadline import Deadline
-from .._base.errors import EngineError, InvalidInput, ProgramFailed
+from .._base.errors import InvalidOption, LongshoreError, ProgramFailed
 from .._base.files import read_text
 from .._base.program import find_program, run
 
@@ -32,10 +32,10 @@ def is_read_only(config: Config) -> bool:
 
 
 def check_programs(config: Config) -> None:
-    """Raises InvalidInput if a program is missing that a read-only root file system needs."""
+    """Raises InvalidOption if a program is missing that a read-only root file system needs."""
     missing = [name for name in ("unshare", "mount") if find_program(name) is None]
     if is_read_only(config) and missing:
-        raise InvalidInput(
+        raise InvalidOption(
             f"The root file system of the container is read-only, and {missing[0]} is missing: CRIU would restore it writable.",
             hint="Install util-linux.",
         )
@@ -84,7 +84,7 @@ def release(monitor: int, config: Config) -> None:
     if not is_read_only(config) or not monitor:
         return
     argv = [find_program("nsenter") or "nsenter", f"--mount=/proc/{monitor}/ns/mnt", "umount", "-l", "--", root]
-    with contextlib.suppress(EngineError):
+    with contextlib.suppress(LongshoreError):
         run(argv, Deadline(10), what=f"unmount {root}")
 
 

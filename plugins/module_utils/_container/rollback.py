@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._base.errors import DeadlineExceeded, EngineError, ProgramFailed, Reason
+from .._base.errors import DeadlineExceeded, LongshoreError, ProgramFailed, Reason
 from .._base.files import read_tail, remove_file, write_text
 from .._runtime.criu_log import criu_error
 from .._runtime.runtime import Runtime
@@ -26,7 +26,7 @@ def roll_back(
     left = ""
     try:
         sweep.sweep_leftovers(store, record, timeouts)
-    except EngineError as problem:
+    except LongshoreError as problem:
         left = f"Cleaning up failed too: {problem}"
     finally:
         restore_previous(store, record, previous, previous_config)
@@ -47,7 +47,9 @@ def restore_previous(store: Store, record: Record, previous: Record | None, prev
     store.save(previous)
 
 
-def _explain(exc: EngineError, record: Record, said: str | None, words: dict[str, list[str]], left: str) -> EngineError:
+def _explain(
+    exc: LongshoreError, record: Record, said: str | None, words: dict[str, list[str]], left: str
+) -> LongshoreError:
     """Return the error with the best reason: the runtime's last error, then conmon's message, then conmon's output."""
     conmon_said = " ".join(words["conmon_log"][-3:])
     reasons = (criu_error(words["restore_log"]), said, exc.message, conmon_said)

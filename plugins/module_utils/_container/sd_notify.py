@@ -11,7 +11,7 @@ import typing as t
 from .._base.deadline import Deadline, wait_readable
 from .._base.errors import DeadlineExceeded, ProgramFailed
 from .._base.files import read_tail, remove_file
-from .._base.process import Handle
+from .._base.process import PidFd
 from .._state.model import Record, Timeouts
 from .._state.phase import Phase
 from .._state.store import Store
@@ -41,7 +41,7 @@ class ReadySocket:
 
     def wait(self, record: Record, deadline: Deadline) -> None:
         """Wait for READY=1. Raises ProgramFailed if the container ends first, DeadlineExceeded at the deadline."""
-        with Handle(record.init) as init:
+        with PidFd(record.init) as init:
             ended = init.fd is None
             while True:
                 watched = [self._socket.fileno()] + ([] if init.fd is None else [init.fd])

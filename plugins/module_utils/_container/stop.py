@@ -13,7 +13,7 @@ import typing as t
 from .._base.deadline import Deadline
 from .._base.errors import DeadlineExceeded
 from .._base.files import read_json
-from .._base.process import Handle, ProcessId, identify, is_alive, kill_and_wait, signal_name, stuck_in
+from .._base.process import PidFd, ProcessId, identify, is_alive, kill_and_wait, signal_name, stuck_in
 from .._conmon.exit_files import EXIT_FILE_SECONDS, collect_exit
 from .._host import cgroup
 from .._state.model import Record, StopReport, Timeouts
@@ -40,7 +40,7 @@ def stop(
     grace = record.stop_timeout if timeouts.stop is None else timeouts.stop
     record = store.save(record.replace(phase=Phase.STOPPING))
     now: Record | None = record
-    with Handle(record.init) as init:
+    with PidFd(record.init) as init:
         ended = init.fd is None
         if not ended and grace > 0:
             lock.release()
@@ -92,7 +92,7 @@ def process_group(leader: ProcessId) -> list[ProcessId]:
     return [process for process in found if process] if is_alive(leader) else []
 
 
-def kill_all(record: Record, init: Handle, deadline: Deadline) -> None:
+def kill_all(record: Record, init: PidFd, deadline: Deadline) -> None:
     """Send SIGKILL to the first process and to all others in the container's cgroup."""
     init.send(signal.SIGKILL)
     left = cgroup.kill(record.cgroup_path, deadline)

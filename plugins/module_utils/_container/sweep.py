@@ -7,9 +7,9 @@ from __future__ import annotations
 import os
 
 from .._base.deadline import Deadline
-from .._base.errors import EngineError
+from .._base.errors import LongshoreError
 from .._base.files import remove_tree
-from .._base.process import Handle, kill_and_wait
+from .._base.process import PidFd, kill_and_wait
 from .._host import cgroup
 from .._runtime.deletion import Deletion
 from .._state import names
@@ -23,11 +23,11 @@ from .stop import kill_all
 def delete_state(store: Store, record: Record, timeouts: Timeouts) -> None:
     """Remove a container that has ended or was never started, with all its files and cgroups.
 
-    The record and the log stay for the caller. Raises EngineError that names objects that could not be removed.
+    The record and the log stay for the caller. Raises LongshoreError that names objects that could not be removed.
     """
-    with Handle(record.init) as init:
+    with PidFd(record.init) as init:
         kill_all(record, init, Deadline(timeouts.kill))
-    with Handle(record.monitor) as monitor:
+    with PidFd(record.monitor) as monitor:
         # conmon may still run its exit command. Its delay (exit_delay) does not delay a removal.
         if not monitor.wait(Deadline(timeouts.kill)) and record.monitor is not None:
             kill_and_wait([record.monitor], Deadline(timeouts.kill))
@@ -83,7 +83,7 @@ def sweep_leftovers(store: Store, record: Record, timeouts: Timeouts) -> None:
         remove_sockets(record.definition)
     remove_tree(paths.run)
     if left:
-        raise EngineError(
+        raise LongshoreError(
             f"The container {record.name} has been removed, except for: {', '.join(left)}.",
             hint=f"{record.runtime.name} said: {said}" if said else "",
         )

@@ -16,7 +16,7 @@ import socket
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import EngineError, ProgramFailed, Reason, reason_of
+from .._base.errors import LongshoreError, ProgramFailed, Reason, reason_of
 from .._base.files import read_tail
 from .._conmon import conmon, conmon_launch
 from .._runtime.runtime import last_error
@@ -165,7 +165,7 @@ def failed_late(argv: t.Sequence[str], rc: int | None, streams: Streams) -> Prog
     )
 
 
-def explain(exc: EngineError, record: Record, paths: SessionPaths, command: Command) -> EngineError:
+def explain(exc: LongshoreError, record: Record, paths: SessionPaths, command: Command) -> LongshoreError:
     """Return the error with the best reason: the runtime's last error, then conmon's message, then conmon's output."""
     log = "\n".join(read_tail(paths.runtime_log))
     written = read_tail(paths.conmon_log)

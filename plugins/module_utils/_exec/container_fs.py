@@ -19,7 +19,7 @@ import typing as t
 from .._base import mountinfo
 from .._base.accounts import MOST_BYTES
 from .._base.deadline import Deadline
-from .._base.errors import DeadlineExceeded, EngineError, InvalidInput
+from .._base.errors import DeadlineExceeded, InvalidOption, LongshoreError
 from .._base.trees import mount_of
 
 _MOST_LINKS = 40  # the limit of the kernel, path_resolution(7)
@@ -61,7 +61,7 @@ class Rootfs:
     def read_text(self, path: str, *, limit: int = MOST_BYTES) -> str | None:
         """Return the text of a regular file of at most ``limit`` bytes, or None if it does not exist. Never block.
 
-        Raises EngineError for anything else. Bytes that are not UTF-8 become lone surrogates.
+        Raises LongshoreError for anything else. Bytes that are not UTF-8 become lone surrogates.
         """
         try:
             found = self._open(path)
@@ -69,16 +69,16 @@ class Rootfs:
                 return None
             try:
                 if not stat.S_ISREG(os.fstat(found).st_mode):
-                    raise EngineError(f"{path} in the container is not a regular file.")
+                    raise LongshoreError(f"{path} in the container is not a regular file.")
                 kind = self._kind(found)
                 if kind in _KERNEL:
-                    raise EngineError(f"{path} in the container is a file of the kernel ({kind}), and is not read.")
+                    raise LongshoreError(f"{path} in the container is a file of the kernel ({kind}), and is not read.")
                 # A file with a lease (fcntl(2)) would block.
                 again = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
                 with open(again, "rb") as stream:
                     data = stream.read(limit + 1) or b""
                 if len(data) > limit:
-                    raise EngineError(f"{path} in the container is larger than {limit} bytes.")
+                    raise LongshoreError(f"{path} in the container is larger than {limit} bytes.")
                 return data.decode("utf-8", "surrogateescape")
             finally:
                 os.close(found)
@@ -88,7 +88,7 @@ class Rootfs:
     def exists(self, pattern: str) -> bool:
         """Tell whether a path exists, also as a broken link, or whether one matches the pattern (``*``, ``?`` and ``[]``)."""
         if len(os.fsencode(pattern)) > _MOST_CHARACTERS:
-            raise InvalidInput(f"A path in a container has at most {_MOST_CHARACTERS} characters.")
+            raise InvalidOption(f"A path in a container has at most {_MOST_CHARACTERS} characters.")
         parts: list[tuple[str, str]] = []  # each a path without and then a name with a pattern
         tail: list[str] = []
         for name in filter(None, pattern.split("/")):
@@ -190,7 +190,7 @@ class Rootfs:
         """Refuse a file system that may never answer. Use the mount table, because even fstat(2) could block."""
         kind = self._kind(descriptor)
         if kind not in _MEMORY | _DISKS | _KERNEL and self._mounts[mount_of(descriptor)][1] not in _devices():
-            raise EngineError(
+            raise LongshoreError(
                 f"{path} in the container is on a file system of its own ({kind or 'unknown'}), and is not read."
             )
 
@@ -213,6 +213,6 @@ def _close(stack: list[int], *, keep: int) -> None:
         os.close(stack.pop())
 
 
-def _unseen(path: str, exc: OSError) -> EngineError:
+def _unseen(path: str, exc: OSError) -> LongshoreError:
     reason = "a process has a lease on it" if exc.errno == errno.EAGAIN else t.cast(str, exc.strerror)
-    return EngineError(f"Cannot read {path} in the container: {reason}.")
+    return LongshoreError(f"Cannot read {path} in the container: {reason}.")

@@ -9,7 +9,7 @@ import os
 import stat
 import typing as t
 
-from .._base.errors import EngineError, InvalidInput, reason_of
+from .._base.errors import InvalidOption, LongshoreError, reason_of
 from .._base.files import without_waiting
 
 # A character may become six in the result of a module ("\u0000"), which is in memory several times.
@@ -44,14 +44,14 @@ class Output:
             try:
                 self._file.write(data)
             except OSError as exc:
-                raise EngineError(f"Cannot write the output to {self._file.name}: {reason_of(exc)}.") from exc
+                raise LongshoreError(f"Cannot write the output to {self._file.name}: {reason_of(exc)}.") from exc
 
 
 def check(keep: Keep) -> None:
-    """Raises InvalidInput for unsuitable files before anything is changed."""
+    """Raises InvalidOption for unsuitable files before anything is changed."""
     for path in filter(None, (keep.stdout_path, keep.stderr_path)):
         if not os.path.isabs(path) or not os.path.isdir(os.path.dirname(path)):
-            raise InvalidInput(f"The output cannot be written to {path}: it is no absolute path in a directory.")
+            raise InvalidOption(f"The output cannot be written to {path}: it is no absolute path in a directory.")
         if os.path.lexists(path):
             _check_file(path, os.lstat(path))
 
@@ -59,7 +59,7 @@ def check(keep: Keep) -> None:
 def _check_file(path: str, status: os.stat_result) -> None:
     """Refuse a link, a FIFO or a file of another user, which could redirect or disclose the output."""
     if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or status.st_uid != os.geteuid():
-        raise InvalidInput(
+        raise InvalidOption(
             f"The output cannot be written to {path}: it exists, and is not a private file of this user.",
             hint="Remove it, or use another path.",
         )
@@ -83,7 +83,7 @@ def _open(path: str) -> t.BinaryIO:
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
         stream = open(path, "wb", buffering=0, opener=lambda name, _flags: without_waiting(name, flags))  # noqa: SIM115
     except OSError as exc:
-        raise InvalidInput(f"The output cannot be written to {path}: {reason_of(exc)}.") from exc
+        raise InvalidOption(f"The output cannot be written to {path}: {reason_of(exc)}.") from exc
     try:
         _check_file(path, os.fstat(stream.fileno()))
         os.fchmod(stream.fileno(), 0o600)

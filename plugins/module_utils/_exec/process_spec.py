@@ -12,7 +12,7 @@ import typing as t
 
 from .._base.accounts import User
 from .._base.capabilities import full_names
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 
 
 class Command(t.NamedTuple):
@@ -29,16 +29,16 @@ class Command(t.NamedTuple):
 
 
 def check(command: Command) -> None:
-    """Raises InvalidInput for a command that no container can run."""
+    """Raises InvalidOption for a command that no container can run."""
     if not command.argv or not command.argv[0]:
-        raise InvalidInput("There is no command to run.")
+        raise InvalidOption("There is no command to run.")
     if any("\0" in word for word in (*command.argv, *command.env, *command.env.values(), command.cwd or "")):
-        raise InvalidInput("A command, its environment and its directory cannot have a NUL character in them.")
+        raise InvalidOption("A command, its environment and its directory cannot have a NUL character in them.")
     for name in command.env:
         if not name.isprintable() or not name or "=" in name:
-            raise InvalidInput(f"env cannot have a variable {name!r}.")
+            raise InvalidOption(f"env cannot have a variable {name!r}.")
     if command.cwd is not None and not command.cwd.startswith("/"):
-        raise InvalidInput(f"The directory must be an absolute path in the container, not {command.cwd!r}.")
+        raise InvalidOption(f"The directory must be an absolute path in the container, not {command.cwd!r}.")
     full_names(command.capabilities)
 
 
@@ -83,7 +83,7 @@ def process_spec(
 def _check_mapped(kind: str, number: int, mappings: t.Sequence[t.Mapping[str, int]]) -> None:
     ranges = [range(each["containerID"], each["containerID"] + each["size"]) for each in mappings]
     if ranges and not any(number in each for each in ranges):
-        raise InvalidInput(f"The {kind} {number} is not mapped in the user namespace of the container.")
+        raise InvalidOption(f"The {kind} {number} is not mapped in the user namespace of the container.")
 
 
 def _environment(own: t.Sequence[str], command: Command, user: User, *, same: bool) -> list[str]:

@@ -19,7 +19,7 @@ import typing as t
 from .._base.accounts import User, find_user, is_number, needed_files
 from .._base.capabilities import bounding
 from .._base.deadline import Deadline
-from .._base.errors import Conflict, DeadlineExceeded, EngineError, InvalidInput, ProgramFailed, Reason
+from .._base.errors import Conflict, DeadlineExceeded, InvalidOption, LongshoreError, ProgramFailed, Reason
 from .._base.files import read_text, remove_file, write_text
 from .._base.process import ProcessId, identify, in_pid_file, is_alive, kill_and_wait, stuck_in
 from .._conmon import conmon, conmon_launch
@@ -50,7 +50,7 @@ class Preserved(t.Protocol):
 
 
 def running(store: Store, name: str) -> tuple[Record, ProcessId]:
-    """Return the record and the first process of a running container. Raises InvalidInput for any other container."""
+    """Return the record and the first process of a running container. Raises InvalidOption for any other container."""
     check_name(name)
     seen = observe(store, name)
     record, status = seen.record, seen.status
@@ -62,11 +62,11 @@ def running(store: Store, name: str) -> tuple[Record, ProcessId]:
         Status.CHECKPOINTED: ("is checkpointed", "Restore it: oci_container with state=started."),
     }
     if status is Status.UNKNOWN:
-        raise EngineError(f"No command can run in the container {name}: {seen.problem}")
+        raise LongshoreError(f"No command can run in the container {name}: {seen.problem}")
     if status in says:
         words, hint = says[status]
         code = f" with exit code {seen.exit.code}" if seen.exit and seen.exit.code is not None else ""
-        raise InvalidInput(f"The container {name} {words}{code}, so no command can run in it.", hint=hint)
+        raise InvalidOption(f"The container {name} {words}{code}, so no command can run in it.", hint=hint)
     if record is None or record.init is None or record.phase is Phase.STOPPING:
         raise Conflict(f"The container {name} is being stopped, so no command can run in it.")
     return record, record.init
@@ -85,7 +85,7 @@ def run(
 ) -> Result:  # fmt: skip
     """Run a command and wait until it ends. ``stdin`` None is an empty input, ``keep`` is the destination of its output.
 
-    ``preserve`` are open files for it (fd_mapping). Raises InvalidInput or Conflict before anything is changed, and
+    ``preserve`` are open files for it (fd_mapping). Raises InvalidOption or Conflict before anything is changed, and
     ProgramFailed with ``rc`` 126 or 127 for a command that could not run. The session is always removed. If this process is
     killed, the next call for this container removes it.
     """
@@ -124,7 +124,7 @@ def finish(
     output.check(keep)
     record, paths, session = _known(store, name, identifier)
     if session is None or record is None:
-        raise InvalidInput(
+        raise InvalidOption(
             f"The container {name} has no session {identifier}.", hint="Sessions end together with their container."
         )
     deadline = None if limits.run is None else Deadline(limits.run)
@@ -225,7 +225,7 @@ def _launched(plan: _Launch, streams: Streams | None) -> t.Iterator[_Live]:
                 write_text(paths.spec, json.dumps(spec))
                 sync, session = _start(plan, record, paths, session, streams, stack)
             except BaseException as exc:
-                failed = explain(exc, record, paths, plan.command) if isinstance(exc, EngineError) else exc
+                failed = explain(exc, record, paths, plan.command) if isinstance(exc, LongshoreError) else exc
                 # If conmon has reported, it is finished. Otherwise search for what it has started.
                 if not isinstance(exc, ProgramFailed) or exc.reason is Reason.UNREPORTED:
                     session_store.clear_away(paths, record, grace=0, kill=limits.kill)
@@ -264,7 +264,7 @@ def _clear_abandoned(store: Store, name: str, limits: Limits) -> None:
 def _spec(store: Store, record: Record, init: ProcessId, command: Command) -> dict[str, t.Any]:
     saved = store.load_config(record.name)
     if saved is None:
-        raise EngineError(f"The saved config of the container {record.name} is missing or damaged.")
+        raise LongshoreError(f"The saved config of the container {record.name} is missing or damaged.")
     user = _find_user(Rootfs(f"/proc/{init.pid}/root"), record, saved["process"], command)
     everything = bounding(read_text("/proc/self/status") or "")
     groups = os.geteuid() == 0 or not driver_of(record.runtime.name).groups_need_root
@@ -283,7 +283,7 @@ def _find_user(rootfs: Rootfs, record: Record, own: t.Mapping[str, t.Any], comma
     for path, needed in zip(("/etc/passwd", "/etc/group"), needed_files(wanted, home=home)):
         try:
             texts.append(rootfs.read_text(path) if needed or reads else None)
-        except EngineError as exc:
+        except LongshoreError as exc:
             if reads:
                 exc.hint = f"{record.runtime.name} would wait for it, for any user."
                 raise
@@ -336,11 +336,11 @@ def _beside(record: Record) -> str | None:
 def _place(record: Record, pid: int, deadline: Deadline) -> None:
     beside = _beside(record)
     if beside is not None:
-        with contextlib.suppress(OSError, EngineError):
+        with contextlib.suppress(OSError, LongshoreError):
             cgroup.place(beside, pid)
             return
     # Without permission for that, the session stays in the cgroup of this task, like its container.
-    with contextlib.suppress(OSError, EngineError):
+    with contextlib.suppress(OSError, LongshoreError):
         conmon.place(record, pid, deadline)
 
 

@@ -16,10 +16,10 @@ import signal
 import typing as t
 
 from .._base.deadline import IN_MOVED_TO, Deadline, wait_until
-from .._base.errors import DeadlineExceeded, EngineError, InvalidInput
+from .._base.errors import DeadlineExceeded, InvalidOption, LongshoreError
 from .._base.files import make_directory, read_json, read_text, remove_tree, write_text
 from .._base.process import (
-    Handle,
+    PidFd,
     ProcessId,
     boot_id,
     identify,
@@ -42,7 +42,7 @@ _MOST_ATTEMPTS = 5
 
 def check_id(identifier: str) -> None:
     if not _ID.fullmatch(identifier):
-        raise InvalidInput(
+        raise InvalidOption(
             f"{identifier!r} cannot be the id of a session.",
             hint="Use letters, digits, '_', '-' and '.', at most 64 of them, with no '-' or '.' at the beginning.",
         )
@@ -147,7 +147,7 @@ def ended(paths: SessionPaths, record: Record, session: Session) -> Ended | None
 def wait(paths: SessionPaths, record: Record, session: Session, deadline: Deadline | None) -> Ended | None:
     """Wait until a session has ended. Return None at the deadline. conmon ends after it has written the exit code."""
     deadline = deadline or Deadline(float("inf"))
-    with Handle(session.process) as process, Handle(session.monitor) as monitor:
+    with PidFd(session.process) as process, PidFd(session.monitor) as monitor:
         if process.wait(deadline):
             monitor.wait(deadline if process.fd is None else deadline.at_most(EXIT_FILE_SECONDS))
     return ended(paths, record, session)
@@ -180,7 +180,7 @@ def clear_away(paths: SessionPaths, record: Record, *, grace: float, kill: float
         try:
             forget(paths)
             return
-        except EngineError:
+        except LongshoreError:
             # Another process writes there, such as a conmon that the killed task was starting, and that had no command line yet.
             if attempt == _MOST_ATTEMPTS:
                 raise
@@ -195,7 +195,7 @@ def _launched(paths: SessionPaths, record: Record) -> ProcessId | None:
         monitors = _conmons(paths, record) or _conmons(paths, record)
         if not monitors or not os.path.isdir(paths.bundle):
             break
-        with Handle(monitors[0]) as monitor:
+        with PidFd(monitors[0]) as monitor:
             if monitor.fd is not None:
                 mask, until = IN_MOVED_TO | _IN_CREATE, [monitor.fd]
                 wait_until(lambda: bool(read_text(paths.pidfile)), deadline, path=paths.bundle, mask=mask, until=until)
@@ -204,7 +204,7 @@ def _launched(paths: SessionPaths, record: Record) -> ProcessId | None:
     # command line of the runtime.
     for each, argv in with_option(RUNTIME_PIDFILE, paths.pidfile.__eq__) if process else ():
         if each != process and argv[0] == record.runtime.path:
-            with Handle(each) as runtime:
+            with PidFd(each) as runtime:
                 runtime.wait(deadline)
     try:
         namespaces = [os.readlink(f"/proc/{each.pid}/ns/mnt") for each in (process, record.init) if each]
@@ -221,7 +221,7 @@ def _let_end(monitors: list[ProcessId]) -> None:
     """Wait for conmon, which ends after its process. Kill one that does not, because its client has stopped reading."""
     deadline = Deadline(EXIT_FILE_SECONDS)
     for monitor in monitors:
-        with Handle(monitor) as handle:
+        with PidFd(monitor) as handle:
             if not handle.wait(deadline):
                 kill_and_wait([monitor], Deadline(EXIT_FILE_SECONDS))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 from .._state.store import Store, check_name
 from . import output, run
 from .plan import Action, Plan, plan
@@ -36,8 +36,8 @@ class Sessions:
         self.store = Store(state_dir=state_dir, run_dir=run_dir)
 
     def converge(self, request: Request, *, check: bool = False) -> Outcome:
-        """Carry out a request; with ``check`` only decide. Raises InvalidInput or Conflict before anything is touched, and
-        EngineError as ``run.run`` does."""
+        """Carry out a request; with ``check`` only decide. Raises InvalidOption or Conflict before anything is touched, and
+        LongshoreError as ``run.run`` does."""
         self._refuse(request)
         seen = self._seen(request, request.session)
         found = self._look(request, seen, check=check)
@@ -58,7 +58,7 @@ class Sessions:
         path = record.runtime.path if record else ""
         names = ("auto", path.rpartition("/")[2], path, record.runtime.name if record else "")
         if record is not None and request.runtime is not None and request.runtime not in names:
-            raise InvalidInput(
+            raise InvalidOption(
                 f"The container {request.name} was created with {path}, not with {request.runtime}.",
                 hint="Omit runtime. A container keeps the runtime that created it.",
             )
@@ -78,7 +78,7 @@ class Sessions:
         try:
             found = found._replace(creates=self._exists(request, "creates"))
             return found if found.creates else found._replace(removes=self._exists(request, "removes"))
-        except InvalidInput:
+        except InvalidOption:
             # Earlier tasks of the play, not carried out either, may be what starts the container.
             if not check:
                 raise
@@ -109,7 +109,7 @@ class Sessions:
             session, new = run.start(self.store, name, request.command, session=identifier, limits=limits)
             return session.id, new, None
         if identifier is None:
-            raise InvalidInput(f"There is no session to {action.value} without its id.")
+            raise InvalidOption(f"There is no session to {action.value} without its id.")
         if action is Action.WAIT:
             result = run.finish(self.store, name, identifier, limits=limits, keep=request.keep)
             return identifier, result.timed_out, result

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from .._base.errors import EngineError
+from .._base.errors import LongshoreError
 from .._runtime.runtime import Runtime
 from .._state.model import Record, Status
 from . import cgroup
@@ -16,7 +16,7 @@ def status(record: Record) -> tuple[Status, str]:
     """Return the status of a container whose first process lives, and why it is UNKNOWN."""
     try:
         state = Runtime(record, os.devnull).state()
-    except EngineError as exc:
+    except LongshoreError as exc:
         return Status.UNKNOWN, exc.message
     if state.status is None:
         said = f"{record.runtime.name} does not tell the state of {record.name}: it says {state.said.rstrip('.')}."

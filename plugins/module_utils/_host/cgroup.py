@@ -14,7 +14,7 @@ import typing as t
 
 from .._base import mountinfo
 from .._base.deadline import Deadline
-from .._base.errors import EngineError
+from .._base.errors import LongshoreError
 from .._base.files import make_directory, read_text
 from .._base.process import ProcessId, identify, kill_and_wait
 
@@ -78,7 +78,7 @@ def directories(path: str | None, where: Layout | None = None) -> list[str]:
 
 
 def place(path: str, pid: int) -> None:
-    """Create a cgroup and move a process there. Raises OSError or EngineError."""
+    """Create a cgroup and move a process there. Raises OSError or LongshoreError."""
     where = layout()
     # These hierarchies end and limit sessions. The other v1 hierarchies are not needed for conmon.
     matter = {"name=systemd", "memory", "pids"}
@@ -96,7 +96,7 @@ def birthplace(path: str | None, where: Layout) -> str | None:
         return None
     try:
         make_directory(where.v2 + path, mode=0o755)
-    except EngineError:
+    except LongshoreError:
         return None  # The move of the process reports the error.
     return where.v2 + path
 

@@ -8,7 +8,7 @@ import os
 import platform
 import typing as t
 
-from .._base.errors import EngineError
+from .._base.errors import LongshoreError
 from .._base.files import read_text
 from .._base.program import find_program
 from .._runtime import criu
@@ -43,7 +43,7 @@ def _find_criu() -> tuple[Program | None, bool]:
     try:
         program = criu.find()
         return program, program is not None and os.geteuid() == 0 and criu.tracks_memory(program)
-    except EngineError:
+    except LongshoreError:
         return None, False
 
 
@@ -51,7 +51,7 @@ def _try(probe: t.Callable[[], t.Any], key: str = "") -> dict[str, Value]:
     try:
         found = probe()
         return {**({key: found} if key else found._asdict()), "reason": None}
-    except EngineError as exc:
+    except LongshoreError as exc:
         return {**({key: None} if key else _NO_PROGRAM), "reason": str(exc)}
 
 
@@ -63,7 +63,7 @@ def _runtime(host: Host, name: str, program: Program | None) -> dict[str, Value]
     if runtime is not None:
         try:
             reason = criu.why_not(program, runtime)
-        except EngineError as exc:
+        except LongshoreError as exc:
             reason = exc.message
     options = criu.options_of(runtime) if runtime else {"checkpoint": [], "restore": []}
     return {

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 from .._base.program import find_program
 from .._runtime.drivers import DRIVERS
 from .._state.model import Definition, Program, Record
@@ -24,7 +24,7 @@ def orphans(store: Store, host: Host, name: str) -> list[Record]:
     """Stand-ins for the record of a container that has none any more, one for each runtime that may have its state."""
     try:
         conmon = host.conmon(None)
-    except InvalidInput:
+    except InvalidOption:
         conmon = Program("conmon", "conmon", "unknown")
     return [
         Record(
@@ -43,7 +43,7 @@ def _runtimes(store: Store) -> list[Program]:
     for name, path in remembered.runtimes(store.run_dir).items():
         if name not in DRIVERS:
             # Only a trusted program may run. Without it, its leftovers are removed by processes, cgroups and files.
-            with contextlib.suppress(InvalidInput):
+            with contextlib.suppress(InvalidOption):
                 trust.check(path, "The runtime", missing=True)
                 found.append(Program(name, path, "unknown"))
     return found

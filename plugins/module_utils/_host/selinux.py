@@ -11,7 +11,7 @@ import contextlib
 import os
 import typing as t
 
-from .._base.errors import EngineError, reason_of
+from .._base.errors import LongshoreError, reason_of
 from .._base.files import read_text
 
 _NAME = "security.selinux"
@@ -50,7 +50,7 @@ def label_file(path: str, config: t.Mapping[str, t.Any]) -> None:
 def label_tree(path: str, label: str) -> None:
     """Label a directory tree, with the directory itself last. A directory that already has the label is not walked again.
 
-    Use descriptors and never follow a symbolic link, because a container may move files at the same time. Raises EngineError.
+    Use descriptors and never follow a symbolic link, because a container may move files at the same time. Raises LongshoreError.
     """
     value = label.encode() + b"\0"
     try:
@@ -64,7 +64,7 @@ def label_tree(path: str, label: str) -> None:
         os.setxattr(path, _NAME, value, follow_symlinks=False)
     except (OSError, RecursionError) as exc:
         why = reason_of(exc) if isinstance(exc, OSError) else "its directories are too deep"
-        raise EngineError(f"Cannot give {path} the label {label}: {why}.") from exc
+        raise LongshoreError(f"Cannot give {path} the label {label}: {why}.") from exc
 
 
 def _fail(exc: OSError) -> t.NoReturn:

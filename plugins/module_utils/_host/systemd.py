@@ -13,7 +13,7 @@ import os
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import DeadlineExceeded, EngineError
+from .._base.errors import DeadlineExceeded, LongshoreError
 from .._base.program import user_runtime_directory
 
 SYSTEMD = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
@@ -32,7 +32,7 @@ class _BusError(ctypes.Structure):
 def nothing_if_unknown() -> t.Iterator[None]:
     try:
         yield
-    except EngineError as exc:
+    except LongshoreError as exc:
         if exc.details.get("bus_error") not in _UNKNOWN:
             raise
 
@@ -44,7 +44,7 @@ class Bus:
         try:
             self._lib = ctypes.CDLL("libsystemd.so.0")
         except OSError as exc:
-            raise EngineError("Cannot talk to systemd: libsystemd.so.0 is missing.") from exc
+            raise LongshoreError("Cannot talk to systemd: libsystemd.so.0 is missing.") from exc
         for function in ("sd_bus_flush_close_unref", "sd_bus_message_unref"):
             getattr(self._lib, function).restype = ctypes.c_void_p
         self._deadline = deadline
@@ -55,7 +55,7 @@ class Bus:
         self._lib.sd_bus_set_bus_client(self._bus, 1)
         opened = self._lib.sd_bus_start(self._bus)
         if opened < 0:
-            raise EngineError(f"Cannot reach the bus of systemd ({address}): {os.strerror(-opened)}.")
+            raise LongshoreError(f"Cannot reach the bus of systemd ({address}): {os.strerror(-opened)}.")
 
     def __enter__(self: _Self) -> _Self:
         return self
@@ -75,7 +75,7 @@ class Bus:
         self._watch_jobs()
         try:
             job = self.call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail", 6, *properties, 0, reply=True)
-        except EngineError as exc:
+        except LongshoreError as exc:
             if exc.details.get("bus_error") != "org.freedesktop.systemd1.UnitExists":
                 raise
             # A killed task has left the scope of this container: join it.
@@ -83,7 +83,7 @@ class Bus:
             return
         result = self.wait_for_job(job)
         if result != "done":
-            raise EngineError(f"systemd could not start {unit}: the result of its job is {result}.")
+            raise LongshoreError(f"systemd could not start {unit}: the result of its job is {result}.")
 
     def stop_unit(self, unit: str) -> None:
         """Kill the processes of a unit, stop it and wait for that. Do nothing if the unit does not exist."""
@@ -96,7 +96,7 @@ class Bus:
         self._watch_jobs()
         try:
             return self.call(method, "ss", unit, "replace", reply=True)
-        except EngineError as exc:
+        except LongshoreError as exc:
             if exc.details.get("bus_error") in _UNKNOWN:
                 return None
             raise
@@ -115,7 +115,7 @@ class Bus:
         try:
             if result < 0:
                 text = (error.message or os.strerror(-result).encode()).decode()
-                raise EngineError(f"systemd says: {text}.", bus_error=(error.name or b"").decode())
+                raise LongshoreError(f"systemd says: {text}.", bus_error=(error.name or b"").decode())
             return self._read(answer, "o")[0] if reply else ""
         finally:
             self._lib.sd_bus_error_free(ctypes.byref(error))
@@ -126,7 +126,7 @@ class Bus:
         fields = [ctypes.c_uint32() if kind == "u" else ctypes.c_char_p() for kind in types]
         result = self._lib.sd_bus_message_read(message, types.encode(), *(ctypes.byref(field) for field in fields))
         if result < 0:
-            raise EngineError(f"Cannot read the reply of systemd: {os.strerror(-result)}.")
+            raise LongshoreError(f"Cannot read the reply of systemd: {os.strerror(-result)}.")
         return [v.decode() if isinstance(v, bytes) else str(v) for v in (field.value for field in fields)]
 
     def _watch_jobs(self) -> None:
@@ -143,7 +143,7 @@ class Bus:
             message = ctypes.c_void_p()
             progress = self._lib.sd_bus_process(self._bus, ctypes.byref(message))
             if progress < 0:
-                raise EngineError(f"Lost the connection to the bus of systemd: {os.strerror(-progress)}.")
+                raise LongshoreError(f"Lost the connection to the bus of systemd: {os.strerror(-progress)}.")
             if not progress:
                 self._lib.sd_bus_wait(self._bus, ctypes.c_uint64(self._microseconds()))
             if not message:

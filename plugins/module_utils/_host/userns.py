@@ -13,7 +13,7 @@ import json
 import os
 import typing as t
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 from .._base.files import make_directory, write_text
 from .._base.program import find_program
 from .._config.namespaces import namespaces_of
@@ -37,21 +37,21 @@ def barrier(config: Config) -> str | None:
 
 
 def check(config: Config, paths: Paths, *, service: bool) -> None:
-    """Raises InvalidInput if this is needed and not possible."""
+    """Raises InvalidOption if this is needed and not possible."""
     closed = barrier(config)
     if closed is None:
         return
     if service:
-        raise InvalidInput(
+        raise InvalidOption(
             f"The root of the container cannot enter {closed}, which contains its root file system.",
             hint="A service needs access: use chmod o+x, or another path for the bundle.",
         )
     if find_program("unshare") is None:
-        raise InvalidInput(f"The root of the container cannot enter {closed}, and unshare (util-linux) is missing.")
+        raise InvalidOption(f"The root of the container cannot enter {closed}, and unshare (util-linux) is missing.")
     # enter() opens Longshore's own directories for it, but not those above.
     above = _closed(os.path.dirname(os.path.dirname(os.path.dirname(paths.run))), _owner(config))
     if above is not None:
-        raise InvalidInput(
+        raise InvalidOption(
             f"The root of the container can enter neither {closed} nor {above}.", hint="Choose another run_dir."
         )
 

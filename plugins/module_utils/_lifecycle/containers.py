@@ -16,7 +16,7 @@ from __future__ import annotations
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import EngineError, reason_of
+from .._base.errors import LongshoreError, reason_of
 from .._base.files import is_busy
 from .._container.observe import observe
 from .._state.model import Action, Definition, Desired, Goal, Observed, Outcome, Plan, Record
@@ -46,13 +46,13 @@ class Containers:
 
     def converge(self, desired: Desired, *, check: bool = False) -> Outcome:
         """Bring a container to the desired state. With nothing to do, and no other task at work, start no process and take no lock.
-        Raises EngineError."""
+        Raises LongshoreError."""
         check_name(desired.name)
         try:
             return self._converge(desired, check=check)
         except OSError as exc:
             place = f" ({exc.filename})" if exc.filename else ""
-            raise EngineError(f"Cannot work on the container {desired.name}: {reason_of(exc)}{place}.") from exc
+            raise LongshoreError(f"Cannot work on the container {desired.name}: {reason_of(exc)}{place}.") from exc
 
     def _converge(self, desired: Desired, *, check: bool) -> Outcome:
         before, decided = self.decide(desired)
@@ -92,7 +92,7 @@ class Containers:
         return before, owners.completed(desired, before, decided)
 
     def prepare(self, desired: Desired, before: Observed, decided: Plan, *, check: bool) -> Launch | None:
-        """Return what a create or restore of the plan needs. Raises InvalidInput or Conflict where it cannot work."""
+        """Return what a create or restore of the plan needs. Raises InvalidOption or Conflict where it cannot work."""
         if decided.definition is None:
             return None
         from .._container.create import prepare

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._base.errors import EngineError
+from .._base.errors import LongshoreError
 from .._host.timestamps import timestamp
 from .._runtime.runtime import Runtime
 from .._state.model import Record, Status, StopReport, Timeouts
@@ -40,7 +40,7 @@ def _start(store: Store, record: Record, phase: Phase) -> Record:
     started = store.save(record.replace(phase=phase, started_at=timestamp()))
     try:
         call_unless_done(Runtime(record, store.paths(record.name).runtime_log), "start", record, Status.RUNNING)
-    except EngineError:
+    except LongshoreError:
         store.save(record)
         raise
     return started

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._base.errors import EngineError, InvalidInput
+from .._base.errors import InvalidOption, LongshoreError
 from .._state.model import Action, Definition, Desired, Goal, Observed, Plan, Recreate, Status
 from .._state.phase import Phase
 
@@ -46,7 +46,7 @@ _AS_BEFORE = {Status.RUNNING: "start", Status.PAUSED: "start pause"}
 def plan(desired: Desired, observed: Observed, *, changes: Differences, updates: Differences) -> Plan:
     """Return the actions. ``changes`` are the differences that need a new container, ``updates`` those that do not.
 
-    Raises InvalidInput if a container must be created and its bundle is unknown, EngineError if its state is unknown.
+    Raises InvalidOption if a container must be created and its bundle is unknown, LongshoreError if its state is unknown.
     """
     if observed.unfinished:
         # Recovery comes first. The task plans again after it, so the other actions are a prediction.
@@ -55,7 +55,7 @@ def plan(desired: Desired, observed: Observed, *, changes: Differences, updates:
     if desired.goal is Goal.ABSENT and observed.status is Status.ABSENT and not observed.leftovers:
         return Plan((), Status.ABSENT)
     if observed.status is Status.UNKNOWN and desired.goal is not Goal.ABSENT:
-        raise EngineError(
+        raise LongshoreError(
             observed.problem or f"The state of the container {observed.name} is unknown.",
             hint="state=absent removes it nonetheless.",
         )
@@ -112,7 +112,7 @@ def _definition(desired: Desired, observed: Observed, *, kept: bool) -> Definiti
     recorded = observed.record.definition if observed.record else None
     definition = recorded if kept or desired.definition is None else desired.definition
     if definition is None:
-        raise InvalidInput(
+        raise InvalidOption(
             f"The container {desired.name} does not exist and there is no bundle to create it from.",
             hint="Set the option bundle.",
         )

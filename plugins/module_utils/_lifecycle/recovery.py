@@ -15,7 +15,7 @@ import os
 from .._base.deadline import IN_CLOSE, IN_MOVED_TO, Deadline, wait_until
 from .._base.errors import ProgramFailed
 from .._base.files import read_json, remove_file, remove_tree, write_text
-from .._base.process import Handle, ProcessId, identify, in_pid_file, is_alive, kill_and_wait
+from .._base.process import PidFd, ProcessId, identify, in_pid_file, is_alive, kill_and_wait
 from .._base.program import find_program
 from .._config import config
 from .._config.namespaces import namespaces_of
@@ -193,7 +193,7 @@ def _wait(record: Record, paths: Paths) -> None:
         return os.path.exists(paths.pidfile) and (is_alive(init) or exit_file(record, paths) is not None)
 
     for monitor in find_conmons(record.conmon, paths.pidfile.__eq__)[:1]:
-        with Handle(monitor) as handle:
+        with PidFd(monitor) as handle:
             if handle.fd is None or not os.path.isdir(paths.exits):
                 continue
             deadline, until = Deadline(_RESTORE_SECONDS), [handle.fd]

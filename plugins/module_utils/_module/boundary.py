@@ -10,7 +10,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._base.errors import EngineError, InvalidInput, reason_of
+from .._base.errors import InvalidOption, LongshoreError, reason_of
 from .._base.files import check_text
 from .._base.program import user_runtime_directory
 from .._trust import trust
@@ -22,7 +22,7 @@ DIRECTORY_ARGUMENTS: dict[str, dict[str, t.Any]] = {"state_dir": {"type": "path"
 def directories(params: t.Mapping[str, t.Any]) -> dict[str, str]:
     """Return the two directories of the engine: the given ones, otherwise those of the system for root, and of the user for others.
 
-    Raises InvalidInput for a user without a session, and for directories that other users can change.
+    Raises InvalidOption for a user without a session, and for directories that other users can change.
     """
     if os.geteuid() == 0:
         state, run = "/var/lib/longshore", "/run/longshore"
@@ -31,7 +31,7 @@ def directories(params: t.Mapping[str, t.Any]) -> dict[str, str]:
         state, run = f"{home}/longshore", f"{user_runtime_directory()}/longshore"
         if params["run_dir"] is None and not os.path.isdir(user_runtime_directory()):
             what = f"{user_runtime_directory()}, which belongs to a session of systemd, does not exist."
-            raise InvalidInput(what, hint="As root: loginctl enable-linger USER. Or set run_dir.")
+            raise InvalidOption(what, hint="As root: loginctl enable-linger USER. Or set run_dir.")
     found = {"state_dir": params["state_dir"] or state, "run_dir": params["run_dir"] or run}
     for name, path in found.items():
         check_text(name, path)
@@ -48,7 +48,7 @@ def run(module: AnsibleModule, body: Body, secret: t.Callable[[], set[str]] = se
         module.fail_json(msg="Longshore needs Linux 5.3 and Python 3.9 or newer on the host (pidfd_open is missing).")
     try:
         module.exit_json(**body(module))
-    except EngineError as exc:
+    except LongshoreError as exc:
         module.no_log_values = module.no_log_values | secret()
         module.fail_json(msg=str(exc), **exc.details)
     except OSError as exc:  # a full, read-only or broken disk, or a bug, so the message has the location too

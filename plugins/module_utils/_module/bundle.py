@@ -9,7 +9,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 from .._base.files import check_text
 from .._bundle.bundles import Outcome
 from .._bundle_spec.options import Action, Options, Request
@@ -73,11 +73,11 @@ RULES: dict[str, t.Any] = {
 
 
 def request(params: t.Mapping[str, t.Any]) -> Request:
-    """Return the request. Raises InvalidInput for options that exclude each other."""
+    """Return the request. Raises InvalidOption for options that exclude each other."""
     if params["rootfs"] and params["platform"]:
-        raise InvalidInput("platform selects an image of an index. It cannot be used with rootfs.")
+        raise InvalidOption("platform selects an image of an index. It cannot be used with rootfs.")
     if params["timeout"] <= 0:
-        raise InvalidInput("timeout must be more than 0 seconds.")
+        raise InvalidOption("timeout must be more than 0 seconds.")
     check_text("path", params["path"])
     check_text("rootfs", params["rootfs"] or "")
     fields = {name: params[name] for name in Request._fields if name in params}
@@ -94,7 +94,7 @@ def _options(params: t.Mapping[str, t.Any]) -> Options:
         try:
             given["argv"] = shlex.split(params["command"])
         except ValueError as exc:
-            raise InvalidInput(f"command cannot be split into words: {exc}.", hint="Use argv with a list.") from exc
+            raise InvalidOption(f"command cannot be split into words: {exc}.", hint="Use argv with a list.") from exc
     lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
     return Options(**{**given, **lists})
 

@@ -9,7 +9,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from .._archive.manifest import asked
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 from .._checkpoint.plan import Goal
 from .._checkpoint.request import Description, Outcome, Request
 from .._checkpoint.restore import Wanted
@@ -56,7 +56,7 @@ _ONLY_RESTORE = (
 
 
 def request(params: t.Mapping[str, t.Any]) -> Request:
-    """Return the request. Raises InvalidInput for options that exclude each other."""
+    """Return the request. Raises InvalidOption for options that exclude each other."""
     goal = Goal(params["state"])
     wrong = {
         Goal.CHECKPOINTED: _ONLY_RESTORE,
@@ -65,25 +65,25 @@ def request(params: t.Mapping[str, t.Any]) -> Request:
     }
     for name in wrong[goal]:
         if params[name]:
-            raise InvalidInput(f"{name} cannot be used with state={goal.value}.")
+            raise InvalidOption(f"{name} cannot be used with state={goal.value}.")
     for name in ("compression", "include_rootfs", "sign_key", "verify"):
         if params[name] and not params["archive"]:
-            raise InvalidInput(f"{name} needs archive.")
+            raise InvalidOption(f"{name} needs archive.")
     for name in ("sign_key", "verify"):
         for path in [params[name]] if name == "sign_key" else params[name] or []:
             if path and not path.startswith("/"):
-                raise InvalidInput(f"{name} must be given as an absolute path, not {path!r}.")
+                raise InvalidOption(f"{name} must be given as an absolute path, not {path!r}.")
     if params["verify"] == []:
-        raise InvalidInput("verify is empty, so every archive would be refused.")
+        raise InvalidOption("verify is empty, so every archive would be refused.")
     if params["archive"] and not params["archive"].startswith("/"):
-        raise InvalidInput(f"The archive {params['archive']} must be given as an absolute path.")
+        raise InvalidOption(f"The archive {params['archive']} must be given as an absolute path.")
     if params["tcp_close"] and params["tcp_established"]:
-        raise InvalidInput("tcp_close and tcp_established exclude each other.")
+        raise InvalidOption("tcp_close and tcp_established exclude each other.")
     rounds = params["pre_dump_rounds"]
     if rounds is not None and not (params["pre_dump"] and 1 <= rounds <= 9):
-        raise InvalidInput("pre_dump_rounds must be a number from 1 to 9, and needs pre_dump.")
+        raise InvalidOption("pre_dump_rounds must be a number from 1 to 9, and needs pre_dump.")
     if params["timeout"] <= 0:
-        raise InvalidInput("timeout must be more than 0.")
+        raise InvalidOption("timeout must be more than 0.")
     return Request(
         name=params["name"], goal=goal, options=Options(**{name: params[name] for name in Options._fields}),
         wanted=Wanted(params["new_name"], definition(params), params["trust_config"]),

@@ -8,7 +8,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 from .._base.process import parse_signal
 from .._container.observe import describe
 from .._state.model import Definition, Desired, Goal, Outcome, Recreate, Timeouts
@@ -34,10 +34,10 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 
 
 def desired(params: t.Mapping[str, t.Any]) -> Desired:
-    """Return the desired container. Raises InvalidInput for impossible values."""
+    """Return the desired container. Raises InvalidOption for impossible values."""
     for name in ("stop_timeout", "kill_timeout", "create_timeout", "ready_timeout", "exit_delay"):
         if (params[name] or 0) < 0:
-            raise InvalidInput(f"{name} cannot be negative.")
+            raise InvalidOption(f"{name} cannot be negative.")
     given = definition(params)
     return Desired(
         name=params["name"],

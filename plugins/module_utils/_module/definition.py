@@ -8,7 +8,7 @@ import typing as t
 
 from ansible.module_utils.common.text.formatters import human_to_bytes
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 
 # The fields of a container's definition. They have no defaults here: these come from the record or from Definition.
 DEFINITION_ARGUMENTS: dict[str, dict[str, t.Any]] = {
@@ -55,7 +55,7 @@ def definition(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         try:
             given["log_size_max"] = human_to_bytes(given["log_size_max"])
         except ValueError as exc:
-            raise InvalidInput(f"log_size_max is not a size: {exc}.") from exc
+            raise InvalidOption(f"log_size_max is not a size: {exc}.") from exc
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     if "conmon_env" in given:
         given["conmon_env"] = {str(name): str(value) for name, value in given["conmon_env"].items()}

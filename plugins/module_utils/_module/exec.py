@@ -12,7 +12,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_bytes, to_text
 from ansible.module_utils.common.text.formatters import human_to_bytes
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 from .._exec import output
 from .._exec.process_spec import Command, check
 from .._exec.request import Goal, Limits, Request, Result
@@ -53,22 +53,22 @@ _HINT = "To keep all of it, use stdout_path and stderr_path."
 
 
 def command(params: t.Mapping[str, t.Any]) -> Command:
-    """Return the command. Raises InvalidInput for an impossible command, or for options that exclude each other."""
+    """Return the command. Raises InvalidOption for an impossible command, or for options that exclude each other."""
     for name in ("timeout", "stop_timeout"):
         if (params[name] or 0) < 0:
-            raise InvalidInput(f"{name} cannot be negative.")
+            raise InvalidOption(f"{name} cannot be negative.")
     if params["detach"]:
         if params["stdin"] is not None:
-            raise InvalidInput("stdin cannot be used with detach, because the task does not stay to write it.")
+            raise InvalidOption("stdin cannot be used with detach, because the task does not stay to write it.")
         if params["stdout_path"] is not None or params["stderr_path"] is not None:
             hint = "Use them in the task that waits for the session (state=finished)."
-            raise InvalidInput("stdout_path and stderr_path cannot be used with detach.", hint=hint)
+            raise InvalidOption("stdout_path and stderr_path cannot be used with detach.", hint=hint)
         if params["timeout"] is not None:
             hint = "Use it in the task that waits for the session (state=finished)."
-            raise InvalidInput("timeout cannot be used with detach, because the task does not wait.", hint=hint)
+            raise InvalidOption("timeout cannot be used with detach, because the task does not wait.", hint=hint)
     for name, value in (params["env"] or {}).items():
         if not isinstance(value, str):
-            raise InvalidInput(
+            raise InvalidOption(
                 f"The value of the variable {name} in env is not a string.",
                 hint="YAML reads an unquoted yes, 1 or 1.10 as something else: put it in quotes, or use the filter string.",
             )
@@ -81,13 +81,13 @@ def command(params: t.Mapping[str, t.Any]) -> Command:
 
 
 def _keep(params: t.Mapping[str, t.Any]) -> output.Keep:
-    """Return the destination of the output. Raises InvalidInput for an invalid limit, and for unsuitable files."""
+    """Return the destination of the output. Raises InvalidOption for an invalid limit, and for unsuitable files."""
     try:
         limit = human_to_bytes(params["output_limit"])
     except ValueError as exc:
-        raise InvalidInput(f"output_limit is not a size: {exc}.") from exc
+        raise InvalidOption(f"output_limit is not a size: {exc}.") from exc
     if not 0 <= limit <= _MOST_OUTPUT:
-        raise InvalidInput(f"output_limit cannot be {params['output_limit']}. The maximum is 1g.", hint=_HINT)
+        raise InvalidOption(f"output_limit cannot be {params['output_limit']}. The maximum is 1g.", hint=_HINT)
     keep = output.Keep(limit, params["stdout_path"], params["stderr_path"])
     output.check(keep)
     return keep
@@ -99,11 +99,11 @@ def _argv(params: t.Mapping[str, t.Any]) -> tuple[str, ...]:
     try:
         return tuple(shlex.split(params["command"]))
     except ValueError as exc:
-        raise InvalidInput(f"The command cannot be split into words: {exc}.") from exc
+        raise InvalidOption(f"The command cannot be split into words: {exc}.") from exc
 
 
 def request(params: t.Mapping[str, t.Any]) -> Request:
-    """Return what the parameters ask for. Raises InvalidInput."""
+    """Return what the parameters ask for. Raises InvalidOption."""
     goal = Goal(params["state"])
     newline = b"\n" if params["stdin_add_newline"] else b""
     stdin = params["stdin"]

@@ -8,7 +8,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 from .._netlink.netns import path_of
 from .._network.networks import Outcome
 from .._network_spec.parse import DEFAULT_BRIDGE, Interface, Request
@@ -45,11 +45,11 @@ RULES: dict[str, t.Any] = {"mutually_exclusive": [("interfaces", name) for name 
 
 
 def request(params: t.Mapping[str, t.Any]) -> Request:
-    """Return the request. Raises InvalidInput for options that exclude each other."""
+    """Return the request. Raises InvalidOption for options that exclude each other."""
     own = {name: params[name] for name in _INTERFACE_ARGUMENTS if params[name] is not None}
     interfaces = params["interfaces"] if params["interfaces"] is not None else [own] if own else []
     if params["publish"] and not interfaces and params["state"] == "present":
-        raise InvalidInput("publish needs an interface.", hint="Set subnet, or address and gateway.")
+        raise InvalidOption("publish needs an interface.", hint="Set subnet, or address and gateway.")
     return Request(
         name=params["name"], absent=params["state"] == "absent",
         interfaces=tuple(_interface(each, f"eth{number}") for number, each in enumerate(interfaces)),

@@ -12,7 +12,7 @@ import ipaddress
 import socket
 import typing as t
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 from .netlink import ask
 
 STATIC = 4  # RTPROT_STATIC: routes of an administrator, and so of Longshore
@@ -45,13 +45,13 @@ class Route(t.NamedTuple):
 
 
 class Links:
-    """A session with the kernel, as a context manager. Every method raises EngineError if the kernel refuses the request."""
+    """A session with the kernel, as a context manager. Every method raises LongshoreError if the kernel refuses the request."""
 
     def __init__(self) -> None:
         try:
             from pyroute2 import IPRoute
         except ImportError as exc:
-            raise InvalidInput(
+            raise InvalidOption(
                 f"Networks need pyroute2, which is not installed for the Python of this host ({exc}).",
                 hint="The role longshore.oci.runtime installs it (package python3-pyroute2).",
             ) from exc

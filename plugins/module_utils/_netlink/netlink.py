@@ -8,14 +8,14 @@ import errno
 import os
 import typing as t
 
-from .._base.errors import EngineError
+from .._base.errors import LongshoreError
 
 _INTERRUPTED = 0x10  # NLM_F_DUMP_INTR: pyroute2 0.7 raises an error, 0.9 does not
 _MOST_ATTEMPTS = 50
 
 
 def ask(what: str, call: t.Callable[[], t.Any], *, ignored: t.Collection[int] = ()) -> list[t.Any]:
-    """The messages that ``call`` returns. ``ignored``: errors that mean that it is so already. Raises EngineError.
+    """The messages that ``call`` returns. ``ignored``: errors that mean that it is so already. Raises LongshoreError.
 
     If a list changes while the kernel returns it, ask again.
     """
@@ -30,7 +30,7 @@ def ask(what: str, call: t.Callable[[], t.Any], *, ignored: t.Collection[int] = 
             if exc.code in ignored:
                 return []
             hint = "On this host, root may lack CAP_NET_ADMIN, as in a container." if exc.code == errno.EPERM else ""
-            raise EngineError(f"Cannot {what}: {os.strerror(exc.code)}.", hint=hint) from exc
+            raise LongshoreError(f"Cannot {what}: {os.strerror(exc.code)}.", hint=hint) from exc
         if not any(message["header"]["flags"] & _INTERRUPTED for message in messages):
             return messages
-    raise EngineError(f"Cannot {what}: other programs change it continuously.", hint="Run the task again.")
+    raise LongshoreError(f"Cannot {what}: other programs change it continuously.", hint="Run the task again.")

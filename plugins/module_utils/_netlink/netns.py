@@ -14,7 +14,7 @@ import os
 import threading
 import typing as t
 
-from .._base.errors import EngineError, reason_of
+from .._base.errors import LongshoreError, reason_of
 from .._base.files import make_directory, read_text, remove_file
 
 DIRECTORY = "/run/netns"
@@ -42,7 +42,7 @@ def inode(name: str) -> int | None:
 
 
 def create(name: str) -> None:
-    """Create a namespace. Raises EngineError. After a kill at any point, the next call completes the work."""
+    """Create a namespace. Raises LongshoreError. After a kill at any point, the next call completes the work."""
     path = path_of(name)
     make_directory(DIRECTORY, mode=0o755)
     try:
@@ -51,7 +51,7 @@ def create(name: str) -> None:
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
         _in_thread(lambda: _new_at(path))
     except OSError as exc:
-        raise EngineError(f"Cannot create the network namespace {name}: {reason_of(exc)}.") from exc
+        raise LongshoreError(f"Cannot create the network namespace {name}: {reason_of(exc)}.") from exc
 
 
 def _share() -> None:
@@ -85,7 +85,7 @@ def remove(name: str) -> None:
             _checked("umount2", ctypes.c_char_p(os.fsencode(path)), ctypes.c_int(_MNT_DETACH))
         except OSError as exc:
             if exc.errno != errno.EINVAL:  # nothing is mounted there
-                raise EngineError(f"Cannot unmount {path}: {reason_of(exc)}.") from exc
+                raise LongshoreError(f"Cannot unmount {path}: {reason_of(exc)}.") from exc
         remove_file(path)
 
 

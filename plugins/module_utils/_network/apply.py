@@ -8,7 +8,7 @@ import contextlib
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import EngineError
+from .._base.errors import LongshoreError
 from .._netlink import netns
 from .._netlink.links import Link, Links
 from .._network_spec import operations as to
@@ -24,7 +24,7 @@ class Applier:
         self._records, self._store, self._table, self._deadline = records, store, table, deadline
 
     def carry_out(self, operations: t.Iterable[to.Operation]) -> None:
-        """Raises EngineError, and OSError for what the kernel refuses."""
+        """Raises LongshoreError, and OSError for what the kernel refuses."""
         with Links() as host:
             for operation in operations:
                 if isinstance(operation, (to.CreateBridge, to.CreateVethPair, to.RemoveLink)):
@@ -118,9 +118,9 @@ def _configure_in(links: Links, operation: to.ConfigureLink) -> None:
     link = _link(found, operation.name)
     if operation.announce:
         # For the better only: a host may have no IPv6, and may not set it.
-        with contextlib.suppress(EngineError):
+        with contextlib.suppress(LongshoreError):
             forwarding.write(f"net/ipv4/conf/{link.name}/arp_notify", "1")
-        with contextlib.suppress(EngineError):
+        with contextlib.suppress(LongshoreError):
             forwarding.write(f"net/ipv6/conf/{link.name}/ndisc_notify", "1")
     given = {"ifalias": operation.alias, "address": operation.mac, "mtu": operation.mtu}
     for key, value in given.items():
@@ -139,12 +139,12 @@ def _configure_in(links: Links, operation: to.ConfigureLink) -> None:
 
 def _link(found: t.Mapping[str, Link], name: str) -> Link:
     if name not in found:
-        raise EngineError(f"The interface {name} has gone.", hint="Run the task again.")
+        raise LongshoreError(f"The interface {name} has gone.", hint="Run the task again.")
     return found[name]
 
 
 def _close(links: Links, link: Link, values: t.Mapping[str, str]) -> None:
-    """Set the sysctls of a link of ours, before it is up. Raises EngineError: a link that is open is not left alone."""
+    """Set the sysctls of a link of ours, before it is up. Raises LongshoreError: a link that is open is not left alone."""
     changed = {
         path: value for path, (before, value) in forwarding.differing(values).items() if before is not None
     }  # fmt: skip

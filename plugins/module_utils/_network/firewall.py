@@ -7,17 +7,17 @@ from __future__ import annotations
 import hashlib
 
 from .._base.deadline import Deadline
-from .._base.errors import EngineError, InvalidInput
+from .._base.errors import InvalidOption, LongshoreError
 from .._base.files import remove_file, write_text
 from .._base.program import find_program, run
 from .._netlink import nftables
 
 
 def program() -> str:
-    """Return the path of nft. Raises InvalidInput if nft is not on this host."""
+    """Return the path of nft. Raises InvalidOption if nft is not on this host."""
     path = find_program("nft")
     if path is None:
-        raise InvalidInput(
+        raise InvalidOption(
             "nft is not on this host, and networks need it.",
             hint="The role longshore.oci.runtime installs it (package nftables).",
         )
@@ -27,7 +27,7 @@ def program() -> str:
 def load(table: str, body: str, path: str, deadline: Deadline) -> None:
     """Replace the table, or remove it if ``body`` is empty. One transaction, so there is no moment without rules.
 
-    ``path`` is a temporary file. Raises EngineError.
+    ``path`` is a temporary file. Raises LongshoreError.
     """
     # Declare the table first, so that it can be deleted. A kernel may not support tables of bridges, and most hosts need none.
     there = {f"inet {table}", *(chain.table for chain in _chains(table))}
@@ -41,7 +41,7 @@ def load(table: str, body: str, path: str, deadline: Deadline) -> None:
     if done.rc != 0:
         said = done.stderr.strip()[-1000:]
         hint = "The kernel needs nf_tables with nat (modules nft_nat, nft_masq, nft_fib_inet)."
-        raise EngineError(f"nft did not accept the rules of the networks: {said}", hint=hint, argv=argv, rc=done.rc)
+        raise LongshoreError(f"nft did not accept the rules of the networks: {said}", hint=hint, argv=argv, rc=done.rc)
 
 
 def text_digest(body: str) -> str:

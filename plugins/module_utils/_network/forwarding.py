@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from .._base.errors import EngineError, reason_of
+from .._base.errors import LongshoreError, reason_of
 from .._base.files import read_text
 from .._network_spec.publishing import family, forwarded, targets
 from .._network_spec.record import NetworkRecord
@@ -56,17 +56,17 @@ def is_kept(path: str, wanted: t.Mapping[str, str]) -> bool:
 
 
 def write(path: str, value: str) -> None:
-    """Write one value. Raises EngineError."""
+    """Write one value. Raises LongshoreError."""
     try:
         with open(os.path.join(TOP, path), "w", encoding="ascii") as stream:
             stream.write(value)
     except OSError as exc:
         hint = "Check that /proc/sys is writable, which it is not in a container."
-        raise EngineError(f"Cannot set the sysctl {path} to {value}: {reason_of(exc)}.", hint=hint) from exc
+        raise LongshoreError(f"Cannot set the sysctl {path} to {value}: {reason_of(exc)}.", hint=hint) from exc
 
 
 def write_all(values: t.Mapping[str, str]) -> None:
-    """Write values in their order. Raises EngineError."""
+    """Write values in their order. Raises LongshoreError."""
     for path, value in values.items():
         write(path, value)
 

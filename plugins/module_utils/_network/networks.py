@@ -17,7 +17,7 @@ import os
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import Conflict, EngineError, InvalidInput, reason_of
+from .._base.errors import Conflict, InvalidOption, LongshoreError, reason_of
 from .._base.files import is_busy
 from .._netlink import netns
 from .._network_spec import names
@@ -56,7 +56,7 @@ class _Decision(t.NamedTuple):
 def check_root() -> None:
     if os.geteuid() != 0:
         hint = "Other users can connect a container with network_helper of oci_container."
-        raise InvalidInput("Only root can create networks, and get information about them.", hint=hint)
+        raise InvalidOption("Only root can create networks, and get information about them.", hint=hint)
 
 
 class Networks:
@@ -85,7 +85,7 @@ class Networks:
         return Store(state_dir=self._state_dir, run_dir=self._run_dir)
 
     def converge(self, request: Request, *, check: bool = False) -> Outcome:
-        """Bring a network to the requested state. Raises EngineError. Impossible requests fail before anything is changed."""
+        """Bring a network to the requested state. Raises LongshoreError. Impossible requests fail before anything is changed."""
         check_root()
         check_name(request.name)
         with kernel_errors(request.name):
@@ -193,9 +193,9 @@ class Networks:
 
 @contextlib.contextmanager
 def kernel_errors(name: str) -> t.Iterator[None]:
-    """Raise an EngineError with the name of the network for an OSError."""
+    """Raise an LongshoreError with the name of the network for an OSError."""
     try:
         yield
     except OSError as exc:
         where = f" ({exc.filename})" if exc.filename else ""
-        raise EngineError(f"Cannot work on the network {name}: {reason_of(exc)}{where}.") from exc
+        raise LongshoreError(f"Cannot work on the network {name}: {reason_of(exc)}{where}.") from exc

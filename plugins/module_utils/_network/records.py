@@ -13,7 +13,7 @@ import json
 import os
 import typing as t
 
-from .._base.errors import EngineError
+from .._base.errors import LongshoreError
 from .._base.files import make_directory, read_json, remove_file, write_text
 from .._base.process import boot_id
 from .._network_spec.record import NetworkRecord
@@ -40,7 +40,7 @@ class Records:
         self.rules_file = f"{run_dir}/network.nft"
 
     def all(self) -> dict[str, History]:
-        """Return networks by name. Raises EngineError if a record cannot be read: its addresses could be allocated
+        """Return networks by name. Raises LongshoreError if a record cannot be read: its addresses could be allocated
         twice."""
         names: list[str] = []
         with contextlib.suppress(FileNotFoundError):
@@ -55,13 +55,15 @@ class Records:
             return ()  # Just removed by another task.
         try:
             if saved["format"] != RECORD_FORMAT:
-                raise EngineError(f"The network {name} was made by another release of longshore.oci.", hint="Use that.")
+                raise LongshoreError(
+                    f"The network {name} was made by another release of longshore.oci.", hint="Use that."
+                )
             history = tuple(from_json(each) for each in (saved, *saved.get("former", ())))
             if history[0].name != name:
                 raise ValueError(history[0].name)
         except _WRONG_TYPES as exc:
             hint = "Remove it, and run the task of that network again."
-            raise EngineError(f"The record {path} is damaged.", hint=hint) from exc
+            raise LongshoreError(f"The record {path} is damaged.", hint=hint) from exc
         return history
 
     def save(self, record: NetworkRecord, former: t.Sequence[NetworkRecord] = ()) -> None:

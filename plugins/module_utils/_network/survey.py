@@ -30,7 +30,7 @@ class Survey(Networks):
         return sorted(self._records.all())
 
     def describe(self, name: str) -> Known:
-        """Describe a network and change nothing. Raises EngineError."""
+        """Describe a network and change nothing. Raises LongshoreError."""
         check_root()
         check_name(name)
         with kernel_errors(name):

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Parse addresses, and refuse those that no host can have. Pure functions, which raise InvalidInput."""
+"""Parse addresses, and refuse those that no host can have. Pure functions, which raise InvalidOption."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import ipaddress
 import re
 import typing as t
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 
 Network = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
@@ -19,7 +19,7 @@ def address(text: str) -> t.Any:
             return ipaddress.ip_address(text)
     except ValueError:
         pass
-    raise InvalidInput(f"{text!r} is not an IP address.")
+    raise InvalidOption(f"{text!r} is not an IP address.")
 
 
 def subnet(text: str) -> Network:
@@ -27,9 +27,9 @@ def subnet(text: str) -> Network:
     try:
         found = ipaddress.ip_network(text)
     except ValueError as exc:
-        raise InvalidInput(f"{text!r} is not a subnet: {exc}.", hint="Write a subnet such as 10.78.0.0/24.") from exc
+        raise InvalidOption(f"{text!r} is not a subnet: {exc}.", hint="Write a subnet such as 10.78.0.0/24.") from exc
     if found.num_addresses < 4:
-        raise InvalidInput(f"The subnet {text} is too small: it needs a gateway and an address.")
+        raise InvalidOption(f"The subnet {text} is too small: it needs a gateway and an address.")
     return found
 
 
@@ -39,13 +39,13 @@ def static(text: str, subnets: t.Mapping[int, t.Any]) -> t.Any:
     if "/" not in text and within is None:
         length = 64 if ":" in text else 24
         hint = f"Write {text}/{length}, or set subnet."
-        raise InvalidInput(f"The address {text} has no prefix length.", hint=hint)
+        raise InvalidOption(f"The address {text} has no prefix length.", hint=hint)
     try:
         found = ipaddress.ip_interface(text if "/" in text else f"{text}/{within.prefixlen if within else ''}")
     except ValueError as exc:
-        raise InvalidInput(f"{text!r} is not an address: {exc}.") from exc
+        raise InvalidOption(f"{text!r} is not an address: {exc}.") from exc
     if within is not None and found.network != within:
-        raise InvalidInput(f"The address {text} is not in the subnet {within}.")
+        raise InvalidOption(f"The address {text} is not in the subnet {within}.")
     return found
 
 
@@ -60,7 +60,7 @@ def check_host(host: t.Any, network: Network) -> None:
         special = special or host.is_link_local or host.ipv4_mapped or host in ipaddress.ip_network("::/96")
     ends = [network.network_address, *([network.broadcast_address] if network.version == 4 else [])]
     if special or (network.num_addresses > 2 and host in ends):
-        raise InvalidInput(f"{host} is not an address for a host in {network}.")
+        raise InvalidOption(f"{host} is not an address for a host in {network}.")
 
 
 def destination(to: str, via: str) -> Network:
@@ -71,16 +71,16 @@ def destination(to: str, via: str) -> Network:
     try:
         found = ipaddress.ip_network(to)
     except ValueError as exc:
-        raise InvalidInput(f"A route cannot lead to {to!r}: {exc}.", hint="Use a network, or default.") from exc
+        raise InvalidOption(f"A route cannot lead to {to!r}: {exc}.", hint="Use a network, or default.") from exc
     if found.version != gateway.version:
-        raise InvalidInput(f"The route to {to} cannot go via {via}: one is IPv4, the other is IPv6.")
+        raise InvalidOption(f"The route to {to} cannot go via {via}: one is IPv4, the other is IPv6.")
     first = found.network_address
     if first.is_loopback or first.is_multicast or first.is_link_local:
-        raise InvalidInput(f"A route cannot lead to {to}, which has a special meaning.")
+        raise InvalidOption(f"A route cannot lead to {to}, which has a special meaning.")
     return found
 
 
 def hardware(text: str) -> str:
     if not re.fullmatch(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", text) or int(text[:2], 16) % 2 or text.strip("0:") == "":
-        raise InvalidInput(f"{text!r} is not the MAC address of an interface.", hint="Write it as 02:00:00:00:00:01.")
+        raise InvalidOption(f"{text!r} is not the MAC address of an interface.", hint="Write it as 02:00:00:00:00:01.")
     return text.lower()

@@ -11,7 +11,7 @@ import ipaddress
 import re
 import typing as t
 
-from .._base.errors import Conflict, InvalidInput
+from .._base.errors import Conflict, InvalidOption
 from .._netlink.links import Route
 from . import addresses
 from .names import mac
@@ -62,19 +62,19 @@ def check_name(name: str) -> None:
     # It names a record and a file in /run/netns, so it must not lead to another directory.
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name):
         hint = "Use letters, digits, '_', '-' and '.', at most 100 of them, with no '-' or '.' at the beginning."
-        raise InvalidInput(f"{name!r} cannot be the name of a network.", hint=hint)
+        raise InvalidOption(f"{name!r} cannot be the name of a network.", hint=hint)
 
 
 def resolve(request: Request, around: Surroundings, old: NetworkRecord | None) -> NetworkRecord:
     """Return the record for a request. ``old``: the present record of this network, whose addresses are kept.
 
-    Raises InvalidInput for impossible requests, and Conflict for addresses of others.
+    Raises InvalidOption for impossible requests, and Conflict for addresses of others.
     """
     check_name(request.name)
     names = [interface.name for interface in request.interfaces]
     for name in names:
         if names.count(name) > 1:
-            raise InvalidInput(f"There are two interfaces with the name {name}.")
+            raise InvalidOption(f"There are two interfaces with the name {name}.")
     # Addresses that must be unique. Several networks can share a gateway.
     taken, routers = (dict(each) for each in _used(around))
     done: list[InterfaceRecord] = []
@@ -126,7 +126,7 @@ def _interface(
     # A bridge has the lowest MTU of its ports, and that of a foreign bridge must not change.
     mtu = wanted.mtu or around.foreign.get(wanted.bridge, DEFAULT_MTU)
     if mtu < 1280 and any(address.version == 6 for address in own):
-        raise InvalidInput(f"The mtu {mtu} of {wanted.name} is too small for IPv6, which needs 1280.")
+        raise InvalidOption(f"The mtu {mtu} of {wanted.name} is too small for IPv6, which needs 1280.")
     known = tuple(sorted(str(gateway) for gateway in gateways.values()))
     return InterfaceRecord(
         wanted.name, wanted.bridge, foreign, addresses=tuple(str(address) for address in own), gateways=known,
@@ -140,15 +140,15 @@ def _check_link(wanted: Interface, around: Surroundings, old: NetworkRecord | No
     for name in (wanted.name, wanted.bridge):
         if not _LINK.fullmatch(name) or name in (".", "..", "lo", "all", "default"):
             hint = "Use up to 15 letters, digits, '_', '-' and '.'."
-            raise InvalidInput(f"{name!r} cannot be the name of an interface.", hint=hint)
+            raise InvalidOption(f"{name!r} cannot be the name of an interface.", hint=hint)
     if wanted.bridge in around.links and wanted.bridge not in around.foreign:
-        raise InvalidInput(f"{wanted.bridge} is an interface of this host, but not a bridge.", hint="Use another one.")
+        raise InvalidOption(f"{wanted.bridge} is an interface of this host, but not a bridge.", hint="Use another one.")
     if wanted.mtu is not None and not 576 <= wanted.mtu <= 65535:
-        raise InvalidInput(f"The mtu {wanted.mtu} of {wanted.name} is not between 576 and 65535.")
+        raise InvalidOption(f"The mtu {wanted.mtu} of {wanted.name} is not between 576 and 65535.")
     lowest = around.foreign.get(wanted.bridge, 0)
     if wanted.mtu is not None and wanted.mtu < lowest:
         hint = f"It would lower the mtu of the bridge {wanted.bridge}, which belongs to another program."
-        raise InvalidInput(
+        raise InvalidOption(
             f"The mtu {wanted.mtu} of {wanted.name} is less than {lowest}, that of {wanted.bridge}.", hint=hint
         )
     borrowed = {each.bridge for each in (old.interfaces if old else ()) if each.foreign}
@@ -164,16 +164,16 @@ def _check_address(
     if str(address.ip) in taken:
         raise Conflict(f"The address {address.ip} is in use by {taken[str(address.ip)]}.")
     if address.ip in gateways:
-        raise InvalidInput(f"The address {address.ip} is also that of its gateway.")
+        raise InvalidOption(f"The address {address.ip} is also that of its gateway.")
     if [each.ip for each in all_of_it].count(address.ip) > 1:
-        raise InvalidInput(f"The address {address.ip} is given twice.")
+        raise InvalidOption(f"The address {address.ip} is given twice.")
     addresses.check_host(address.ip, address.network)
 
 
 def _check_gateway(gateway: t.Any, interface: str, own: t.Sequence[t.Any], taken: t.Mapping[str, str]) -> None:
     within = [address.network for address in own if gateway in address.network]
     if not within:
-        raise InvalidInput(f"The gateway {gateway} of {interface} is in no network of its addresses.")
+        raise InvalidOption(f"The gateway {gateway} of {interface} is in no network of its addresses.")
     addresses.check_host(gateway, within[0])
     if str(gateway) in taken:
         raise Conflict(f"The gateway {gateway} of {interface} is the address of {taken[str(gateway)]}.")
@@ -211,7 +211,7 @@ def _kept(old: NetworkRecord | None, name: str) -> list[str]:
 def _by_family(interface: str, what: str, values: t.Sequence[t.Any]) -> dict[int, t.Any]:
     found = {value.version: value for value in values}
     if len(found) < len(values):
-        raise InvalidInput(f"{interface} can have only one {what} of IPv4 and one of IPv6.")
+        raise InvalidOption(f"{interface} can have only one {what} of IPv4 and one of IPv6.")
     return found
 
 
@@ -230,7 +230,7 @@ def _allocate(subnet: addresses.Network, gateway: str, taken: t.Mapping[str, str
 def _routes(wanted: t.Sequence[tuple[str, str]], interfaces: t.Sequence[InterfaceRecord]) -> tuple[Route, ...]:
     """Return the requested routes, and for each family the default route through the first interface with a gateway.
 
-    Raises InvalidInput for a route that is impossible.
+    Raises InvalidOption for a route that is impossible.
     """
     own = [(each.name, ipaddress.ip_interface(text)) for each in interfaces for text in each.addresses]
     found = {}
@@ -238,14 +238,14 @@ def _routes(wanted: t.Sequence[tuple[str, str]], interfaces: t.Sequence[Interfac
         gateway, network = addresses.address(via), addresses.destination(to, via)
         through = [(name, each) for name, each in own if gateway in each.network]
         if not through:
-            raise InvalidInput(f"The route to {to} goes via {via}, which is in no network of the addresses.")
+            raise InvalidOption(f"The route to {to} goes via {via}, which is in no network of the addresses.")
         if gateway in [each.ip for _name, each in own]:
-            raise InvalidInput(f"The route to {to} cannot go via {via}, which is its own address.")
+            raise InvalidOption(f"The route to {to} cannot go via {via}, which is its own address.")
         addresses.check_host(gateway, through[0][1].network)
         if network in [each.network for _name, each in own]:
-            raise InvalidInput(f"The route to {to} cannot go via {via}: the network is directly connected.")
+            raise InvalidOption(f"The route to {to} cannot go via {via}: the network is directly connected.")
         if str(network) in found:
-            raise InvalidInput(f"There are two routes to {to}.")
+            raise InvalidOption(f"There are two routes to {to}.")
         found[str(network)] = Route(str(network), str(gateway), through[0][0])
     for interface in interfaces:
         for text in interface.gateways:

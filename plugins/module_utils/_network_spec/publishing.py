@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
-from .._base.errors import Conflict, InvalidInput
+from .._base.errors import Conflict, InvalidOption
 from .._ports.address import PublishedPort, invalid, parse_published
 from .record import InterfaceRecord, NetworkRecord
 
@@ -22,7 +22,7 @@ def family(address: str) -> int:
 
 
 def publish(text: str | int) -> PublishedPort:
-    """Raises InvalidInput, also for what this host cannot forward."""
+    """Raises InvalidOption, also for what this host cannot forward."""
     entry = parse_published(text)
     if entry.ip == "::1":
         hint = "For clients on this host, publish at 127.0.0.1."
@@ -50,17 +50,17 @@ def targets(record: NetworkRecord) -> dict[int, tuple[InterfaceRecord, str]]:
 
 
 def check_ports(record: NetworkRecord, others: t.Mapping[str, NetworkRecord]) -> None:
-    """Raises InvalidInput for a port that leads nowhere, and Conflict for one that is published already."""
+    """Raises InvalidOption for a port that leads nowhere, and Conflict for one that is published already."""
     seen = [(other, entry) for other, its in others.items() for entry in its.publish]
     for entry in record.publish:
         if not {family(entry.ip)} & targets(record).keys() if entry.ip else not targets(record):
             hint = "Give subnet, or address and gateway; the gateway must be an address of the bridge on this host."
             what = "without an address of its family that has this host for its gateway"
-            raise InvalidInput(f"{entry} cannot be published {what}.", hint=hint)
+            raise InvalidOption(f"{entry} cannot be published {what}.", hint=hint)
         bridge = targets(record)[4][0] if 4 in targets(record) else None
         if bridge and bridge.foreign and (entry.ip or "").startswith("127."):
             what = f"{entry} cannot be published: {bridge.bridge}, which Longshore has not made,"
-            raise InvalidInput(f"{what} forwards nothing to and from loopback.", hint="Take another bridge.")
+            raise InvalidOption(f"{what} forwards nothing to and from loopback.", hint="Take another bridge.")
         for other, its in seen:
             if its.source.overlaps(entry.source):
                 whose = "the same network" if other == record.name else f"the network {other}"

@@ -12,7 +12,7 @@ import re
 import socket
 import typing as t
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 
 PROTOCOLS: t.Final = ("tcp", "udp", "sctp")
 WILDCARDS: t.Final = ("0.0.0.0", "::")
@@ -77,13 +77,13 @@ class PublishedPort(t.NamedTuple):
 
 
 def parse_ports(what: str, text: str | int) -> Ports:
-    """Read ``[IP:]PORT[-LAST][/PROTOCOL]``. ``what`` is the option, for errors. Raises InvalidInput."""
+    """Read ``[IP:]PORT[-LAST][/PROTOCOL]``. ``what`` is the option, for errors. Raises InvalidOption."""
     hint = "Such as 8080, 127.0.0.1:8080/tcp, [::1]:53/udp or 8000-8010/tcp."
     return _parse(_RESERVED, what, text, "[IP:]PORT[-LAST]", hint)[0]
 
 
 def parse_published(text: str | int) -> PublishedPort:
-    """Read ``[IP:]HOST_PORT[-LAST]:CONTAINER_PORT[-LAST][/PROTOCOL]``. Raises InvalidInput."""
+    """Read ``[IP:]HOST_PORT[-LAST]:CONTAINER_PORT[-LAST][/PROTOCOL]``. Raises InvalidOption."""
     hint = "Such as 8080:80, 127.0.0.1:8080:80, [2001:db8::1]:8080:80 or 1053:53/udp."
     if str(text).isdecimal():
         hint += " Quote it: YAML takes 8080:22 for a number."
@@ -98,8 +98,8 @@ def parse_published(text: str | int) -> PublishedPort:
     return PublishedPort(ports.host, ports.first, ports.last, target, ports.protocol)
 
 
-def invalid(what: str, text: str | int, reason: str, hint: str = "") -> InvalidInput:
-    return InvalidInput(f"{what} cannot be {str(text)!r}: {reason}.", hint=hint)
+def invalid(what: str, text: str | int, reason: str, hint: str = "") -> InvalidOption:
+    return InvalidOption(f"{what} cannot be {str(text)!r}: {reason}.", hint=hint)
 
 
 def _parse(pattern: re.Pattern[str], what: str, text: str | int, form: str, hint: str) -> tuple[Ports, re.Match[str]]:

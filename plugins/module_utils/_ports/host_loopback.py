@@ -17,7 +17,7 @@ import re
 import shlex
 
 from .._base.deadline import Deadline
-from .._base.errors import InvalidInput, ProgramFailed
+from .._base.errors import InvalidOption, ProgramFailed
 from .._base.program import Completed, find_program, run
 
 _PROGRAMS = ("nsenter", "ip")
@@ -31,10 +31,10 @@ _SCRIPT = (
 
 
 def check(helper: str) -> None:
-    """Raise InvalidInput if a program for the routes is missing."""
+    """Raise InvalidOption if a program for the routes is missing."""
     missing = [name for name in _PROGRAMS if find_program(name) is None]
     if missing:
-        raise InvalidInput(
+        raise InvalidOption(
             f"{helper} needs {missing[0]}, which is not on this host.", hint="It is in util-linux or in iproute2."
         )
 

@@ -15,7 +15,7 @@ import socket
 import stat
 import typing as t
 
-from .._base.errors import Conflict, EngineError, InvalidInput, reason_of
+from .._base.errors import Conflict, InvalidOption, LongshoreError, reason_of
 from .._base.files import remove_file
 from .._base.process import is_alive
 from .._config.config import listen_name
@@ -61,13 +61,13 @@ class Address(t.NamedTuple):
 
 def parse_reservation(text: str, what: str = "reserve_ports") -> list[Address]:
     """Parse ``8080``, ``127.0.0.1:8080/tcp``, ``[::1]:53/udp`` or ``8000-8010/tcp``. Return an address for each port. Raises
-    InvalidInput."""
+    InvalidOption."""
     protocol, host, first, last = parse_ports(what, text)
     return [Address(protocol, host, port) for port in range(first, last + 1)]
 
 
 def parse_listen(text: str) -> Address:
-    """Parse ``8080/tcp``, ``[::1]:53/udp`` or ``unix:/run/web.sock``, optionally with ``NAME=`` in front. Raises InvalidInput."""
+    """Parse ``8080/tcp``, ``[::1]:53/udp`` or ``unix:/run/web.sock``, optionally with ``NAME=`` in front. Raises InvalidOption."""
     name = listen_name(text)
     rest = text[len(name) + 1 :] if name else text
     if not rest.startswith("unix:"):
@@ -77,12 +77,12 @@ def parse_listen(text: str) -> Address:
         return addresses[0]._replace(name=name)
     path = rest[len("unix:") :]
     if not path.startswith("/") or not 2 <= len(os.fsencode(path)) <= 107:
-        raise InvalidInput(f"{path!r} cannot be the path of a socket: it must be absolute, with 107 bytes at most.")
+        raise InvalidOption(f"{path!r} cannot be the path of a socket: it must be absolute, with 107 bytes at most.")
     return Address("unix", path=path, name=name)
 
 
 def addresses_of(definition: Definition) -> tuple[list[Address], list[Address]]:
-    """Return the addresses to listen on and those to reserve. Raises InvalidInput, also for one that is there twice."""
+    """Return the addresses to listen on and those to reserve. Raises InvalidOption, also for one that is there twice."""
     listen = [parse_listen(text) for text in definition.listen]
     reserve = [address for text in definition.reserve_ports for address in parse_reservation(text)]
     seen: dict[tuple[str, int, str], list[Address]] = {}
@@ -90,7 +90,7 @@ def addresses_of(definition: Definition) -> tuple[list[Address], list[Address]]:
         same = seen.setdefault((address.kind, address.port, address.path), [])
         for other in filter(address.overlaps, same):
             what = "is given twice" if address.host == other.host else f"overlaps {other}"
-            raise InvalidInput(f"{address} {what} (reserve_ports, listen).")
+            raise InvalidOption(f"{address} {what} (reserve_ports, listen).")
         same.append(address)
     return listen, reserve
 
@@ -113,7 +113,7 @@ def without_forwarded(definition: Definition) -> Definition:
 
 
 def check_free(definition: Definition, current: Definition | None, others: Containers) -> None:
-    """Try every address, and give it back at once. Raises Conflict, or InvalidInput for what is none of this host.
+    """Try every address, and give it back at once. Raises Conflict, or InvalidOption for what is none of this host.
 
     ``current`` is what conmon of the container itself has at the moment.
     """
@@ -162,7 +162,7 @@ def open_all(definition: Definition, others: Containers) -> tuple[list[socket.so
 
 def _must(opened: socket.socket | None) -> socket.socket:
     if opened is None:
-        raise EngineError("This kernel does not support such sockets.")
+        raise LongshoreError("This kernel does not support such sockets.")
     return opened
 
 
@@ -176,8 +176,8 @@ def open_socket(address: Address, *, listening: bool, others: Containers, trying
         if exc.errno == errno.EADDRINUSE:
             raise _in_use(address, _holder(address, others())) from exc
         if exc.errno == errno.EADDRNOTAVAIL:
-            raise InvalidInput(f"{address} is not available: {address.host} is not an address of this host.") from exc
-        raise EngineError(f"{address} is not available: {reason_of(exc)}.") from exc
+            raise InvalidOption(f"{address} is not available: {address.host} is not an address of this host.") from exc
+        raise LongshoreError(f"{address} is not available: {reason_of(exc)}.") from exc
 
 
 def _in_use(address: Address, who: str) -> Conflict:
@@ -220,12 +220,12 @@ def bound(address: Address, *, reuse: bool, listening: bool) -> socket.socket | 
 def _check_path(path: str) -> None:
     """Remove the socket of an earlier run. Refuse a socket in use, and any other file."""
     if not os.path.isdir(os.path.dirname(path)):
-        raise InvalidInput(f"The directory of the socket {path} does not exist.")
+        raise InvalidOption(f"The directory of the socket {path} does not exist.")
     trust.check(path, "The socket", entry=True, missing=True)
     if not os.path.lexists(path):
         return
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
-        raise InvalidInput(f"{path} exists, and is not a socket.", hint="Choose another path, or remove it.")
+        raise InvalidOption(f"{path} exists, and is not a socket.", hint="Choose another path, or remove it.")
     if not _is_left(path):
         raise Conflict(f"{path} is in use by a listening process.", hint="Choose another path, or stop that process.")
 
@@ -264,7 +264,7 @@ def _open_to_all(path: str) -> None:
     try:
         status = os.fstat(found)
         if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
-            raise EngineError(f"The socket {path} was replaced during its creation.")
+            raise LongshoreError(f"The socket {path} was replaced during its creation.")
         os.chmod(f"/proc/self/fd/{found}", 0o666)
     finally:
         os.close(found)

@@ -21,7 +21,7 @@ import subprocess
 import typing as t
 
 from .._base.deadline import Deadline, wait_readable
-from .._base.errors import DeadlineExceeded, InvalidInput, ProgramFailed, reason_of
+from .._base.errors import DeadlineExceeded, InvalidOption, ProgramFailed, reason_of
 from .._base.files import read_tail, remove_file
 from .._base.process import ProcessId, identify, is_alive
 from .._base.program import clean_environment, find_program, tie
@@ -54,19 +54,19 @@ _LATER = "@PID@"
 
 
 def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, recorded: Record | None) -> None:
-    """Raises InvalidInput for impossible options. Ports of the ``recorded`` container are free when it is replaced."""
+    """Raises InvalidOption for impossible options. Ports of the ``recorded`` container are free when it is replaced."""
     helper = definition.network_helper
     published = [parse_published(text) for text in definition.publish]
     if helper == "none":
-        raise InvalidInput(f"{'publish' if published else 'network_options'} needs a network_helper.")
+        raise InvalidOption(f"{'publish' if published else 'network_options'} needs a network_helper.")
     if find_program(helper) is None:
         hint = "The role longshore.oci.runtime installs it."
-        raise InvalidInput(f"The network helper {helper} is not on this host.", hint=hint)
+        raise InvalidOption(f"The network helper {helper} is not on this host.", hint=hint)
     if not os.access(_DEVICE, os.R_OK | os.W_OK):
         hint = "Check that the kernel module tun is loaded."
-        raise InvalidInput(f"{helper} needs {_DEVICE}, which this user cannot use.", hint=hint)
+        raise InvalidOption(f"{helper} needs {_DEVICE}, which this user cannot use.", hint=hint)
     if namespaces_of(config).get("network") != "":
-        raise InvalidInput(
+        raise InvalidOption(
             f"network_helper: {helper} needs a container with its own network namespace.",
             hint="linux.namespaces in its config.json has none of the type network, or one with a path.",
         )
@@ -93,7 +93,7 @@ def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, r
 def _check_other_ports(helper: str, ports: PublishedPort, others: t.Sequence[PublishedPort], text: str) -> None:
     for other in others:
         if ports.source.overlaps(other.source):
-            raise InvalidInput(f"publish contains a port of the host twice: {text}.")
+            raise InvalidOption(f"publish contains a port of the host twice: {text}.")
         same_number = ports.source._replace(host=None).overlaps(other.source)
         if helper == "pasta" and same_number and ports.target - ports.port != other.target - other.port:
             # It keeps one target for each number. The last one on its command line would be that of all addresses.
@@ -108,7 +108,7 @@ def _check_options(helper: str, options: t.Sequence[str]) -> None:
         # Long options may be abbreviated, and short ones may be followed directly by their value.
         long = name.startswith("--")
         if any(ours.startswith(name) if long else ours == name[:2] for ours in _OURS[helper]):
-            raise InvalidInput(f"network_options cannot have {word}: Longshore sets this option of {helper}.")
+            raise InvalidOption(f"network_options cannot have {word}: Longshore sets this option of {helper}.")
 
 
 def _check_slirp4netns(
@@ -117,7 +117,7 @@ def _check_slirp4netns(
     if os.geteuid() == 0:
         # It would read packets of the container with all rights. Its --enable-sandbox is no way out: tried with 1.2.0, it makes
         # only / private before it detaches all of it, and mounts below other shared mounts (/run/netns) are gone from the host too.
-        raise InvalidInput(
+        raise InvalidOption(
             "slirp4netns cannot be used as root, because it would read packets of the container without a sandbox.",
             hint="Use network_helper: pasta, or a network of oci_network.",
         )
@@ -125,16 +125,16 @@ def _check_slirp4netns(
     raw = sorted({"CAP_NET_ADMIN", "CAP_NET_RAW"} & {*(rights.get("bounding") or ())})
     if raw:
         # libslirp connects to whatever address a packet names, 127.0.0.1 too: --disable-host-loopback is about 10.0.2.2 only.
-        raise InvalidInput(
+        raise InvalidOption(
             f"slirp4netns lets a container with {raw[0]} reach the loopback of this host.",
             hint=f"Use network_helper: pasta, or remove {' and '.join(raw)} from the container.",
         )
     if definition.service:
-        raise InvalidInput("slirp4netns cannot be used with service.", hint="Use network_helper: pasta.")
+        raise InvalidOption("slirp4netns cannot be used with service.", hint="Use network_helper: pasta.")
     if any(":" in (ports.ip or "") for ports in published):
-        raise InvalidInput("slirp4netns publishes on IPv4 addresses only.", hint="Use network_helper: pasta.")
+        raise InvalidOption("slirp4netns publishes on IPv4 addresses only.", hint="Use network_helper: pasta.")
     if published and len(os.fsencode(paths.network_socket)) > 107:
-        raise InvalidInput(f"{paths.network_socket} is too long for a socket (107 bytes).", hint="Shorten the name.")
+        raise InvalidOption(f"{paths.network_socket} is too long for a socket (107 bytes).", hint="Shorten the name.")
 
 
 def _check_port(port: Ports, helper: str) -> None:
@@ -154,7 +154,7 @@ def _check_port(port: Ports, helper: str) -> None:
             errno.EADDRNOTAVAIL: "The address must be one of this host.",
         }
         where = f"{port.first}/{port.protocol}" + (f" of {port.host}" if port.host else "")
-        raise InvalidInput(
+        raise InvalidOption(
             f"The port {where} of this host cannot be published: {reason_of(exc)}.", hint=hints.get(exc.errno or 0, "")
         ) from exc
 

@@ -12,7 +12,7 @@ import struct
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import EngineError, InvalidInput
+from .._base.errors import InvalidOption, LongshoreError
 from .._base.program import SEARCH_PATH, Completed, run
 from .._base.versions import numbers
 from .._state.model import Program
@@ -71,18 +71,18 @@ def _since(verb: str, named: str, support: Support | None) -> Version:
 
 
 def check_options(verb: str, options: Options, runtime: Program) -> None:
-    """Raises InvalidInput for an option that this runtime lacks, naming the version of each runtime that has it."""
+    """Raises InvalidOption for an option that this runtime lacks, naming the version of each runtime that has it."""
     for option, value in options._asdict().items():
         if not value:
             continue
         if option not in VERBS[verb]:
-            raise InvalidInput(f"{option} is not an option of a {verb}.")
+            raise InvalidOption(f"{option} is not an option of a {verb}.")
         precise = f"{option}: {value}"
         named = precise if precise in _PRECISE else option
         if numbers(runtime.version) < _since(verb, named, SUPPORT.get(runtime.name)):
             who = [_who(name, _since(verb, named, support)) for name, support in SUPPORT.items()]
             can = " or ".join(text for text in who if text)
-            raise InvalidInput(f"{named} needs {can}; this container has {runtime.name} {runtime.version}.")
+            raise InvalidOption(f"{named} needs {can}; this container has {runtime.name} {runtime.version}.")
 
 
 def _who(name: str, since: Version) -> str:
@@ -153,7 +153,7 @@ def _is_built_in(runtime: Program) -> bool:
         try:
             annotations = json.loads(result.stdout).get("annotations") or {}
         except (ValueError, AttributeError) as exc:
-            raise EngineError(f"{runtime.path} features: {exc}.") from exc
+            raise LongshoreError(f"{runtime.path} features: {exc}.") from exc
         return support is None or annotations.get(support.annotation) == "true"
     if support is not None and support.listed is not None:
         return support.listed in run([runtime.path, "--version"], Deadline(10), what="tell its version").stdout

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from .._base.errors import DeadlineExceeded, EngineError, ProgramFailed
+from .._base.errors import DeadlineExceeded, LongshoreError, ProgramFailed
 from .._base.trees import refuse_mounts
 from .runtime import Runtime
 
@@ -25,7 +25,7 @@ class Deletion(Runtime):
         """Delete a container that has ended. None when it is gone, else what the runtime said.
 
         ``--force`` is the second try, for state that is only half there. A runtime that hangs (crun on a process in
-        uninterruptible sleep tries for ever) is cut short. Raises EngineError, before the runtime is run, where something is
+        uninterruptible sleep tries for ever) is cut short. Raises LongshoreError, before the runtime is run, where something is
         mounted below what it would remove: runc removes state without a status file through a mount.
         """
         said = None
@@ -51,5 +51,5 @@ class Deletion(Runtime):
             return self.state().status is not None
         except DeadlineExceeded:
             return True
-        except EngineError:
+        except LongshoreError:
             return False

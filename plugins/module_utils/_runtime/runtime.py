@@ -9,7 +9,7 @@ import os
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import EngineError, ProgramFailed
+from .._base.errors import LongshoreError, ProgramFailed
 from .._base.files import make_directory, read_json, read_text, write_text
 from .._base.program import Completed, run
 from .._state.model import Record
@@ -66,7 +66,7 @@ class Runtime:
             raise self._failure(verb, result)
 
     def state(self) -> State:
-        """Return the answer to the command ``state``. Raises EngineError. Nothing is written."""
+        """Return the answer to the command ``state``. Raises LongshoreError. Nothing is written."""
         from . import state_command
 
         words = [
@@ -79,7 +79,7 @@ class Runtime:
 
     def bundle(self) -> str | None:
         """Return the bundle of the container that the runtime has under this id, from the runtime's own files. None if there is
-        no such container, or only a part of its state. Raises EngineError if only the runtime can tell, and does not."""
+        no such container, or only a part of its state. Raises LongshoreError if only the runtime can tell, and does not."""
         name = self._driver.state_file
         if name is None:
             return self.state().bundle
@@ -93,7 +93,7 @@ class Runtime:
             make_directory(os.path.dirname(self._log))
             write_text(self._log, "")  # The runtime would create it readable for others.
             log = self._log
-        except EngineError:
+        except LongshoreError:
             log = os.devnull  # The file system is full or read-only, which does not prevent a delete.
         argv = [self._record.runtime.path, *global_arguments(self._record, log), *words]
         return run(argv, Deadline(seconds), what=words[0])

@@ -16,9 +16,9 @@ import typing as t
 
 from .._base import leftovers
 from .._base.deadline import Deadline
-from .._base.errors import Conflict, DeadlineExceeded, EngineError, ProgramFailed
+from .._base.errors import Conflict, DeadlineExceeded, LongshoreError, ProgramFailed
 from .._base.files import make_directory, read_text, remove_file, remove_tree, write_text
-from .._base.process import Handle, boot_id, signal_name
+from .._base.process import PidFd, boot_id, signal_name
 from .._conmon.exit_files import EXIT_FILE_SECONDS, collect_exit
 from .._container import rollback
 from .._container.create import Launch, write_config
@@ -61,7 +61,7 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
     except BaseException:
         try:
             # The first failure counts.
-            with contextlib.suppress(EngineError):
+            with contextlib.suppress(LongshoreError):
                 remove_unit(record.name, record.realm)
             for path in (names.service_path(record.name, record.realm), paths.service_script):
                 remove_file(path)
@@ -149,7 +149,7 @@ def stop(
     record = store.save(record.replace(phase=Phase.STOPPING))  # Before the script and the job of systemd.
     write(store, record.replace(stop_signal=number, stop_timeout=grace), timeouts)
     ended, now = True, still_stopping(store, record)
-    with Handle(record.init) as init, _bus(grace + timeouts.kill + _PROMPT) as bus:
+    with PidFd(record.init) as init, _bus(grace + timeouts.kill + _PROMPT) as bus:
         bus.disable(unit)
         if os.path.isdir(paths.exec):
             with _unlocked(lock, timeouts):

@@ -10,8 +10,8 @@ import ctypes
 import os
 import typing as t
 
-from .._base.errors import EngineError
-from .._base.process import Handle
+from .._base.errors import LongshoreError
+from .._base.process import PidFd
 from .._container.observe import live_status
 from .._host import systemd
 from .._state.model import Record, Status
@@ -45,7 +45,7 @@ class Bus(systemd.Bus):
         words = (systemd.SYSTEMD[0].encode(), path.encode(), _UNIT, b"SubState")
         result = self._lib.sd_bus_get_property_string(self._bus, *words, None, ctypes.byref(text))
         if result < 0:
-            raise EngineError(f"systemd does not return the state of a unit: {os.strerror(-result)}.")
+            raise LongshoreError(f"systemd does not return the state of a unit: {os.strerror(-result)}.")
         try:
             return (text.value or b"").decode()
         finally:
@@ -53,7 +53,7 @@ class Bus(systemd.Bus):
 
 
 @contextlib.contextmanager
-def told(bus: Bus, unit: str, record: Record, init: Handle, number: int) -> t.Iterator[None]:
+def told(bus: Bus, unit: str, record: Record, init: PidFd, number: int) -> t.Iterator[None]:
     """Send a container the stop signal if no script does so, and kill it after the block if it still runs. A container whose
     program has not started only reacts to SIGKILL."""
     alone = init.fd is not None and bus.runs_no_stop(unit)

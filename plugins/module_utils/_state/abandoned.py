@@ -9,7 +9,7 @@ and the task may be killed before. So the next task looks for such programs.
 from __future__ import annotations
 
 from .._base.deadline import Deadline
-from .._base.errors import EngineError
+from .._base.errors import LongshoreError
 from .._base.process import kill_and_wait, parent_of
 from .conmon_processes import find_runtimes, runs
 from .model import Record
@@ -21,7 +21,7 @@ def end_programs(record: Record | None, log: str) -> None:
     """End the runtime of a task that was killed while it held the lock of a container. A runtime of conmon ends with conmon.
     ``log`` is the log of the runtime, which is unique to the container.
 
-    Read all of /proc. Raises EngineError if a process does not end.
+    Read all of /proc. Raises LongshoreError if a process does not end.
     """
     if record is None:
         return
@@ -31,7 +31,7 @@ def end_programs(record: Record | None, log: str) -> None:
     ]  # fmt: skip
     left = kill_and_wait(found, Deadline(_SECONDS))
     if left:
-        raise EngineError(
+        raise LongshoreError(
             f"SIGKILL does not end process {left[0].pid}, which a killed task has started.",
             hint="A process in state D waits for a device or file system. It ends only when that answers.",
         )

@@ -13,9 +13,9 @@ import os
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import EngineError
+from .._base.errors import LongshoreError
 from .._base.files import read_text
-from .._base.process import Handle, ProcessId, identify
+from .._base.process import PidFd, ProcessId, identify
 from .model import Program
 
 # The options of conmon and of the runtime for the file with the pid of the started process.
@@ -31,7 +31,7 @@ def find_conmons(conmon: Program, accept: t.Callable[[str], bool]) -> list[Proce
     deadline = Deadline(_WRAPPED_SECONDS)
     for process in wrapped:
         # A program that prepares the launch (userns.py, fd_mapping.py) may become conmon in a moment.
-        with Handle(process) as handle:
+        with PidFd(process) as handle:
             handle.wait(deadline)
             found += [process] if runs(process.pid, conmon.path) and identify(process.pid) == process else []
     return found
@@ -67,7 +67,7 @@ def _is_ours(pid: str) -> bool:
 
 def _text(pid: str, name: str) -> str:
     """Return the text, or an empty string if it cannot be read, as with hidepid for processes of other users (proc(5))."""
-    with contextlib.suppress(EngineError):
+    with contextlib.suppress(LongshoreError):
         return read_text(f"/proc/{pid}/{name}") or ""
     return ""
 

@@ -11,7 +11,7 @@ import os
 import stat
 import typing as t
 
-from .._base.errors import EngineError, InvalidInput
+from .._base.errors import InvalidOption, LongshoreError
 from .._base.files import read_text, remove_file, write_text
 from .._trust import trust
 from .model import Definition, Record
@@ -22,7 +22,7 @@ _MOST_BYTES, _MOST_SECONDS = 2**63 - 1, 2**31 - 1
 
 
 def check(definition: Definition, hooks: t.Any) -> None:
-    """Check the options of a definition and the ``hooks`` of the bundle. Raises InvalidInput."""
+    """Check the options of a definition and the ``hooks`` of the bundle. Raises InvalidOption."""
     _check_values(definition)
     if definition.runtime_root is not None:
         trust.check(definition.runtime_root, "runtime_root", missing=True)
@@ -48,28 +48,28 @@ def check(definition: Definition, hooks: t.Any) -> None:
 def _check_values(definition: Definition) -> None:
     """Refuse values that conmon would refuse only after the existing container has been removed."""
     if definition.log_tag is not None and definition.log_driver != "journald":
-        raise InvalidInput("log_tag needs the log driver journald; conmon refuses it with any other.")
+        raise InvalidOption("log_tag needs the log driver journald; conmon refuses it with any other.")
     if definition.log_size_max is not None and definition.log_driver != "k8s-file":
-        raise InvalidInput("log_size_max needs the log driver k8s-file.")
+        raise InvalidOption("log_size_max needs the log driver k8s-file.")
     if definition.exit_delay is not None and not definition.exit_command:
-        raise InvalidInput("exit_delay needs exit_command.")
+        raise InvalidOption("exit_delay needs exit_command.")
     for name, most, unit in (("log_size_max", _MOST_BYTES, "bytes"), ("exit_delay", _MOST_SECONDS, "seconds")):
         value = getattr(definition, name)
         if value is not None and not 0 <= value <= most:
-            raise InvalidInput(f"{name} must be a number of {unit} from 0 to {most}, the limit of conmon.")
+            raise InvalidOption(f"{name} must be a number of {unit} from 0 to {most}, the limit of conmon.")
     for word in definition.exit_command[1:]:
         if any(each == "\0" or "\ud800" <= each <= "\udfff" for each in word):
-            raise InvalidInput(f"exit_command cannot have an argument that is not UTF-8 or contains NUL: {word!a}.")
+            raise InvalidOption(f"exit_command cannot have an argument that is not UTF-8 or contains NUL: {word!a}.")
 
 
 def _check_pidfile(path: str, log: str | None) -> None:
     _check_file(path, "conmon_pidfile")
     if log is not None and os.path.realpath(log) == os.path.realpath(path):
-        raise InvalidInput(f"conmon_pidfile and log_path are the same file: {path}.", hint="Use another path.")
+        raise InvalidOption(f"conmon_pidfile and log_path are the same file: {path}.", hint="Use another path.")
     if not os.path.isdir(os.path.dirname(path)):
-        raise InvalidInput(f"The directory of the conmon_pidfile {path} does not exist.")
+        raise InvalidOption(f"The directory of the conmon_pidfile {path} does not exist.")
     if os.path.lexists(path) and _number_in(path) is None:
-        raise InvalidInput(
+        raise InvalidOption(
             f"conmon_pidfile: {path} exists, and is not a pid file. conmon would overwrite it.",
             hint="Use another path, or remove the file.",
         )
@@ -79,7 +79,7 @@ def _number_in(path: str) -> str | None:
     """Return the text of a pid file, or None if the file does not exist or is not a pid file."""
     try:
         text = read_text(path, limit=64) or ""
-    except EngineError:
+    except LongshoreError:
         return None
     return text if text.isascii() and text.strip().isdecimal() else None
 
@@ -103,9 +103,9 @@ def put_back(path: str, before: str | None) -> None:
 
 def _check_log(path: str, driver: str) -> None:
     if driver not in ("k8s-file", "passthrough"):
-        raise InvalidInput(f"log_path cannot be used with the log driver {driver}, which writes no file.")
+        raise InvalidOption(f"log_path cannot be used with the log driver {driver}, which writes no file.")
     if not os.path.isdir(os.path.dirname(path)):
-        raise InvalidInput(f"The directory of the log {path} does not exist.")
+        raise InvalidOption(f"The directory of the log {path} does not exist.")
     _check_file(path, "log_path")
 
 
@@ -114,6 +114,6 @@ def _check_file(path: str, what: str) -> None:
     follows."""
     # conmon opens the log first, and hangs forever on a FIFO without a reader.
     if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
-        raise InvalidInput(f"{what}: {path} is not a regular file.", hint="Use another path, or remove it.")
+        raise InvalidOption(f"{what}: {path} is not a regular file.", hint="Use another path, or remove it.")
     trust.check(os.path.dirname(path), f"{what}: the directory", missing=True, log=True)
     trust.check(path, f"{what}:", missing=True, log=True)

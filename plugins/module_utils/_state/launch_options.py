@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 from .model import Definition
 from .store import Paths
 
@@ -15,33 +15,35 @@ _NOT_IN_ENVIRONMENT = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNA
 
 
 def check(definition: Definition, paths: Paths, manager: str, *, terminal: bool) -> None:
-    """Raise InvalidInput for an impossible option. ``manager``: the cgroup manager. ``terminal``: whether the config
+    """Raise InvalidOption for an impossible option. ``manager``: the cgroup manager. ``terminal``: whether the config
     requests one."""
     _check_service(definition, manager)
     for name in ("runtime_root", "log_path", "conmon_pidfile"):
         value = getattr(definition, name)
         if value is not None and not value.startswith("/"):
-            raise InvalidInput(f"{name} must be an absolute path, not {value!r}.")
+            raise InvalidOption(f"{name} must be an absolute path, not {value!r}.")
     for name, value in definition.conmon_env.items():
         # The script of a service exports them, and a shell would run other names.
         is_name = name.isascii() and name.isidentifier()
         if not is_name or "\0" in value or name.startswith("_OCI_") or name in _NOT_IN_ENVIRONMENT:
-            raise InvalidInput(f"conmon_env cannot have a variable {name!r}, or not with such a value.")
+            raise InvalidOption(f"conmon_env cannot have a variable {name!r}, or not with such a value.")
         if name == "DBUS_SESSION_BUS_ADDRESS" and os.geteuid() == 0:
             # crun (1.8) would put the container into the session of the user who logged in as root.
-            raise InvalidInput(f"conmon_env cannot have {name} as root: the container would belong to that session.")
+            raise InvalidOption(f"conmon_env cannot have {name} as root: the container would belong to that session.")
     if definition.sdnotify == "container" and len(os.fsencode(paths.ready_socket)) > 107:
-        raise InvalidInput(f"{paths.ready_socket} is too long for a socket (107 bytes).", hint="Shorten the name.")
+        raise InvalidOption(f"{paths.ready_socket} is too long for a socket (107 bytes).", hint="Shorten the name.")
     if terminal and definition.log_driver == "passthrough":
-        raise InvalidInput("The log driver passthrough cannot be used for a container with a terminal.")
+        raise InvalidOption("The log driver passthrough cannot be used for a container with a terminal.")
 
 
 def _check_service(definition: Definition, manager: str) -> None:
     if definition.restart_policy != "no" and not definition.service:
-        raise InvalidInput("restart_policy needs service: it is systemd that starts the container again.")
+        raise InvalidOption("restart_policy needs service: it is systemd that starts the container again.")
     if definition.service and (definition.conmon_pidfile or "/").endswith((" ", "\\")):
-        raise InvalidInput(
+        raise InvalidOption(
             "The conmon_pidfile of a service cannot end with a blank or a backslash: systemd removes them."
         )
     if definition.service and manager != "systemd":
-        raise InvalidInput("A service needs systemd, and the cgroup manager systemd.", hint="Leave out cgroup_manager.")
+        raise InvalidOption(
+            "A service needs systemd, and the cgroup manager systemd.", hint="Leave out cgroup_manager."
+        )

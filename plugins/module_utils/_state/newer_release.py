@@ -6,20 +6,20 @@ from __future__ import annotations
 
 import typing as t
 
-from .._base.errors import EngineError
+from .._base.errors import LongshoreError
 from .model import RECORD_FORMAT
 from .phase import PHASES
 
 
 def check_record(name: str, value: t.Mapping[str, t.Any]) -> None:
-    """Raises EngineError for a record whose format or phase this release does not know. One without a phase is damaged."""
+    """Raises LongshoreError for a record whose format or phase this release does not know. One without a phase is damaged."""
     number, phase, said = value.get("format"), value.get("phase"), ""
     if number != RECORD_FORMAT:
         said = f"has the format {number}, but this release supports {RECORD_FORMAT}"
     elif isinstance(phase, str) and phase not in PHASES:
         said = f"has the phase {phase!r}, which this release does not know"
     if said:
-        raise EngineError(
+        raise LongshoreError(
             f"The record of the container {name} {said}.",
             hint="Use the newer release of longshore.oci that created it.",
         )

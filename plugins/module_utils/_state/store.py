@@ -18,7 +18,7 @@ import re
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import Conflict, EngineError, InvalidInput
+from .._base.errors import Conflict, InvalidOption, LongshoreError
 from .._base.files import lock_file, make_directory, read_json, remove_file, remove_tree, write_text
 from .model import RECORD_FORMAT, Record
 from .phase import PHASES
@@ -36,7 +36,7 @@ _NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+.-]*")
 def check_name(name: str) -> None:
     # The limit is that of a unit's name (255) without Longshore's additions. "+" is four characters there.
     if not _NAME.fullmatch(name) or len(name) + 3 * name.count("+") > 200:
-        raise InvalidInput(
+        raise InvalidOption(
             f"{name!r} cannot be the name of a container.",
             hint="Use letters, digits, '_', '+', '-' and '.', at most 200 of them, with no '-' or '.' at the beginning.",
         )
@@ -94,7 +94,7 @@ class Store:
         found = []
         with contextlib.suppress(FileNotFoundError):
             for name in os.listdir(f"{self.state_dir}/containers"):
-                with contextlib.suppress(EngineError):
+                with contextlib.suppress(LongshoreError):
                     found += [name] if self.load(name) else []
         return sorted(found)
 

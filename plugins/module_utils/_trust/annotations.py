@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 from .._base.process import parse_signal
 
 STOP_SIGNAL = "org.opencontainers.image.stopSignal"  # the only one that this collection obeys
@@ -50,5 +50,5 @@ def is_signal(value: str) -> bool:
         return False
     try:
         return parse_signal(value) > 0
-    except InvalidInput:
+    except InvalidOption:
         return False

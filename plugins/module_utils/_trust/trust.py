@@ -14,7 +14,7 @@ import os
 import stat
 import typing as t
 
-from .._base.errors import InvalidInput, reason_of
+from .._base.errors import InvalidOption, reason_of
 
 _MOST_LINKS = 40  # as the kernel
 
@@ -25,7 +25,7 @@ def check(
     path: str, what: str, *, missing: bool = False, way_only: bool = False, entry: bool = False, tree: bool = False,
     ids: Ids = (), log: bool = False,
 ) -> None:  # fmt: skip
-    """Refuse (InvalidInput) a path if another user can change its target or a component of the path.
+    """Refuse (InvalidOption) a path if another user can change its target or a component of the path.
 
     With ``missing``, the target may be missing. With ``way_only``, the target is not checked, with ``entry`` its mode is not.
     A ``tree`` is a root file system: if no other user can enter it, its owner may be one of the ``ids`` of the container, and
@@ -51,7 +51,7 @@ def check(
             _judge(found, name, f"{what} {path}")
             links += 1
             if links > _MOST_LINKS:
-                raise InvalidInput(f"{what} {path} leads through too many symbolic links.")
+                raise InvalidOption(f"{what} {path} leads through too many symbolic links.")
             target = os.readlink(name)
             pending += target.split("/")[::-1]
             way = "/" if target.startswith("/") else way
@@ -59,7 +59,7 @@ def check(
             _judge(os.lstat(way), way, f"{what} {path}", entry=entry, ids=ids, log=log)
     except (OSError, ValueError) as exc:
         if not (missing or way_only) or not isinstance(exc, (FileNotFoundError, NotADirectoryError)):
-            raise InvalidInput(f"{what} {path} cannot be read: {reason_of(exc)}.") from exc
+            raise InvalidOption(f"{what} {path} cannot be read: {reason_of(exc)}.") from exc
 
 
 def _judge(

@@ -11,7 +11,7 @@ import pwd
 import stat
 import typing as t
 
-from .._base.errors import InvalidInput
+from .._base.errors import InvalidOption
 
 _FIRST_OF_PEOPLE = 1000  # ids below are the system's
 _ACL = "system.posix_acl_access"
@@ -64,13 +64,13 @@ def has_acl(path: str) -> bool:
 
 
 def refuse(found: os.stat_result, path: str, what: str) -> t.NoReturn:
-    """Raise InvalidInput, which names the owner, the group and the mode of the path."""
+    """Raise InvalidOption, which names the owner, the group and the mode of the path."""
     me = _name(os.geteuid())
     try:
         group = grp.getgrgid(found.st_gid).gr_name
     except KeyError:
         group = str(found.st_gid)
-    raise InvalidInput(
+    raise InvalidOption(
         f"{what} can be changed by users other than {me}: {path} belongs to {_name(found.st_uid)}:{group}, with the mode "
         f"{stat.S_IMODE(found.st_mode):04o}.",
         hint=f"Choose another path, or make sure that only {me} can write there (chown, chmod go-w).",

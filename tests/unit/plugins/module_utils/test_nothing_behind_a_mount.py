@@ -12,7 +12,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import files, trees
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import rootfs, tools, upkeep
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.bundles import Bundles
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Request
@@ -65,12 +65,12 @@ def test_no_remover_goes_through_a_mount(tmp_path: pathlib.Path, remover: str, m
         (precious / "directory/file").write_text("")
         subprocess.run(["mount", "--bind", precious, place], check=True)
         try:
-            with pytest.raises(EngineError, match="mounted"):
+            with pytest.raises(LongshoreError, match="mounted"):
                 remove(str(above))
             with monkeypatch.context() as patch:
                 for module in (trees, rootfs):
                     patch.setattr(module, "mounted", lambda _path: [])
-                with pytest.raises((EngineError, OSError), match=r"mounted|busy|Unmount"):
+                with pytest.raises((LongshoreError, OSError), match=r"mounted|busy|Unmount"):
                     remove(str(above))
             assert os.listdir(precious / "directory") == ["file"], name
         finally:

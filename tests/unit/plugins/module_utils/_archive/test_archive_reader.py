@@ -28,7 +28,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._archive import (
 )
 from ansible_collections.longshore.oci.plugins.module_utils._archive.layout import MANIFEST, SIGNATURE
 from ansible_collections.longshore.oci.plugins.module_utils._archive.manifest import Manifest
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError, InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, LongshoreError
 
 pytestmark = pytest.mark.pure
 
@@ -72,7 +72,7 @@ def unpack(path: str, directory: pathlib.Path, verify: archive_reader.Verify | N
 @pytest.mark.parametrize("kind", ["none", "gzip", "zstd"])
 def test_what_is_packed_comes_out_again(stored: str, tmp_path: pathlib.Path, kind: str) -> None:
     if kind == "zstd" and compression.check(None) != "zstd":
-        with pytest.raises(InvalidInput, match="needs the program zstd"):
+        with pytest.raises(InvalidOption, match="needs the program zstd"):
             compression.check("zstd")
         return
     log = tmp_path / "log"
@@ -121,7 +121,7 @@ def test_all_rounds_travel_along(stored: str, tmp_path: pathlib.Path) -> None:
 )
 def test_no_link_leads_in_a_circle_or_out(tmp_path: pathlib.Path, name: str, target: str) -> None:
     path = hostile(tmp_path / "bad.tar", (name, tarfile.SYMTYPE, target))
-    with pytest.raises(InvalidInput, match="unexpected member"):
+    with pytest.raises(InvalidOption, match="unexpected member"):
         unpack(path, tmp_path / "unpacked")
 
 
@@ -209,7 +209,7 @@ def test_odd_headers_are_refused_at_once(tmp_path: pathlib.Path, stored: str, na
     path.write_bytes(gzip.compress(data) if kind == "gzip" else data)
     started = time.monotonic()
     for read in (peek, lambda bad: unpack(bad, tmp_path / "unpacked")):
-        with pytest.raises(EngineError, match=re.escape(str(path))) as refused:
+        with pytest.raises(LongshoreError, match=re.escape(str(path))) as refused:
             read(str(path))
         assert len(refused.value.message) < 500
     assert time.monotonic() - started < 10
@@ -227,7 +227,7 @@ def test_headers_that_only_fill_memory(tmp_path: pathlib.Path, stored: str, head
     path = tmp_path / "bad.tar"
     path.write_bytes(headers + pathlib.Path(pack(stored, tmp_path / "good.tar")).read_bytes())
     for read in (peek, lambda bad: unpack(bad, tmp_path / "unpacked")):
-        with pytest.raises(InvalidInput, match=says):
+        with pytest.raises(InvalidOption, match=says):
             read(str(path))
 
 
@@ -240,7 +240,7 @@ def test_a_document_of_any_size_is_not_read_into_memory(tmp_path: pathlib.Path, 
         for name in ("config.dump", "checkpoint/inventory.img"):
             tar.add(f"{stored}/{name}", name)
     for read in (peek, lambda bad: unpack(bad, tmp_path / "unpacked")):
-        with pytest.raises(InvalidInput, match="it is too large"):
+        with pytest.raises(InvalidOption, match="it is too large"):
             read(str(tmp_path / "big.tar"))
 
 
@@ -288,11 +288,11 @@ def test_mutated_archives(tmp_path: pathlib.Path, stored: str) -> None:
             try:
                 read(str(path))
                 outcomes["whole"] += 1
-            except EngineError:
+            except LongshoreError:
                 outcomes["refused"] += 1
         target = tmp_path / "in" / "root"
         target.mkdir(exist_ok=True)
-        with contextlib.suppress(EngineError):
+        with contextlib.suppress(LongshoreError):
             rootfs_diff.apply(str(target), str(path), [])
         assert time.monotonic() < deadline
         shutil.rmtree(directory)
@@ -325,7 +325,7 @@ class TestSignatures:
             try:
                 read()
                 said.append("")
-            except InvalidInput as exc:
+            except InvalidOption as exc:
                 said.append(exc.message)
         assert bool(said[0]) == bool(said[1])
         return said[1]
@@ -422,30 +422,30 @@ def test_a_member_that_has_no_business_there(
     good = pack(stored, tmp_path / "good.tar")
     path = hostile(tmp_path / "bad.tar", (name, kind, target), base=good)
     for read in (peek, lambda bad: unpack(bad, tmp_path / "unpacked")):
-        with pytest.raises(InvalidInput):
+        with pytest.raises(InvalidOption):
             read(path)
     assert [str(found) for found in tmp_path.rglob("*escaped*")] == []
 
 
 def test_what_is_missing_damaged_or_twice(tmp_path: pathlib.Path, stored: str) -> None:
     good = pack(stored, tmp_path / "good.tar")
-    with pytest.raises(InvalidInput, match="There is no archive"):
+    with pytest.raises(InvalidOption, match="There is no archive"):
         peek(str(tmp_path / "nothing"))
-    with pytest.raises(InvalidInput, match="damaged"):
+    with pytest.raises(InvalidOption, match="damaged"):
         peek(stored + "/spec.dump")
-    with pytest.raises(InvalidInput, match="two members"):
+    with pytest.raises(InvalidOption, match="two members"):
         unpack(
             hostile(tmp_path / "twice.tar", ("checkpoint/inventory.img", tarfile.REGTYPE, ""), base=good),
             tmp_path / "a",
         )
-    with pytest.raises(InvalidInput, match="was changed"):
+    with pytest.raises(InvalidOption, match="was changed"):
         unpack(hostile(tmp_path / "more.tar", ("checkpoint/more.img", tarfile.REGTYPE, ""), base=good), tmp_path / "b")
     data = pathlib.Path(good).read_bytes()
     where = data.index(b"inventory", data.index(b"checkpoint/inventory.img") + 30)
     (tmp_path / "flipped.tar").write_bytes(data[:where] + b"X" + data[where + 1 :])
-    with pytest.raises(InvalidInput, match=r"checkpoint/inventory\.img was changed"):
+    with pytest.raises(InvalidOption, match=r"checkpoint/inventory\.img was changed"):
         unpack(str(tmp_path / "flipped.tar"), tmp_path / "c")
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidOption):
         unpack(hostile(tmp_path / "little.tar", ("spec.dump", tarfile.REGTYPE, "")), tmp_path / "d")
 
 
@@ -457,7 +457,7 @@ def test_no_more_is_unpacked_than_there_is_room_for(
     space = os.statvfs(tmp_path)
     small = os.statvfs_result((space.f_bsize, 1, 100, 100, 1, *tuple(space)[5:]))
     monkeypatch.setattr(os, "statvfs", lambda path: small)
-    with pytest.raises(EngineError, match="not enough space"):
+    with pytest.raises(LongshoreError, match="not enough space"):
         unpack(good, tmp_path / "unpacked")
 
 
@@ -469,14 +469,14 @@ def test_an_archive_where_others_can_write(stored: str, tmp_path: pathlib.Path, 
     pack(stored, pathlib.Path(path))
     peek(path)
     (tmp_path / "shared").chmod(mode)
-    with pytest.raises(InvalidInput, match="can be changed by users other than"):
+    with pytest.raises(InvalidOption, match="can be changed by users other than"):
         peek(path)
-    with pytest.raises(InvalidInput, match="can be changed by users other than"):
+    with pytest.raises(InvalidOption, match="can be changed by users other than"):
         pack(stored, pathlib.Path(path))
     (tmp_path / "shared").chmod(0o1777)
     peek(path)
     os.chown(path, 4242, 0)
-    with pytest.raises(InvalidInput, match="belongs to 4242"):
+    with pytest.raises(InvalidOption, match="belongs to 4242"):
         peek(path)
 
 
@@ -511,7 +511,7 @@ class TestOneOpenFile:
             pathlib.Path(stored, "checkpoint", "pages-1.img").write_bytes(b"of another")
             pathlib.Path(path).write_bytes(pathlib.Path(pack(stored, tmp_path / "new.tar", kind)).read_bytes())
             (tmp_path / "unpacked").mkdir()
-            with pytest.raises(InvalidInput, match=r"web\.tar was changed while it was read"):
+            with pytest.raises(InvalidOption, match=r"web\.tar was changed while it was read"):
                 opened.unpack(str(tmp_path / "unpacked"))
 
     def test_a_signature_is_one_of_what_is_unpacked(self, stored: str, tmp_path: pathlib.Path) -> None:
@@ -522,7 +522,7 @@ class TestOneOpenFile:
         def verify(text: bytes, _signature: bytes) -> None:
             checked.append(text)
             if not good[0]:
-                raise InvalidInput("not signed by whom it must be")
+                raise InvalidOption("not signed by whom it must be")
 
         archive_writer.pack(
             stored, path, compression="none", log=None, manifest=Manifest("web").with_members, sign=lambda _text: b"x"
@@ -532,7 +532,7 @@ class TestOneOpenFile:
             opened.peek(room=1 << 40)
             good[0] = False
             (tmp_path / "unpacked").mkdir()
-            with pytest.raises(InvalidInput, match="not signed by whom"):
+            with pytest.raises(InvalidOption, match="not signed by whom"):
                 opened.unpack(str(tmp_path / "unpacked"))
         assert len(checked) == 2
         assert checked[1] == (tmp_path / "unpacked" / MANIFEST).read_bytes()

@@ -10,7 +10,7 @@ import pathlib
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._archive import compression
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput, ProgramFailed
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, ProgramFailed
 
 HAS_ZSTD = compression.check(None) == "zstd"
 needs_zstd = pytest.mark.skipif(not HAS_ZSTD, reason="There is no zstd.")
@@ -27,14 +27,14 @@ def test_a_file_is_told_by_its_head(head: bytes, kind: str) -> None:
 def test_zstd_does_not_go_through_a_pipe() -> None:
     assert compression.check(None, pipe=True) == "none"
     assert compression.check("gzip", pipe=True) == "gzip"
-    with pytest.raises(InvalidInput, match="cannot be used with a pipe"):
+    with pytest.raises(InvalidOption, match="cannot be used with a pipe"):
         compression.check("zstd", pipe=True)
 
 
 def test_a_host_without_zstd(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compression, "SEARCH_PATH", "/nowhere")
     assert compression.check(None) == "gzip"
-    with pytest.raises(InvalidInput, match="needs the program zstd"):
+    with pytest.raises(InvalidOption, match="needs the program zstd"):
         compression.check("zstd")
 
 

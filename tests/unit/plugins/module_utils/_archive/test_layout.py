@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._archive import layout
 from ansible_collections.longshore.oci.plugins.module_utils._archive.layout import HashingReader, Member
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 
 
 def _member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
@@ -46,7 +46,7 @@ def test_members_that_are_taken_or_passed_over(name: str, kind: bytes, target: s
     ],
 )  # fmt: skip
 def test_members_that_are_refused(name: str, kind: bytes, target: str, says: str) -> None:
-    with pytest.raises(InvalidInput, match=says):
+    with pytest.raises(InvalidOption, match=says):
         layout.known(_member(name, kind, target), "/x.tar")
 
 

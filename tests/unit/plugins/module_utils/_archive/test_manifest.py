@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._archive import manifest
 from ansible_collections.longshore.oci.plugins.module_utils._archive.layout import Member
 from ansible_collections.longshore.oci.plugins.module_utils._archive.manifest import Container, Manifest, Software
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu import Options
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition
 
@@ -79,5 +79,5 @@ def test_sizes_and_digest() -> None:
 )  # fmt: skip
 def test_an_archive_that_was_not_asked_for(changes: dict[str, object], says: str) -> None:
     assert manifest.check(Manifest("web"), "web", "/x.tar").from_archive
-    with pytest.raises(InvalidInput, match=says):
+    with pytest.raises(InvalidOption, match=says):
         manifest.check(Manifest("web")._replace(**changes), "web", "/x.tar")  # type: ignore[arg-type]

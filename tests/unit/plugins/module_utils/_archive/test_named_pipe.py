@@ -17,8 +17,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._archive.manifest im
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
     DeadlineExceeded,
-    EngineError,
-    InvalidInput,
+    InvalidOption,
+    LongshoreError,
 )
 
 
@@ -57,7 +57,7 @@ def test_what_goes_in_comes_out(stored: str, tmp_path: pathlib.Path, pipe: str, 
         try:
             stream = named_pipe.writer(pipe, Deadline(30))
             break
-        except InvalidInput:  # The other thread has not got that far.
+        except InvalidOption:  # The other thread has not got that far.
             threading.Event().wait(0.01)
     with stream:
         pack(stored, pipe, compression=kind, log=None, pipe=stream, manifest=Manifest("web").with_members)
@@ -79,7 +79,7 @@ def test_a_pipe_that_others_can_open(pipe: str, owner: int, mode: int) -> None:
             lambda: named_pipe.writer(pipe, Deadline(1)), lambda: named_pipe.reader(pipe, Deadline(1)),
             lambda: named_pipe.check_pipe(pipe),
         ):  # fmt: skip
-            with pytest.raises(InvalidInput, match=r"is open to other users|can be changed by users other than"):
+            with pytest.raises(InvalidOption, match=r"is open to other users|can be changed by users other than"):
                 attempt()
     finally:
         os.close(reader)
@@ -89,12 +89,12 @@ def test_a_link_to_a_pipe(pipe: str) -> None:
     os.symlink(pipe, f"{pipe}-link")
     assert named_pipe.is_pipe(f"{pipe}-link")
     for attempt in (named_pipe.check_pipe, lambda path: named_pipe.reader(path, Deadline(1))):
-        with pytest.raises(InvalidInput, match=r"is not a pipe itself|Too many levels of symbolic links"):
+        with pytest.raises(InvalidOption, match=r"is not a pipe itself|Too many levels of symbolic links"):
             attempt(f"{pipe}-link")
 
 
 def test_nobody_reads(pipe: str) -> None:
-    with pytest.raises(InvalidInput, match=r"The pipe .* has no reader"):
+    with pytest.raises(InvalidOption, match=r"The pipe .* has no reader"):
         named_pipe.writer(pipe, Deadline(30))
 
 
@@ -116,7 +116,7 @@ def test_nobody_takes_it(pipe: str, stored: str) -> None:
 def test_the_sender_gives_up(pipe: str, tmp_path: pathlib.Path) -> None:
     with named_pipe.reader(pipe, Deadline(30)) as stream:
         named_pipe.writer(pipe, Deadline(30)).close()
-        with pytest.raises(InvalidInput, match="not an archive of a checkpoint, or it is damaged"):
+        with pytest.raises(InvalidOption, match="not an archive of a checkpoint, or it is damaged"):
             unpack_pipe(stream, pipe, str(tmp_path))
 
 
@@ -124,5 +124,5 @@ def test_the_receiver_gives_up(pipe: str, stored: str) -> None:
     (pathlib.Path(stored) / "checkpoint" / "pages-2.img").write_bytes(os.urandom(3 << 20))
     with named_pipe.reader(pipe, Deadline(30)):
         stream = named_pipe.writer(pipe, Deadline(30))
-    with pytest.raises(EngineError, match="Cannot write the archive into the pipe"):
+    with pytest.raises(LongshoreError, match="Cannot write the archive into the pipe"):
         pack(stored, pipe, compression="none", log=None, pipe=stream, manifest=Manifest("web").with_members)

@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._archive import rootfs_diff, sparse
 from ansible_collections.longshore.oci.plugins.module_utils._base import files, trees
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError, InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, LongshoreError
 from ansible_collections.longshore.oci.tests.unit.deep import deepen
 
 pytestmark = pytest.mark.pure
@@ -94,7 +94,7 @@ def test_a_tar_that_wants_to_be_elsewhere(tmp_path: pathlib.Path, members: list[
     target.mkdir()
     (tmp_path / "outside").write_text("secret")
     (target / "there").symlink_to("..")
-    with pytest.raises((InvalidInput, EngineError)):
+    with pytest.raises((InvalidOption, LongshoreError)):
         rootfs_diff.apply(str(target), make(tmp_path / "tar", *members), [])
     assert [str(found) for found in tmp_path.rglob("*escaped*")] == []
     assert (tmp_path / "outside").stat().st_nlink == 1
@@ -107,7 +107,7 @@ def test_a_deletion_that_wants_to_be_elsewhere(tmp_path: pathlib.Path, name: str
     (tmp_path / "outside").write_text("secret")
     (target / "there").symlink_to("..")
     if ".." in name or name == "/":
-        with pytest.raises(InvalidInput):
+        with pytest.raises(InvalidOption):
             rootfs_diff.apply(str(target), None, [name])
     else:
         rootfs_diff.apply(str(target), None, [name])
@@ -184,7 +184,7 @@ class TestSparse:
             member.size = (1 << 42) - 1024
             tar.fileobj.write(member.tobuf(tarfile.GNU_FORMAT))
         os.truncate(tmp_path / "tar", 1 << 42)
-        with pytest.raises(InvalidInput, match="There is not enough space to restore the root file system"):
+        with pytest.raises(InvalidOption, match="There is not enough space to restore the root file system"):
             rootfs_diff.apply(f"{tmp_path}/target", f"{tmp_path}/tar", [])
         assert os.listdir(tmp_path / "target") == ["old"]
 
@@ -197,7 +197,7 @@ class TestSparse:
         path = self._pack(tmp_path)
         os.truncate(path, 60_000)
         (tmp_path / "target").mkdir()
-        with pytest.raises(InvalidInput, match="cannot be read"):
+        with pytest.raises(InvalidOption, match="cannot be read"):
             rootfs_diff.apply(f"{tmp_path}/target", path, None)
 
     def test_one_of_too_many_pieces_is_refused_before_the_dump(
@@ -209,7 +209,7 @@ class TestSparse:
             for number in range(5):
                 stream.seek(number << 20)
                 stream.write(b"x")
-        with pytest.raises(InvalidInput, match="has more than 3 pieces"):
+        with pytest.raises(InvalidOption, match="has more than 3 pieces"):
             rootfs_diff.measure(f"{tmp_path}/source")
 
     @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ class TestSparse:
             member.size = 100
             member.pax_headers = {"GNU.sparse.map": pieces, "GNU.sparse.size": "2000"}
             tar.addfile(member, io.BytesIO(b"x" * 100))
-        with pytest.raises(InvalidInput, match="its pieces are not in order"):
+        with pytest.raises(InvalidOption, match="its pieces are not in order"):
             rootfs_diff.apply(f"{tmp_path}/target", f"{tmp_path}/tar", [])
         assert os.listdir(tmp_path / "target") == []
 
@@ -257,7 +257,7 @@ class TestDepth:
     def test_a_path_that_is_far_too_long_is_refused_before_the_dump(self, tmp_path: pathlib.Path) -> None:
         (tmp_path / "source").mkdir()
         deepen(tmp_path / "source", 100, "n" * 255)
-        with pytest.raises(InvalidInput, match="a path in it has more than 16384 characters"):
+        with pytest.raises(InvalidOption, match="a path in it has more than 16384 characters"):
             rootfs_diff.measure(f"{tmp_path}/source")
         files.remove_tree(f"{tmp_path}/source")
 
@@ -281,7 +281,7 @@ def test_odd_numbers_and_names(tmp_path: pathlib.Path, values: dict[str, str], k
         tar.addfile(member)
     try:
         rootfs_diff.apply(str(tmp_path / "root"), str(tmp_path / "diff.tar"), [])
-    except EngineError as exc:
+    except LongshoreError as exc:
         message = exc.message
         assert os.listdir(tmp_path / "root") == [] or "Cannot change the root file system" in message
         assert len(message) < 500
@@ -296,6 +296,6 @@ def test_no_more_than_there_is_room_for(tmp_path: pathlib.Path, monkeypatch: pyt
             tar.addfile(member, io.BytesIO(b"x" * 3000))
     space = os.statvfs(tmp_path)
     monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result((4096, 1000, 100, 5, 5, *tuple(space)[5:])))
-    with pytest.raises(EngineError, match="There is not enough space"):
+    with pytest.raises(LongshoreError, match="There is not enough space"):
         rootfs_diff.apply(str(tmp_path / "root"), str(tmp_path / "diff.tar"), [])
     assert os.listdir(tmp_path / "root") == []

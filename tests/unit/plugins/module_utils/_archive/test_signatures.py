@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._archive import signatures
 from ansible_collections.longshore.oci.plugins.module_utils._base import program
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.tests.unit import killing
 
 TEXT = b'{"format": 1}'
@@ -79,13 +79,13 @@ def test_a_signature_of_openssh(tmp_path: pathlib.Path, kind: str) -> None:
     verify(TEXT, signature, f"{other}.pub", f"{key}.pub")
     verify(TEXT, signature, allowed(tmp_path / "allowed", f"# ours\n*@example.com {public}"))
     verify(TEXT, signature, allowed(tmp_path / "purpose", f'me@example.com namespaces="longshore-checkpoint" {public}'))
-    with pytest.raises(InvalidInput, match=r"The signature of /srv/web.tar is not by a key in"):
+    with pytest.raises(InvalidOption, match=r"The signature of /srv/web.tar is not by a key in"):
         verify(TEXT, signature, f"{other}.pub")
-    with pytest.raises(InvalidInput, match="is not by a key in"):
+    with pytest.raises(InvalidOption, match="is not by a key in"):
         verify(TEXT + b" ", signature, f"{key}.pub")
-    with pytest.raises(InvalidInput, match="is not by a key in"):
+    with pytest.raises(InvalidOption, match="is not by a key in"):
         verify(TEXT, signature, allowed(tmp_path / "git", f'me@example.com namespaces="git" {public}'))
-    with pytest.raises(InvalidInput, match="is not by a key in"):
+    with pytest.raises(InvalidOption, match="is not by a key in"):
         verify(TEXT, signature[:-30] + signature[-29:], f"{key}.pub")
 
 
@@ -95,7 +95,7 @@ def test_a_signature_for_anything_else_is_none(tmp_path: pathlib.Path) -> None:
     subprocess.run(
         ["ssh-keygen", "-Y", "sign", "-q", "-n", "git", "-f", key, str(tmp_path / "text")], check=True, timeout=60
     )
-    with pytest.raises(InvalidInput, match="is not by a key in"):
+    with pytest.raises(InvalidOption, match="is not by a key in"):
         verify(TEXT, (tmp_path / "text.sig").read_bytes(), f"{key}.pub")
 
 
@@ -113,15 +113,15 @@ def test_a_signature_of_gnupg(tmp_path: pathlib.Path, monkeypatch: pytest.Monkey
         verify(TEXT, signature, armoured)
         verify(TEXT, signature, f"{key}.pub", other, binary)
         for text, paths in ((TEXT, [other]), (TEXT + b" ", [armoured]), (TEXT, [f"{key}.pub"])):
-            with pytest.raises(InvalidInput, match="is not by a key in"):
+            with pytest.raises(InvalidOption, match="is not by a key in"):
                 verify(text, signature, *paths)
-    with pytest.raises(InvalidInput, match=r"Cannot sign with .*A key with a passphrase"):
+    with pytest.raises(InvalidOption, match=r"Cannot sign with .*A key with a passphrase"):
         signatures.sign(TEXT, pgp_keys(tmp_path / "c", "locked", passphrase="secret")[0])
 
 
 def test_a_key_with_a_passphrase_fails_at_once(tmp_path: pathlib.Path) -> None:
     key = ssh_key(tmp_path / "key", passphrase="secret")
-    with pytest.raises(InvalidInput, match=r"Cannot sign with .*A key with a passphrase cannot be used"):
+    with pytest.raises(InvalidOption, match=r"Cannot sign with .*A key with a passphrase cannot be used"):
         signatures.sign(TEXT, key)
 
 
@@ -138,22 +138,22 @@ def test_a_key_with_a_passphrase_fails_at_once(tmp_path: pathlib.Path) -> None:
 def test_what_is_no_key(tmp_path: pathlib.Path, content: str, mode: int, error: str) -> None:
     (tmp_path / "key").write_text(content)
     (tmp_path / "key").chmod(mode)
-    with pytest.raises(InvalidInput, match=error):
+    with pytest.raises(InvalidOption, match=error):
         signatures.sign(TEXT, str(tmp_path / "key"))
 
 
 def test_files_that_cannot_be_taken(tmp_path: pathlib.Path) -> None:
     os.mkfifo(tmp_path / "pipe", 0o600)
     for path in (str(tmp_path / "none"), str(tmp_path / "pipe"), str(tmp_path), "/etc/\0"):
-        with pytest.raises(InvalidInput, match="sign_key: "):
+        with pytest.raises(InvalidOption, match="sign_key: "):
             signatures.sign(TEXT, path)
-        with pytest.raises(InvalidInput, match="verify: "):
+        with pytest.raises(InvalidOption, match="verify: "):
             signatures.check_signers([path])
-    with pytest.raises(InvalidInput, match="contains no public key"):
+    with pytest.raises(InvalidOption, match="contains no public key"):
         signatures.check_signers([allowed(tmp_path / "empty", "# nobody\n")])
     allowed(tmp_path / "open", "ssh-ed25519 AAAA").encode()
     (tmp_path / "open").chmod(0o666)
-    with pytest.raises(InvalidInput, match=r"verify: .* can be changed by users other than"):
+    with pytest.raises(InvalidOption, match=r"verify: .* can be changed by users other than"):
         signatures.check_signers([str(tmp_path / "open")])
 
 
@@ -165,9 +165,9 @@ def test_a_key_in_a_directory_of_another_user_is_none(tmp_path: pathlib.Path) ->
     os.chown(tmp_path / "theirs", 12345, 12345)
     (tmp_path / "link").symlink_to(signers)
     for path in (signers, str(tmp_path / "link")):
-        with pytest.raises(InvalidInput, match=r"verify: .* can be changed by users other than"):
+        with pytest.raises(InvalidOption, match=r"verify: .* can be changed by users other than"):
             signatures.check_signers([path])
-        with pytest.raises(InvalidInput, match=r"sign_key: .* can be changed by users other than"):
+        with pytest.raises(InvalidOption, match=r"sign_key: .* can be changed by users other than"):
             signatures.sign(TEXT, path.replace(".pub", ""))
 
 
@@ -176,14 +176,14 @@ def test_a_key_in_a_directory_of_another_user_is_none(tmp_path: pathlib.Path) ->
     [b"", b"\0" * 100, b"-----BEGIN SSH SIGNATURE-----\n", b"-----BEGIN PGP SIGNATURE-----\n", b"x" * (2 << 20)],
 )
 def test_what_is_no_signature(tmp_path: pathlib.Path, signature: bytes) -> None:
-    with pytest.raises(InvalidInput, match=r"/srv/web.tar"):
+    with pytest.raises(InvalidOption, match=r"/srv/web.tar"):
         verify(TEXT, signature, f"{ssh_key(tmp_path / 'key')}.pub")
 
 
 def test_a_missing_program_is_named(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = ssh_key(tmp_path / "key")
     monkeypatch.setattr(signatures, "find_program", lambda name: None)
-    with pytest.raises(InvalidInput, match="The program ssh-keygen is missing"):
+    with pytest.raises(InvalidOption, match="The program ssh-keygen is missing"):
         signatures.sign(TEXT, key)
 
 

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._archive import rights, typed_documents
 from ansible_collections.longshore.oci.plugins.module_utils._archive.default_config import within
 from ansible_collections.longshore.oci.plugins.module_utils._archive.manifest import Container, from_podman
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition
 
 pytestmark = pytest.mark.pure
@@ -123,7 +123,7 @@ def test_any_value_of_another_type_is_refused_or_harmless(name: str) -> None:
             place[path[-1]] = odd
             try:
                 found = _read(name, changed)
-            except InvalidInput as exc:
+            except InvalidOption as exc:
                 refused += exc.message.startswith("/x.tar is not an archive of a checkpoint, or it is damaged: ")
                 long += len(exc.message) > 400
                 continue
@@ -152,14 +152,14 @@ def test_any_value_of_another_type_is_refused_or_harmless(name: str) -> None:
     ],
 )  # fmt: skip
 def test_a_wrong_type(name: str, field: str, value: t.Any) -> None:
-    with pytest.raises(InvalidInput, match="or it is damaged"):
+    with pytest.raises(InvalidOption, match="or it is damaged"):
         _read(name, {**READERS[name][1], field: value})
 
 
 @pytest.mark.parametrize("value", [None, 5, "x", [], True])
 @pytest.mark.parametrize("name", READERS)
 def test_a_document_is_an_object(name: str, value: t.Any) -> None:
-    with pytest.raises(InvalidInput, match="or it is damaged"):
+    with pytest.raises(InvalidOption, match="or it is damaged"):
         _read(name, value)
 
 
@@ -171,7 +171,7 @@ def test_a_document_is_an_object(name: str, value: t.Any) -> None:
     ],
 )  # fmt: skip
 def test_what_is_not_json(text: bytes) -> None:
-    with pytest.raises(InvalidInput, match="or it is damaged"):
+    with pytest.raises(InvalidOption, match="or it is damaged"):
         typed_documents.parse(text, "spec.dump", DAMAGED)
 
 
@@ -195,7 +195,7 @@ def test_deleted_files() -> None:
     name = b"a\xff".decode("utf-8", "surrogateescape")
     assert typed_documents.deleted_files(json.dumps(["a/b", name]).encode(), "/x.tar") == ["a/b", name]
     for bad in (b"{}", b"[1]", b"[[]]", b'["a\\u0000"]', b'["\\ud800"]', b"5"):
-        with pytest.raises(InvalidInput, match="or it is damaged"):
+        with pytest.raises(InvalidOption, match="or it is damaged"):
             typed_documents.deleted_files(bad, "/x.tar")
 
 
@@ -206,7 +206,7 @@ def test_noise_is_refused_in_one_sentence() -> None:
         data = bytearray(text)
         for _change in range(random.randint(1, 8)):
             data[random.randrange(len(data))] = random.randrange(256)
-        with contextlib.suppress(InvalidInput):
+        with contextlib.suppress(InvalidOption):
             typed_documents.spec(bytes(data), DAMAGED)
 
 
@@ -230,7 +230,7 @@ def test_a_stored_manifest_has_all_fields_of_a_definition() -> None:
         if name == "conmon_env":
             typed_documents.stored_manifest(value, "longshore.json", "/state/1")
             continue
-        with pytest.raises(InvalidInput, match=f"a wrong value for definition.{name} "):
+        with pytest.raises(InvalidOption, match=f"a wrong value for definition.{name} "):
             typed_documents.stored_manifest(value, "longshore.json", "/state/1")
 
 
@@ -242,7 +242,7 @@ def test_a_stored_manifest_has_all_fields_of_a_definition() -> None:
     ],
 )  # fmt: skip
 def test_a_damaged_one_is_named(field: str, value: t.Any, says: str) -> None:
-    with pytest.raises(InvalidInput) as refused:
+    with pytest.raises(InvalidOption) as refused:
         typed_documents.stored_manifest({**STORED, field: value}, "pending.json", "/state/1")
     assert refused.value.message.startswith("The checkpoint in /state/1 is damaged: pending.json has ")
     assert says in refused.value.message

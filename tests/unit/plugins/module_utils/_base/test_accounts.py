@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import accounts
 from ansible_collections.longshore.oci.plugins.module_utils._base.accounts import User, find_user
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import facts
 from ansible_collections.longshore.oci.plugins.module_utils._exec.container_fs import Rootfs
 from ansible_collections.longshore.oci.tests.unit.accounts import CASES, GROUP, PASSWD
@@ -22,7 +22,7 @@ def _decoded(text: bytes) -> str:
 
 @pytest.mark.parametrize(("text", "expected"), CASES)
 def test_one_meaning(text: str, expected: User | str) -> None:
-    refused = pytest.raises(InvalidInput, match=expected) if isinstance(expected, str) else contextlib.nullcontext()
+    refused = pytest.raises(InvalidOption, match=expected) if isinstance(expected, str) else contextlib.nullcontext()
     with refused:
         assert find_user(text, passwd=_decoded(PASSWD), group=_decoded(GROUP), where="image") == expected
 
@@ -46,7 +46,7 @@ def _answer(look_up: t.Callable[[str], User], text: str) -> t.Any:
     """Return the user, or the words of the refusal."""
     try:
         return look_up(text)
-    except InvalidInput as exc:
+    except InvalidOption as exc:
         return exc.message
 
 
@@ -69,7 +69,7 @@ def test_files_that_are_too_large(tmp_path: pathlib.Path) -> None:
     """A part of one would tell of other users than all of it."""
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/passwd").write_bytes(b"x" * accounts.MOST_BYTES + b"\n")
-    with pytest.raises(InvalidInput, match=r"no usable etc/passwd: .* is larger than 4194304 bytes"):
+    with pytest.raises(InvalidOption, match=r"no usable etc/passwd: .* is larger than 4194304 bytes"):
         facts.look_up(str(tmp_path), "app")
 
 
@@ -90,7 +90,7 @@ def test_numbers_need_no_files() -> None:
     ],
 )  # fmt: skip
 def test_words(text: str, passwd: str | None, says: str, hint: str) -> None:
-    with pytest.raises(InvalidInput) as caught:
+    with pytest.raises(InvalidOption) as caught:
         find_user(text, passwd=passwd, group=None, where="container")
     assert (caught.value.message, caught.value.hint) == (says, hint)
 

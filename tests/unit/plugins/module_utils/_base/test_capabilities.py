@@ -8,7 +8,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import capabilities
 from ansible_collections.longshore.oci.plugins.module_utils._base.accounts import User
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import spec
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_document import ImageConfig
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Facts, Options
@@ -43,7 +43,7 @@ def test_names_that_are_refused_alike(name: str, hint: str | None) -> None:
         lambda: process_spec.check(process_spec.Command(("true",), capabilities=(name,))),
         lambda: spec.make(ImageConfig(cmd=("true",)), Options(capabilities_drop=(name,)), _FACTS, User(), "/b"),
     ):
-        with pytest.raises(InvalidInput) as caught:
+        with pytest.raises(InvalidOption) as caught:
             refuse()
         said.append((caught.value.message, caught.value.hint))
     assert said == [(f"There is no capability {name!r}.", hint or said[0][1])] * 3
@@ -52,7 +52,7 @@ def test_names_that_are_refused_alike(name: str, hint: str | None) -> None:
 
 def test_all() -> None:
     assert capabilities.full_names(["all", "ALL"], all_allowed=True) == ["ALL", "ALL"]
-    with pytest.raises(InvalidInput, match="no capability 'all'"):
+    with pytest.raises(InvalidOption, match="no capability 'all'"):
         capabilities.full_names(["all"])
 
 

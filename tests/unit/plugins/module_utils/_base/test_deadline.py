@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import deadline as base_deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline, Watch
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError
 
 pytestmark = pytest.mark.pure
 
@@ -98,7 +98,7 @@ class TestWatch:
 
     def test_what_cannot_be_watched(self, tmp_path: pathlib.Path, open_files: t.Any) -> None:
         before = open_files()
-        with pytest.raises(EngineError, match=r"Cannot watch .*/nowhere: No such file or directory"):
+        with pytest.raises(LongshoreError, match=r"Cannot watch .*/nowhere: No such file or directory"):
             Watch(f"{tmp_path}/nowhere", base_deadline.IN_MOVED_TO)
         assert open_files() == before
 

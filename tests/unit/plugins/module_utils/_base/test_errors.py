@@ -10,22 +10,22 @@ pytestmark = pytest.mark.pure
 
 
 def test_a_hint_follows_the_sentence() -> None:
-    error = errors.EngineError("Cannot do it.", hint="Do something else.", argv=["x"], rc=1)
+    error = errors.LongshoreError("Cannot do it.", hint="Do something else.", argv=["x"], rc=1)
     assert str(error) == "Cannot do it. Do something else."
     assert (error.message, error.hint) == ("Cannot do it.", "Do something else.")
     assert error.details == {"argv": ["x"], "rc": 1}
 
 
 def test_without_a_hint() -> None:
-    assert str(errors.InvalidInput("Cannot do it.")) == "Cannot do it."
-    assert errors.InvalidInput("Cannot do it.").details == {}
+    assert str(errors.InvalidOption("Cannot do it.")) == "Cannot do it."
+    assert errors.InvalidOption("Cannot do it.").details == {}
 
 
 def test_each_error_is_an_engine_error() -> None:
     """A module catches this one class, and makes a message of it."""
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
     assert len(kinds) > 3
-    assert all(issubclass(kind, errors.EngineError) for kind in kinds)
+    assert all(issubclass(kind, errors.LongshoreError) for kind in kinds)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import files
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError
 from ansible_collections.longshore.oci.tests.unit import programs
 
 pytestmark = pytest.mark.pure
@@ -36,7 +36,7 @@ class TestReading:
         assert files.read_tail(f"{tmp_path}/{path}") == []
 
     def test_what_cannot_be_read_is_an_error(self, tmp_path: pathlib.Path) -> None:
-        with pytest.raises(EngineError, match=f"Cannot read {tmp_path}: Is a directory"):
+        with pytest.raises(LongshoreError, match=f"Cannot read {tmp_path}: Is a directory"):
             files.read_text(str(tmp_path))
 
     @pytest.mark.impure
@@ -135,12 +135,12 @@ class TestWriting:
 
     def test_a_failure_leaves_the_old_one_and_nothing_else(self, tmp_path: pathlib.Path) -> None:
         (tmp_path / "a").mkdir()
-        with pytest.raises(EngineError, match=f"Cannot write {tmp_path}/a: Is a directory"):
+        with pytest.raises(LongshoreError, match=f"Cannot write {tmp_path}/a: Is a directory"):
             files.write_text(f"{tmp_path}/a", "x")
         assert os.listdir(tmp_path) == ["a"]
 
     def test_there_must_be_a_place_for_it(self, tmp_path: pathlib.Path) -> None:
-        with pytest.raises(EngineError, match=r"Cannot write .*: No such file or directory"):
+        with pytest.raises(LongshoreError, match=r"Cannot write .*: No such file or directory"):
             files.write_text(f"{tmp_path}/nowhere/a", "x")
 
 
@@ -168,7 +168,7 @@ class TestDirectories:
     def test_what_is_in_the_way_is_named(self, tmp_path: pathlib.Path, path: str) -> None:
         (tmp_path / "a").write_text("", encoding="utf-8")
         os.symlink("nowhere", tmp_path / "dangling")
-        with pytest.raises(EngineError, match=f"{tmp_path}/(a|dangling)"):
+        with pytest.raises(LongshoreError, match=f"{tmp_path}/(a|dangling)"):
             files.make_directory(f"{tmp_path}/{path}")
 
     def test_many_at_once(self, tmp_path: pathlib.Path) -> None:
@@ -228,7 +228,7 @@ class TestDirectories:
             os.stat("/nowhere")
 
         monkeypatch.setattr(os, "mkdir", make)
-        with pytest.raises(EngineError, match=f"Cannot create the directory {tmp_path}/a: No such file"):
+        with pytest.raises(LongshoreError, match=f"Cannot create the directory {tmp_path}/a: No such file"):
             files.make_directory(f"{tmp_path}/a")
         assert 1 < len(made) < 1000
 
@@ -245,7 +245,7 @@ class TestRemoving:
 
     def test_a_directory_is_no_file(self, tmp_path: pathlib.Path) -> None:
         (tmp_path / "a").mkdir()
-        with pytest.raises(EngineError, match=f"Cannot remove {tmp_path}/a: "):
+        with pytest.raises(LongshoreError, match=f"Cannot remove {tmp_path}/a: "):
             files.remove_file(f"{tmp_path}/a")
 
     def test_a_tree_and_not_what_is_linked_from_it(self, tmp_path: pathlib.Path) -> None:
@@ -261,7 +261,7 @@ class TestRemoving:
     def test_a_link_in_the_place_of_a_tree_is_not_followed(self, tmp_path: pathlib.Path) -> None:
         (tmp_path / "outside" / "precious").mkdir(parents=True)
         os.symlink("outside", tmp_path / "tree")
-        with pytest.raises(EngineError) as caught:
+        with pytest.raises(LongshoreError) as caught:
             files.remove_tree(f"{tmp_path}/tree")
         assert os.listdir(tmp_path / "outside") == ["precious"]
         assert "None" not in caught.value.message
@@ -273,7 +273,7 @@ def test_a_directory_that_another_user_made_in_a_shared_place(tmp_path: pathlib.
     os.chown(tmp_path / "state", 4242, 0)
     files.make_directory(f"{tmp_path}/state")  # as before: who may write there is asked elsewhere
     tmp_path.chmod(0o1777)
-    with pytest.raises(EngineError, match="belongs to another user"):
+    with pytest.raises(LongshoreError, match="belongs to another user"):
         files.make_directory(f"{tmp_path}/state/containers")
     assert os.listdir(tmp_path / "state") == []
 
@@ -308,5 +308,5 @@ def test_a_directory_that_another_user_has_made_first(
         monkeypatch.setattr("os.mkdir", plant_and_make)
     else:
         plant()
-    with pytest.raises(EngineError, match="belongs to another user"):
+    with pytest.raises(LongshoreError, match="belongs to another user"):
         files.make_directory(path)

@@ -11,8 +11,8 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import process
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline, wait_readable
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
-from ansible_collections.longshore.oci.plugins.module_utils._base.process import Handle, ProcessId
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
+from ansible_collections.longshore.oci.plugins.module_utils._base.process import PidFd, ProcessId
 
 
 def _zombie(spawn: t.Any) -> ProcessId:
@@ -76,7 +76,7 @@ class TestIdentity:
 class TestHandle:
     def test_a_signal_goes_to_the_process_and_the_wait_ends_with_it(self, spawn: t.Any) -> None:
         child = spawn()
-        with Handle(process.identify(child.pid)) as handle:
+        with PidFd(process.identify(child.pid)) as handle:
             assert not handle.wait(Deadline(0))
             handle.send(signal.SIGTERM)
             assert handle.wait(Deadline(30))
@@ -87,7 +87,7 @@ class TestHandle:
         child = spawn()
         found = process.identify(child.pid)
         assert found is not None
-        with Handle(found._replace(start=found.start - 1)) as handle:
+        with PidFd(found._replace(start=found.start - 1)) as handle:
             assert handle.fd is None
             handle.send(signal.SIGKILL)
             assert handle.wait(Deadline(0))
@@ -99,14 +99,14 @@ class TestHandle:
         found = ProcessId(child.pid, 1, process.boot_id())
         child.wait()
         for nobody in (None, found, _zombie(spawn)):
-            with Handle(nobody) as handle:
+            with PidFd(nobody) as handle:
                 assert handle.fd is None
                 handle.send(signal.SIGKILL)
                 assert handle.wait(Deadline(0))
 
     def test_one_that_exited_just_now_is_what_a_signal_wants(self, spawn: t.Any) -> None:
         child = spawn()
-        with Handle(process.identify(child.pid)) as handle:
+        with PidFd(process.identify(child.pid)) as handle:
             child.kill()
             child.wait()
             handle.send(signal.SIGKILL)
@@ -116,7 +116,7 @@ class TestHandle:
         found = process.identify(spawn().pid)
         before = open_files()
         for some in (found, ProcessId(found.pid if found else 0, 1, ""), None):
-            handle = Handle(some)
+            handle = PidFd(some)
             handle.close()
             handle.close()
         assert open_files() == before
@@ -202,7 +202,7 @@ def test_parse_signal(text: str | int, number: int) -> None:
     ],
 )
 def test_no_signal(text: str | int) -> None:
-    with pytest.raises(InvalidInput, match="is not a signal of this system"):
+    with pytest.raises(InvalidOption, match="is not a signal of this system"):
         process.parse_signal(text)
 
 

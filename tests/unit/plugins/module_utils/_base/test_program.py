@@ -17,10 +17,10 @@ from ansible_collections.longshore.oci.plugins.module_utils._base import process
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
     DeadlineExceeded,
-    InvalidInput,
+    InvalidOption,
     ProgramFailed,
 )
-from ansible_collections.longshore.oci.plugins.module_utils._base.process import Handle
+from ansible_collections.longshore.oci.plugins.module_utils._base.process import PidFd
 from ansible_collections.longshore.oci.tests.unit import programs
 
 
@@ -128,7 +128,7 @@ class TestRun:
             program.run(["sh", "-c", text], Deadline(0.5), what="wait for Godot")
         assert caught.value.details["stderr"] == "last words\n"
         child = int((tmp_path / "child").read_text(encoding="ascii"))
-        with Handle(process.identify(child)) as handle:
+        with PidFd(process.identify(child)) as handle:
             assert handle.wait(Deadline(30))
 
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -153,7 +153,7 @@ class TestRun:
         task.send_signal(number)
         task.wait()
         stays = keeps and number != signal.SIGINT  # an interrupted task still cleans up
-        with Handle(ids[0]) as leader, Handle(ids[1]) as child:
+        with PidFd(ids[0]) as leader, PidFd(ids[1]) as child:
             assert [each.wait(Deadline(0.2 if stays else 30)) for each in (leader, child)] == [not stays] * 2
         process.kill_and_wait([each for each in ids if each], Deadline(30))
 
@@ -187,7 +187,7 @@ class TestRun:
 
     def test_an_argument_that_no_program_can_have(self) -> None:
         """It comes from a playbook: an error of the engine, not of Python."""
-        with pytest.raises((InvalidInput, ProgramFailed)):
+        with pytest.raises((InvalidOption, ProgramFailed)):
             program.run(["true", "a\0b"], Deadline(30), what="try it")
 
     def test_nothing_stays_open(self, open_files: t.Any) -> None:

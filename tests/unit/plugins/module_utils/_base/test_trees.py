@@ -16,7 +16,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import files, trees
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError
 from ansible_collections.longshore.oci.tests.unit import programs
 from ansible_collections.longshore.oci.tests.unit.deep import deepen
 from ansible_collections.longshore.oci.tests.unit.odd_names import ODD_NAMES
@@ -90,14 +90,14 @@ class TestRemove:
         words = ["-t", "tmpfs", "none"] if kind == "tmpfs" else ["--bind", str(top.parent / "source")]
         subprocess.run(["mount", *words, str(place)], check=True)
         try:
-            with pytest.raises(EngineError, match=f"something is mounted at {place}") as caught:
+            with pytest.raises(LongshoreError, match=f"something is mounted at {place}") as caught:
                 files.remove_tree(str(top))
             assert caught.value.hint == "Unmount it first."
             assert (top / "a").exists()
             # One that the table of mounts did not have yet.
             here = os.open(top.parent, os.O_RDONLY)
             try:
-                with pytest.raises(EngineError, match="something is mounted at top/z/with blank"):
+                with pytest.raises(LongshoreError, match="something is mounted at top/z/with blank"):
                     trees.remove_at(here, "top")
             finally:
                 os.close(here)
@@ -124,11 +124,11 @@ class TestRemove:
         (precious / "a").mkdir(parents=True)
         subprocess.run(["mount", "--bind", precious, place], check=True)
         try:
-            with pytest.raises(EngineError, match="something is mounted at"):
+            with pytest.raises(LongshoreError, match="something is mounted at"):
                 files.remove_tree(given)
             assert trees.mounted(given) == [str(place)]
             # One that the table of mounts did not have yet.
-            with pytest.raises((EngineError, OSError), match=r"something is mounted at|busy"):
+            with pytest.raises((LongshoreError, OSError), match=r"something is mounted at|busy"):
                 _remove_at(path)
             assert os.listdir(precious) == ["a"]
             trees.unmount(given)
@@ -156,7 +156,7 @@ class TestRemove:
 
         monkeypatch.setattr(trees, "_empty", mount_then_empty)
         try:
-            with pytest.raises(EngineError, match=r"something is mounted at top/1\."):
+            with pytest.raises(LongshoreError, match=r"something is mounted at top/1\."):
                 files.remove_tree(str(top))
         finally:
             subprocess.run(["umount", top / "1"], check=True)
@@ -168,7 +168,7 @@ class TestRemove:
         (top.parent / "precious").write_text("precious")
         subprocess.run(["mount", "--bind", top.parent / "precious", top / "file"], check=True)
         try:
-            with pytest.raises(EngineError, match=f"something is mounted at {top}/file"):
+            with pytest.raises(LongshoreError, match=f"something is mounted at {top}/file"):
                 files.remove_tree(str(top))
             assert (top / "a").exists()
             # One that the table of mounts did not have yet.
@@ -223,7 +223,7 @@ class TestRemove:
         thread.start()
         try:
             files.remove_tree(str(top))
-        except EngineError:
+        except LongshoreError:
             pass  # It may be somewhere else at the very end.
         finally:
             stop.set()

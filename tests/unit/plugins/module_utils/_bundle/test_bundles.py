@@ -26,8 +26,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._base import trees
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
     Conflict,
-    EngineError,
-    InvalidInput,
+    InvalidOption,
+    LongshoreError,
     ProgramFailed,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import bundles as bundle_bundles
@@ -251,7 +251,7 @@ def test_what_a_container_makes_of_its_files_takes_no_memory_and_no_time(
     assert (
         said[0] == "config"
         if "." not in name
-        else said[0].split()[0] in ("EngineError", "rootfs", "config", "InvalidInput")
+        else said[0].split()[0] in ("LongshoreError", "rootfs", "config", "InvalidOption")
     )
     if "." not in name:
         assert os.path.isfile(path)
@@ -268,7 +268,7 @@ def test_a_lease_on_a_file_of_a_bundle_is_not_waited_for(tmp_path: pathlib.Path,
         fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         fcntl.fcntl(stream, fcntl.F_SETSIG, signal.SIGWINCH)
         before = time.monotonic()
-        with pytest.raises(EngineError, match="Cannot work on the bundle"):
+        with pytest.raises(LongshoreError, match="Cannot work on the bundle"):
             bundles.converge(wanted)
         assert time.monotonic() - before < 4
         fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_UNLCK)
@@ -302,7 +302,7 @@ def test_a_source_that_is_no_file_is_refused(
     tmp_path: pathlib.Path, bundles: Bundles, make: t.Callable[[str], None]
 ) -> None:
     make(f"{tmp_path}/source")
-    with pytest.raises(InvalidInput, match="is neither a directory nor a tar"):
+    with pytest.raises(InvalidOption, match="is neither a directory nor a tar"):
         bundles.converge(request(tmp_path, None)._replace(rootfs=f"{tmp_path}/source"))
 
 
@@ -329,7 +329,7 @@ def test_volumes_start_with_what_the_image_has_and_stay(tmp_path: pathlib.Path, 
 
 def refused(bundles: Bundles, wanted: Request, check: bool = False) -> str:
     """What is said of an image that is not valid; nothing of it is there then but blobs of the cache."""
-    with pytest.raises(EngineError) as caught:
+    with pytest.raises(LongshoreError) as caught:
         bundles.converge(wanted, check=check)
     assert not os.path.lexists(wanted.path)
     return caught.value.message
@@ -391,7 +391,7 @@ def test_layers_do_not_reach_what_is_outside(tmp_path: pathlib.Path, bundles: Bu
     (outside / "secret").write_text("secret:x:0:0::/:/bin/sh\n")
     bundles.converge(request(tmp_path, f"{images}:web-1")._replace(path=f"{tmp_path}/other"))
     before = names_in(tmp_path / "state" / "roots"), names_in(tmp_path / "other")
-    with contextlib.suppress(EngineError):
+    with contextlib.suppress(LongshoreError):
         root = bundles.converge(request(tmp_path, f"{images}:trick-{name}")).record["root"]
         assert not (tmp_path / "web" / root / "hard").exists()
     assert names_in(outside) == ["secret"]
@@ -422,7 +422,7 @@ def test_a_tar_does_not_reach_what_is_outside(tmp_path: pathlib.Path, bundles: B
                 info.type, info.linkname = kind or tarfile.REGTYPE, link
                 stream.addfile(info)
         wanted = request(tmp_path, None, argv=("/x",))._replace(rootfs=str(archive), path=f"{tmp_path}/bundle-{name}")
-        with contextlib.suppress(EngineError):
+        with contextlib.suppress(LongshoreError):
             bundles.converge(wanted)
         assert names_in(outside) == ["secret"], name
         assert os.stat(outside / "secret").st_nlink == 1, name
@@ -480,7 +480,7 @@ def test_a_remembered_reference_that_is_odd_is_asked_for_again(
     (remembered,) = (tmp_path / "state" / "images" / "references").iterdir()
     known = json.loads(remembered.read_text())["image"]
     remembered.write_text(json.dumps({"image": {**known, **image} if isinstance(image, dict) and image else image}))
-    with pytest.raises(InvalidInput, match="is not in the cache"):
+    with pytest.raises(InvalidOption, match="is not in the cache"):
         bundles.converge(wanted._replace(pull="never"))
     assert bundles.converge(wanted).actions == (Action.PULL,)
     assert bundles.converge(wanted).actions == ()
@@ -494,7 +494,7 @@ def test_a_blob_that_is_not_what_its_name_says_is_not_believed(
     blob = tmp_path / "state" / "images" / "blobs" / "sha256" / manifest[7:]
     document = json.loads(blob.read_text())
     blob.write_text(json.dumps({**document, "layers": document["layers"][:1]}))
-    with pytest.raises(EngineError, match=r"cache .* is damaged"):
+    with pytest.raises(LongshoreError, match=r"cache .* is damaged"):
         bundles.converge(wanted._replace(pull="never"))
 
 
@@ -531,7 +531,7 @@ def test_owners_are_mapped_and_setuid_bits_stay(tmp_path: pathlib.Path) -> None:
     assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (1005, 2006, 0o4755)
     assert os.lstat(tmp_path / "link").st_uid == 1000
     assert os.stat("/etc/passwd").st_uid == owner
-    with pytest.raises(InvalidInput, match="is not mapped by userns"):
+    with pytest.raises(InvalidOption, match="is not mapped by userns"):
         rootfs.shift(str(tmp_path), {"uid": [IdMap(0, 0, 10)], "gid": [IdMap(0, 0, 10)]})
 
 
@@ -569,7 +569,7 @@ def test_what_programs_say_is_told_in_a_sentence(
 
 
 def test_a_program_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InvalidInput, match=r"no-such is not on this host. The role longshore.oci.runtime"):
+    with pytest.raises(InvalidOption, match=r"no-such is not on this host. The role longshore.oci.runtime"):
         tools.find("no-such")
 
 
@@ -589,7 +589,7 @@ def test_a_file_system_that_cannot_be_written_to_is_an_error_in_words(tmp_path: 
     (tmp_path / "profile.json").write_text(json.dumps(PROFILE))
     (tmp_path / "state").write_text("a file")
     bundles = Bundles(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
-    with pytest.raises(EngineError, match="state"):
+    with pytest.raises(LongshoreError, match="state"):
         bundles.converge(request(tmp_path, f"{images}:web-1"))
 
 
@@ -686,14 +686,14 @@ class TestDirectory:
         os.chown(made.path, owner, owner)
         os.chmod(made.path, mode)
         for request in (made, made._replace(absent=True)):
-            with pytest.raises(InvalidInput, match="can be changed by users other than root"):
+            with pytest.raises(InvalidOption, match="can be changed by users other than root"):
                 bundles.converge(request)
 
     @pytest.mark.parametrize("mode", [0o777, 0o775])
     def test_in_a_place_of_others(self, bundles: Bundles, made: Request, tmp_path: pathlib.Path, mode: int) -> None:
         (tmp_path / "open").mkdir()
         (tmp_path / "open").chmod(mode)
-        with pytest.raises(InvalidInput, match="can be changed by users other than root"):
+        with pytest.raises(InvalidOption, match="can be changed by users other than root"):
             bundles.converge(made._replace(path=f"{tmp_path}/open/web"))
         assert os.listdir(tmp_path / "open") == []
 
@@ -713,7 +713,7 @@ class TestDirectory:
         if what == "files":
             (theirs / "files").mkdir()
             os.chown(theirs, 4242, 0)
-        with pytest.raises(InvalidInput, match="can be changed by users other than root"):
+        with pytest.raises(InvalidOption, match="can be changed by users other than root"):
             bundles.converge(wanted)
         assert not os.path.exists(made.path)
 
@@ -755,7 +755,7 @@ def test_no_link_of_an_image_leads_the_working_directory_away(
         (tmp_path / name).symlink_to(target)
     (tmp_path / "srv").mkdir()
     image, options = ImageConfig(workdir=workdir), Options(chdir=chdir)
-    with pytest.raises(InvalidInput, match="its working directory") if refused else contextlib.nullcontext():
+    with pytest.raises(InvalidOption, match="its working directory") if refused else contextlib.nullcontext():
         bundle_bundles.check_places(str(tmp_path), image, options)
 
 
@@ -798,7 +798,7 @@ def test_no_root_file_system_is_removed_through_a_mount(tmp_path: pathlib.Path, 
     (root / "file").write_text("")
     subprocess.run(["mount", "--bind", precious, place], check=True)
     try:
-        with pytest.raises(EngineError, match=f"something is mounted at {place}"):
+        with pytest.raises(LongshoreError, match=f"something is mounted at {place}"):
             rootfs.remove(str(root))
         assert (root / "file").exists()
     finally:

@@ -14,7 +14,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.accounts import User
 from ansible_collections.longshore.oci.plugins.module_utils._base.capabilities import CAPABILITIES
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import confinement, facts
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import spec
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_document import ImageConfig
@@ -179,9 +179,9 @@ class TestAppArmor:
 
     def test_one_that_is_asked_for_is_loaded(self, tmp_path: pathlib.Path) -> None:
         assert self._choose(apparmor_profile="lsb_release", privileged=True) == ("lsb_release", False)
-        with pytest.raises(InvalidInput, match="The AppArmor profile mine is not loaded"):
+        with pytest.raises(InvalidOption, match="The AppArmor profile mine is not loaded"):
             self._choose(apparmor_profile="mine")
-        with pytest.raises(InvalidInput, match="There is no AppArmor on this host for the profile mine"):
+        with pytest.raises(InvalidOption, match="There is no AppArmor on this host for the profile mine"):
             self._choose(apparmor_profile="mine", path=str(tmp_path / "none"))
 
     def test_the_config(self) -> None:
@@ -225,7 +225,7 @@ class TestSELinux:
         last = everything - {"s0:c1022,c1023"}
         assert confinement.level("/srv/web", last) == "s0:c1022,c1023"
         assert confinement.level("/srv/web", everything - {"s0:c0,c1"}) == "s0:c0,c1"
-        with pytest.raises(InvalidInput, match="All pairs"):
+        with pytest.raises(InvalidOption, match="All pairs"):
             confinement.level("/srv/web", everything)
 
     def test_who_has_none(self) -> None:
@@ -244,7 +244,7 @@ class TestSELinux:
     @pytest.mark.parametrize("label", ["", "a", "a:b", "a:b:c:s0 x", "a b:c:d", "a:b:c\n", ":::", "unconfined"])
     def test_what_is_no_label(self, label: str) -> None:
         if label:
-            with pytest.raises(InvalidInput, match="selinux_label cannot be"):
+            with pytest.raises(InvalidOption, match="selinux_label cannot be"):
                 confinement.host_labels(Options(selinux_label=label), "/srv/web", lambda: None, lambda: ())
 
     def test_a_policy_without_levels(self) -> None:

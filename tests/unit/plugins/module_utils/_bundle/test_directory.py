@@ -7,7 +7,7 @@ import pathlib
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import directory
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import RECORD, Request
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.parse import IdMap
@@ -73,7 +73,7 @@ class TestIsBlank:
 
 @pytest.mark.parametrize("path", ["web", "/", "/srv/../web", "/srv//web", "/srv/web/", "/srv/./web"])
 def test_a_path_with_detours_is_refused(path: str) -> None:
-    with pytest.raises(InvalidInput, match="must be absolute and normalized"):
+    with pytest.raises(InvalidOption, match="must be absolute and normalized"):
         directory.check(Request(path))
 
 

@@ -10,7 +10,7 @@ import pathlib
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.accounts import User
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import facts
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Options
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
@@ -48,7 +48,7 @@ def test_users(root: str, wanted: str, user: User) -> None:
 
 @pytest.mark.parametrize("wanted", ["nobody", "odd", "app:nothing", "-1", "4294967295", "\u0661"])
 def test_unknown_users(root: str, wanted: str) -> None:
-    with pytest.raises(InvalidInput, match=r"There is no (user|group)"):
+    with pytest.raises(InvalidOption, match=r"There is no (user|group)"):
         facts.look_up(root, wanted)
 
 
@@ -59,7 +59,7 @@ def test_a_link_that_leads_out_of_the_root_is_not_followed(root: str, tmp_path_f
     os.unlink(f"{root}/etc/passwd")
     for target in (str(outside), os.path.relpath(outside, f"{root}/etc")):
         os.symlink(target, f"{root}/etc/passwd")
-        with pytest.raises(InvalidInput):
+        with pytest.raises(InvalidOption):
             facts.look_up(root, "secret")
         os.unlink(f"{root}/etc/passwd")
     os.makedirs(f"{root}/nix/store")
@@ -99,7 +99,7 @@ def test_numbers_that_are_none_are_no_error_of_ours(root: str, number: str) -> N
             stream.write(f"{line}app:x:1000:10:app:/home/app:/x\n")
     assert facts.look_up(root, "1000").uid == 1000
     for wanted in ("odd", number or "-", f"app:{number or 'x'}"):
-        with pytest.raises(InvalidInput, match=r"There is no (user|group)"):
+        with pytest.raises(InvalidOption, match=r"There is no (user|group)"):
             facts.look_up(root, wanted)
 
 

@@ -12,7 +12,7 @@ import pathlib
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError, InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import image
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_document import ImageConfig
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Request, Source
@@ -35,7 +35,7 @@ def test_references(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "busybox", "busybox:1", "http://x", "docker:", "oci:", "docker://a\0b"])
 def test_what_is_no_reference(text: str) -> None:
-    with pytest.raises(InvalidInput, match="is not an image reference") as refused:
+    with pytest.raises(InvalidOption, match="is not an image reference") as refused:
         image.check_reference(text)
     assert "docker://docker.io/library/busybox:1" in refused.value.hint
 
@@ -103,10 +103,10 @@ class TestCache:
     @pytest.mark.parametrize("found", [None, [], {}, {"digest": DIGEST}, {"digest": DIGEST, "manifest": "../../etc"}])
     def test_what_does_not_say_all_is_not(self, found: object) -> None:
         self._remember(found)
-        with pytest.raises(InvalidInput, match="is not in the cache of this host, and pull: never"):
+        with pytest.raises(InvalidOption, match="is not in the cache of this host, and pull: never"):
             self.images.look(self.request, Deadline(5))
 
     def test_a_document_that_is_not_what_its_name_says(self) -> None:
         (self.root / "blobs/sha256" / self.manifest[7:]).write_text("{}")
-        with pytest.raises(EngineError, match="is damaged"):
+        with pytest.raises(LongshoreError, match="is damaged"):
             self.images.look(self.request, Deadline(5))

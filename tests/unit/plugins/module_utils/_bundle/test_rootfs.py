@@ -12,7 +12,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError, InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import rootfs
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Source
 
@@ -64,11 +64,11 @@ class TestTar:
     @pytest.mark.parametrize("kind", ["fifo", "device"])
     def test_what_never_ends_is_not_read(self, tmp_path: pathlib.Path, kind: str) -> None:
         os.mkfifo(tmp_path / "fifo")
-        with pytest.raises(InvalidInput, match="is neither a directory nor a tar"):
+        with pytest.raises(InvalidOption, match="is neither a directory nor a tar"):
             rootfs.tar_stamp("/dev/zero" if kind == "device" else f"{tmp_path}/fifo")
 
     def test_one_that_is_gone(self, tmp_path: pathlib.Path) -> None:
-        with pytest.raises(EngineError, match=f"Cannot read {tmp_path}/a.tar: No such file"):
+        with pytest.raises(LongshoreError, match=f"Cannot read {tmp_path}/a.tar: No such file"):
             rootfs.tar_digest(f"{tmp_path}/a.tar")
 
 
@@ -87,5 +87,5 @@ class TestRoots:
 @pytest.mark.parametrize("character", [",", ":", "\\"])
 def test_what_the_options_of_a_mount_cannot_say(character: str) -> None:
     for lower, root in ((f"/a{character}b", "/root"), ("/lower", f"/a{character}b")):
-        with pytest.raises(InvalidInput, match="cannot be used with rootfs_mode: overlay"):
+        with pytest.raises(InvalidOption, match="cannot be used with rootfs_mode: overlay"):
             rootfs.mount(lower, root, Deadline(5))

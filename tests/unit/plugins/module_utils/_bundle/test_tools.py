@@ -13,8 +13,8 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
     Conflict,
-    EngineError,
-    InvalidInput,
+    InvalidOption,
+    LongshoreError,
     ProgramFailed,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import tools
@@ -79,7 +79,7 @@ def test_proxies_are_inherited_and_nothing_else(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_program_that_is_missing() -> None:
-    with pytest.raises(InvalidInput, match="no-such-program is not on this host"):
+    with pytest.raises(InvalidOption, match="no-such-program is not on this host"):
         tools.call(["no-such-program"], Deadline(30), what="do it")
 
 
@@ -95,7 +95,7 @@ class TestWorkspace:
     @pytest.mark.pure
     def test_also_after_an_error_which_is_said(self, tmp_path: pathlib.Path) -> None:
         with (
-            pytest.raises(EngineError, match=f"Cannot work in {tmp_path}: No such file"),
+            pytest.raises(LongshoreError, match=f"Cannot work in {tmp_path}: No such file"),
             tools.workspace(str(tmp_path)) as space,
         ):
             os.rmdir(f"{space}/nowhere")

@@ -11,7 +11,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import image_document
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_document import (
     Healthcheck,
@@ -103,7 +103,7 @@ def test_null_is_absent(config: t.Any) -> None:
 def test_a_configuration_of_other_types(field: str, kind: type) -> None:
     for value in OTHER_TYPES:
         if not isinstance(value, kind) or isinstance(value, bool):
-            with pytest.raises(InvalidInput, match=r"The image is not valid: .*must be"):
+            with pytest.raises(InvalidOption, match=r"The image is not valid: .*must be"):
                 image_document.parse_config(changed(CONFIG, field, value))
 
 
@@ -162,7 +162,7 @@ def test_a_configuration_of_other_types(field: str, kind: type) -> None:
     ],
 )  # fmt: skip
 def test_a_configuration_that_is_not_valid(field: str, value: t.Any, says: str) -> None:
-    with pytest.raises(InvalidInput, match=f"The image is not valid: .*{says}"):
+    with pytest.raises(InvalidOption, match=f"The image is not valid: .*{says}"):
         image_document.parse_config(changed(CONFIG, field, value))
 
 
@@ -177,13 +177,13 @@ def test_names_match_as_in_go() -> None:
 @pytest.mark.parametrize("digest", NO_DIGESTS)
 def test_what_is_no_digest_is_nowhere_taken_for_one(digest: str) -> None:
     assert not image_document.is_digest(digest)
-    with pytest.raises(InvalidInput, match="is not a sha256 digest"):
+    with pytest.raises(InvalidOption, match="is not a sha256 digest"):
         image_document.file_name(digest)
     wrong = r"must be sha256: and 64 hexadecimal digits|longer than \d+ bytes, or holds a NUL"
-    with pytest.raises(InvalidInput, match=rf"The image is not valid: rootfs.diff_ids\[1\] (is )?({wrong})"):
+    with pytest.raises(InvalidOption, match=rf"The image is not valid: rootfs.diff_ids\[1\] (is )?({wrong})"):
         image_document.parse_config(changed(CONFIG, "rootfs.diff_ids.1", digest))
     for field in ("config", "layers.0"):
-        with pytest.raises(InvalidInput, match=f"The image is not valid: .*digest (is )?({wrong})"):
+        with pytest.raises(InvalidOption, match=f"The image is not valid: .*digest (is )?({wrong})"):
             image_document.parse_manifest(changed(MANIFEST, f"{field}.digest", digest))
 
 
@@ -221,7 +221,7 @@ def test_a_manifest() -> None:
     ],
 )
 def test_a_manifest_that_is_not_valid(field: str, value: t.Any, says: str) -> None:
-    with pytest.raises(InvalidInput, match=f"The image is not valid: .*{says}"):
+    with pytest.raises(InvalidOption, match=f"The image is not valid: .*{says}"):
         image_document.parse_manifest(changed(MANIFEST, field, value))
 
 
@@ -242,13 +242,13 @@ def test_a_manifest_that_is_not_valid(field: str, value: t.Any, says: str) -> No
 )  # fmt: skip
 def test_a_document_that_is_not_valid(parse: t.Callable[[str | bytes], t.Any], text: str, says: str) -> None:
     for value in (text, text.encode()):
-        with pytest.raises(InvalidInput, match=f"The image is not valid: its .*{says}"):
+        with pytest.raises(InvalidOption, match=f"The image is not valid: its .*{says}"):
             parse(value)
 
 
 @pytest.mark.parametrize("data", [b"\xff", b'{"a": "\xff"}', json.dumps(CONFIG).encode("utf-16")])
 def test_a_document_is_utf_8(data: bytes) -> None:
-    with pytest.raises(InvalidInput, match="The image is not valid: its configuration is not JSON"):
+    with pytest.raises(InvalidOption, match="The image is not valid: its configuration is not JSON"):
         image_document.parse_config(data)
 
 
@@ -273,10 +273,10 @@ def test_files_have_a_name_of_their_own_for_other_layers_or_contents() -> None:
 )
 def test_every_layer_has_a_content(layers: tuple[str, ...], diff_ids: tuple[str, ...]) -> None:
     says = f"The image is not valid: it has {len(layers)} layers, and {len(diff_ids)} diff_ids"
-    with pytest.raises(InvalidInput, match=says):
+    with pytest.raises(InvalidOption, match=says):
         image_document.files_id(Manifest(THREE, layers), ImageConfig(diff_ids=diff_ids))
     raw = json.dumps({"schemaVersion": 2, "layers": [{"digest": layer} for layer in layers]})
-    with pytest.raises(InvalidInput, match=says):
+    with pytest.raises(InvalidOption, match=says):
         image_document.check_raw(raw, ImageConfig(diff_ids=diff_ids))
     image_document.check_raw(json.dumps({"manifests": []}), ImageConfig(diff_ids=diff_ids))
 

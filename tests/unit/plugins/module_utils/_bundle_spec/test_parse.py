@@ -8,7 +8,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import parse, seccomp
 
 pytestmark = pytest.mark.pure
@@ -33,7 +33,7 @@ def test_sizes(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "m", "-1", "1x", "1,5g", "1g1"])
 def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(InvalidInput, match="memory cannot be"):
+    with pytest.raises(InvalidOption, match="memory cannot be"):
         parse.size(text, "memory")
 
 
@@ -59,7 +59,7 @@ def test_mounts(value: t.Any, options: list[str]) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_mount(value: t.Any) -> None:
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidOption):
         parse.mount(value)
 
 
@@ -80,7 +80,7 @@ def test_ulimits(value: str, limit: tuple[str, int, int]) -> None:
     "value", ["nofile=1:100000000000000000000", "nofile=18446744073709551616", "core=99999999999999999999:-1"]
 )
 def test_limits_that_no_kernel_can_count(value: str) -> None:
-    with pytest.raises(InvalidInput, match="is too large for the kernel"):
+    with pytest.raises(InvalidOption, match="is too large for the kernel"):
         parse.ulimit(value)
 
 
@@ -104,13 +104,13 @@ def test_mappings() -> None:
 
 @pytest.mark.parametrize("value", [True, None, 1.5, ["a"], {"a": 1}, "nul\0"])
 def test_an_environment_is_text(value: t.Any) -> None:
-    with pytest.raises(InvalidInput, match="the value of NAME must be text") as caught:
+    with pytest.raises(InvalidOption, match="the value of NAME must be text") as caught:
         parse.environment({"NAME": value})
     assert str(value) not in str(caught.value) or value is None
 
 
 def test_a_line_of_an_env_file_is_never_shown() -> None:
-    with pytest.raises(InvalidInput, match="line 2: this is not NAME=VALUE") as caught:
+    with pytest.raises(InvalidOption, match="line 2: this is not NAME=VALUE") as caught:
         parse.env_file("A=1\nmy secret", "/x.env")
     assert "secret" not in str(caught.value)
 
@@ -120,7 +120,7 @@ def test_a_line_of_an_env_file_is_never_shown() -> None:
     [{}, {"defaultAction": 3}, {"defaultAction": "x", "syscalls": "read"}, {"defaultAction": "x", "syscalls": [{}]}],
 )
 def test_what_is_no_seccomp_profile(document: t.Any) -> None:
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidOption):
         seccomp.resolve(document, (), "amd64")
 
 

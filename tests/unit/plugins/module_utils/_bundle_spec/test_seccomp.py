@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import seccomp
 
 pytestmark = pytest.mark.pure
@@ -88,5 +88,5 @@ def test_a_rule_of_an_old_profile_has_one_name() -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_profile(profile: dict[str, t.Any], message: str) -> None:
-    with pytest.raises(InvalidInput, match=message):
+    with pytest.raises(InvalidOption, match=message):
         seccomp.resolve(profile, (), "amd64")

@@ -16,7 +16,7 @@ from referencing.jsonschema import DRAFT4
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.accounts import User
 from ansible_collections.longshore.oci.plugins.module_utils._base.capabilities import CAPABILITIES, DEFAULT
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import spec
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_document import ImageConfig, parse_config
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Facts, Options
@@ -250,13 +250,13 @@ def test_another_user_than_root_is_root_of_the_container() -> None:
     assert made["linux"]["uidMappings"] == [{"containerID": 0, "hostID": 1000, "size": 1}]
     assert made["linux"]["gidMappings"] == [{"containerID": 0, "hostID": 1001, "size": 1}]
     assert not any("gid=5" in (mount.get("options") or []) for mount in made["mounts"])
-    with pytest.raises(InvalidInput, match="uid 5 is not mapped"):
+    with pytest.raises(InvalidOption, match="uid 5 is not mapped"):
         make(facts=FACTS._replace(uid=1000, gid=1001), user=User(5, 0))
 
 
 @pytest.mark.parametrize("image", [{}, {"config": None}, {"config": {"Entrypoint": None, "Cmd": None, "Env": None}}])
 def test_an_image_may_say_nothing(image: dict[str, t.Any]) -> None:
-    with pytest.raises(InvalidInput, match="There is no program to run"):
+    with pytest.raises(InvalidOption, match="There is no program to run"):
         make(image)
     assert make(image, argv=("x",))["process"]["args"] == ["x"]
 
@@ -314,7 +314,7 @@ def test_a_long_volume_has_a_name_that_a_file_system_takes() -> None:
 @pytest.mark.parametrize("signal", ["SIGFOO", "0", "-1", "9" * 30, "TERM x"])
 def test_a_stop_signal_of_an_image_is_one(signal: str) -> None:
     image = {"config": {"Cmd": ["/x"], "StopSignal": signal}}
-    with pytest.raises(InvalidInput, match=r"The image is not valid: config.StopSignal .* is not a signal"):
+    with pytest.raises(InvalidOption, match=r"The image is not valid: config.StopSignal .* is not a signal"):
         make(image)
     assert make(image, stop_signal="INT")["annotations"]["org.opencontainers.image.stopSignal"] == "INT"
 

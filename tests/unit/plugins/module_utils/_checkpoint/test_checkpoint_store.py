@@ -10,7 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._archive.manifest import Manifest
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import checkpoint_store
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Checkpoint
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
@@ -64,7 +64,7 @@ def test_one_from_an_archive_is_checked_each_time(store: Store) -> None:
     assert found.is_foreign
     pathlib.Path(path, "spec.dump").write_text('{"root": 5}')
     with pytest.raises(
-        InvalidInput, match=r"^The checkpoint in .*/1 is damaged: spec\.dump has a wrong value for root"
+        InvalidOption, match=r"^The checkpoint in .*/1 is damaged: spec\.dump has a wrong value for root"
     ):
         checkpoint_store.load(path)
 
@@ -79,7 +79,7 @@ def test_one_from_an_archive_is_checked_each_time(store: Store) -> None:
 def test_a_damaged_one(store: Store, value: dict[str, t.Any], says: str) -> None:
     path = _write(store, "1")
     pathlib.Path(path, "longshore.json").write_text(json.dumps(value))
-    with pytest.raises(InvalidInput, match=f"^The checkpoint in {path} is damaged: longshore.json has .*{says}"):
+    with pytest.raises(InvalidOption, match=f"^The checkpoint in {path} is damaged: longshore.json has .*{says}"):
         checkpoint_store.newest(store, "web")
     assert checkpoint_store.newest_path(store, "web") == path
 

@@ -15,7 +15,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._archive.archive_wri
 from ansible_collections.longshore.oci.plugins.module_utils._archive.compression import check as compression_of
 from ansible_collections.longshore.oci.plugins.module_utils._archive.manifest import Manifest
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput, ProgramFailed
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, ProgramFailed
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.checkpoints import Checkpoints
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan import Goal
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.request import Request
@@ -128,7 +128,7 @@ def test_a_pipe_is_read_once(place: Place) -> None:
             try:
                 stream = named_pipe.writer(path, Deadline(30))
                 break
-            except InvalidInput:  # The other thread has not got that far.
+            except InvalidOption:  # The other thread has not got that far.
                 threading.Event().wait(0.01)
         with stream:
             pack(stored, path, compression="none", log=None, pipe=stream, manifest=Manifest("web").with_members)

@@ -7,7 +7,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import decide
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.decide import Context
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan import Action, Goal
@@ -36,9 +36,9 @@ def _checkpointed(store: Store, **changes: t.Any) -> str:
 
 
 def test_nothing_there(store: Store) -> None:
-    with pytest.raises(InvalidInput, match="it does not exist"):
+    with pytest.raises(InvalidOption, match="it does not exist"):
         decide.decide(_context(store, Goal.CHECKPOINTED))
-    with pytest.raises(InvalidInput, match="There is no checkpoint of the container web"):
+    with pytest.raises(InvalidOption, match="There is no checkpoint of the container web"):
         decide.decide(_context(store, Goal.RESTORED))
     assert decide.decide(_context(store, Goal.ABSENT))[1].actions == ()
 
@@ -74,12 +74,12 @@ def test_a_damaged_one_is_named_and_can_be_removed(store: Store) -> None:
     pathlib.Path(path, "longshore.json").write_text('{"format": 1, "name": 5}')
     for goal in (Goal.CHECKPOINTED, Goal.RESTORED):
         with pytest.raises(
-            InvalidInput, match=f"The checkpoint in {path} is damaged: longshore.json has a wrong value for name"
+            InvalidOption, match=f"The checkpoint in {path} is damaged: longshore.json has a wrong value for name"
         ):
             decide.decide(_context(store, goal))
     assert decide.decide(_context(store, Goal.ABSENT))[1].actions == (Action.DELETE,)
 
 
 def test_an_archive_that_is_not_there(store: Store) -> None:
-    with pytest.raises(InvalidInput, match="There is no archive to restore web from"):
+    with pytest.raises(InvalidOption, match="There is no archive to restore web from"):
         decide.decide(_context(store, Goal.RESTORED, archive="/not/there"))

@@ -10,7 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._archive.layout import measure
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import checkpoint_store, export
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan import Goal
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.request import Request
@@ -96,5 +96,5 @@ def test_an_archive_that_cannot_be_written(
     if not says:
         export.check_export(request)
         return
-    with pytest.raises(InvalidInput, match=says):
+    with pytest.raises(InvalidOption, match=says):
         export.check_export(request)

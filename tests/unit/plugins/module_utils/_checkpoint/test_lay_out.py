@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.lay_out import lay_out
 from ansible_collections.longshore.oci.plugins.module_utils._container.create import Launch
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
@@ -64,7 +64,7 @@ def test_only_something_deleted(store: Store, tmp_path: pathlib.Path, root: path
 
 def test_names_that_are_none(store: Store, tmp_path: pathlib.Path, root: pathlib.Path) -> None:
     (tmp_path / "source/deleted.files").write_text('["a", 5]')
-    with pytest.raises(InvalidInput, match=r"deleted\.files has a wrong value"):
+    with pytest.raises(InvalidOption, match=r"deleted\.files has a wrong value"):
         _lay_out(store, tmp_path, rootfs="changes")
     assert sorted(os.listdir(root)) == ["deleted", "kept"]
 

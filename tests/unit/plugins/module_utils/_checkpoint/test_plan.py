@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError, InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan import Found, Goal, plan
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Status
 from ansible_collections.longshore.oci.tests.unit import builders
@@ -53,7 +53,7 @@ def test_checkpointed(status: Status, phase: str, archive: bool | None, expected
     [(Status.ABSENT, "does not exist"), (Status.CREATED, "has not been started"), (Status.STOPPED, "does not run")],
 )
 def test_only_what_runs_can_be_checkpointed(status: Status, why: str) -> None:
-    with pytest.raises(InvalidInput, match=why):
+    with pytest.raises(InvalidOption, match=why):
         actions(Goal.CHECKPOINTED, found(status, stored=True))
 
 
@@ -81,7 +81,7 @@ def test_restored(
 
 
 def test_a_checkpoint_that_is_gone_is_said_to_be() -> None:
-    with pytest.raises(InvalidInput, match="is not there any more") as caught:
+    with pytest.raises(InvalidOption, match="is not there any more") as caught:
         actions(Goal.CHECKPOINTED, found(Status.CHECKPOINTED, phase="checkpointed"))
     assert "state: absent" in caught.value.hint
     assert actions(Goal.RESTORED, found(Status.CHECKPOINTED, phase="checkpointed", archive=True)) == "import restore"
@@ -105,14 +105,14 @@ def test_one_whose_runtime_does_not_tell_its_state_is_left_alone(goal: Goal, of_
     seen = builders.observed(Status.UNKNOWN)._replace(problem="youki does not tell the state of web")
     other = builders.observed(Status.RUNNING if goal is Goal.CHECKPOINTED else Status.CHECKPOINTED, name="other")
     pair = (other, seen) if of_target else (seen, other)
-    with pytest.raises(EngineError, match="youki does not tell the state"):
+    with pytest.raises(LongshoreError, match="youki does not tell the state"):
         actions(goal, Found(*pair, True, True))
 
 
 def test_nothing_to_restore_from() -> None:
-    with pytest.raises(InvalidInput, match="There is no checkpoint of the container web"):
+    with pytest.raises(InvalidOption, match="There is no checkpoint of the container web"):
         actions(Goal.RESTORED, found(Status.STOPPED))
-    with pytest.raises(InvalidInput, match="There is no archive"):
+    with pytest.raises(InvalidOption, match="There is no archive"):
         actions(Goal.RESTORED, found(Status.ABSENT, archive=False))
 
 

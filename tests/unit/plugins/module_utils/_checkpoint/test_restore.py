@@ -8,7 +8,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._archive.manifest import Software
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import restore
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.restore import Wanted
 from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu import Options
@@ -33,7 +33,7 @@ def test_the_runtime_must_be_the_same(dumped: str | None, runtime: str, says: st
     if not says:
         restore.check_runtime(Program(runtime, f"/{runtime}", "1"), manifest)
         return
-    with pytest.raises(InvalidInput, match=says):
+    with pytest.raises(InvalidOption, match=says):
         restore.check_runtime(Program(runtime, f"/{runtime}", "1"), manifest)
 
 
@@ -52,7 +52,7 @@ def test_cgroups(mode: str | None, foreign: bool, given: str | None, runtime: st
     if not says:
         restore.check_cgroups(manifest, options, program, moved=moved)
         return
-    with pytest.raises(InvalidInput, match=says):
+    with pytest.raises(InvalidOption, match=says):
         restore.check_cgroups(manifest, options, program, moved=moved)
 
 
@@ -96,7 +96,7 @@ def test_a_container_that_is_known_here() -> None:
     ],
 )  # fmt: skip
 def test_nothing_says_which_bundle(changes: dict[str, t.Any], says: str) -> None:
-    with pytest.raises(InvalidInput) as refused:
+    with pytest.raises(InvalidOption) as refused:
         restore.definition_of(Wanted(), stored.whole(**changes), None)
     assert re.search(says, str(refused.value))
 

@@ -8,7 +8,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.restore_config import (
     PODMAN_MOUNTS,
     agreed,
@@ -44,7 +44,7 @@ def test_another_bundle(store: Store, tmp_path: pathlib.Path) -> None:
     (tmp_path / "root").mkdir()
     (tmp_path / "config.json").write_text(json.dumps(builders.config(root={"path": "root"})))
     assert _restored(store, tmp_path, given=True)["root"]["path"] == f"{tmp_path}/root"
-    with pytest.raises(InvalidInput, match="must be given as an absolute path"):
+    with pytest.raises(InvalidOption, match="must be given as an absolute path"):
         _restored(store, "relative", given=True)
 
 
@@ -57,7 +57,7 @@ def test_another_bundle(store: Store, tmp_path: pathlib.Path) -> None:
     ],
 )  # fmt: skip
 def test_what_this_host_has_not(store: Store, spec: dict[str, t.Any], says: str) -> None:
-    with pytest.raises(InvalidInput, match=says):
+    with pytest.raises(InvalidOption, match=says):
         _restored(store, spec=spec)
 
 
@@ -86,7 +86,7 @@ def test_of_an_archive_this_host_decides(store: Store, tmp_path: pathlib.Path) -
     assert _restored(store, tmp_path, given=True, spec=evil, from_archive=True)["hostname"] == "here"
     trusted = _restored(store, tmp_path, given=True, trusted=True, spec=evil, from_archive=True)
     assert ("hooks" in trusted, trusted["annotations"]) == (True, {})
-    with pytest.raises(InvalidInput, match="must be given as an absolute path"):
+    with pytest.raises(InvalidOption, match="must be given as an absolute path"):
         _restored(store, "relative", given=True, spec=evil, from_archive=True)
 
 
@@ -109,5 +109,5 @@ def test_limits_of_the_archive_are_added() -> None:
     ],
 )  # fmt: skip
 def test_what_the_bundle_does_not_allow(asked: dict[str, t.Any], says: str) -> None:
-    with pytest.raises(InvalidInput, match=says):
+    with pytest.raises(InvalidOption, match=says):
         agreed(builders.config(**asked), builders.config(linux={}))

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._archive.archive_reader import Documents
 from ansible_collections.longshore.oci.plugins.module_utils._archive.archive_writer import pack
 from ansible_collections.longshore.oci.plugins.module_utils._archive.manifest import Container, Manifest
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import source
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan import Goal
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.request import Request
@@ -47,14 +47,14 @@ def test_what_is_accepted(manifest: Manifest | None, container: Container, says:
     if not says:
         assert source.accepted(REQUEST._replace(archive="/x.tar"), documents).from_archive
         return
-    with pytest.raises(InvalidInput, match=f"^/x.tar {says}"):
+    with pytest.raises(InvalidOption, match=f"^/x.tar {says}"):
         source.accepted(REQUEST._replace(archive="/x.tar"), documents)
 
 
 def test_a_constructor_looks_at_nothing(store: Store) -> None:
     with (
         Source(store, REQUEST._replace(archive="/nothing")) as found,
-        pytest.raises(InvalidInput, match="no archive /nothing"),
+        pytest.raises(InvalidOption, match="no archive /nothing"),
     ):
         found.look()
 
@@ -76,7 +76,7 @@ def test_the_stored_one(store: Store) -> None:
     with Source(store, REQUEST) as found:
         assert found.look().path == path
         os.unlink(f"{path}/checkpoint/inventory.img")
-        with pytest.raises(InvalidInput, match="is not there any more"):
+        with pytest.raises(InvalidOption, match="is not there any more"):
             found.look()
 
 
@@ -91,5 +91,5 @@ def test_what_was_received_comes_first(store: Store, tmp_path: pathlib.Path) -> 
 def test_who_has_signed_must_be_named(tmp_path: pathlib.Path) -> None:
     assert source.verifier(REQUEST) is None
     (tmp_path / "empty").write_text("")
-    with pytest.raises(InvalidInput, match="contains no public key"):
+    with pytest.raises(InvalidOption, match="contains no public key"):
         source.verifier(REQUEST._replace(verify=(f"{tmp_path}/empty",)))

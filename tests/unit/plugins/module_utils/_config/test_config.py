@@ -12,7 +12,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._config import config, config_differences
 from ansible_collections.longshore.oci.plugins.module_utils._state import names
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Desired, Timeouts
@@ -69,7 +69,7 @@ def _process(**changes: t.Any) -> dict[str, t.Any]:
 )
 def test_what_no_runtime_takes_is_refused_in_one_sentence(bundle: pathlib.Path, value: t.Any, says: str) -> None:
     _write(bundle, value)
-    with pytest.raises(InvalidInput) as caught:
+    with pytest.raises(InvalidOption) as caught:
         config.read_bundle(str(bundle))
     assert says in caught.value.message
     assert str(bundle) in caught.value.message
@@ -80,17 +80,17 @@ def test_what_no_runtime_takes_is_refused_in_one_sentence(bundle: pathlib.Path, 
 def test_a_relative_bundle_is_refused(bundle: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(bundle.parent)
     _write(bundle, builders.config())
-    with pytest.raises(InvalidInput, match="must be given as an absolute path"):
+    with pytest.raises(InvalidOption, match="must be given as an absolute path"):
         config.read_bundle(bundle.name)
 
 
 def test_a_missing_bundle_is_refused(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(InvalidInput, match=r"There is no bundle at .*/nowhere"):
+    with pytest.raises(InvalidOption, match=r"There is no bundle at .*/nowhere"):
         config.read_bundle(f"{tmp_path}/nowhere")
 
 
 def test_a_missing_config_is_refused_with_a_way_out(bundle: pathlib.Path) -> None:
-    with pytest.raises(InvalidInput, match=r"has no config\.json\. 'runc spec' makes one"):
+    with pytest.raises(InvalidOption, match=r"has no config\.json\. 'runc spec' makes one"):
         config.read_bundle(str(bundle))
 
 
@@ -114,7 +114,7 @@ def test_a_bundle_that_another_user_can_change_is_refused(
     with (
         contextlib.nullcontext()
         if fine
-        else pytest.raises(InvalidInput, match="can be changed by users other than root")
+        else pytest.raises(InvalidOption, match="can be changed by users other than root")
     ):
         config.read_bundle(str(bundle))
 
@@ -127,7 +127,7 @@ def test_mappings_that_are_none_mean_nothing(bundle: pathlib.Path, maps: t.Any) 
 @pytest.mark.parametrize("text", [b"{", b"", b'{"a": "\xff"}', b"\x00"])
 def test_a_broken_config_is_refused(bundle: pathlib.Path, text: bytes) -> None:
     (bundle / "config.json").write_bytes(text)
-    with pytest.raises(InvalidInput, match=r"config\.json cannot be read: "):
+    with pytest.raises(InvalidOption, match=r"config\.json cannot be read: "):
         config.read_bundle(str(bundle))
 
 
@@ -151,20 +151,20 @@ def _put(path: str, text: str, size: int | None = None) -> None:
 )
 def test_one_that_would_never_end_is_refused(bundle: pathlib.Path, make: t.Callable[[str], object], says: str) -> None:
     make(f"{bundle}/config.json")
-    with pytest.raises(InvalidInput, match=says):
+    with pytest.raises(InvalidOption, match=says):
         config.read_bundle(str(bundle))
 
 
 def test_a_directory_in_the_place_of_the_config_is_refused(bundle: pathlib.Path) -> None:
     (bundle / "config.json").mkdir()
-    with pytest.raises(InvalidInput, match=r"Cannot read .*/config\.json: Is a directory"):
+    with pytest.raises(InvalidOption, match=r"Cannot read .*/config\.json: Is a directory"):
         config.read_bundle(str(bundle))
 
 
 def test_a_file_in_the_place_of_the_root_file_system_is_refused(bundle: pathlib.Path) -> None:
     (bundle / "file").write_text("", encoding="utf-8")
     _write(bundle, builders.config(root={"path": "file"}))
-    with pytest.raises(InvalidInput, match="file of the bundle does not exist"):
+    with pytest.raises(InvalidOption, match="file of the bundle does not exist"):
         config.read_bundle(str(bundle))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.accounts import User
 from ansible_collections.longshore.oci.plugins.module_utils._base.capabilities import CAPABILITIES
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._base.program import SEARCH_PATH
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import spec
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_document import ImageConfig
@@ -123,9 +123,9 @@ def test_what_is_given_is_not_changed() -> None:
     ],
 )
 def test_what_the_runtime_spec_does_not_know_is_refused(value: t.Any, says: str) -> None:
-    with pytest.raises(InvalidInput) as refused:
+    with pytest.raises(InvalidOption) as refused:
         hooks.checked(value)
     assert says in str(refused.value)
     if value:
-        with pytest.raises(InvalidInput):
+        with pytest.raises(InvalidOption):
             _effective(hooks=value)

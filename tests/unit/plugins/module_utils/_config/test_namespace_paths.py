@@ -7,7 +7,7 @@ import pathlib
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._config import namespace_paths
 
 
@@ -21,7 +21,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._config import names
 )  # fmt: skip
 def test_the_number_of_a_process(path: str) -> None:
     assert namespace_paths.is_of_process(path)
-    with pytest.raises(InvalidInput, match=r"by the number of a process.*Do so"):
+    with pytest.raises(InvalidOption, match=r"by the number of a process.*Do so"):
         namespace_paths.check_path("network", path, "Do so.")
 
 

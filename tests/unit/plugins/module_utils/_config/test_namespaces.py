@@ -9,7 +9,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._archive import default_config, rights, typed_documents
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._config import config, namespaces, shared_namespaces
 from ansible_collections.longshore.oci.plugins.module_utils._container import joined_namespaces
 from ansible_collections.longshore.oci.plugins.module_utils._container.create import Launch
@@ -90,7 +90,7 @@ def test_a_bundle(case: Case, tmp_path: pathlib.Path) -> None:
     (tmp_path / "rootfs").mkdir()
     (tmp_path / "config.json").write_text(json.dumps(_config(case)), encoding="utf-8")
     if case.fault:
-        with pytest.raises(InvalidInput) as refused:
+        with pytest.raises(InvalidOption) as refused:
             config.read_bundle(str(tmp_path))
         assert refused.value.message == f"{tmp_path}/config.json is not valid: {case.fault}."
     else:
@@ -103,7 +103,7 @@ def test_an_archive(case: Case) -> None:
     damaged = typed_documents.damaged_archive("/x.tar")
     if case.fault:
         with pytest.raises(
-            InvalidInput, match=r"^/x\.tar is not an archive of a checkpoint, or it is damaged: spec\.dump "
+            InvalidOption, match=r"^/x\.tar is not an archive of a checkpoint, or it is damaged: spec\.dump "
         ):
             typed_documents.spec(text, damaged)
     else:
@@ -149,7 +149,7 @@ def test_a_network_helper(case: Case) -> None:
     if case.found.get("network") == "":
         network_helper.check(definition, _config(case), PATHS, None)
         return
-    with pytest.raises(InvalidInput, match="needs a container with its own network namespace"):
+    with pytest.raises(InvalidOption, match="needs a container with its own network namespace"):
         network_helper.check(definition, _config(case), PATHS, None)
 
 

@@ -15,7 +15,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.deadline impor
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import DeadlineExceeded, ProgramFailed
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import make_directory, read_text
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import (
-    Handle,
+    PidFd,
     boot_id,
     identify,
     is_alive,
@@ -270,7 +270,7 @@ class TestReal:
         assert cgroup.path_of(init.pid if init else 0) == f"{scratch_cgroup}/container"
         assert cgroup.path_of(monitor.pid if monitor else 0) == f"{scratch_cgroup}/conmon"
         assert read_text(paths.pidfile) == str(pid)
-        with Handle(monitor) as handle:
+        with PidFd(monitor) as handle:
             Runtime(record, paths.runtime_log).call("start")
             assert handle.wait(Deadline(60))
         assert read_text(f"{paths.exits}/{record.name}") == "7"

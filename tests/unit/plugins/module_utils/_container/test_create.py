@@ -15,8 +15,8 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
     Conflict,
     DeadlineExceeded,
-    EngineError,
-    InvalidInput,
+    InvalidOption,
+    LongshoreError,
     ProgramFailed,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import make_directory, write_text
@@ -141,7 +141,7 @@ def test_bad_input_is_refused_before_anything_is_touched(place: Place, wanted: d
         name: value.format(directory=place.directory) if isinstance(value, str) else value
         for name, value in wanted.items()
     }
-    with pytest.raises(InvalidInput) as caught:
+    with pytest.raises(InvalidOption) as caught:
         place.prepare(**given)
     assert says in caught.value.message
     assert place.tree() == before
@@ -160,7 +160,7 @@ def test_arguments_of_the_exit_command_may_be_a_script(place: Place) -> None:
 
 def test_an_option_that_conmon_lacks_is_refused(place: Place) -> None:
     place.conmon("", version="2.0.2")
-    with pytest.raises(InvalidInput, match=r"sdnotify needs conmon 2\.0\.22 or newer; this host has 2\.0\.2\."):
+    with pytest.raises(InvalidOption, match=r"sdnotify needs conmon 2\.0\.22 or newer; this host has 2\.0\.2\."):
         place.prepare(sdnotify="container")
 
 
@@ -185,7 +185,7 @@ def test_a_container_of_somebody_else_in_the_same_root_is_refused(place: Place) 
 
 def test_a_runtime_that_is_broken_is_refused(place: Place) -> None:
     programs.script(place.directory / "bin" / "runc", "exit 1")
-    with pytest.raises(InvalidInput, match="runc cannot be used"):
+    with pytest.raises(InvalidOption, match="runc cannot be used"):
         place.prepare()
 
 
@@ -205,7 +205,9 @@ class TestFailure:
         yield scratch_cgroup
         cgroup.remove(scratch_cgroup)
 
-    def _create(self, place: Place, parent: str, *, previous: Record | None = None, seconds: float = 30) -> EngineError:
+    def _create(
+        self, place: Place, parent: str, *, previous: Record | None = None, seconds: float = 30
+    ) -> LongshoreError:
         launch = place.prepare(cgroup_parent=parent)
         with pytest.raises((ProgramFailed, DeadlineExceeded)) as caught:
             create.create(place.store, launch, previous=previous, timeouts=Timeouts(create=seconds))
@@ -289,7 +291,7 @@ def test_what_another_user_can_change_is_refused(place: Place, name: str) -> Non
             text["root"]["path"] = f"{path.parent}/root"
         config_json.write_text(json.dumps(text))
         before = place.tree()
-    with pytest.raises(InvalidInput, match="can be changed by users other than root"):
+    with pytest.raises(InvalidOption, match="can be changed by users other than root"):
         place.prepare(**wanted)
     assert place.tree() == before
 
@@ -299,7 +301,7 @@ def test_a_file_that_is_not_a_pid_file_is_not_written_over(place: Place, text: s
     path = place.directory / "file"
     path.write_text(text)
     before = place.tree()
-    with pytest.raises(InvalidInput, match="exists, and is not a pid file"):
+    with pytest.raises(InvalidOption, match="exists, and is not a pid file"):
         place.prepare(conmon_pidfile=str(path))
     assert place.tree() == before
     assert path.read_text() == text
@@ -309,11 +311,11 @@ def test_a_file_that_is_not_a_pid_file_is_not_written_over(place: Place, text: s
 def test_a_file_of_conmon_is_not_made_where_others_could_make_it(place: Place, name: str) -> None:
     (place.directory / "shared").mkdir()
     (place.directory / "shared").chmod(0o1777)
-    with pytest.raises(InvalidInput, match="shared belongs to root:root, with the mode 1777"):
+    with pytest.raises(InvalidOption, match="shared belongs to root:root, with the mode 1777"):
         place.prepare(**{name: f"{place.directory}/shared/file"})
     (place.directory / "link").symlink_to("real")
     (place.directory / "real").touch()
-    with pytest.raises(InvalidInput, match="is not a regular file"):
+    with pytest.raises(InvalidOption, match="is not a regular file"):
         place.prepare(**{name: f"{place.directory}/link"})
 
 
@@ -321,7 +323,7 @@ def test_a_file_of_conmon_is_not_made_where_others_could_make_it(place: Place, n
 def test_a_runtime_root_that_is_made_at_boot(service: bool) -> None:
     """Another user can have made it in /tmp by then."""
     definition = builders.record().definition._replace(service=service, runtime_root="/tmp/longshore-nowhere/")
-    refused = pytest.raises(InvalidInput, match="runtime_root: the directory /tmp can be changed")
+    refused = pytest.raises(InvalidOption, match="runtime_root: the directory /tmp can be changed")
     with refused if service else contextlib.nullcontext():
         given_paths.check(definition, None)
     given_paths.check(definition._replace(runtime_root="/run/longshore-nowhere"), None)

@@ -12,7 +12,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput, ProgramFailed
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, ProgramFailed
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import make_directory, write_text
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, identify
 from ansible_collections.longshore.oci.plugins.module_utils._config import config
@@ -108,7 +108,7 @@ class TestCheck:
         place.add("rebooted", db._replace(boot="00000000-0000-0000-0000-000000000000"))
         place.add("around", db, "pid=between")
         place.add("between", db, "network=web")
-        with pytest.raises(InvalidInput, match=says):
+        with pytest.raises(InvalidOption, match=says):
             place.check(shares)
 
     @pytest.mark.pure
@@ -117,7 +117,7 @@ class TestCheck:
         place.add("db", cgroup_manager="systemd")
         place.check("network=db", record=service)
         place.add("other", cgroup_manager="cgroupfs")
-        with pytest.raises(InvalidInput, match="only with cgroup_manager: systemd of that"):
+        with pytest.raises(InvalidOption, match="only with cgroup_manager: systemd of that"):
             place.check("network=other", record=service)
 
     def test_of_another_user_than_root(self, place: Place, db: ProcessId, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +126,7 @@ class TestCheck:
         shared["linux"]["namespaces"].append({"type": "user"})
         joined_namespaces.check(place.store, WEB, shared)
         monkeypatch.setattr(os, "geteuid", lambda: 1000)
-        with pytest.raises(InvalidInput, match=r"cannot share the network namespace of another one\. Only root can"):
+        with pytest.raises(InvalidOption, match=r"cannot share the network namespace of another one\. Only root can"):
             joined_namespaces.check(place.store, WEB, shared)
 
 
@@ -166,7 +166,7 @@ class TestOffered:
         place.add("db", db._replace(**changes))
         before = open_files()
         offered = joined_namespaces.offered(place.store, WEB, place.config(WEB, "network=db"))
-        with pytest.raises(InvalidInput, match=r"The container db, whose network .* does not run"), offered:
+        with pytest.raises(InvalidOption, match=r"The container db, whose network .* does not run"), offered:
             pass
         assert not os.path.lexists(self._path(place, "network"))
         assert open_files() == before

@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import DeadlineExceeded, ProgramFailed
-from ansible_collections.longshore.oci.plugins.module_utils._base.process import Handle, identify
+from ansible_collections.longshore.oci.plugins.module_utils._base.process import PidFd, identify
 from ansible_collections.longshore.oci.plugins.module_utils._container import sd_notify
 from ansible_collections.longshore.oci.tests.unit import builders, programs
 
@@ -62,7 +62,7 @@ class TestReadySocket:
         child = spawn()
         record = builders.record(init=identify(child.pid))
         child.kill()
-        with Handle(record.init) as handle:
+        with PidFd(record.init) as handle:
             assert handle.wait(Deadline(10))
         deadline = Deadline(3)
         too_late = pytest.raises(ProgramFailed, match="web ended before it said that it is ready")

@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import make_directory
 from ansible_collections.longshore.oci.plugins.module_utils._base.program import find_program
 from ansible_collections.longshore.oci.plugins.module_utils._container import sweep
@@ -64,7 +64,7 @@ class TestSweep:
         record = self._record(store, tmp_path, scratch_cgroup, "echo busy >&2; exit 1")
         cgroup.place(f"{scratch_cgroup}/web", os.getpid())
         try:
-            with pytest.raises(EngineError, match=f"except for: .*{scratch_cgroup}/web.*runc said: busy"):
+            with pytest.raises(LongshoreError, match=f"except for: .*{scratch_cgroup}/web.*runc said: busy"):
                 sweep.sweep_leftovers(store, record, Timeouts())
         finally:
             for root in cgroup.layout().roots():
@@ -251,7 +251,7 @@ sweep.sweep_leftovers(Store(state_dir=f"{top}/state", run_dir=f"{top}/run"), rec
             argv, env=programs.python_environment(), capture_output=True, text=True, timeout=60, check=False
         )
         place = f"{tmp_path}/run/runc/web/criu-root"
-        assert f"EngineError: Cannot unmount {place}: Operation not permitted." in done.stderr
+        assert f"LongshoreError: Cannot unmount {place}: Operation not permitted." in done.stderr
         assert os.listdir(place) == os.listdir(mounts.source) == ["precious"]
         assert not (tmp_path / "asked").exists()
 

@@ -18,8 +18,8 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
     DeadlineExceeded,
-    EngineError,
-    InvalidInput,
+    InvalidOption,
+    LongshoreError,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._exec import container_fs as rootfs_module
 from ansible_collections.longshore.oci.plugins.module_utils._exec.container_fs import Rootfs
@@ -87,12 +87,12 @@ class TestRead:
         rootfs = Rootfs(str(top))
         assert rootfs.read_text("/etc/passwd/x") is None
         for path in ("/fifo", "/etc"):
-            with pytest.raises(EngineError, match=f"{path} in the container is not a regular file"):
+            with pytest.raises(LongshoreError, match=f"{path} in the container is not a regular file"):
                 rootfs.read_text(path)
 
     def test_no_more_than_asked_for(self, top: pathlib.Path) -> None:
         assert Rootfs(str(top)).read_text("/etc/passwd", limit=6) == "inside"
-        with pytest.raises(EngineError, match="/etc/passwd in the container is larger than 5 bytes"):
+        with pytest.raises(LongshoreError, match="/etc/passwd in the container is larger than 5 bytes"):
             Rootfs(str(top)).read_text("/etc/passwd", limit=5)
 
     def test_a_container_that_is_gone(self, top: pathlib.Path) -> None:
@@ -154,7 +154,7 @@ class TestHostile:
             if kind == fcntl.F_RDLCK:
                 assert Rootfs(str(top)).read_text("/etc/passwd") == "inside"
             else:
-                with pytest.raises(EngineError, match="read /etc/passwd in the container: a process has a lease"):
+                with pytest.raises(LongshoreError, match="read /etc/passwd in the container: a process has a lease"):
                     Rootfs(str(top)).read_text("/etc/passwd")
             fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
@@ -165,7 +165,7 @@ class TestHostile:
         _link(top, "file", f"/proc/{name}")
         subprocess.run(["mount", "-t", "proc", "proc", str(top / "proc")], check=True)
         try:
-            with pytest.raises(EngineError, match=r"/file in the container is a file of the kernel \(proc\)"):
+            with pytest.raises(LongshoreError, match=r"/file in the container is a file of the kernel \(proc\)"):
                 Rootfs(str(top)).read_text("/file")
             assert Rootfs(str(top)).exists(f"/proc/{name}")
         finally:
@@ -190,7 +190,7 @@ class TestHostile:
                     assert rootfs.exists(path)  # No more than a name is needed for that.
                     looks.pop(0)
                 for look in looks:
-                    with pytest.raises(EngineError, match=r"on a file system of its own \(fuse\)"):
+                    with pytest.raises(LongshoreError, match=r"on a file system of its own \(fuse\)"):
                         look(path)
             finally:
                 child.kill()
@@ -207,7 +207,7 @@ class TestHostile:
         assert Rootfs(str(top)).exists(pattern) is (pattern[:4] == "/etc")
 
     def test_one_that_is_too_long(self, top: pathlib.Path) -> None:
-        with pytest.raises(InvalidInput, match="at most 4096 characters"):
+        with pytest.raises(InvalidOption, match="at most 4096 characters"):
             Rootfs(str(top)).exists("/a" * 2049)
 
     def test_a_search_that_takes_too_long(self, top: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,6 +255,6 @@ class TestExists:
             raise PermissionError(13, "Permission denied")
 
         monkeypatch.setattr(os, "fstat", deny)
-        with pytest.raises(EngineError, match="Cannot read /etc/passwd in the container: Permission denied"):
+        with pytest.raises(LongshoreError, match="Cannot read /etc/passwd in the container: Permission denied"):
             Rootfs(str(top)).exists("/etc/passwd")
         monkeypatch.undo()

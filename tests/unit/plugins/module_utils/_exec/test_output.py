@@ -8,7 +8,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError, InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._exec import output
 from ansible_collections.longshore.oci.plugins.module_utils._exec.output import Keep, Output, outputs, read_log
 
@@ -105,20 +105,20 @@ class TestFiles:
         (tmp_path / "precious").write_text("text")
         make(f"{tmp_path}/out")
         keep = Keep(stderr_path=f"{tmp_path}/out")
-        with pytest.raises(InvalidInput, match=f"The output cannot be written to {tmp_path}/out: "):
+        with pytest.raises(InvalidOption, match=f"The output cannot be written to {tmp_path}/out: "):
             output.check(keep)
         # And where it came into the way later.
-        with pytest.raises(InvalidInput, match=f"The output cannot be written to {tmp_path}/out: "), outputs(keep):
+        with pytest.raises(InvalidOption, match=f"The output cannot be written to {tmp_path}/out: "), outputs(keep):
             pass
         assert (tmp_path / "precious").read_text() == "text"
         assert not (tmp_path / "nowhere").exists()
 
     @pytest.mark.parametrize("path", ["relative", "/nowhere/at/all", "/dev/null/x"])
     def test_where_there_is_no_place(self, path: str) -> None:
-        with pytest.raises(InvalidInput, match="no absolute path in a directory"):
+        with pytest.raises(InvalidOption, match="no absolute path in a directory"):
             output.check(Keep(stdout_path=path))
 
     @pytest.mark.impure
     def test_a_disk_that_is_full(self) -> None:
-        with open("/dev/full", "wb", buffering=0) as full, pytest.raises(EngineError, match="No space left"):
+        with open("/dev/full", "wb", buffering=0) as full, pytest.raises(LongshoreError, match="No space left"):
             Output(1, full).take(b"x")

@@ -7,7 +7,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.accounts import User
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._exec import process_spec
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
 from ansible_collections.longshore.oci.tests.unit import builders
@@ -56,7 +56,7 @@ class TestSpec:
             (User(1, 0, (), "/"), "The user 1 is not mapped"),
             (User(0, 1, (), "/"), "The group 1 is not mapped"),
         ):
-            with pytest.raises(InvalidInput, match=says):
+            with pytest.raises(InvalidOption, match=says):
                 process_spec.process_spec(config, Command(("id",), user="x"), user, host_capabilities=HOST)
         process_spec.process_spec(config, Command(("id",), user="x"), ROOT, host_capabilities=HOST)
 
@@ -174,7 +174,7 @@ class TestCapabilities:
     ],
 )
 def test_what_no_container_can_run(wanted: dict[str, t.Any], says: str) -> None:
-    with pytest.raises(InvalidInput, match=says):
+    with pytest.raises(InvalidOption, match=says):
         process_spec.check(Command(**{"argv": ("true",), **wanted}))
 
 

@@ -22,11 +22,11 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.deadline impor
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
     Conflict,
     DeadlineExceeded,
-    EngineError,
-    InvalidInput,
+    InvalidOption,
+    LongshoreError,
     ProgramFailed,
 )
-from ansible_collections.longshore.oci.plugins.module_utils._base.process import Handle, is_alive
+from ansible_collections.longshore.oci.plugins.module_utils._base.process import PidFd, is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._conmon import conmon_launch
 from ansible_collections.longshore.oci.plugins.module_utils._conmon.fd_mapping import Descriptors
 from ansible_collections.longshore.oci.plugins.module_utils._exec import request, session_store
@@ -177,7 +177,7 @@ class TestRun:
         self, container: Container, tmp_path: pathlib.Path
     ) -> None:
         os.mkfifo(tmp_path / "out")
-        with pytest.raises(InvalidInput, match="not a private file of this user"):
+        with pytest.raises(InvalidOption, match="not a private file of this user"):
             container.run(": >/tmp/has-run", keep=Keep(stdout_path=f"{tmp_path}/out"))
         assert not os.path.exists(f"{container.bundle}/rootfs/tmp/has-run")
 
@@ -288,12 +288,12 @@ class TestRun:
             container.run("tty", tty=True)
 
     def test_a_user_that_is_not_there(self, container: Container) -> None:
-        with pytest.raises(InvalidInput, match="no user 'app' in the container, which has no /etc/passwd"):
+        with pytest.raises(InvalidOption, match="no user 'app' in the container, which has no /etc/passwd"):
             container.run("true", user="app")
 
     @pytest.mark.parametrize("wanted", [{"cwd": "tmp"}, {"session": "a/b"}, {"env": {"A=": ""}}])
     def test_bad_input(self, container: Container, wanted: dict[str, t.Any]) -> None:
-        with pytest.raises(InvalidInput):
+        with pytest.raises(InvalidOption):
             container.run("true", **wanted)
 
     def test_paths_in_the_container(self, container: Container) -> None:
@@ -357,7 +357,7 @@ class TestDetached:
         assert exec_run.stop(container.store, container.name, "life") is False
         assert exec_run.forget(container.store, container.name, "life") is True
         assert exec_run.forget(container.store, container.name, "life") is False
-        with pytest.raises(InvalidInput, match="has no session life"):
+        with pytest.raises(InvalidOption, match="has no session life"):
             self._finish(container, session)
 
     def test_one_that_ends_at_once(self, container: Container) -> None:
@@ -412,7 +412,7 @@ class TestDetached:
         """What it watched goes on, and can be stopped."""
         session = container.start("exec sleep 60")
         os.kill(t.cast(t.Any, session.monitor).pid, signal.SIGKILL)
-        with Handle(session.monitor) as handle:
+        with PidFd(session.monitor) as handle:
             assert handle.wait(Deadline(10))
         assert self._listed(container) == [(session.id, "running", None)]
         assert self._finish(container, session, run=0.1).rc is None
@@ -454,11 +454,11 @@ class TestStates:
         if goal is Goal.STOPPED:
             own.converge()
         own.converge(goal)
-        with pytest.raises(InvalidInput, match=says):
+        with pytest.raises(InvalidOption, match=says):
             own.run("true")
-        with pytest.raises(InvalidInput, match=says):
+        with pytest.raises(InvalidOption, match=says):
             own.start("true")
-        with pytest.raises(InvalidInput, match=says):
+        with pytest.raises(InvalidOption, match=says):
             exec_run.exists(own.store, own.name, "/")
         own.converge(Goal.ABSENT)
         assert not os.path.exists(own.paths.lock)
@@ -578,7 +578,7 @@ class TestHostileFiles:
         os.mkfifo(f"{own.bundle}/rootfs/etc/fifo")
         os.symlink(target, f"{own.bundle}/rootfs/etc/passwd")
         with pytest.raises(
-            EngineError, match=r"/etc/passwd in the container is (a file of the kernel|not a reg).*runc"
+            LongshoreError, match=r"/etc/passwd in the container is (a file of the kernel|not a reg).*runc"
         ):
             own.run("true", user=user, limits=Limits(run=5))
 
@@ -586,7 +586,7 @@ class TestHostileFiles:
         with open(f"{own.bundle}/rootfs/etc/passwd", "w+b") as stream:
             fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_WRLCK)
             fcntl.fcntl(stream, fcntl.F_SETSIG, signal.SIGWINCH)
-            with pytest.raises(EngineError, match="a process has a lease on it"):
+            with pytest.raises(LongshoreError, match="a process has a lease on it"):
                 own.run("true", user="app")
             fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 

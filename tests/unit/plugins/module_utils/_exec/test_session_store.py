@@ -12,8 +12,8 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import files
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError, InvalidInput
-from ansible_collections.longshore.oci.plugins.module_utils._base.process import Handle, ProcessId, identify, is_alive
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, LongshoreError
+from ansible_collections.longshore.oci.plugins.module_utils._base.process import PidFd, ProcessId, identify, is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._conmon.exit_files import EXIT_FILE_SECONDS
 from ansible_collections.longshore.oci.plugins.module_utils._exec import session_store
 from ansible_collections.longshore.oci.plugins.module_utils._exec.session_store import (
@@ -65,7 +65,7 @@ def test_ids(identifier: str) -> None:
 
 @pytest.mark.parametrize("identifier", ["", ".", "..", "-a", "a/b", "a b", "x" * 65, "ä", "a\n"])
 def test_what_is_no_id(identifier: str) -> None:
-    with pytest.raises(InvalidInput, match="cannot be the id of a session"):
+    with pytest.raises(InvalidOption, match="cannot be the id of a session"):
         session_store.check_id(identifier)
 
 
@@ -213,7 +213,7 @@ class TestLaunchOfAKilledTask:
         def remove(path: str) -> None:
             looks.append("removed")
             if looks.count("removed") == 1:
-                raise EngineError("Directory not empty")
+                raise LongshoreError("Directory not empty")
             files.remove_tree(path)
 
         original = conmon_processes.find_conmons
@@ -278,7 +278,7 @@ class TestFamilies:
 
     def test_what_a_leader_that_is_gone_has_left(self, spawn: t.Any) -> None:
         leader = self._start(spawn, "sleep 60 & ready; sleep 0.2")
-        with Handle(leader) as handle:
+        with PidFd(leader) as handle:
             assert handle.wait(Deadline(30))
         child = next(process for process in session_store.family(leader) if process != leader)
         assert session_store.end_families([leader], grace=30, kill=30) == []

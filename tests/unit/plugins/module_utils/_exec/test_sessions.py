@@ -9,7 +9,7 @@ import pathlib
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError, InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
 from ansible_collections.longshore.oci.plugins.module_utils._exec.request import Goal, Request
 from ansible_collections.longshore.oci.plugins.module_utils._exec.sessions import Sessions
@@ -38,7 +38,7 @@ def test_a_constructor_does_nothing(tmp_path: pathlib.Path, sessions: Sessions) 
 def test_what_is_refused_before_anything_is_read(
     tmp_path: pathlib.Path, sessions: Sessions, request_: Request, check: bool
 ) -> None:
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidOption):
         sessions.converge(request_, check=check)
     assert os.listdir(tmp_path) == []
 
@@ -47,7 +47,7 @@ def test_another_runtime_than_that_of_the_container(tmp_path: pathlib.Path, sess
     (tmp_path / "state/containers/web").mkdir(parents=True)
     sessions.store.save(builders.record())
     for runtime in ("crun", "/usr/bin/crun"):
-        with pytest.raises(InvalidInput, match="was created with /usr/sbin/runc, not with"):
+        with pytest.raises(InvalidOption, match="was created with /usr/sbin/runc, not with"):
             sessions.converge(Request("web", command=COMMAND, runtime=runtime), check=True)
     for own in (None, "auto", "runc", "/usr/sbin/runc"):
         assert sessions.converge(Request("web", Goal.ABSENT, session="one", runtime=own), check=True).plan.actions == ()
@@ -59,7 +59,7 @@ def test_what_is_gone_needs_no_removal(sessions: Sessions) -> None:
 
 
 def test_a_session_of_no_container_cannot_be_waited_for(sessions: Sessions) -> None:
-    with pytest.raises(EngineError):
+    with pytest.raises(LongshoreError):
         sessions.converge(Request("web", Goal.FINISHED, session="one"))
 
 

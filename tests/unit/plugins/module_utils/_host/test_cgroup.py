@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import mountinfo
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
-from ansible_collections.longshore.oci.plugins.module_utils._base.process import Handle, identify, is_alive
+from ansible_collections.longshore.oci.plugins.module_utils._base.process import PidFd, identify, is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
 from ansible_collections.longshore.oci.plugins.module_utils._host.cgroup import Layout
 
@@ -229,7 +229,7 @@ class TestFreezers:
         assert cgroup.is_frozen(scratch_cgroup) is True
         cgroup.thaw(scratch_cgroup)
         assert cgroup.is_frozen(scratch_cgroup) is False
-        with Handle(identify(frozen)) as handle:
+        with PidFd(identify(frozen)) as handle:
             handle.send(signal.SIGTERM)
             assert handle.wait(Deadline(30))
 

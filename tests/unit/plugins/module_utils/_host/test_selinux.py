@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import dump
 from ansible_collections.longshore.oci.plugins.module_utils._container import create
 from ansible_collections.longshore.oci.plugins.module_utils._host import selinux
@@ -127,7 +127,7 @@ def test_a_tree_has_one_label(tmp_path: pathlib.Path) -> None:
 
 
 def test_what_cannot_be_labelled_is_said(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(EngineError, match=r"Cannot give .*/none the label a:b:c: No such file or directory"):
+    with pytest.raises(LongshoreError, match=r"Cannot give .*/none the label a:b:c: No such file or directory"):
         selinux.label_tree(str(tmp_path / "none"), "a:b:c")
 
 

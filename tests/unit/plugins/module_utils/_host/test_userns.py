@@ -12,7 +12,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._host import userns
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
 from ansible_collections.longshore.oci.tests.unit import builders
@@ -92,14 +92,14 @@ class TestEnter:
 
     def test_a_service_cannot(self, directory: pathlib.Path, paths: Paths) -> None:
         (directory / "rootfs").mkdir(mode=0o700)
-        with pytest.raises(InvalidInput, match=r"The root of the container cannot enter .*rootfs"):
+        with pytest.raises(InvalidOption, match=r"The root of the container cannot enter .*rootfs"):
             userns.check(_config(directory / "rootfs"), paths, service=True)
 
     def test_a_run_directory_that_is_closed_too(self, directory: pathlib.Path) -> None:
         (directory / "closed" / "rootfs").mkdir(parents=True)
         (directory / "closed").chmod(0o700)
         paths = Paths("web", state_dir=f"{directory}/state", run_dir=f"{directory}/closed/run")
-        with pytest.raises(InvalidInput, match=r"can enter neither .*closed nor .*closed"):
+        with pytest.raises(InvalidOption, match=r"can enter neither .*closed nor .*closed"):
             userns.check(_config(directory / "closed" / "rootfs"), paths, service=False)
 
     def test_nothing_to_check(self, directory: pathlib.Path, paths: Paths) -> None:

@@ -14,7 +14,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, EngineError, InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, InvalidOption, LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, is_alive, kill_and_wait
 from ansible_collections.longshore.oci.plugins.module_utils._exec import run
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
@@ -52,15 +52,15 @@ class TestNothing:
     @pytest.mark.parametrize("check", [True, False])
     @pytest.mark.parametrize("name", ["", "a/b", ".."])
     def test_a_bad_name(self, engine: Containers, tmp_path: pathlib.Path, check: bool, name: str) -> None:
-        with pytest.raises(InvalidInput, match="cannot be the name"):
+        with pytest.raises(InvalidOption, match="cannot be the name"):
             engine.converge(Desired(name), check=check)
-        with pytest.raises(InvalidInput, match="cannot be the name"):
+        with pytest.raises(InvalidOption, match="cannot be the name"):
             engine.observe(name)
         assert _tree(tmp_path) == []
 
     @pytest.mark.parametrize("check", [True, False])
     def test_no_bundle(self, engine: Containers, tmp_path: pathlib.Path, check: bool) -> None:
-        with pytest.raises(InvalidInput, match="web does not exist and there is no bundle"):
+        with pytest.raises(InvalidOption, match="web does not exist and there is no bundle"):
             engine.converge(Desired("web"), check=check)
         assert _tree(tmp_path) == []
 
@@ -111,7 +111,7 @@ class TestLife:
             seen = engine.observe(name)
             code = 128 + number
             assert (seen.status, seen.exit) == (Status.STOPPED, Exit(code, "killed", None, False))
-            with pytest.raises(InvalidInput, match=f"has ended with exit code {code}, so no command can run"):
+            with pytest.raises(InvalidOption, match=f"has ended with exit code {code}, so no command can run"):
                 run.running(engine.store, name)
             assert cgroup.is_frozen(t.cast(Record, seen.record).cgroup_path)
             wanted = Desired(name, goal, timeouts=Timeouts(stop=20))
@@ -252,5 +252,5 @@ class TestLife:
     ) -> None:
         """It comes from a playbook: an error of the engine, not a traceback of Python."""
         impossible = Definition(**{**definition._asdict(), "conmon_env": environment})
-        with pytest.raises(EngineError):
+        with pytest.raises(LongshoreError):
             engine.converge(Desired(name, Goal.STARTED, impossible))

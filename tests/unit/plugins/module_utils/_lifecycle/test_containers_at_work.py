@@ -106,7 +106,7 @@ def test_a_runtime_of_a_killed_task_changes_nothing_afterwards(
     place.converge(before)
     runtime = place.killed(goal, verb, tied=tied)
     done = place.converge(then)
-    with process.Handle(runtime) as handle:
+    with process.PidFd(runtime) as handle:
         assert handle.wait(Deadline(30))
     assert (done.after.status, place.engine.observe(place.name).status) == (end, end)
     assert place.locks() == []

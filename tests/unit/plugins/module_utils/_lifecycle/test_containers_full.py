@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
@@ -84,7 +84,7 @@ def test_stopped_and_removed_with_a_full_run_directory(place: Place, how: str) -
         assert not is_alive(record.init)
         if how == "read-only":
             # What is in there cannot go. All else has.
-            with pytest.raises(EngineError, match=f"{place.run}.*Read-only file system"):
+            with pytest.raises(LongshoreError, match=f"{place.run}.*Read-only file system"):
                 place.converge(Goal.ABSENT)
             assert cgroup.directories(record.cgroup_path) == []
         else:
@@ -104,7 +104,7 @@ def test_an_error_is_a_sentence(place: Place, directory: str, how: str, goal: Go
     path = getattr(place, directory)
     place.fill(path, how)
     try:
-        with contextlib.suppress(EngineError):
+        with contextlib.suppress(LongshoreError):
             place.converge(goal)
     finally:
         place.make_room(path, how)

@@ -19,7 +19,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import identify, kill_and_wait
 from ansible_collections.longshore.oci.plugins.module_utils._container import create
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
@@ -145,7 +145,7 @@ def test_what_was_kept_outlives_a_killed_change(place: Place, failing: bool) -> 
     assert record.phase is Phase.CREATING
     if failing:
         os.rename(f"{place.bundle}/rootfs", f"{place.bundle}/gone")
-        with pytest.raises(EngineError):
+        with pytest.raises(LongshoreError):
             place.converge(Goal.STARTED)
         os.rename(f"{place.bundle}/gone", f"{place.bundle}/rootfs")
     assert place.converge(Goal.STARTED) is Status.RUNNING

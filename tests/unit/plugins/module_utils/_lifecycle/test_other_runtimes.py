@@ -12,7 +12,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, EngineError, InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, InvalidOption, LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._container.observe import describe
 from ansible_collections.longshore.oci.plugins.module_utils._exec import run
@@ -131,13 +131,13 @@ class TestLife:
     def test_a_command(self, host: Host, kind: str, name: str) -> None:
         _make(host, kind)
         host.bring(Goal.PRESENT)
-        with pytest.raises(InvalidInput, match="has not been started, so no command can run"):
+        with pytest.raises(InvalidOption, match="has not been started, so no command can run"):
             run.run(host.engine.store, host.name, Command(("echo", "hello")))
         host.bring(Goal.STARTED)
         done = run.run(host.engine.store, host.name, Command(("echo", "hello")))
         assert (done.rc, done.stdout) == (0, b"hello\n")
         host.bring(Goal.PAUSED)
-        with pytest.raises(InvalidInput, match="is paused"):
+        with pytest.raises(InvalidOption, match="is paused"):
             run.run(host.engine.store, host.name, Command(("echo", "hello")))
 
     def test_without_a_record(self, host: Host, kind: str, name: str) -> None:
@@ -196,10 +196,10 @@ class TestBrokenState:
         assert describe(seen)["status"] == "unknown"
         assert describe(seen)["pid"] == init.pid if init else None
         for goal in (Goal.PRESENT, Goal.STARTED, Goal.PAUSED, Goal.STOPPED, Goal.RESTARTED):
-            with pytest.raises(EngineError, match=sentence) as caught:
+            with pytest.raises(LongshoreError, match=sentence) as caught:
                 host.bring(goal)
             assert "state=absent removes it" in caught.value.hint
-        with pytest.raises(EngineError, match=sentence):
+        with pytest.raises(LongshoreError, match=sentence):
             run.run(host.engine.store, host.name, Command(("true",)))
         assert is_alive(init)
         assert host.bring(Goal.ABSENT, check=True)[0] == (Action.STOP, Action.REMOVE)
@@ -210,7 +210,7 @@ class TestBrokenState:
         host.runtime = runtimes.other(host.directory / "bin")
         host.bring(Goal.STARTED)
         os.unlink(host.runtime)
-        with pytest.raises(EngineError, match=r"Cannot run .*youki to tell its state"):
+        with pytest.raises(LongshoreError, match=r"Cannot run .*youki to tell its state"):
             host.bring(Goal.STARTED)
         assert host.bring(Goal.ABSENT)[1] is Status.ABSENT
 

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput, ProgramFailed
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, ProgramFailed
 from ansible_collections.longshore.oci.plugins.module_utils._module import boundary
 
 pytestmark = pytest.mark.pure
@@ -53,14 +53,14 @@ class TestDirectories:
     @pytest.mark.parametrize("control", ["\n", "\0", "\t", "\x7f", "\u2028", "\udcff"])
     def test_control_characters(self, name: str, control: str) -> None:
         given = {"state_dir": "/s", "run_dir": "/r", name: f"/x{control}y"}
-        with pytest.raises(InvalidInput, match=f"{name} cannot have control characters"):
+        with pytest.raises(InvalidOption, match=f"{name} cannot have control characters"):
             boundary.directories(given)
 
     @pytest.mark.impure
     def test_of_somebody_without_a_session(self, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
         monkeypatch.setattr(os, "geteuid", lambda: 1000)
         monkeypatch.setenv("XDG_RUNTIME_DIR", f"{tmp_path}/none")
-        with pytest.raises(InvalidInput, match="loginctl enable-linger"):
+        with pytest.raises(InvalidOption, match="loginctl enable-linger"):
             boundary.directories(NONE)
         given = boundary.directories({"state_dir": None, "run_dir": "/b"})
         assert given["run_dir"] == "/b"
@@ -71,10 +71,10 @@ class TestDirectories:
     def test_of_others(self, tmp_path: pathlib.Path, name: str, owner: int, mode: int) -> None:
         os.chown(tmp_path, owner, 0)
         tmp_path.chmod(mode)
-        with pytest.raises(InvalidInput, match=f"{name} .* can be changed by users other than root"):
+        with pytest.raises(InvalidOption, match=f"{name} .* can be changed by users other than root"):
             boundary.directories({**NONE, name: str(tmp_path)})
         if mode != 0o1777:
-            with pytest.raises(InvalidInput, match="can be changed by users other than root"):
+            with pytest.raises(InvalidOption, match="can be changed by users other than root"):
                 boundary.directories({**NONE, name: f"{tmp_path}/not/yet"})
 
     @pytest.mark.parametrize("uid", [0, 1000])
@@ -123,7 +123,7 @@ class TestRun:
 
     def test_without_a_hint(self) -> None:
         def body(_module: t.Any) -> dict[str, t.Any]:
-            raise InvalidInput("No.")
+            raise InvalidOption("No.")
 
         assert _run(body) == {"failed": True, "msg": "No."}
 

@@ -7,7 +7,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.bundles import Outcome
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Action, Options, Plan, Request
 from ansible_collections.longshore.oci.plugins.module_utils._module import bundle, secret_values
@@ -37,7 +37,7 @@ class TestRequest:
 
     def test_a_command_is_split_as_a_shell_does(self) -> None:
         assert bundle.request(_params(image="x", command="sh -c 'a b'")).options.argv == ("sh", "-c", "a b")
-        with pytest.raises(InvalidInput, match="command cannot be split into words") as refused:
+        with pytest.raises(InvalidOption, match="command cannot be split into words") as refused:
             bundle.request(_params(image="x", command="sh -c 'a"))
         assert "argv" in refused.value.hint
 
@@ -57,7 +57,7 @@ class TestRequest:
         ],
     )  # fmt: skip
     def test_what_makes_no_sense(self, given: dict[str, t.Any], message: str) -> None:
-        with pytest.raises(InvalidInput, match=message):
+        with pytest.raises(InvalidOption, match=message):
             bundle.request(_params(**given))
 
 

@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan import Goal
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.request import Request
 from ansible_collections.longshore.oci.plugins.module_utils._module import checkpoint
@@ -61,5 +61,5 @@ def test_a_restore_names_what_it_makes() -> None:
     ],
 )  # fmt: skip
 def test_what_does_not_go_together(given: dict[str, t.Any], message: str) -> None:
-    with pytest.raises(InvalidInput, match=message):
+    with pytest.raises(InvalidOption, match=message):
         _request(**given)

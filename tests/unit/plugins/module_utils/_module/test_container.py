@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._module import container, definition
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Action,
@@ -92,7 +92,7 @@ class TestDesired:
 
     @pytest.mark.parametrize("name", ["stop_timeout", "kill_timeout", "create_timeout", "ready_timeout", "exit_delay"])
     def test_no_time_is_negative(self, name: str) -> None:
-        with pytest.raises(InvalidInput, match=f"^{name} cannot be negative"):
+        with pytest.raises(InvalidOption, match=f"^{name} cannot be negative"):
             container.desired(_params(**{name: -1}))
 
     @pytest.mark.parametrize(("text", "size"), [("10M", 10485760), ("1K", 1024), ("512", 512), ("1.5K", 1536)])
@@ -103,11 +103,11 @@ class TestDesired:
 
     @pytest.mark.parametrize("text", ["", "ten", "10X", "-1"])
     def test_no_size(self, text: str) -> None:
-        with pytest.raises(InvalidInput, match="log_size_max is not a size"):
+        with pytest.raises(InvalidOption, match="log_size_max is not a size"):
             container.desired(_params(bundle="/b", log_size_max=text))
 
     def test_no_signal(self) -> None:
-        with pytest.raises(InvalidInput, match="NOPE is not a signal"):
+        with pytest.raises(InvalidOption, match="NOPE is not a signal"):
             container.desired(_params(stop_signal="NOPE"))
 
 

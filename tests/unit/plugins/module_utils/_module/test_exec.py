@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
 from ansible_collections.longshore.oci.plugins.module_utils._exec.request import Result
 from ansible_collections.longshore.oci.plugins.module_utils._exec.sessions import Sessions
@@ -68,7 +68,7 @@ class TestCommand:
 
     @pytest.mark.parametrize("value", [1, 1.5, True, None, ["a"], {"b": "c"}])
     def test_variables_are_strings(self, value: object) -> None:
-        with pytest.raises(InvalidInput, match=r"variable PORT in env is not a string.*put it in quotes") as caught:
+        with pytest.raises(InvalidOption, match=r"variable PORT in env is not a string.*put it in quotes") as caught:
             oci_exec.command(_params(env={"PORT": value}))
         assert str(value) not in caught.value.message or value == 1
 
@@ -86,7 +86,7 @@ class TestCommand:
         ],
     )
     def test_refused(self, given: dict[str, t.Any], says: str) -> None:
-        with pytest.raises(InvalidInput, match=says):
+        with pytest.raises(InvalidOption, match=says):
             oci_exec.command(_params(**given))
 
 
@@ -140,9 +140,9 @@ class TestCheckMode:
         assert (result.get("skipped"), result["changed"]) == (None, True)
 
     def test_bad_input_is_refused(self, sessions: Sessions) -> None:
-        with pytest.raises(InvalidInput):
+        with pytest.raises(InvalidOption):
             self._check(sessions, argv=[])
-        with pytest.raises(InvalidInput, match="cannot be the name"):
+        with pytest.raises(InvalidOption, match="cannot be the name"):
             self._check(sessions, name="a/b")
 
     def test_waiting_is_skipped(self, sessions: Sessions) -> None:

@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._module import network
 from ansible_collections.longshore.oci.plugins.module_utils._network_spec.parse import (
     DEFAULT_BRIDGE,
@@ -54,7 +54,7 @@ def test_the_other_options() -> None:
 
 
 def test_to_publish_takes_an_interface() -> None:
-    with pytest.raises(InvalidInput, match="publish needs an interface") as refused:
+    with pytest.raises(InvalidOption, match="publish needs an interface") as refused:
         _request(publish=["80:80"])
     assert "subnet" in refused.value.hint
     assert _request(state="absent", publish=["80:80"]).absent

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._netlink import netns
 from ansible_collections.longshore.oci.plugins.module_utils._netlink.links import Link, Links, Route
 
@@ -48,7 +48,7 @@ def test_a_bridge(there: t.Any) -> None:
             1400,
             True,
         )
-        with pytest.raises(EngineError, match=r"Cannot create the bridge br0: File exists\."):
+        with pytest.raises(LongshoreError, match=r"Cannot create the bridge br0: File exists\."):
             links.create_bridge("br0", "02:00:00:00:00:01")
         links.remove(found)
         assert set(links.all()) == before
@@ -87,7 +87,7 @@ def test_routes(there: t.Any) -> None:
             links.drop_route(route)
             links.drop_route(route)
         assert links.routes() == []
-        with pytest.raises(EngineError, match=r"Cannot set the route to 0\.0\.0\.0/0 via 192\.0\.2\.1"):
+        with pytest.raises(LongshoreError, match=r"Cannot set the route to 0\.0\.0\.0/0 via 192\.0\.2\.1"):
             links.add_route(Route("0.0.0.0/0", "192.0.2.1", "br0"), bridge)
 
     there(look)

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._netlink import netlink
 
 
@@ -29,5 +29,5 @@ def test_a_list_that_changed_meanwhile_is_asked_for_again() -> None:
 
     for message in (None, {"header": {"flags": 0x12}}):
         assert netlink.ask("list", interrupted(message, 3)) == [{"header": {"flags": 2}}]
-        with pytest.raises(EngineError, match="other programs change it continuously"):
+        with pytest.raises(LongshoreError, match="other programs change it continuously"):
             netlink.ask("list", interrupted(message, 99))

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._netlink import links, netns
 from ansible_collections.longshore.oci.plugins.module_utils._network import forwarding
 from ansible_collections.longshore.oci.tests.unit.network_host import POOL, WEB, Host, asked, host, serving
@@ -116,7 +116,7 @@ def test_a_link_that_others_remove_meanwhile_is_told(host: Host, monkeypatch: py
 
     with monkeypatch.context() as context:
         context.setattr(links.Links, "create_bridge", create_and_lose)
-        with pytest.raises(EngineError, match=r"The interface longshore0 has gone\. Run the task again\."):
+        with pytest.raises(LongshoreError, match=r"The interface longshore0 has gone\. Run the task again\."):
             host.converge(WEB, POOL)
     host.converge(WEB, POOL)
     assert host.converge(WEB, POOL).plan.actions == ()

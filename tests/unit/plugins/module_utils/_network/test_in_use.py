@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._netlink import netns
 from ansible_collections.longshore.oci.plugins.module_utils._network import in_use
 from ansible_collections.longshore.oci.plugins.module_utils._network.networks import Networks
@@ -30,20 +30,23 @@ def test_what_is_in_the_way_is_said(host: Host) -> None:
         (WEB, Interface(subnet=("192.0.2.0/28",)), {}, r"overlaps with 192\.0\.2\.7/24 on uplink of this host"),
     ):
         for check in (True, False):
-            with pytest.raises(EngineError, match=says):
+            with pytest.raises(LongshoreError, match=says):
                 host.converge(name, interface, check=check, **more)
     netns.remove(OTHER)
-    with serving(host.name), pytest.raises(EngineError, match=r"80:8080/tcp cannot be published: 80/tcp is in use"):
+    with serving(host.name), pytest.raises(LongshoreError, match=r"80:8080/tcp cannot be published: 80/tcp is in use"):
         host.converge(WEB, POOL, publish=("80:8080",))
     assert host.is_like() == before
     host.converge(WEB, POOL, publish=("80:8080",))
-    with serving(WEB) as pid, pytest.raises(EngineError, match=rf"is in use by \S+ \(process {pid}\)\. Stop it first"):
+    with (
+        serving(WEB) as pid,
+        pytest.raises(LongshoreError, match=rf"is in use by \S+ \(process {pid}\)\. Stop it first"),
+    ):
         host.converge(WEB, absent=True)
     with serving(WEB) as pid:
         assert [(user.pid, user.container) for user in host.describe(WEB).users] == [(pid, None)]
     assert host.converge(WEB, POOL, publish=("80:8080",)).plan.actions == ()
     subprocess.run(["ip", "-n", WEB, "link", "add", "eth1", "type", "veth", "peer", "name", "other"], check=True)
-    with pytest.raises(EngineError, match="has an interface eth1 that Longshore has not created"):
+    with pytest.raises(LongshoreError, match="has an interface eth1 that Longshore has not created"):
         host.converge(WEB, POOL, Interface("eth1", "br1"))
 
 
@@ -51,7 +54,7 @@ def test_a_port_that_somebody_took_meanwhile_is_not_taken_away(host: Host) -> No
     """Between a reboot and the task."""
     host.converge(WEB, POOL, publish=("80:80",))
     host.does("sh", "-c", f"ip netns delete {WEB}; nft flush ruleset")
-    with serving(host.name), pytest.raises(EngineError, match="80:80/tcp cannot be published: 80/tcp is in use"):
+    with serving(host.name), pytest.raises(LongshoreError, match="80:80/tcp cannot be published: 80/tcp is in use"):
         host.converge(WEB, POOL, publish=("80:80",))
     assert host.converge(WEB, POOL, publish=("80:80", "10.78.1.1:81:81")).warnings == ()
 

@@ -12,7 +12,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._netlink import netns
 from ansible_collections.longshore.oci.plugins.module_utils._network import forwarding, observe
 from ansible_collections.longshore.oci.plugins.module_utils._network.networks import Networks
@@ -166,7 +166,7 @@ def test_a_namespace_of_somebody_else_is_not_taken(host: Host) -> None:
     netns.remove(WEB)
     netns.create(WEB)
     theirs = os.stat(netns.path_of(WEB)).st_ino
-    with pytest.raises(EngineError, match="Longshore has not created it"):
+    with pytest.raises(LongshoreError, match="Longshore has not created it"):
         host.converge(WEB, POOL)
     assert host.converge(WEB, absent=True).plan.actions == ("remove",)
     assert os.stat(netns.path_of(WEB)).st_ino == theirs
@@ -212,11 +212,11 @@ def test_without_the_right_to_it_says_so(tmp_path: pathlib.Path) -> None:
     )
     argv = ["setpriv", "--bounding-set=-net_admin", sys.executable, "-c", code, str(tmp_path)]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, env=programs.python_environment())
-    assert done.stdout.startswith("EngineError Cannot ")
+    assert done.stdout.startswith("LongshoreError Cannot ")
     assert "CAP_NET_ADMIN" in done.stdout
 
 
 def test_only_root_makes_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(EngineError, match=r"Only root can create networks, and .*network_helper"):
+    with pytest.raises(LongshoreError, match=r"Only root can create networks, and .*network_helper"):
         Networks(state_dir=str(tmp_path), run_dir=str(tmp_path)).converge(Request("web"))

@@ -11,7 +11,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import boot_id
 from ansible_collections.longshore.oci.plugins.module_utils._network.networks import Networks
 from ansible_collections.longshore.oci.plugins.module_utils._network.records import Changed, Records
@@ -126,7 +126,7 @@ def test_a_damaged_record(records: Records, path: pathlib.Path, kind: str) -> No
     """One sentence, with the file: what the network has could be given away twice."""
     value = DAMAGED[kind]
     path.write_text("{" if value is None else json.dumps(value), encoding="utf-8")
-    with pytest.raises(EngineError) as caught:
+    with pytest.raises(LongshoreError) as caught:
         records.all()
     if kind == "no format":
         assert "was made by another release" in caught.value.message

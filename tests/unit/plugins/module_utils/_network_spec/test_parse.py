@@ -8,7 +8,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, EngineError, InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, InvalidOption, LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._netlink.links import Route
 from ansible_collections.longshore.oci.plugins.module_utils._network_spec.parse import (
     Interface,
@@ -46,7 +46,7 @@ def test_a_pool_can_be_full() -> None:
     records: dict[str, NetworkRecord] = {}
     for name in "abcde":
         records[name] = _made(name, POOL, others=records)
-    with pytest.raises(EngineError, match=r"No address of the subnet 10\.78\.1\.0/29 is free"):
+    with pytest.raises(LongshoreError, match=r"No address of the subnet 10\.78\.1\.0/29 is free"):
         _made("f", POOL, others=records)
 
 
@@ -111,7 +111,7 @@ def test_the_first_interface_with_a_gateway_has_the_default_route() -> None:
     ],
 )
 def test_what_cannot_be_an_interface_is_refused(interface: Interface, says: str) -> None:
-    with pytest.raises(InvalidInput, match=says):
+    with pytest.raises(InvalidOption, match=says):
         _made("a", interface)
 
 
@@ -131,7 +131,7 @@ def test_what_cannot_be_an_interface_is_refused(interface: Interface, says: str)
     ],
 )
 def test_what_cannot_be_a_route_is_refused(routes: list[tuple[str, str]], says: str) -> None:
-    with pytest.raises(InvalidInput, match=says):
+    with pytest.raises(InvalidOption, match=says):
         _made("a", POOL, routes=tuple(routes))
 
 
@@ -151,7 +151,7 @@ def test_what_another_network_has_is_refused() -> None:
     _made("b", POOL, others=first, publish=("8005:80/udp",))
     with pytest.raises(Conflict, match="published by the same network"):
         _made("b", POOL, publish=("80:80", "80:81"))
-    with pytest.raises(InvalidInput, match="cannot be published without an address"):
+    with pytest.raises(InvalidOption, match="cannot be published without an address"):
         _made("b", Interface(address=("10.78.1.3/29",)), publish=("9000:80",))
 
 
@@ -160,7 +160,7 @@ def test_two_interfaces_of_one_network_are_kept_apart() -> None:
         _made("a", POOL, Interface("eth1", "br1", ("10.78.1.6/29",), gateway=("10.78.1.5",)))
     with pytest.raises(Conflict, match="in use by the interface eth0"):
         _made("a", POOL._replace(mac="02:00:00:00:00:01"), Interface("eth1", mac="02:00:00:00:00:01"))
-    with pytest.raises(InvalidInput, match="two interfaces"):
+    with pytest.raises(InvalidOption, match="two interfaces"):
         _made("a", POOL, POOL)
 
 
@@ -171,19 +171,19 @@ def test_a_bridge_of_somebody_else_has_its_own_gateway() -> None:
     record = resolve(request, around, None)
     assert record.interfaces[0].mtu == 9000
     assert (record.interfaces[0].gateways, record.interfaces[0].host_gateways) == (("192.0.2.1",), ())
-    with pytest.raises(InvalidInput, match="must be an address of the bridge"):
+    with pytest.raises(InvalidOption, match="must be an address of the bridge"):
         resolve(request._replace(publish=("80:80",)), around, None)
     through = request._replace(interfaces=(wanted._replace(gateway=("192.0.2.7",)),), publish=("80:80",))
     assert resolve(through, around, None).interfaces[0].host_gateways == ("192.0.2.7",)
-    with pytest.raises(InvalidInput, match="br0, which Longshore has not made"):
+    with pytest.raises(InvalidOption, match="br0, which Longshore has not made"):
         resolve(through._replace(publish=("127.0.0.1:80:80",)), around, None)
     with pytest.raises(Conflict, match=r"192\.0\.2\.7 is in use by the bridge br0"):
         resolve(request._replace(interfaces=(wanted._replace(address=("192.0.2.7/24",)),)), around, None)
-    with pytest.raises(InvalidInput, match="less than 9000, that of br0"):
+    with pytest.raises(InvalidOption, match="less than 9000, that of br0"):
         resolve(request._replace(interfaces=(wanted._replace(mtu=1500),)), around, None)
     with pytest.raises(Conflict, match="The bridge br0, which belongs to another program, does not exist"):
         resolve(request, Surroundings(), record)
-    with pytest.raises(InvalidInput, match="eth0 is an interface of this host, but not a bridge"):
+    with pytest.raises(InvalidOption, match="eth0 is an interface of this host, but not a bridge"):
         resolve(request._replace(interfaces=(Interface(bridge="eth0"),)), around, None)
     with pytest.raises(Conflict, match=r"overlaps with 10\.78\.0\.9/16 on eth0 of this host"):
         resolve(request._replace(interfaces=(POOL,)), around, None)
@@ -191,5 +191,5 @@ def test_a_bridge_of_somebody_else_has_its_own_gateway() -> None:
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".", "-x", "a" * 101])
 def test_a_name_leads_nowhere(name: str) -> None:
-    with pytest.raises(InvalidInput, match="cannot be the name of a network"):
+    with pytest.raises(InvalidOption, match="cannot be the name of a network"):
         _made(name)

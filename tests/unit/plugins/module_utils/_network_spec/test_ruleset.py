@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._netlink import netns
 from ansible_collections.longshore.oci.plugins.module_utils._network import forwarding, forwarding_changes
 from ansible_collections.longshore.oci.plugins.module_utils._network_spec import publishing
@@ -54,7 +54,7 @@ def test_what_is_published_is_read(text: str, canonical: str) -> None:
     ],
 )  # fmt: skip
 def test_what_cannot_be_published_is_refused(text: str) -> None:
-    with pytest.raises(EngineError, match="publish cannot be"):
+    with pytest.raises(LongshoreError, match="publish cannot be"):
         publishing.publish(text)
 
 

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._network_spec import publishing
 from ansible_collections.longshore.oci.plugins.module_utils._ports import address, host_ports, network_helper
 from ansible_collections.longshore.oci.plugins.module_utils._ports.address import Ports, PublishedPort
@@ -120,7 +120,7 @@ USERS: dict[str, t.Callable[[str, str], Ports]] = {
 def test_ports_are_read_alike(user: str, case: tuple[str, str]) -> None:
     expected = ACCEPTED[case]
     if user == "listen" and (expected.protocol == "sctp" or expected.first < expected.last):
-        with pytest.raises(InvalidInput, match="it needs one port, of tcp or udp"):
+        with pytest.raises(InvalidOption, match="it needs one port, of tcp or udp"):
             USERS[user](*case)
         return
     if user == "publish of pasta" and expected.protocol == "sctp":
@@ -131,7 +131,7 @@ def test_ports_are_read_alike(user: str, case: tuple[str, str]) -> None:
 @pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize("case", REFUSED, ids=ascii)
 def test_ports_are_refused_alike(user: str, case: tuple[str, str]) -> None:
-    with pytest.raises(InvalidInput) as caught:
+    with pytest.raises(InvalidOption) as caught:
         USERS[user](*case)
     assert caught.value.message.startswith(f"{user.partition(' ')[0]} cannot be ")
     assert REFUSED[case] in caught.value.message
@@ -142,20 +142,20 @@ def test_an_address_with_a_scope_is_for_sockets_of_this_host() -> None:
     for user in ("reserve_ports", "listen"):
         assert USERS[user]("[FE80::1%eth0]:53", "/udp") == expected
     for user in ("publish of oci_network", "publish of pasta"):
-        with pytest.raises(InvalidInput, match="with a scope, cannot be published"):
+        with pytest.raises(InvalidOption, match="with a scope, cannot be published"):
             USERS[user]("[FE80::1%eth0]:53", "/udp")
 
 
 @pytest.mark.parametrize("host", ["224.0.0.1", "239.1.2.3", "255.255.255.255", "[ff02::1]", "[::ffff:224.0.0.1]"])
 def test_an_address_of_many_hosts_is_not_published(host: str) -> None:
-    with pytest.raises(InvalidInput, match="an address of many hosts"):
+    with pytest.raises(InvalidOption, match="an address of many hosts"):
         address.parse_published(f"{host}:80:80")
 
 
 @pytest.mark.parametrize("number", [484822, "484822", "1", 80])
 def test_a_whole_number_was_meant_otherwise(number: str | int) -> None:
     """YAML 1.1 reads 8080:22 as a number of base 60."""
-    with pytest.raises(InvalidInput, match="Quote it: YAML takes 8080:22 for a number"):
+    with pytest.raises(InvalidOption, match="Quote it: YAML takes 8080:22 for a number"):
         address.parse_published(number)
     assert "Quote" not in str(address.invalid("publish", "web", "no"))
     assert address.parse_ports("reserve_ports", 8080) == Ports("tcp", None, 8080, 8080)
@@ -186,7 +186,7 @@ def test_published_ports(text: str, expected: PublishedPort) -> None:
     ],
 )  # fmt: skip
 def test_targets_that_cannot_be(text: str, says: str) -> None:
-    with pytest.raises(InvalidInput) as caught:
+    with pytest.raises(InvalidOption) as caught:
         address.parse_published(text)
     assert says in caught.value.message
 

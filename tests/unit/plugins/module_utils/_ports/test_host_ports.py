@@ -12,7 +12,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, EngineError, InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, InvalidOption, LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._ports import host_ports
 from ansible_collections.longshore.oci.plugins.module_utils._ports.host_ports import Address
 from ansible_collections.longshore.oci.tests.unit import builders
@@ -58,7 +58,7 @@ def test_parse_reservation(text: str, expected: list[Address]) -> None:
     ],
 )
 def test_what_is_no_reservation(text: str, says: str) -> None:
-    with pytest.raises(InvalidInput, match=says.replace("[", r"\[")):
+    with pytest.raises(InvalidOption, match=says.replace("[", r"\[")):
         host_ports.parse_reservation(text)
 
 
@@ -91,7 +91,7 @@ def test_parse_listen(text: str, expected: Address) -> None:
     ],
 )
 def test_what_cannot_be_listened_on(text: str, says: str) -> None:
-    with pytest.raises(InvalidInput, match=says.replace("[", r"\[")):
+    with pytest.raises(InvalidOption, match=says.replace("[", r"\[")):
         host_ports.parse_listen(text)
 
 
@@ -111,7 +111,7 @@ def test_what_cannot_be_listened_on(text: str, says: str) -> None:
     ],
 )
 def test_nothing_is_asked_for_twice(listen: tuple[str, ...], reserve: tuple[str, ...], says: str) -> None:
-    with pytest.raises(InvalidInput, match=says):
+    with pytest.raises(InvalidOption, match=says):
         host_ports.addresses_of(builders.definition(listen=listen, reserve_ports=reserve))
 
 
@@ -241,7 +241,7 @@ class TestReserve:
             assert open_files() == before
 
     def test_an_address_that_is_not_of_this_host(self) -> None:
-        with pytest.raises(InvalidInput, match=r"192\.0\.2\.1 is not an address of this host"):
+        with pytest.raises(InvalidOption, match=r"192\.0\.2\.1 is not an address of this host"):
             host_ports.open_all(builders.definition(reserve_ports=("192.0.2.1:80",)), nobody)
 
     @pytest.mark.pure
@@ -274,7 +274,7 @@ class TestReserve:
             raise OSError(errno.EMFILE, "Too many open files")
 
         monkeypatch.setattr(socket, "socket", full)
-        with pytest.raises(EngineError, match="80/tcp is not available: Too many open files"):
+        with pytest.raises(LongshoreError, match="80/tcp is not available: Too many open files"):
             host_ports.open_all(builders.definition(reserve_ports=("80",)), nobody)
 
 
@@ -299,9 +299,9 @@ class TestListen:
         tmp_path.chmod(mode)
         wanted = builders.definition(listen=(f"unix:{tmp_path}/sock",))
         says = "can be changed by users other than"
-        with contextlib.nullcontext() if fine else pytest.raises(InvalidInput, match=says):
+        with contextlib.nullcontext() if fine else pytest.raises(InvalidOption, match=says):
             host_ports.check_free(wanted, None, nobody)
-        with contextlib.nullcontext() if fine else pytest.raises(InvalidInput, match=says):
+        with contextlib.nullcontext() if fine else pytest.raises(InvalidOption, match=says):
             host_ports.open_all(wanted, nobody)[0][0].close()
 
     def test_the_mode_of_nothing_else_is_changed(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,7 +316,7 @@ class TestListen:
             chmod(path, mode, **more)
 
         monkeypatch.setattr(os, "chmod", swap)
-        with contextlib.suppress(EngineError):
+        with contextlib.suppress(LongshoreError):
             host_ports.open_all(builders.definition(listen=(f"unix:{tmp_path}/sock",)), nobody)[0][0].close()
         assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
 
@@ -325,7 +325,7 @@ class TestListen:
         (tmp_path / "secret").touch(mode=0o600)
         (tmp_path / "sock").symlink_to("secret")
         for name in ("secret", "sock"):
-            with pytest.raises((EngineError, OSError)):
+            with pytest.raises((LongshoreError, OSError)):
                 host_ports._open_to_all(f"{tmp_path}/{name}")
         assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
 
@@ -358,7 +358,7 @@ class TestListen:
         [("/nowhere/sock", "directory of the socket .* does not exist"), ("/etc/passwd", "is not a socket")],
     )
     def test_a_path_that_cannot_be_one(self, path: str, says: str) -> None:
-        with pytest.raises(InvalidInput, match=says):
+        with pytest.raises(InvalidOption, match=says):
             host_ports.check_free(builders.definition(listen=(f"unix:{path}",)), None, nobody)
         host_ports.remove_sockets(builders.definition(listen=(f"unix:{path}",)))
         assert path != "/etc/passwd" or os.path.exists(path)

@@ -18,8 +18,8 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
     DeadlineExceeded,
-    EngineError,
-    InvalidInput,
+    InvalidOption,
+    LongshoreError,
     ProgramFailed,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import identify, is_alive, kill_and_wait
@@ -119,7 +119,7 @@ def test_what_cannot_work_is_refused(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     definition = builders.definition(**{"network_helper": "pasta", **changes})
-    with pytest.raises(InvalidInput) as caught:
+    with pytest.raises(InvalidOption) as caught:
         network_helper.check(definition, CONFIG, paths, None)
     assert why in str(caught.value)
 
@@ -145,7 +145,7 @@ def test_slirp4netns_does_not_run_as_root(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     definition = builders.definition(network_helper="slirp4netns", network_options=options)
-    with pytest.raises(InvalidInput, match="slirp4netns cannot be used as root") as caught:
+    with pytest.raises(InvalidOption, match="slirp4netns cannot be used as root") as caught:
         network_helper.check(definition, CONFIG, paths, None)
     assert "pasta" in caught.value.hint
 
@@ -158,7 +158,7 @@ def test_slirp4netns_is_not_for_a_container_that_writes_its_own_packets(
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     config = {**CONFIG, "process": {**CONFIG["process"], "capabilities": {"bounding": names}}}
     definition = builders.definition(network_helper="slirp4netns")
-    with pytest.raises(InvalidInput, match=r"slirp4netns lets a container with CAP_NET_\w+ reach the loopback"):
+    with pytest.raises(InvalidOption, match=r"slirp4netns lets a container with CAP_NET_\w+ reach the loopback"):
         network_helper.check(definition, config, paths, None)
     network_helper.check(definition._replace(network_helper="pasta"), config, paths, None)
     config["process"]["capabilities"] = {"bounding": ["CAP_CHOWN"]}
@@ -168,7 +168,7 @@ def test_slirp4netns_is_not_for_a_container_that_writes_its_own_packets(
 @pytest.mark.parametrize("namespaces", [[], [{"type": "pid"}], [{"type": "network", "path": "/run/netns/blue"}]])
 def test_the_container_needs_a_network_of_its_own(paths: Paths, namespaces: list[dict[str, str]]) -> None:
     config = builders.config(linux={"namespaces": namespaces})
-    with pytest.raises(InvalidInput, match="needs a container with its own network namespace"):
+    with pytest.raises(InvalidOption, match="needs a container with its own network namespace"):
         network_helper.check(builders.definition(network_helper="pasta"), config, paths, None)
 
 
@@ -177,14 +177,14 @@ def test_a_socket_has_to_have_a_short_name(tmp_path: pathlib.Path, monkeypatch: 
     paths = Paths("w" * 100, state_dir="/x", run_dir=str(tmp_path))
     definition = builders.definition(network_helper="slirp4netns")
     network_helper.check(definition, CONFIG, paths, None)
-    with pytest.raises(InvalidInput, match="too long for a socket"):
+    with pytest.raises(InvalidOption, match="too long for a socket"):
         network_helper.check(definition._replace(publish=("8080:80",)), CONFIG, paths, None)
 
 
 @pytest.mark.pure
 def test_a_helper_that_is_missing(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network_helper, "find_program", lambda _name: None)
-    with pytest.raises(InvalidInput, match="The network helper pasta is not on this host"):
+    with pytest.raises(InvalidOption, match="The network helper pasta is not on this host"):
         network_helper.check(builders.definition(network_helper="pasta"), CONFIG, paths, None)
 
 
@@ -197,13 +197,13 @@ def test_a_port_that_somebody_has(paths: Paths, kind: int, protocol: str) -> Non
         port = holder.getsockname()[1]
         definition = builders.definition(network_helper="pasta", publish=(f"127.0.0.1:{port}:80/{protocol}",))
         with pytest.raises(
-            InvalidInput, match=f"The port {port}/{protocol} of 127.0.0.1 of this host cannot be published"
+            InvalidOption, match=f"The port {port}/{protocol} of 127.0.0.1 of this host cannot be published"
         ):
             network_helper.check(definition, CONFIG, paths, None)
         # It is the very container's own, and will be free; not so where its conmon, and so its helper, is gone.
         record = builders.record(definition=definition)
         network_helper.check(definition, CONFIG, paths, record.replace(monitor=identify(os.getpid())))
-        with pytest.raises(InvalidInput, match="cannot be published"):
+        with pytest.raises(InvalidOption, match="cannot be published"):
             network_helper.check(definition, CONFIG, paths, record)
     network_helper.check(definition, CONFIG, paths, None)
 
@@ -219,7 +219,7 @@ def test_a_port_that_somebody_has_of_ipv6(
         holder.listen(1)
         port = holder.getsockname()[1]
         definition = builders.definition(network_helper=helper, publish=(f"{port}:80",))
-        says = pytest.raises(InvalidInput, match=f"The port {port}/tcp of this host cannot be published")
+        says = pytest.raises(InvalidOption, match=f"The port {port}/tcp of this host cannot be published")
         with says if refused else contextlib.nullcontext():
             network_helper.check(definition, CONFIG, paths, None)
 
@@ -233,7 +233,7 @@ def test_the_port_of_a_launch_that_was_killed_is_free_for_the_next(paths: Paths,
         definition = builders.definition(network_helper="pasta", publish=(f"{holder.getsockname()[1]}:80",))
         for phase in ("creating", "restoring"):
             network_helper.check(definition, CONFIG, paths, builders.record(phase=phase, definition=definition))
-        with pytest.raises(InvalidInput, match="cannot be published"):
+        with pytest.raises(InvalidOption, match="cannot be published"):
             network_helper.check(definition, CONFIG, paths, builders.record(phase="stopped", definition=definition))
 
 
@@ -329,7 +329,7 @@ def test_a_task_that_is_killed_as_it_starts_one(
     ],
 )
 def test_one_that_fails_leaves_nothing(
-    paths: Paths, script: t.Callable[[str], None], text: str, kind: type[EngineError], why: str
+    paths: Paths, script: t.Callable[[str], None], text: str, kind: type[LongshoreError], why: str
 ) -> None:
     script(text)
     scripted = Scripted(paths)

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base import versions
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
     DeadlineExceeded,
-    EngineError,
+    LongshoreError,
     ProgramFailed,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._runtime import deletion, runtime
@@ -181,7 +181,7 @@ class TestDelete:
         (tmp_path / place).mkdir(parents=True, exist_ok=True)
         subprocess.run(["mount", "-t", "tmpfs", "none", tmp_path / place], check=True)
         try:
-            with pytest.raises(EngineError, match=f"something is mounted at {tmp_path}/{place}"):
+            with pytest.raises(LongshoreError, match=f"something is mounted at {tmp_path}/{place}"):
                 scripted(f"touch {tmp_path}/ran").delete()
         finally:
             subprocess.run(["umount", tmp_path / place], check=True)

@@ -17,7 +17,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import mountinfo, trees
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError, ProgramFailed
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError, ProgramFailed
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import identify
 from ansible_collections.longshore.oci.plugins.module_utils._container import stop
 from ansible_collections.longshore.oci.plugins.module_utils._container.create import Launch
@@ -321,7 +321,7 @@ def without_systemd(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(names, "service_path", lambda name, _realm: f"{tmp_path}/{name}.service")
 
     def unreachable(_seconds: float) -> t.NoReturn:
-        raise EngineError("Cannot reach the bus of systemd.")
+        raise LongshoreError("Cannot reach the bus of systemd.")
 
     monkeypatch.setattr(owner_systemd, "_bus", unreachable)
     return f"{tmp_path}/web.service"
@@ -344,7 +344,7 @@ def test_a_service_that_cannot_be_made_leaves_what_was_there(
         definition=Definition("/srv/new", service=True), cgroup_manager="systemd", phase=Phase.CREATING
     )
     config = {"root": {"path": f"{tmp_path}"}, "linux": {}, "process": {}}
-    with pytest.raises(EngineError, match="Cannot reach the bus"):
+    with pytest.raises(LongshoreError, match="Cannot reach the bus"):
         owner_systemd.create(store, Launch(record, config), previous=former if existed else None, timeouts=Timeouts())
     claims = [os.readlink(entry) for entry in os.scandir(f"{store.state_dir}/bundles")]
     # The bus cannot be reached for the removal either. The script has the environment of conmon in it.

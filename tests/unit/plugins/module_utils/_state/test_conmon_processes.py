@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import read_text
 from ansible_collections.longshore.oci.plugins.module_utils._state import conmon_processes
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Program
@@ -34,7 +34,7 @@ def test_a_command_line_without_end() -> None:
         try:
             if child.stdout is None or child.stdout.readline() != b"0\n":
                 pytest.skip("this kernel has no PR_SET_MM_MAP")
-            with pytest.raises(EngineError, match="is larger than"):
+            with pytest.raises(LongshoreError, match="is larger than"):
                 read_text(f"/proc/{child.pid}/cmdline")
             assert conmon_processes.find_conmons(Program("conmon", "/bin/sh", "1"), lambda _path: False) == []
         finally:

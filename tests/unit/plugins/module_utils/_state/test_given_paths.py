@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError, InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._base.program import find_program
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
@@ -68,7 +68,7 @@ class TestPidFile:
     def test_a_launch_that_fails_leaves_it_as_it_was(self, place: Place, before: str | None) -> None:
         if before:
             place.pidfile.write_text(before)
-        with pytest.raises(EngineError, match="Cannot create the container"):
+        with pytest.raises(LongshoreError, match="Cannot create the container"):
             place.converge(Goal.STARTED, place.broken())
         assert (place.pidfile.read_text() if before else place.pidfile.exists()) == (before or False)
         # Nor does what comes next.
@@ -81,12 +81,12 @@ class TestPidFile:
         record = t.cast(Record, place.engine.observe(place.name).record)
         assert record.monitor is not None
         assert (place.pidfile.read_text(), record.pidfile_before) == (str(record.monitor.pid), None)
-        with pytest.raises(EngineError, match="Cannot create the container"):
+        with pytest.raises(LongshoreError, match="Cannot create the container"):
             place.converge(Goal.STARTED, place.broken())
         assert not place.pidfile.exists()
         # Somebody else's by now.
         place.pidfile.write_text("4712\n")
-        with pytest.raises(EngineError, match="Cannot create the container"):
+        with pytest.raises(LongshoreError, match="Cannot create the container"):
             place.converge(Goal.STARTED, place.broken())
         assert place.pidfile.read_text() == "4712\n"
 
@@ -149,6 +149,6 @@ class TestValues:
     def test_one_more_leaves_the_container_as_it_is(self, place: Place, changes: dict[str, t.Any]) -> None:
         place.converge(Goal.STARTED)
         before = place.engine.observe(place.name)
-        with pytest.raises(InvalidInput):
+        with pytest.raises(InvalidOption):
             place.converge(Goal.STARTED, **changes)
         assert place.engine.observe(place.name) == before

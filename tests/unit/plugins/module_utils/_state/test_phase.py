@@ -8,7 +8,7 @@ import pathlib
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import EngineError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Record
 from ansible_collections.longshore.oci.plugins.module_utils._state.phase import PHASES, Phase, check_transition
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
@@ -67,7 +67,7 @@ def test_a_phase_of_a_newer_release(tmp_path: pathlib.Path) -> None:
     known = builders.record().to_json()
     written = pathlib.Path(store.paths("web").record)
     written.write_text(json.dumps({**known, "phase": "hibernating"}))
-    with pytest.raises(EngineError) as caught:
+    with pytest.raises(LongshoreError) as caught:
         store.load("web")
     assert caught.value.message == (
         "The record of the container web has the phase 'hibernating', which this release does not know."

@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, EngineError, InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, InvalidOption, LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId
 from ansible_collections.longshore.oci.plugins.module_utils._state import store
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Exit, Record
@@ -46,7 +46,7 @@ class TestNames:
         ],
     )  # fmt: skip
     def test_bad(self, name: str) -> None:
-        with pytest.raises(InvalidInput, match="cannot be the name of a container"):
+        with pytest.raises(InvalidOption, match="cannot be the name of a container"):
             store.check_name(name)
 
 
@@ -100,7 +100,7 @@ class TestRecords:
         _save(places)
         path = pathlib.Path(places.paths("web").record)
         path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), "format": 2}), encoding="utf-8")
-        with pytest.raises(EngineError, match=r"record of the container web has the format 2.*newer release"):
+        with pytest.raises(LongshoreError, match=r"record of the container web has the format 2.*newer release"):
             places.load("web")
 
     def test_names(self, places: Store) -> None:

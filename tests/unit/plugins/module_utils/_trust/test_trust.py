@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._trust import trust, untrusted
 
 OTHER = 4242  # A user without a name.
@@ -71,7 +71,7 @@ def test_parents(top: pathlib.Path, uid: int, gid: int, mode: int, says: str | N
     if says is None:
         trust.check(path, "The bundle")
         return
-    with pytest.raises(InvalidInput, match=says) as caught:
+    with pytest.raises(InvalidOption, match=says) as caught:
         trust.check(path, "The bundle")
     assert f"The bundle {path} can be changed by users other than root: {top}/parent belongs" in caught.value.message
     assert caught.value.hint
@@ -88,7 +88,7 @@ def test_a_file(top: pathlib.Path, uid: int, mode: int, fine: bool) -> None:
     (top / "file").touch()
     os.chown(top / "file", uid, 0)
     (top / "file").chmod(mode)
-    with contextlib.nullcontext() if fine else pytest.raises(InvalidInput, match="can be changed by users other than"):
+    with contextlib.nullcontext() if fine else pytest.raises(InvalidOption, match="can be changed by users other than"):
         trust.check(f"{top}/file", "The file")
 
 
@@ -98,10 +98,10 @@ def test_a_shared_directory_is_a_way_but_no_place(top: pathlib.Path) -> None:
     trust.check(f"{top}/shared/ours", "The bundle")
     trust.check(f"{top}/shared/new", "The bundle", missing=True)
     for path in (f"{top}/shared", f"{top}/shared/ours/..", f"{top}/shared/.", f"{top}/shared/"):
-        with pytest.raises(InvalidInput, match="with the mode 1777"):
+        with pytest.raises(InvalidOption, match="with the mode 1777"):
             trust.check(path, "The bundle")
     os.chown(top / "shared" / "ours", OTHER, 0)
-    with pytest.raises(InvalidInput, match=f"ours belongs to {OTHER}"):
+    with pytest.raises(InvalidOption, match=f"ours belongs to {OTHER}"):
         trust.check(f"{top}/shared/ours", "The bundle")
 
 
@@ -109,7 +109,7 @@ class TestLinks:
     def test_what_a_link_leads_to_counts(self, top: pathlib.Path) -> None:
         path = _tree(top, OTHER, 0, 0o755)
         (top / "link").symlink_to(os.path.dirname(path))
-        with pytest.raises(InvalidInput, match=f"{top}/parent belongs to {OTHER}"):
+        with pytest.raises(InvalidOption, match=f"{top}/parent belongs to {OTHER}"):
             trust.check(f"{top}/link/config.json", "The bundle")
 
     def test_the_way_to_a_link_counts(self, top: pathlib.Path) -> None:
@@ -119,7 +119,7 @@ class TestLinks:
         (top / "parent" / "link").symlink_to(top / "good")
         trust.check(f"{top}/parent/link", "The bundle")
         os.chown(top / "parent", OTHER, 0)
-        with pytest.raises(InvalidInput, match=f"{top}/parent belongs to {OTHER}"):
+        with pytest.raises(InvalidOption, match=f"{top}/parent belongs to {OTHER}"):
             trust.check(f"{top}/parent/link", "The bundle")
 
     def test_a_way_in_the_middle_of_a_chain_counts(self, top: pathlib.Path) -> None:
@@ -129,7 +129,7 @@ class TestLinks:
         (top / "first").symlink_to("middle/second")
         trust.check(f"{top}/first", "The bundle")
         (top / "middle").chmod(0o777)
-        with pytest.raises(InvalidInput, match=f"{top}/middle belongs to root:root, with the mode 0777"):
+        with pytest.raises(InvalidOption, match=f"{top}/middle belongs to root:root, with the mode 0777"):
             trust.check(f"{top}/first", "The bundle")
 
     def test_a_link_of_another_user_in_a_shared_directory(self, top: pathlib.Path) -> None:
@@ -139,26 +139,26 @@ class TestLinks:
         (top / "shared" / "link").symlink_to(top / "good")
         trust.check(f"{top}/shared/link", "The bundle")
         os.chown(top / "shared" / "link", OTHER, OTHER, follow_symlinks=False)
-        with pytest.raises(InvalidInput, match=f"{top}/shared/link belongs to {OTHER}"):
+        with pytest.raises(InvalidOption, match=f"{top}/shared/link belongs to {OTHER}"):
             trust.check(f"{top}/shared/link", "The bundle")
 
     def test_in_a_circle(self, top: pathlib.Path) -> None:
         (top / "link").symlink_to("link")
-        with pytest.raises(InvalidInput, match="too many symbolic links"):
+        with pytest.raises(InvalidOption, match="too many symbolic links"):
             trust.check(f"{top}/link", "The bundle")
 
 
 @pytest.mark.pure
 @pytest.mark.parametrize("path", ["/nowhere/at/all", "/etc/passwd/x", "/" + 300 * "x", "/a\0b"])
 def test_what_cannot_be_read(path: str) -> None:
-    with pytest.raises(InvalidInput, match="cannot be read"):
+    with pytest.raises(InvalidOption, match="cannot be read"):
         trust.check(path, "The bundle")
 
 
 @pytest.mark.pure
 def test_what_is_missing_may_be() -> None:
     trust.check("/nowhere/at/all", "The log", missing=True)
-    with pytest.raises(InvalidInput, match="cannot be read"):
+    with pytest.raises(InvalidOption, match="cannot be read"):
         trust.check("/" + 300 * "x", "The log", missing=True)
 
 
@@ -178,7 +178,7 @@ def test_root_file_systems(top: pathlib.Path, closed: int, uid: int, mode: int, 
     (top / "bundle").chmod(closed)
     os.chown(top / "bundle" / "rootfs", uid, 0)
     (top / "bundle" / "rootfs").chmod(mode)
-    with contextlib.nullcontext() if fine else pytest.raises(InvalidInput, match="can be changed by users other than"):
+    with contextlib.nullcontext() if fine else pytest.raises(InvalidOption, match="can be changed by users other than"):
         trust.check(f"{top}/bundle/rootfs", "The root", tree=True, ids=[range(100_000, 165_536)])
 
 
@@ -186,9 +186,9 @@ def test_root_file_systems(top: pathlib.Path, closed: int, uid: int, mode: int, 
 def test_logs_of_a_group_of_the_system(top: pathlib.Path, group: int, mode: int, fine: bool) -> None:
     os.chown(top, 0, group)
     top.chmod(mode)
-    with contextlib.nullcontext() if fine else pytest.raises(InvalidInput, match="can be changed by users other than"):
+    with contextlib.nullcontext() if fine else pytest.raises(InvalidOption, match="can be changed by users other than"):
         trust.check(f"{top}/log", "The log", missing=True, log=True)
-    with pytest.raises(InvalidInput, match="can be changed by users other than"):
+    with pytest.raises(InvalidOption, match="can be changed by users other than"):
         trust.check(f"{top}/log", "The bundle", missing=True)
 
 
@@ -215,11 +215,11 @@ def test_what_an_acl_opens(top: pathlib.Path) -> None:
     trust.check(f"{top}/log", "The log", missing=True, log=True)
     _acl(top / "bundle")
     (top / "bundle").chmod(0o710)
-    with pytest.raises(InvalidInput, match="can be changed by users other than"):
+    with pytest.raises(InvalidOption, match="can be changed by users other than"):
         trust.check(f"{top}/bundle/rootfs", "The root", tree=True)
     os.chown(top, 0, 4)
     _acl(top)
-    with pytest.raises(InvalidInput, match="can be changed by users other than"):
+    with pytest.raises(InvalidOption, match="can be changed by users other than"):
         trust.check(f"{top}/log", "The log", missing=True, log=True)
 
 
@@ -241,7 +241,10 @@ class TestOtherUsers:
         path = _tree(top, DAEMON, DAEMON, 0o755)
         with user(DAEMON):
             trust.check(path, "The bundle")
-        with user(OTHER), pytest.raises(InvalidInput, match=f"by users other than {OTHER}: .*parent belongs to daemon"):
+        with (
+            user(OTHER),
+            pytest.raises(InvalidOption, match=f"by users other than {OTHER}: .*parent belongs to daemon"),
+        ):
             trust.check(path, "The bundle")
 
     def test_a_private_group_may_write(self, top: pathlib.Path) -> None:
@@ -250,7 +253,7 @@ class TestOtherUsers:
         with user(DAEMON):
             trust.check(path, "The bundle")
         os.chown(top / "parent", DAEMON, 100)  # users
-        with user(DAEMON), pytest.raises(InvalidInput, match="daemon:users, with the mode 0775"):
+        with user(DAEMON), pytest.raises(InvalidOption, match="daemon:users, with the mode 0775"):
             trust.check(path, "The bundle")
 
     @pytest.mark.parametrize(("name", "fine"), [("daemon", True), ("domain users", False)])
@@ -262,14 +265,14 @@ class TestOtherUsers:
         group = grp.struct_group((name, "x", DAEMON, []))
         monkeypatch.setattr("pwd.getpwall", list)
         monkeypatch.setattr("grp.getgrgid", lambda _gid: group)
-        with user(DAEMON), contextlib.nullcontext() if fine else pytest.raises(InvalidInput, match="mode 0775"):
+        with user(DAEMON), contextlib.nullcontext() if fine else pytest.raises(InvalidOption, match="mode 0775"):
             trust.check(path, "The bundle")
 
     def test_with_an_acl_it_may_not(self, top: pathlib.Path) -> None:
         path = _tree(top, DAEMON, DAEMON, 0o755)
         _acl(top / "parent")
         assert (top / "parent").stat().st_mode & 0o777 == 0o775
-        with user(DAEMON), pytest.raises(InvalidInput, match="with the mode 0775"):
+        with user(DAEMON), pytest.raises(InvalidOption, match="with the mode 0775"):
             trust.check(path, "The bundle")
 
 
@@ -282,7 +285,7 @@ def test_what_is_found_is_true_until_it_is_used(top: pathlib.Path) -> None:
     swapping = subprocess.Popen(["sh", "-c", script], user=OTHER, stderr=subprocess.DEVNULL)
     try:
         for _attempt in range(3000):
-            with pytest.raises(InvalidInput):
+            with pytest.raises(InvalidOption):
                 trust.check(f"{top}/shared/x", "The bundle")
     finally:
         swapping.kill()

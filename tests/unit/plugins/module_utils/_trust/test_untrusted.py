@@ -14,7 +14,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidInput
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._trust import untrusted
 
 pytestmark = pytest.mark.pure
@@ -26,14 +26,14 @@ def _found(uid: int, gid: int, mode: int = 0o664) -> t.Any:
 
 class TestRefuse:
     def test_who_may_write_is_named(self) -> None:
-        with pytest.raises(InvalidInput) as refused:
+        with pytest.raises(InvalidOption) as refused:
             untrusted.refuse(_found(0, 0, 0o4775), "/srv/x", "The bundle")
         assert " /srv/x belongs to root:root, with the mode 4775." in refused.value.message
         assert refused.value.message.startswith("The bundle can be changed by users other than ")
         assert "chown, chmod go-w" in refused.value.hint
 
     def test_numbers_stand_for_what_has_no_name(self) -> None:
-        with pytest.raises(InvalidInput, match="belongs to 3999999:3999998, with the mode 0777"):
+        with pytest.raises(InvalidOption, match="belongs to 3999999:3999998, with the mode 0777"):
             untrusted.refuse(_found(3_999_999, 3_999_998, 0o777), "/srv/x", "The log")
 
 
