@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import typing as t
 
-from .._base.errors import InvalidOption, ProgramFailed
+from .._base.errors import InvalidOption, MissingPrerequisite, ProgramFailed
 from .._base.program import SEARCH_PATH, clean_environment
 
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -33,7 +33,9 @@ def check(name: str | None, *, pipe: bool = False) -> str:
     if name is None:
         return "zstd" if _zstd() else "gzip"
     if name == "zstd" and not _zstd():
-        raise InvalidOption("The compression zstd needs the program zstd on the host.", hint="Install it, or use gzip.")
+        raise MissingPrerequisite(
+            "The compression zstd needs the program zstd on the host.", hint="Install it, or use gzip."
+        )
     return name
 
 

@@ -192,7 +192,7 @@ def require_room(directory: str, needed: int, what: str) -> None:
     found = os.statvfs(directory)
     free = found.f_bavail * found.f_frsize
     if needed > free:
-        raise InvalidOption(
+        raise LongshoreError(
             f"There is not enough space to {what}: it needs about {needed >> 20} MiB, and {free >> 20} MiB are free.",
             hint=f"Free space in {directory}.",
         )

@@ -17,7 +17,7 @@ import stat
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import InvalidOption, LongshoreError, reason_of
+from .._base.errors import InvalidOption, LongshoreError, MissingPrerequisite, reason_of
 from .._base.files import remove_tree
 from .._base.program import Completed, find_program, run
 from .._state.unfinished import is_abandoned, own_name
@@ -206,7 +206,7 @@ def _program(name: str) -> str:
     path = find_program(name)
     if path is None:
         package = {"ssh-keygen": "the client of OpenSSH 8.1 or newer"}.get(name, "GnuPG")
-        raise InvalidOption(f"The program {name} is missing on this host.", hint=f"Install {package}.")
+        raise MissingPrerequisite(f"The program {name} is missing on this host.", hint=f"Install {package}.")
     return path
 
 

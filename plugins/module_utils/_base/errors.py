@@ -1,6 +1,17 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The errors of the engine. Each says what failed, on which container, and what to do next."""
+"""The errors of the collection: what failed, on which container, and what to do next. One class for each kind of answer.
+
+    LongshoreError            the host refused an operation of the task       look at the host; run the task again
+    |-- InvalidOption         the request cannot work                         correct the task or a file that it names
+    |-- MissingPrerequisite   the host lacks a program, a right, a feature    prepare the host (role ``runtime``)
+    |-- WrongState            the container (session, bundle) is not ready    bring it into the named state first
+    |-- Conflict              another task or program uses a resource         run the task again when it is free
+    |-- ProgramFailed         conmon, the runtime, skopeo, ... failed         read ``runtime_log``, ``conmon_log``
+    `-- DeadlineExceeded      an operation took too long                      raise the time limit; find what hangs
+
+InvalidOption, MissingPrerequisite and WrongState are raised before the host is changed.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +42,15 @@ class LongshoreError(Exception):
 
 
 class InvalidOption(LongshoreError):
-    """The request cannot work. Raised before the host is changed."""
+    """An option, or a file that it names, cannot be used, on this host or on any."""
+
+
+class MissingPrerequisite(LongshoreError):
+    """This host, or this user on it, lacks what the request needs: a program, its version, a right, a feature of the kernel."""
+
+
+class WrongState(LongshoreError):
+    """The container, session, bundle or checkpoint is in a state in which the request has no meaning."""
 
 
 class Reason(enum.Enum):

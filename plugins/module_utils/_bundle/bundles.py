@@ -25,7 +25,7 @@ import typing as t
 
 from .._base.accounts import User
 from .._base.deadline import Deadline
-from .._base.errors import Conflict, InvalidOption, LongshoreError
+from .._base.errors import Conflict, InvalidOption, LongshoreError, MissingPrerequisite, WrongState
 from .._base.files import is_busy, make_directory, read_json, write_text
 from .._bundle_spec import spec
 from .._bundle_spec.image_document import ImageConfig, is_digest
@@ -135,9 +135,9 @@ class Bundles:
             if getattr(request, what):
                 trust.check(os.path.abspath(getattr(request, what)), what)
         if not _is_ours(path) and os.path.lexists(path) and not directory.is_blank(os.path.realpath(path)):
-            raise InvalidOption(f"{path} exists and is not a bundle of oci_bundle.", hint="Remove it first.")
+            raise WrongState(f"{path} exists and is not a bundle of oci_bundle.", hint="Remove it first.")
         if request.rootfs_mode == "overlay" and spec.id_maps(request.options, facts):
-            raise InvalidOption("rootfs_mode: overlay needs root, and cannot be used with userns.")
+            raise MissingPrerequisite("rootfs_mode: overlay needs root, and cannot be used with userns.")
         # With an empty image instead of the real one, to report invalid options now.
         spec.make(ImageConfig(cmd=("true",)), request.options, facts, User(), path)
 
@@ -305,7 +305,7 @@ class Bundles:
         if not os.path.lexists(path):
             return Plan(())
         if os.path.islink(path) or not (_is_ours(path) or directory.is_blank(path)):
-            raise InvalidOption(f"{path} is not a bundle of oci_bundle, so it is not removed.")
+            raise WrongState(f"{path} is not a bundle of oci_bundle, so it is not removed.")
         self._check_unused(path)
         return Plan((Action.REMOVE,))
 

@@ -16,7 +16,7 @@ import re
 import resource
 import typing as t
 
-from .._base.errors import InvalidOption
+from .._base.errors import InvalidOption, MissingPrerequisite
 from .._base.files import has_labels, read_text
 from .._bundle_spec.options import Options
 
@@ -90,10 +90,10 @@ def apparmor_profile(
     text = _loaded(path or APPARMOR)
     if wanted:
         if text is None:
-            raise InvalidOption(f"There is no AppArmor on this host for the profile {wanted}.")
+            raise MissingPrerequisite(f"There is no AppArmor on this host for the profile {wanted}.")
         # Users other than root cannot read the list.
         if text and wanted not in profiles(text):
-            raise InvalidOption(
+            raise MissingPrerequisite(
                 f"The AppArmor profile {wanted} is not loaded.", hint="Load it with apparmor_parser --replace FILE."
             )
         return wanted, False

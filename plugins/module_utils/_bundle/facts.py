@@ -11,7 +11,7 @@ import typing as t
 
 from .._base.accounts import MOST_BYTES, User, find_user
 from .._base.capabilities import bounding, known_to
-from .._base.errors import InvalidOption, LongshoreError, reason_of
+from .._base.errors import InvalidOption, LongshoreError, MissingPrerequisite, reason_of
 from .._base.files import read_text
 from .._bundle_spec import parse
 from .._bundle_spec.options import Facts, Options
@@ -123,7 +123,7 @@ def _profile(options: Options) -> t.Mapping[str, t.Any] | None:
         path = next(filter(os.path.exists, DEFAULT_PATHS), "")
         hint = "The role longshore.oci.runtime installs it. You can also set another profile, or seccomp: unconfined."
         if not path:
-            raise InvalidOption(f"This host has no default seccomp profile ({DEFAULT_PATHS[-1]}).", hint=hint)
+            raise MissingPrerequisite(f"This host has no default seccomp profile ({DEFAULT_PATHS[-1]}).", hint=hint)
     if not path.startswith("/"):
         raise InvalidOption(f"seccomp must be default, unconfined or an absolute path, not {path!r}.")
     try:

@@ -13,7 +13,7 @@ import stat
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import Conflict, InvalidOption, LongshoreError, ProgramFailed
+from .._base.errors import Conflict, LongshoreError, MissingPrerequisite, ProgramFailed
 from .._base.files import make_directory, remove_tree
 from .._base.process import ProcessId, boot_id, identify, is_alive, kill_and_wait
 from .._base.program import Completed, find_program, run
@@ -54,7 +54,7 @@ _MEANINGS = (
 def find(name: str) -> str:
     path = find_program(name)
     if path is None:
-        raise InvalidOption(f"{name} is not on this host.", hint="The role longshore.oci.runtime installs it.")
+        raise MissingPrerequisite(f"{name} is not on this host.", hint="The role longshore.oci.runtime installs it.")
     return path
 
 

@@ -15,7 +15,7 @@ import contextlib
 
 from .._archive.named_pipe import check_pipe, is_pipe
 from .._base.deadline import Deadline
-from .._base.errors import LongshoreError
+from .._base.errors import WrongState
 from .._base.files import is_busy
 from .._container.observe import observe
 from .._host.detect import Host
@@ -71,7 +71,7 @@ class Checkpoints:
         if target.status in (Status.RUNNING, Status.PAUSED):
             return Outcome(Plan((), target.status), target, target, None, {})
         if target.status is Status.UNKNOWN:
-            raise LongshoreError(target.problem or f"The state of the container {target.name} is unknown.")
+            raise WrongState(target.problem or f"The state of the container {target.name} is unknown.")
         check_pipe(str(request.archive))
         if check:
             return Outcome(Plan((Action.IMPORT, Action.RESTORE), Status.RUNNING), target, target, None, {})

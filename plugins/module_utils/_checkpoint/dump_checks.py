@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from .._base.errors import InvalidOption
+from .._base.errors import MissingPrerequisite, WrongState
 from .._base.versions import numbers
 from .._runtime import criu
 from .._state.model import Program, Record, Status
@@ -15,18 +15,18 @@ _DUMPS_FROZEN = (4, 1)
 
 
 def check_dump(request: Request, record: Record, status: Status) -> Program:
-    """Return the program criu. Raises InvalidOption for what neither CRIU nor the runtime of the container can do."""
+    """Return the program criu. Raises MissingPrerequisite or WrongState for what neither CRIU nor the runtime of the container can do."""
     check_parts(request.name, record)
     criu.check_options("checkpoint", request.options, record.runtime)
     program = criu.find()
     reason = criu.why_not(program, record.runtime)
     if program is None or reason:
-        raise InvalidOption(
+        raise MissingPrerequisite(
             f"The container {request.name} cannot be checkpointed on this host: {reason}.",
             hint="The module longshore.oci.oci_engine_info returns which features work on this host.",
         )
     if request.options.pre_dump and not criu.tracks_memory(program):
-        raise InvalidOption(
+        raise MissingPrerequisite(
             "pre_dump needs a kernel that tracks memory changes (CONFIG_MEM_SOFT_DIRTY), and this one does not."
         )
     check_frozen(request, status, program.version)
@@ -36,12 +36,12 @@ def check_dump(request: Request, record: Record, status: Status) -> Program:
 def check_parts(name: str, record: Record) -> None:
     """Refuse a container with a part that CRIU cannot write to disk. Pure."""
     if record.definition.listen:
-        raise InvalidOption(
+        raise WrongState(
             f"The container {name} cannot be checkpointed: its sockets (listen) belong to another network "
             "namespace than its own, which CRIU does not support."
         )
     if record.definition.network_helper != "none":
-        raise InvalidOption(
+        raise WrongState(
             f"The container {name} cannot be checkpointed: CRIU cannot dump the network device that"
             f" {record.definition.network_helper} holds.",
             hint="Only a container without network_helper can be checkpointed.",
@@ -52,4 +52,4 @@ def check_frozen(request: Request, status: Status, version: str) -> None:
     """Refuse a dump of a frozen container by a CRIU that would wait for ever. Pure."""
     frozen = status is Status.PAUSED or (request.include_rootfs and request.options.leave_running)
     if frozen and numbers(version) < _DUMPS_FROZEN:
-        raise InvalidOption(f"A paused container needs criu 4.1 or newer. This host has {version}.")
+        raise MissingPrerequisite(f"A paused container needs criu 4.1 or newer. This host has {version}.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 import enum
 import typing as t
 
-from .._base.errors import InvalidOption, LongshoreError
+from .._base.errors import WrongState
 from .._state.model import Observed, Status
 from .._state.phase import Phase
 
@@ -50,7 +50,7 @@ _LIVE = (Status.RUNNING, Status.PAUSED)
 
 
 def plan(goal: Goal, found: Found, *, leave_running: bool, keep: bool) -> Plan:
-    """Return the plan. Raises InvalidOption if there is nothing to checkpoint or to restore.
+    """Return the plan. Raises WrongState if there is nothing to checkpoint or to restore.
 
     After a recovery, the caller decides again.
     """
@@ -64,7 +64,7 @@ def plan(goal: Goal, found: Found, *, leave_running: bool, keep: bool) -> Plan:
         return then._replace(actions=(Action.RECOVER, *then.actions))
     for seen in (found.source, found.target):
         if seen.status is Status.UNKNOWN and goal is not Goal.ABSENT:
-            raise LongshoreError(seen.problem or f"The state of the container {seen.name} is unknown.")
+            raise WrongState(seen.problem or f"The state of the container {seen.name} is unknown.")
     if goal is Goal.CHECKPOINTED:
         return _checkpoint(found, leave_running=leave_running)
     if goal is Goal.RESTORED:
@@ -78,7 +78,7 @@ def _checkpoint(found: Found, *, leave_running: bool) -> Plan:
     status, record = found.source.status, found.source.record
     export = [] if found.archive is None else [Action.EXPORT]
     if status is Status.CHECKPOINTED and not found.stored:
-        raise InvalidOption(
+        raise WrongState(
             f"The checkpoint of the container {found.source.name} is not there any more.",
             hint="Use state: absent. Then the container is a stopped one, which can be started again.",
         )
@@ -86,12 +86,12 @@ def _checkpoint(found: Found, *, leave_running: bool) -> Plan:
         return Plan((*([] if found.archive else export),), status)
     if status not in _LIVE:
         what = {Status.ABSENT: "does not exist", Status.CREATED: "has not been started"}.get(status, "does not run")
-        raise InvalidOption(
+        raise WrongState(
             f"The container {found.source.name} cannot be checkpointed: it {what}.",
             hint="Only a running or paused container can be checkpointed.",
         )
     if record and record.definition.service and not leave_running:
-        raise InvalidOption(
+        raise WrongState(
             f"The container {found.source.name} is a service, which systemd would treat as ended.",
             hint="Use leave_running: true, and restore it under another name.",
         )
@@ -103,12 +103,12 @@ def _restore(found: Found, *, keep: bool) -> Plan:
     if target.status in _LIVE:
         return Plan((), target.status)
     if found.archive is None and not found.stored:
-        raise InvalidOption(
+        raise WrongState(
             f"There is no checkpoint of the container {found.source.name}.",
             hint="Create one with state: checkpointed, or set archive.",
         )
     if found.archive is False:
-        raise InvalidOption(f"There is no archive to restore {target.name} from.", hint="Check its path.")
+        raise WrongState(f"There is no archive to restore {target.name} from.", hint="Check its path.")
     idle = target.status is Status.CHECKPOINTED or (target.record is not None and target.record.phase is Phase.REMOVED)
     in_the_way = target.leftovers or (target.status is not Status.ABSENT and not idle)
     actions = [Action.REMOVE] if in_the_way else []

@@ -9,7 +9,7 @@ import typing as t
 from .._archive.layout import MANIFEST
 from .._archive.manifest import Manifest
 from .._archive.typed_documents import damaged_checkpoint
-from .._base.errors import InvalidOption
+from .._base.errors import InvalidOption, MissingPrerequisite
 from .._container.create import Launch, prepare
 from .._host.detect import Host
 from .._runtime import criu
@@ -62,7 +62,7 @@ def prepare_restore(
     if support is not None:
         reason = criu.why_not(criu.find(), launch.record.runtime)
         if reason:
-            raise InvalidOption(f"The container {name} cannot be restored on this host: {reason}.")
+            raise MissingPrerequisite(f"The container {name} cannot be restored on this host: {reason}.")
     cgroups = source.spec.get("linux", {}).get("cgroupsPath"), launch.config["linux"]["cgroupsPath"]
     check_cgroups(manifest, options, launch.record.runtime, moved=cgroups[0] != cgroups[1])
     words = tuple(criu.words("restore", manifest.options.at_restore(options)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from .._base.deadline import Deadline
-from .._base.errors import InvalidOption
+from .._base.errors import MissingPrerequisite
 from .._base.versions import numbers
 from .._host import cgroup
 from .._runtime.runtime import global_arguments
@@ -73,7 +73,7 @@ def check_options(definition: Definition, version: str) -> None:
     for name, option in asked:
         if not has(version, option):
             since = ".".join(map(str, SINCE[option]))
-            raise InvalidOption(f"The option {name} needs conmon {since} or newer; this host has {version}.")
+            raise MissingPrerequisite(f"The option {name} needs conmon {since} or newer; this host has {version}.")
 
 
 def create_argv(record: Record, paths: Paths, *, terminal: bool) -> list[str]:

@@ -13,7 +13,7 @@ import contextlib
 import os
 import typing as t
 
-from .._base.errors import InvalidOption, LongshoreError, ProgramFailed
+from .._base.errors import InvalidOption, LongshoreError, ProgramFailed, WrongState
 from .._base.files import make_directory, remove_file
 from .._base.process import PidFd, ProcessId, is_alive
 from .._config.namespace_paths import KINDS, check_path
@@ -51,16 +51,12 @@ def _check_peer(store: Store, record: Record, kind: str, peer: str) -> None:
         raise InvalidOption(f"The container {peer} cannot share its {kind} namespace with itself.")
     other = store.load(peer)
     if other is None:
-        raise InvalidOption(
-            f"The container {record.name} shares {what}, which does not exist.", hint="Create it first."
-        )
+        raise WrongState(f"The container {record.name} shares {what}, which does not exist.", hint="Create it first.")
     if record.name in _behind(store, peer):
         raise InvalidOption(f"The container {record.name} shares {what}, which shares a namespace of {record.name}.")
     if not record.definition.service:
         if _init(store, peer) is None:
-            raise InvalidOption(
-                f"The container {record.name} shares {what}, which does not run.", hint="Start it first."
-            )
+            raise WrongState(f"The container {record.name} shares {what}, which does not run.", hint="Start it first.")
     elif other.cgroup_manager != "systemd":
         hint = "The unit of a service knows the other container by its scope."
         raise InvalidOption(f"A service can share {what} only with cgroup_manager: systemd of that.", hint=hint)
@@ -101,7 +97,7 @@ def offered(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> t.It
         for kind, peer in peers(config, paths).items():
             descriptor = _open(_init(store, peer), kind)
             if descriptor is None:
-                raise InvalidOption(f"The container {peer}, whose {kind} namespace {record.name} shares, does not run.")
+                raise WrongState(f"The container {peer}, whose {kind} namespace {record.name} shares, does not run.")
             opened[kind] = (descriptor, f"{paths.namespaces}/{kind}/{peer}")
             make_directory(f"{paths.namespaces}/{kind}")
             # The kernel resolves it to the open namespace, even if another process has the pid of the container now.

@@ -19,7 +19,7 @@ import typing as t
 from .._base.accounts import User, find_user, is_number, needed_files
 from .._base.capabilities import bounding
 from .._base.deadline import Deadline
-from .._base.errors import Conflict, DeadlineExceeded, InvalidOption, LongshoreError, ProgramFailed, Reason
+from .._base.errors import Conflict, DeadlineExceeded, LongshoreError, ProgramFailed, Reason, WrongState
 from .._base.files import read_text, remove_file, write_text
 from .._base.process import ProcessId, identify, in_pid_file, is_alive, kill_and_wait, stuck_in
 from .._conmon import conmon, conmon_launch
@@ -62,11 +62,11 @@ def running(store: Store, name: str) -> tuple[Record, ProcessId]:
         Status.CHECKPOINTED: ("is checkpointed", "Restore it: oci_container with state=started."),
     }
     if status is Status.UNKNOWN:
-        raise LongshoreError(f"No command can run in the container {name}: {seen.problem}")
+        raise WrongState(f"No command can run in the container {name}: {seen.problem}")
     if status in says:
         words, hint = says[status]
         code = f" with exit code {seen.exit.code}" if seen.exit and seen.exit.code is not None else ""
-        raise InvalidOption(f"The container {name} {words}{code}, so no command can run in it.", hint=hint)
+        raise WrongState(f"The container {name} {words}{code}, so no command can run in it.", hint=hint)
     if record is None or record.init is None or record.phase is Phase.STOPPING:
         raise Conflict(f"The container {name} is being stopped, so no command can run in it.")
     return record, record.init
@@ -124,7 +124,7 @@ def finish(
     output.check(keep)
     record, paths, session = _known(store, name, identifier)
     if session is None or record is None:
-        raise InvalidOption(
+        raise WrongState(
             f"The container {name} has no session {identifier}.", hint="Sessions end together with their container."
         )
     deadline = None if limits.run is None else Deadline(limits.run)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._base.errors import InvalidOption
+from .._base.errors import InvalidOption, WrongState
 from .._state.store import Store, check_name
 from . import output, run
 from .plan import Action, Plan, plan
@@ -36,7 +36,7 @@ class Sessions:
         self.store = Store(state_dir=state_dir, run_dir=run_dir)
 
     def converge(self, request: Request, *, check: bool = False) -> Outcome:
-        """Carry out a request; with ``check`` only decide. Raises InvalidOption or Conflict before anything is touched, and
+        """Carry out a request; with ``check`` only decide. Raises InvalidOption, WrongState or Conflict before anything is touched, and
         LongshoreError as ``run.run`` does."""
         self._refuse(request)
         seen = self._seen(request, request.session)
@@ -78,7 +78,7 @@ class Sessions:
         try:
             found = found._replace(creates=self._exists(request, "creates"))
             return found if found.creates else found._replace(removes=self._exists(request, "removes"))
-        except InvalidOption:
+        except (InvalidOption, WrongState):
             # Earlier tasks of the play, not carried out either, may be what starts the container.
             if not check:
                 raise

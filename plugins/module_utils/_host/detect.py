@@ -9,7 +9,7 @@ import os
 import threading
 
 from .._base.deadline import Deadline
-from .._base.errors import InvalidOption, LongshoreError
+from .._base.errors import InvalidOption, LongshoreError, MissingPrerequisite
 from .._base.files import make_directory, read_text, write_text
 from .._base.program import find_program, run, user_runtime_directory
 from .._base.versions import parse_program
@@ -51,18 +51,18 @@ class Host:
         self._answers: dict[str, str] = {}
 
     def runtime(self, wanted: str) -> Program:
-        """Return the runtime. Raises InvalidOption if none can run on this host."""
+        """Return the runtime. Raises MissingPrerequisite if none can run on this host."""
         if wanted != "auto":
             path = find_program(wanted)
             if path is None:
-                raise InvalidOption(f"The runtime {wanted} is not on this host.", hint=_PACKAGES)
+                raise MissingPrerequisite(f"The runtime {wanted} is not on this host.", hint=_PACKAGES)
             if "/" in wanted:  # The author of PATH is responsible for programs found there.
                 trust.check(path, "The runtime")
             found = self._probe(path, runtime=True)
             if driver_of(found.name).refuses_hybrid and is_hybrid(cgroup.layout()):
                 reason = f"{found.name} does not support hybrid cgroups (cgroup v1 with controllers in cgroup v2 too)"
                 others = [name for name, each in DRIVERS.items() if not each.refuses_hybrid]
-                raise InvalidOption(
+                raise MissingPrerequisite(
                     f"The runtime {wanted} cannot run on this host: {reason}.", hint=f"Use {' or '.join(others)}."
                 )
             return found
@@ -70,14 +70,14 @@ class Host:
         for name in DRIVERS:
             try:
                 return self.runtime(name)
-            except InvalidOption as exc:
+            except (InvalidOption, MissingPrerequisite) as exc:
                 reasons.append(exc.message)
-        raise InvalidOption("No runtime can run on this host: " + " ".join(reasons), hint=_PACKAGES)
+        raise MissingPrerequisite("No runtime can run on this host: " + " ".join(reasons), hint=_PACKAGES)
 
     def conmon(self, wanted: str | None) -> Program:
         path = find_program(wanted or "conmon", _CONMON_DIRECTORIES)
         if path is None:
-            raise InvalidOption(
+            raise MissingPrerequisite(
                 f"conmon is not on this host ({wanted or 'PATH and the usual places'}).", hint=_PACKAGES
             )
         if wanted:
@@ -85,12 +85,14 @@ class Host:
         return self._probe(path, runtime=False)
 
     def cgroup_manager(self, wanted: str) -> str:
-        """Return the cgroup manager. Raises InvalidOption if it is systemd and this user cannot get a scope."""
+        """Return the cgroup manager. Raises MissingPrerequisite if it is systemd and this user cannot get a scope."""
         manager = ("systemd" if systemd_runs() else "cgroupfs") if wanted == "auto" else wanted
         if manager == "systemd" and not systemd_runs():
-            raise InvalidOption("systemd does not run on this host.", hint="Use cgroup_manager: cgroupfs, or auto.")
+            raise MissingPrerequisite(
+                "systemd does not run on this host.", hint="Use cgroup_manager: cgroupfs, or auto."
+            )
         if manager == "systemd" and os.geteuid() != 0 and not os.path.exists(f"{user_runtime_directory()}/bus"):
-            raise InvalidOption(
+            raise MissingPrerequisite(
                 f"The user {os.geteuid()} has no session of systemd ({user_runtime_directory()}/bus), so it cannot get a scope.",
                 hint="As root: loginctl enable-linger USER.",
             )
@@ -114,11 +116,11 @@ class Host:
                 try:
                     result = run([path, "--version"], Deadline(10), what="tell its version", most=_MOST_BYTES)
                 except LongshoreError as exc:
-                    raise InvalidOption(exc.message, hint="Check that it is built for this machine.") from exc
+                    raise MissingPrerequisite(exc.message, hint="Check that it is built for this machine.") from exc
                 program = parse_program(result.stdout)
                 if result.rc != 0 or (program is None and (not runtime or base in DRIVERS)):
                     said = (result.stderr or result.stdout).strip()[:300]
-                    raise InvalidOption(f"{path} cannot be used: its answer to --version was {said!r}.")
+                    raise MissingPrerequisite(f"{path} cannot be used: its answer to --version was {said!r}.")
                 name, self._answers[version_key] = program or (base, "unknown")
                 if runtime:
                     self._answers[name_key] = name

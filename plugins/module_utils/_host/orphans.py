@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from .._base.errors import InvalidOption
+from .._base.errors import InvalidOption, MissingPrerequisite
 from .._base.program import find_program
 from .._runtime.drivers import DRIVERS
 from .._state.model import Definition, Program, Record
@@ -24,7 +24,7 @@ def orphans(store: Store, host: Host, name: str) -> list[Record]:
     """Stand-ins for the record of a container that has none any more, one for each runtime that may have its state."""
     try:
         conmon = host.conmon(None)
-    except InvalidOption:
+    except (InvalidOption, MissingPrerequisite):
         conmon = Program("conmon", "conmon", "unknown")
     return [
         Record(

@@ -13,7 +13,7 @@ import os
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import DeadlineExceeded, LongshoreError
+from .._base.errors import DeadlineExceeded, LongshoreError, MissingPrerequisite
 from .._base.program import user_runtime_directory
 
 SYSTEMD = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
@@ -44,7 +44,7 @@ class Bus:
         try:
             self._lib = ctypes.CDLL("libsystemd.so.0")
         except OSError as exc:
-            raise LongshoreError("Cannot talk to systemd: libsystemd.so.0 is missing.") from exc
+            raise MissingPrerequisite("Cannot talk to systemd: libsystemd.so.0 is missing.") from exc
         for function in ("sd_bus_flush_close_unref", "sd_bus_message_unref"):
             getattr(self._lib, function).restype = ctypes.c_void_p
         self._deadline = deadline

@@ -13,7 +13,7 @@ import json
 import os
 import typing as t
 
-from .._base.errors import InvalidOption
+from .._base.errors import InvalidOption, MissingPrerequisite
 from .._base.files import make_directory, write_text
 from .._base.program import find_program
 from .._config.namespaces import namespaces_of
@@ -47,7 +47,9 @@ def check(config: Config, paths: Paths, *, service: bool) -> None:
             hint="A service needs access: use chmod o+x, or another path for the bundle.",
         )
     if find_program("unshare") is None:
-        raise InvalidOption(f"The root of the container cannot enter {closed}, and unshare (util-linux) is missing.")
+        raise MissingPrerequisite(
+            f"The root of the container cannot enter {closed}, and unshare (util-linux) is missing."
+        )
     # enter() opens Longshore's own directories for it, but not those above.
     above = _closed(os.path.dirname(os.path.dirname(os.path.dirname(paths.run))), _owner(config))
     if above is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._base.errors import InvalidOption, LongshoreError
+from .._base.errors import WrongState
 from .._state.model import Action, Definition, Desired, Goal, Observed, Plan, Recreate, Status
 from .._state.phase import Phase
 
@@ -55,7 +55,7 @@ def plan(desired: Desired, observed: Observed, *, changes: Differences, updates:
     if desired.goal is Goal.ABSENT and observed.status is Status.ABSENT and not observed.leftovers:
         return Plan((), Status.ABSENT)
     if observed.status is Status.UNKNOWN and desired.goal is not Goal.ABSENT:
-        raise LongshoreError(
+        raise WrongState(
             observed.problem or f"The state of the container {observed.name} is unknown.",
             hint="state=absent removes it nonetheless.",
         )
@@ -112,7 +112,7 @@ def _definition(desired: Desired, observed: Observed, *, kept: bool) -> Definiti
     recorded = observed.record.definition if observed.record else None
     definition = recorded if kept or desired.definition is None else desired.definition
     if definition is None:
-        raise InvalidOption(
+        raise WrongState(
             f"The container {desired.name} does not exist and there is no bundle to create it from.",
             hint="Set the option bundle.",
         )

@@ -10,7 +10,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._base.errors import InvalidOption, LongshoreError, reason_of
+from .._base.errors import LongshoreError, MissingPrerequisite, reason_of
 from .._base.files import check_text
 from .._base.program import user_runtime_directory
 from .._trust import trust
@@ -31,7 +31,7 @@ def directories(params: t.Mapping[str, t.Any]) -> dict[str, str]:
         state, run = f"{home}/longshore", f"{user_runtime_directory()}/longshore"
         if params["run_dir"] is None and not os.path.isdir(user_runtime_directory()):
             what = f"{user_runtime_directory()}, which belongs to a session of systemd, does not exist."
-            raise InvalidOption(what, hint="As root: loginctl enable-linger USER. Or set run_dir.")
+            raise MissingPrerequisite(what, hint="As root: loginctl enable-linger USER. Or set run_dir.")
     found = {"state_dir": params["state_dir"] or state, "run_dir": params["run_dir"] or run}
     for name, path in found.items():
         check_text(name, path)

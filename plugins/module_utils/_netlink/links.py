@@ -12,7 +12,7 @@ import ipaddress
 import socket
 import typing as t
 
-from .._base.errors import InvalidOption
+from .._base.errors import MissingPrerequisite
 from .netlink import ask
 
 STATIC = 4  # RTPROT_STATIC: routes of an administrator, and so of Longshore
@@ -51,7 +51,7 @@ class Links:
         try:
             from pyroute2 import IPRoute
         except ImportError as exc:
-            raise InvalidOption(
+            raise MissingPrerequisite(
                 f"Networks need pyroute2, which is not installed for the Python of this host ({exc}).",
                 hint="The role longshore.oci.runtime installs it (package python3-pyroute2).",
             ) from exc

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 
 from .._base.deadline import Deadline
-from .._base.errors import InvalidOption, LongshoreError
+from .._base.errors import LongshoreError, MissingPrerequisite
 from .._base.files import remove_file, write_text
 from .._base.program import find_program, run
 from .._netlink import nftables
@@ -17,7 +17,7 @@ def program() -> str:
     """Return the path of nft. Raises InvalidOption if nft is not on this host."""
     path = find_program("nft")
     if path is None:
-        raise InvalidOption(
+        raise MissingPrerequisite(
             "nft is not on this host, and networks need it.",
             hint="The role longshore.oci.runtime installs it (package nftables).",
         )

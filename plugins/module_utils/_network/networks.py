@@ -17,7 +17,7 @@ import os
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import Conflict, InvalidOption, LongshoreError, reason_of
+from .._base.errors import Conflict, LongshoreError, MissingPrerequisite, reason_of
 from .._base.files import is_busy
 from .._netlink import netns
 from .._network_spec import names
@@ -56,7 +56,7 @@ class _Decision(t.NamedTuple):
 def check_root() -> None:
     if os.geteuid() != 0:
         hint = "Other users can connect a container with network_helper of oci_container."
-        raise InvalidOption("Only root can create networks, and get information about them.", hint=hint)
+        raise MissingPrerequisite("Only root can create networks, and get information about them.", hint=hint)
 
 
 class Networks:

@@ -17,7 +17,7 @@ import re
 import shlex
 
 from .._base.deadline import Deadline
-from .._base.errors import InvalidOption, ProgramFailed
+from .._base.errors import MissingPrerequisite, ProgramFailed
 from .._base.program import Completed, find_program, run
 
 _PROGRAMS = ("nsenter", "ip")
@@ -34,7 +34,7 @@ def check(helper: str) -> None:
     """Raise InvalidOption if a program for the routes is missing."""
     missing = [name for name in _PROGRAMS if find_program(name) is None]
     if missing:
-        raise InvalidOption(
+        raise MissingPrerequisite(
             f"{helper} needs {missing[0]}, which is not on this host.", hint="It is in util-linux or in iproute2."
         )
 

@@ -15,7 +15,7 @@ import socket
 import stat
 import typing as t
 
-from .._base.errors import Conflict, InvalidOption, LongshoreError, reason_of
+from .._base.errors import Conflict, InvalidOption, LongshoreError, MissingPrerequisite, reason_of
 from .._base.files import remove_file
 from .._base.process import is_alive
 from .._config.config import listen_name
@@ -162,7 +162,7 @@ def open_all(definition: Definition, others: Containers) -> tuple[list[socket.so
 
 def _must(opened: socket.socket | None) -> socket.socket:
     if opened is None:
-        raise LongshoreError("This kernel does not support such sockets.")
+        raise MissingPrerequisite("This kernel does not support such sockets.")
     return opened
 
 

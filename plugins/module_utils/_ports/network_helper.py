@@ -21,7 +21,7 @@ import subprocess
 import typing as t
 
 from .._base.deadline import Deadline, wait_readable
-from .._base.errors import DeadlineExceeded, InvalidOption, ProgramFailed, reason_of
+from .._base.errors import DeadlineExceeded, InvalidOption, MissingPrerequisite, ProgramFailed, reason_of
 from .._base.files import read_tail, remove_file
 from .._base.process import ProcessId, identify, is_alive
 from .._base.program import clean_environment, find_program, tie
@@ -61,10 +61,10 @@ def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, r
         raise InvalidOption(f"{'publish' if published else 'network_options'} needs a network_helper.")
     if find_program(helper) is None:
         hint = "The role longshore.oci.runtime installs it."
-        raise InvalidOption(f"The network helper {helper} is not on this host.", hint=hint)
+        raise MissingPrerequisite(f"The network helper {helper} is not on this host.", hint=hint)
     if not os.access(_DEVICE, os.R_OK | os.W_OK):
         hint = "Check that the kernel module tun is loaded."
-        raise InvalidOption(f"{helper} needs {_DEVICE}, which this user cannot use.", hint=hint)
+        raise MissingPrerequisite(f"{helper} needs {_DEVICE}, which this user cannot use.", hint=hint)
     if namespaces_of(config).get("network") != "":
         raise InvalidOption(
             f"network_helper: {helper} needs a container with its own network namespace.",

@@ -12,7 +12,7 @@ import struct
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import InvalidOption, LongshoreError
+from .._base.errors import InvalidOption, LongshoreError, MissingPrerequisite
 from .._base.program import SEARCH_PATH, Completed, run
 from .._base.versions import numbers
 from .._state.model import Program
@@ -71,7 +71,7 @@ def _since(verb: str, named: str, support: Support | None) -> Version:
 
 
 def check_options(verb: str, options: Options, runtime: Program) -> None:
-    """Raises InvalidOption for an option that this runtime lacks, naming the version of each runtime that has it."""
+    """Raises InvalidOption or MissingPrerequisite for an option that this runtime lacks, naming the version of each runtime that has it."""
     for option, value in options._asdict().items():
         if not value:
             continue
@@ -82,7 +82,7 @@ def check_options(verb: str, options: Options, runtime: Program) -> None:
         if numbers(runtime.version) < _since(verb, named, SUPPORT.get(runtime.name)):
             who = [_who(name, _since(verb, named, support)) for name, support in SUPPORT.items()]
             can = " or ".join(text for text in who if text)
-            raise InvalidOption(f"{named} needs {can}; this container has {runtime.name} {runtime.version}.")
+            raise MissingPrerequisite(f"{named} needs {can}; this container has {runtime.name} {runtime.version}.")
 
 
 def _who(name: str, since: Version) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from .._base.errors import InvalidOption
+from .._base.errors import WrongState
 from .._base.files import read_json, read_tail, remove_file, remove_tree
 from .._base.process import ProcessId, boot_id, identify, is_alive
 from .model import Checkpoint, Record
@@ -98,7 +98,7 @@ def check_whole(name: str, checkpoint: Checkpoint | None) -> None:
     """Raises InvalidOption if the checkpoint of a container is missing."""
     path = checkpoint.path if checkpoint else ""
     if not _is(path, "checkpoint/inventory.img") or not (_is(path, MANIFEST) or _is(path, PENDING)):
-        raise InvalidOption(
+        raise WrongState(
             f"The checkpoint of the container {name} is not there any more, so it cannot be restored.",
             hint="Recreate it with restore: false, or restore it from an archive (oci_checkpoint).",
         )
