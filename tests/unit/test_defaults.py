@@ -17,7 +17,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.accounts import User
 from ansible_collections.longshore.oci.plugins.module_utils._base.capabilities import CAPABILITIES
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import MissingPrerequisite
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import confinement, facts
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import spec
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_document import ImageConfig
@@ -194,7 +194,7 @@ def test_seccomp_is_podmans(ours: Config, podman: Config) -> None:
 def test_without_a_profile_of_seccomp_nothing_is_made(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(facts, "DEFAULT_PATHS", (str(tmp_path / "none"), str(tmp_path / "neither")))
     store = Store(state_dir=str(tmp_path), run_dir=str(tmp_path))
-    with pytest.raises(InvalidOption, match="This host has no default seccomp profile"):
+    with pytest.raises(MissingPrerequisite, match="This host has no default seccomp profile"):
         facts.gather(Options(), store, "/srv/web", {})
 
 

@@ -28,7 +28,11 @@ from ansible_collections.longshore.oci.plugins.module_utils._archive import (
 )
 from ansible_collections.longshore.oci.plugins.module_utils._archive.layout import MANIFEST, SIGNATURE
 from ansible_collections.longshore.oci.plugins.module_utils._archive.manifest import Manifest
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, LongshoreError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
+    InvalidOption,
+    LongshoreError,
+    MissingPrerequisite,
+)
 
 pytestmark = pytest.mark.pure
 
@@ -72,7 +76,7 @@ def unpack(path: str, directory: pathlib.Path, verify: archive_reader.Verify | N
 @pytest.mark.parametrize("kind", ["none", "gzip", "zstd"])
 def test_what_is_packed_comes_out_again(stored: str, tmp_path: pathlib.Path, kind: str) -> None:
     if kind == "zstd" and compression.check(None) != "zstd":
-        with pytest.raises(InvalidOption, match="needs the program zstd"):
+        with pytest.raises(MissingPrerequisite, match="needs the program zstd"):
             compression.check("zstd")
         return
     log = tmp_path / "log"

@@ -10,7 +10,11 @@ import pathlib
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._archive import compression
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, ProgramFailed
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
+    InvalidOption,
+    MissingPrerequisite,
+    ProgramFailed,
+)
 
 HAS_ZSTD = compression.check(None) == "zstd"
 needs_zstd = pytest.mark.skipif(not HAS_ZSTD, reason="There is no zstd.")
@@ -34,7 +38,7 @@ def test_zstd_does_not_go_through_a_pipe() -> None:
 def test_a_host_without_zstd(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compression, "SEARCH_PATH", "/nowhere")
     assert compression.check(None) == "gzip"
-    with pytest.raises(InvalidOption, match="needs the program zstd"):
+    with pytest.raises(MissingPrerequisite, match="needs the program zstd"):
         compression.check("zstd")
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._archive import signatures
 from ansible_collections.longshore.oci.plugins.module_utils._base import program
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, MissingPrerequisite
 from ansible_collections.longshore.oci.tests.unit import killing
 
 TEXT = b'{"format": 1}'
@@ -183,7 +183,7 @@ def test_what_is_no_signature(tmp_path: pathlib.Path, signature: bytes) -> None:
 def test_a_missing_program_is_named(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = ssh_key(tmp_path / "key")
     monkeypatch.setattr(signatures, "find_program", lambda name: None)
-    with pytest.raises(InvalidOption, match="The program ssh-keygen is missing"):
+    with pytest.raises(MissingPrerequisite, match="The program ssh-keygen is missing"):
         signatures.sign(TEXT, key)
 
 

@@ -28,6 +28,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     Conflict,
     InvalidOption,
     LongshoreError,
+    MissingPrerequisite,
     ProgramFailed,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import bundles as bundle_bundles
@@ -569,7 +570,7 @@ def test_what_programs_say_is_told_in_a_sentence(
 
 
 def test_a_program_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InvalidOption, match=r"no-such is not on this host. The role longshore.oci.runtime"):
+    with pytest.raises(MissingPrerequisite, match=r"no-such is not on this host. The role longshore.oci.runtime"):
         tools.find("no-such")
 
 

@@ -21,7 +21,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, InvalidOption, LongshoreError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, LongshoreError, WrongState
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import tools, upkeep
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.bundles import Bundles
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Action, Options, Request
@@ -279,7 +279,7 @@ def test_the_first_record_of_a_killed_task_is_no_files_of_a_user(place: Place) -
             mine.chmod(mode)
             if name == "link":
                 os.link(mine, place.work / "second")
-            with pytest.raises(InvalidOption, match="not a bundle of oci_bundle"):
+            with pytest.raises(WrongState, match="not a bundle of oci_bundle"):
                 place.converge(after)
             assert mine.read_text() == text
             mine.unlink()
@@ -295,7 +295,7 @@ def test_an_empty_directory_is_gone_afterwards_and_one_of_a_user_is_not(place: P
     assert not os.path.lexists(place.path)
     os.mkdir(place.path, 0o700)
     pathlib.Path(place.path, "file").write_text("mine")
-    with pytest.raises(InvalidOption, match="is not removed"):
+    with pytest.raises(WrongState, match="is not removed"):
         place.converge("absent")
     assert pathlib.Path(place.path, "file").read_text() == "mine"
 
@@ -305,7 +305,7 @@ def test_a_bundle_behind_a_link_or_a_mount_is_refused_before_anything_goes(place
     before = tree(place.path)
     os.rename(place.path, f"{place.path}-behind")
     os.symlink("web-behind", place.path)
-    with pytest.raises(InvalidOption, match="is not removed"):
+    with pytest.raises(WrongState, match="is not removed"):
         place.converge("absent")
     assert tree(f"{place.path}-behind") == before
     os.unlink(place.path)

@@ -14,7 +14,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.accounts import User
 from ansible_collections.longshore.oci.plugins.module_utils._base.capabilities import CAPABILITIES
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, MissingPrerequisite
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import confinement, facts
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import spec
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_document import ImageConfig
@@ -179,9 +179,9 @@ class TestAppArmor:
 
     def test_one_that_is_asked_for_is_loaded(self, tmp_path: pathlib.Path) -> None:
         assert self._choose(apparmor_profile="lsb_release", privileged=True) == ("lsb_release", False)
-        with pytest.raises(InvalidOption, match="The AppArmor profile mine is not loaded"):
+        with pytest.raises(MissingPrerequisite, match="The AppArmor profile mine is not loaded"):
             self._choose(apparmor_profile="mine")
-        with pytest.raises(InvalidOption, match="There is no AppArmor on this host for the profile mine"):
+        with pytest.raises(MissingPrerequisite, match="There is no AppArmor on this host for the profile mine"):
             self._choose(apparmor_profile="mine", path=str(tmp_path / "none"))
 
     def test_the_config(self) -> None:

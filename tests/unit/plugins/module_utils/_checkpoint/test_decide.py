@@ -7,7 +7,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, WrongState
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import decide
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.decide import Context
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan import Action, Goal
@@ -38,7 +38,7 @@ def _checkpointed(store: Store, **changes: t.Any) -> str:
 def test_nothing_there(store: Store) -> None:
     with pytest.raises(InvalidOption, match="it does not exist"):
         decide.decide(_context(store, Goal.CHECKPOINTED))
-    with pytest.raises(InvalidOption, match="There is no checkpoint of the container web"):
+    with pytest.raises(WrongState, match="There is no checkpoint of the container web"):
         decide.decide(_context(store, Goal.RESTORED))
     assert decide.decide(_context(store, Goal.ABSENT))[1].actions == ()
 
@@ -81,5 +81,5 @@ def test_a_damaged_one_is_named_and_can_be_removed(store: Store) -> None:
 
 
 def test_an_archive_that_is_not_there(store: Store) -> None:
-    with pytest.raises(InvalidOption, match="There is no archive to restore web from"):
+    with pytest.raises(WrongState, match="There is no archive to restore web from"):
         decide.decide(_context(store, Goal.RESTORED, archive="/not/there"))

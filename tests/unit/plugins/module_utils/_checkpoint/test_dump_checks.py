@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import MissingPrerequisite, WrongState
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import dump_checks
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan import Goal
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.request import Request
@@ -27,7 +27,7 @@ def test_parts_that_criu_cannot_write(changes: dict[str, t.Any], says: str) -> N
     if not says:
         dump_checks.check_parts("web", record)
         return
-    with pytest.raises(InvalidOption, match=f"^The container web cannot be checkpointed: .*{says}"):
+    with pytest.raises(WrongState, match=f"^The container web cannot be checkpointed: .*{says}"):
         dump_checks.check_parts("web", record)
 
 
@@ -48,5 +48,5 @@ def test_what_is_frozen_needs_a_new_criu(
     if not refused:
         dump_checks.check_frozen(request, status, version)
         return
-    with pytest.raises(InvalidOption, match=f"needs criu 4.1 or newer. This host has {version}"):
+    with pytest.raises(MissingPrerequisite, match=f"needs criu 4.1 or newer. This host has {version}"):
         dump_checks.check_frozen(request, status, version)

@@ -6,7 +6,11 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, LongshoreError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
+    InvalidOption,
+    LongshoreError,
+    WrongState,
+)
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan import Found, Goal, plan
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Status
 from ansible_collections.longshore.oci.tests.unit import builders
@@ -81,7 +85,7 @@ def test_restored(
 
 
 def test_a_checkpoint_that_is_gone_is_said_to_be() -> None:
-    with pytest.raises(InvalidOption, match="is not there any more") as caught:
+    with pytest.raises(WrongState, match="is not there any more") as caught:
         actions(Goal.CHECKPOINTED, found(Status.CHECKPOINTED, phase="checkpointed"))
     assert "state: absent" in caught.value.hint
     assert actions(Goal.RESTORED, found(Status.CHECKPOINTED, phase="checkpointed", archive=True)) == "import restore"
@@ -110,9 +114,9 @@ def test_one_whose_runtime_does_not_tell_its_state_is_left_alone(goal: Goal, of_
 
 
 def test_nothing_to_restore_from() -> None:
-    with pytest.raises(InvalidOption, match="There is no checkpoint of the container web"):
+    with pytest.raises(WrongState, match="There is no checkpoint of the container web"):
         actions(Goal.RESTORED, found(Status.STOPPED))
-    with pytest.raises(InvalidOption, match="There is no archive"):
+    with pytest.raises(WrongState, match="There is no archive"):
         actions(Goal.RESTORED, found(Status.ABSENT, archive=False))
 
 

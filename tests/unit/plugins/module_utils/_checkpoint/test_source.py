@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._archive.archive_reader import Documents
 from ansible_collections.longshore.oci.plugins.module_utils._archive.archive_writer import pack
 from ansible_collections.longshore.oci.plugins.module_utils._archive.manifest import Container, Manifest
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, WrongState
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import source
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan import Goal
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.request import Request
@@ -76,7 +76,7 @@ def test_the_stored_one(store: Store) -> None:
     with Source(store, REQUEST) as found:
         assert found.look().path == path
         os.unlink(f"{path}/checkpoint/inventory.img")
-        with pytest.raises(InvalidOption, match="is not there any more"):
+        with pytest.raises(WrongState, match="is not there any more"):
             found.look()
 
 

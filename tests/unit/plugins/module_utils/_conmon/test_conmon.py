@@ -7,7 +7,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import versions
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import MissingPrerequisite
 from ansible_collections.longshore.oci.plugins.module_utils._conmon import conmon
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Checkpoint, Program
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
@@ -64,7 +64,7 @@ def test_has(version: str, option: str, expected: bool) -> None:
 )
 def test_an_option_that_conmon_lacks_is_refused(wanted: dict[str, t.Any], lacks: str, takes: str) -> None:
     definition = builders.definition(**wanted)
-    with pytest.raises(InvalidOption, match=f"needs conmon {takes} or newer; this host has {lacks}"):
+    with pytest.raises(MissingPrerequisite, match=f"needs conmon {takes} or newer; this host has {lacks}"):
         conmon.check_options(definition, lacks)
     conmon.check_options(definition, takes)
 

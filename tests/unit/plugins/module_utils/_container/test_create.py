@@ -17,6 +17,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     DeadlineExceeded,
     InvalidOption,
     LongshoreError,
+    MissingPrerequisite,
     ProgramFailed,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import make_directory, write_text
@@ -160,7 +161,7 @@ def test_arguments_of_the_exit_command_may_be_a_script(place: Place) -> None:
 
 def test_an_option_that_conmon_lacks_is_refused(place: Place) -> None:
     place.conmon("", version="2.0.2")
-    with pytest.raises(InvalidOption, match=r"sdnotify needs conmon 2\.0\.22 or newer; this host has 2\.0\.2\."):
+    with pytest.raises(MissingPrerequisite, match=r"sdnotify needs conmon 2\.0\.22 or newer; this host has 2\.0\.2\."):
         place.prepare(sdnotify="container")
 
 

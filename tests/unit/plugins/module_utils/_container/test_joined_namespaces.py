@@ -12,7 +12,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, ProgramFailed
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, ProgramFailed, WrongState
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import make_directory, write_text
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, identify
 from ansible_collections.longshore.oci.plugins.module_utils._config import config
@@ -166,7 +166,7 @@ class TestOffered:
         place.add("db", db._replace(**changes))
         before = open_files()
         offered = joined_namespaces.offered(place.store, WEB, place.config(WEB, "network=db"))
-        with pytest.raises(InvalidOption, match=r"The container db, whose network .* does not run"), offered:
+        with pytest.raises(WrongState, match=r"The container db, whose network .* does not run"), offered:
             pass
         assert not os.path.lexists(self._path(place, "network"))
         assert open_files() == before

@@ -25,6 +25,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     InvalidOption,
     LongshoreError,
     ProgramFailed,
+    WrongState,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import PidFd, is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._conmon import conmon_launch
@@ -357,7 +358,7 @@ class TestDetached:
         assert exec_run.stop(container.store, container.name, "life") is False
         assert exec_run.forget(container.store, container.name, "life") is True
         assert exec_run.forget(container.store, container.name, "life") is False
-        with pytest.raises(InvalidOption, match="has no session life"):
+        with pytest.raises(WrongState, match="has no session life"):
             self._finish(container, session)
 
     def test_one_that_ends_at_once(self, container: Container) -> None:

@@ -11,7 +11,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import program
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, MissingPrerequisite
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, detect, remembered
 from ansible_collections.longshore.oci.plugins.module_utils._host.cgroup import Layout
 from ansible_collections.longshore.oci.plugins.module_utils._host.detect import Host
@@ -120,21 +120,21 @@ class TestWhatCannotBeUsed:
     def test_a_program_for_another_machine(self, directory: pathlib.Path, tmp_path: pathlib.Path) -> None:
         (directory / "runc").write_bytes(b"\x7fELF" + b"\0" * 60)
         os.chmod(directory / "runc", 0o755)
-        with pytest.raises(InvalidOption, match=r"Exec format error\. Check that it is built for this machine\."):
+        with pytest.raises(MissingPrerequisite, match=r"Exec format error\. Check that it is built for this machine\."):
             Host(run_dir=f"{tmp_path}/run").runtime("runc")
 
     @pytest.mark.pure
     @pytest.mark.parametrize("wanted", ["runc", "/opt/runc"])
     def test_a_runtime_that_is_not_there(self, directory: pathlib.Path, tmp_path: pathlib.Path, wanted: str) -> None:
         with pytest.raises(
-            InvalidOption, match=f"The runtime {wanted} is not on this host.*longshore.oci.runtime installs"
+            MissingPrerequisite, match=f"The runtime {wanted} is not on this host.*longshore.oci.runtime installs"
         ):
             Host(run_dir=f"{tmp_path}/run").runtime(wanted)
 
     def test_none_at_all_with_each_reason(self, directory: pathlib.Path, tmp_path: pathlib.Path) -> None:
         _program(directory, "crun", "exit 1")
         with pytest.raises(
-            InvalidOption, match=r"^No runtime can run on this host: .*crun cannot be used.*runc is not on"
+            MissingPrerequisite, match=r"^No runtime can run on this host: .*crun cannot be used.*runc is not on"
         ):
             Host(run_dir=f"{tmp_path}/run").runtime("auto")
 
@@ -143,7 +143,7 @@ class TestWhatCannotBeUsed:
         ("wanted", "says"), [(None, r"\(PATH and the usual places\)"), ("/opt/conmon", "/opt/conmon")]
     )
     def test_no_conmon(self, directory: pathlib.Path, tmp_path: pathlib.Path, wanted: str | None, says: str) -> None:
-        with pytest.raises(InvalidOption, match=f"conmon is not on this host.*{says}"):
+        with pytest.raises(MissingPrerequisite, match=f"conmon is not on this host.*{says}"):
             Host(run_dir=f"{tmp_path}/run").conmon(wanted)
 
 
@@ -173,7 +173,9 @@ class TestChoice:
         self._hybrid(tmp_path, monkeypatch, "hugetlb\n")
         chosen = Host(run_dir=f"{tmp_path}/run")
         assert chosen.runtime("auto").name == "runc"
-        with pytest.raises(InvalidOption, match=r"The runtime crun cannot run on this host: .*hybrid.*Use runc\.$"):
+        with pytest.raises(
+            MissingPrerequisite, match=r"The runtime crun cannot run on this host: .*hybrid.*Use runc\.$"
+        ):
             chosen.runtime("crun")
         with pytest.raises(InvalidOption, match="hybrid"):
             chosen.runtime(f"{directory}/crun")
@@ -207,7 +209,9 @@ class TestChoice:
     @pytest.mark.pure
     def test_no_systemd(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(detect, "systemd_runs", lambda: False)
-        with pytest.raises(InvalidOption, match=r"systemd does not run on this host\. Use cgroup_manager: cgroupfs"):
+        with pytest.raises(
+            MissingPrerequisite, match=r"systemd does not run on this host\. Use cgroup_manager: cgroupfs"
+        ):
             Host(run_dir=str(tmp_path)).cgroup_manager("systemd")
 
 
@@ -256,5 +260,5 @@ class TestWhatAProgramIs:
 
     def test_a_version_without_end(self, directory: pathlib.Path, tmp_path: pathlib.Path) -> None:
         path = _program(directory, "runc", "yes; exit 0")
-        with pytest.raises(InvalidOption, match="cannot be used"):
+        with pytest.raises(MissingPrerequisite, match="cannot be used"):
             Host(run_dir=f"{tmp_path}/run").runtime(path)

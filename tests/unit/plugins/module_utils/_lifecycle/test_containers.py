@@ -14,7 +14,12 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, InvalidOption, LongshoreError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
+    Conflict,
+    InvalidOption,
+    LongshoreError,
+    WrongState,
+)
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, is_alive, kill_and_wait
 from ansible_collections.longshore.oci.plugins.module_utils._exec import run
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
@@ -111,7 +116,7 @@ class TestLife:
             seen = engine.observe(name)
             code = 128 + number
             assert (seen.status, seen.exit) == (Status.STOPPED, Exit(code, "killed", None, False))
-            with pytest.raises(InvalidOption, match=f"has ended with exit code {code}, so no command can run"):
+            with pytest.raises(WrongState, match=f"has ended with exit code {code}, so no command can run"):
                 run.running(engine.store, name)
             assert cgroup.is_frozen(t.cast(Record, seen.record).cgroup_path)
             wanted = Desired(name, goal, timeouts=Timeouts(stop=20))

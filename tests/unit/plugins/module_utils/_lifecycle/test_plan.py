@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, LongshoreError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError, WrongState
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.changes import definition_changes
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.plan import plan
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
@@ -188,7 +188,7 @@ class TestTable:
         self, goal: Goal, status: Status, same: list[str], changed: list[str]
     ) -> None:
         if goal is not Goal.ABSENT and status is Status.ABSENT:
-            with pytest.raises(InvalidOption, match=r"web does not exist.*Set the option bundle"):
+            with pytest.raises(WrongState, match=r"web does not exist.*Set the option bundle"):
                 _plan(goal, builders.observed(status), definition=None)
             return
         found = _plan(goal, builders.observed(status), definition=None)

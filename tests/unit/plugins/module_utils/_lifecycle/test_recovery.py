@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._archive.manifest import Manifest
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import WrongState
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, boot_id, identify
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import checkpoint_store
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.checkpoints import Checkpoints
@@ -285,13 +285,13 @@ class TestGone:
 
     def test_a_start_says_what_to_do(self, gone: Place) -> None:
         engine = Containers(state_dir=gone.state, run_dir=gone.run)
-        with pytest.raises(InvalidOption, match="The checkpoint of the container web is not there any more") as caught:
+        with pytest.raises(WrongState, match="The checkpoint of the container web is not there any more") as caught:
             engine.converge(Desired("web", ContainerGoal.STARTED, timeouts=QUICK))
         assert "restore: false" in caught.value.hint
 
     @pytest.mark.pure
     def test_a_restore_says_so(self, gone: Place) -> None:
-        with pytest.raises(InvalidOption, match=r"There is no checkpoint of|is not there any more"):
+        with pytest.raises(WrongState, match=r"There is no checkpoint of|is not there any more"):
             gone.converge(Goal.RESTORED)
 
     @pytest.mark.pure

@@ -9,7 +9,11 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, ProgramFailed
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
+    InvalidOption,
+    MissingPrerequisite,
+    ProgramFailed,
+)
 from ansible_collections.longshore.oci.plugins.module_utils._module import boundary
 
 pytestmark = pytest.mark.pure
@@ -60,7 +64,7 @@ class TestDirectories:
     def test_of_somebody_without_a_session(self, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
         monkeypatch.setattr(os, "geteuid", lambda: 1000)
         monkeypatch.setenv("XDG_RUNTIME_DIR", f"{tmp_path}/none")
-        with pytest.raises(InvalidOption, match="loginctl enable-linger"):
+        with pytest.raises(MissingPrerequisite, match="loginctl enable-linger"):
             boundary.directories(NONE)
         given = boundary.directories({"state_dir": None, "run_dir": "/b"})
         assert given["run_dir"] == "/b"

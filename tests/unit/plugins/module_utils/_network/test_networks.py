@@ -12,7 +12,11 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, LongshoreError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
+    Conflict,
+    LongshoreError,
+    MissingPrerequisite,
+)
 from ansible_collections.longshore.oci.plugins.module_utils._netlink import netns
 from ansible_collections.longshore.oci.plugins.module_utils._network import forwarding, observe
 from ansible_collections.longshore.oci.plugins.module_utils._network.networks import Networks
@@ -218,5 +222,5 @@ def test_without_the_right_to_it_says_so(tmp_path: pathlib.Path) -> None:
 
 def test_only_root_makes_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(LongshoreError, match=r"Only root can create networks, and .*network_helper"):
+    with pytest.raises(MissingPrerequisite, match=r"Only root can create networks, and .*network_helper"):
         Networks(state_dir=str(tmp_path), run_dir=str(tmp_path)).converge(Request("web"))

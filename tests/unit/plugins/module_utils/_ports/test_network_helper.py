@@ -20,6 +20,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     DeadlineExceeded,
     InvalidOption,
     LongshoreError,
+    MissingPrerequisite,
     ProgramFailed,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import identify, is_alive, kill_and_wait
@@ -184,7 +185,7 @@ def test_a_socket_has_to_have_a_short_name(tmp_path: pathlib.Path, monkeypatch: 
 @pytest.mark.pure
 def test_a_helper_that_is_missing(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network_helper, "find_program", lambda _name: None)
-    with pytest.raises(InvalidOption, match="The network helper pasta is not on this host"):
+    with pytest.raises(MissingPrerequisite, match="The network helper pasta is not on this host"):
         network_helper.check(builders.definition(network_helper="pasta"), CONFIG, paths, None)
 
 
