@@ -184,7 +184,7 @@ class TestSparse:
             member.size = (1 << 42) - 1024
             tar.fileobj.write(member.tobuf(tarfile.GNU_FORMAT))
         os.truncate(tmp_path / "tar", 1 << 42)
-        with pytest.raises(InvalidOption, match="There is not enough space to restore the root file system"):
+        with pytest.raises(LongshoreError, match="There is not enough space to restore the root file system"):
             rootfs_diff.apply(f"{tmp_path}/target", f"{tmp_path}/tar", [])
         assert os.listdir(tmp_path / "target") == ["old"]
 

@@ -13,8 +13,8 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
     Conflict,
-    InvalidOption,
     LongshoreError,
+    MissingPrerequisite,
     ProgramFailed,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import tools
@@ -79,7 +79,7 @@ def test_proxies_are_inherited_and_nothing_else(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_program_that_is_missing() -> None:
-    with pytest.raises(InvalidOption, match="no-such-program is not on this host"):
+    with pytest.raises(MissingPrerequisite, match="no-such-program is not on this host"):
         tools.call(["no-such-program"], Deadline(30), what="do it")
 
 

@@ -36,7 +36,7 @@ def _checkpointed(store: Store, **changes: t.Any) -> str:
 
 
 def test_nothing_there(store: Store) -> None:
-    with pytest.raises(InvalidOption, match="it does not exist"):
+    with pytest.raises(WrongState, match="it does not exist"):
         decide.decide(_context(store, Goal.CHECKPOINTED))
     with pytest.raises(WrongState, match="There is no checkpoint of the container web"):
         decide.decide(_context(store, Goal.RESTORED))

@@ -6,11 +6,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
-    InvalidOption,
-    LongshoreError,
-    WrongState,
-)
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError, WrongState
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan import Found, Goal, plan
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Status
 from ansible_collections.longshore.oci.tests.unit import builders
@@ -57,7 +53,7 @@ def test_checkpointed(status: Status, phase: str, archive: bool | None, expected
     [(Status.ABSENT, "does not exist"), (Status.CREATED, "has not been started"), (Status.STOPPED, "does not run")],
 )
 def test_only_what_runs_can_be_checkpointed(status: Status, why: str) -> None:
-    with pytest.raises(InvalidOption, match=why):
+    with pytest.raises(WrongState, match=why):
         actions(Goal.CHECKPOINTED, found(status, stored=True))
 
 

@@ -142,7 +142,7 @@ def test_bad_input_is_refused_before_anything_is_touched(place: Place, wanted: d
         name: value.format(directory=place.directory) if isinstance(value, str) else value
         for name, value in wanted.items()
     }
-    with pytest.raises(InvalidOption) as caught:
+    with pytest.raises((InvalidOption, MissingPrerequisite)) as caught:
         place.prepare(**given)
     assert says in caught.value.message
     assert place.tree() == before
@@ -186,7 +186,7 @@ def test_a_container_of_somebody_else_in_the_same_root_is_refused(place: Place) 
 
 def test_a_runtime_that_is_broken_is_refused(place: Place) -> None:
     programs.script(place.directory / "bin" / "runc", "exit 1")
-    with pytest.raises(InvalidOption, match="runc cannot be used"):
+    with pytest.raises(MissingPrerequisite, match="runc cannot be used"):
         place.prepare()
 
 

@@ -108,7 +108,7 @@ class TestCheck:
         place.add("rebooted", db._replace(boot="00000000-0000-0000-0000-000000000000"))
         place.add("around", db, "pid=between")
         place.add("between", db, "network=web")
-        with pytest.raises(InvalidOption, match=says):
+        with pytest.raises((InvalidOption, WrongState), match=says):
             place.check(shares)
 
     @pytest.mark.pure

@@ -455,11 +455,11 @@ class TestStates:
         if goal is Goal.STOPPED:
             own.converge()
         own.converge(goal)
-        with pytest.raises(InvalidOption, match=says):
+        with pytest.raises(WrongState, match=says):
             own.run("true")
-        with pytest.raises(InvalidOption, match=says):
+        with pytest.raises(WrongState, match=says):
             own.start("true")
-        with pytest.raises(InvalidOption, match=says):
+        with pytest.raises(WrongState, match=says):
             exec_run.exists(own.store, own.name, "/")
         own.converge(Goal.ABSENT)
         assert not os.path.exists(own.paths.lock)

@@ -11,7 +11,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import program
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, MissingPrerequisite
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import MissingPrerequisite
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, detect, remembered
 from ansible_collections.longshore.oci.plugins.module_utils._host.cgroup import Layout
 from ansible_collections.longshore.oci.plugins.module_utils._host.detect import Host
@@ -112,7 +112,7 @@ class TestWhatCannotBeUsed:
         self, directory: pathlib.Path, tmp_path: pathlib.Path, says: str, error: str
     ) -> None:
         path = _program(directory, "runc", says)
-        with pytest.raises(InvalidOption, match=f"^{path} {error}"):
+        with pytest.raises(MissingPrerequisite, match=f"^{path} {error}"):
             Host(run_dir=f"{tmp_path}/run").runtime("runc")
         # Not remembered: it may be repaired.
         assert not (tmp_path / "run").exists()
@@ -177,7 +177,7 @@ class TestChoice:
             MissingPrerequisite, match=r"The runtime crun cannot run on this host: .*hybrid.*Use runc\.$"
         ):
             chosen.runtime("crun")
-        with pytest.raises(InvalidOption, match="hybrid"):
+        with pytest.raises(MissingPrerequisite, match="hybrid"):
             chosen.runtime(f"{directory}/crun")
 
     @pytest.mark.pure

@@ -65,7 +65,7 @@ class TestNothing:
 
     @pytest.mark.parametrize("check", [True, False])
     def test_no_bundle(self, engine: Containers, tmp_path: pathlib.Path, check: bool) -> None:
-        with pytest.raises(InvalidOption, match="web does not exist and there is no bundle"):
+        with pytest.raises(WrongState, match="web does not exist and there is no bundle"):
             engine.converge(Desired("web"), check=check)
         assert _tree(tmp_path) == []
 

@@ -12,7 +12,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, InvalidOption, LongshoreError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, LongshoreError, WrongState
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._container.observe import describe
 from ansible_collections.longshore.oci.plugins.module_utils._exec import run
@@ -131,13 +131,13 @@ class TestLife:
     def test_a_command(self, host: Host, kind: str, name: str) -> None:
         _make(host, kind)
         host.bring(Goal.PRESENT)
-        with pytest.raises(InvalidOption, match="has not been started, so no command can run"):
+        with pytest.raises(WrongState, match="has not been started, so no command can run"):
             run.run(host.engine.store, host.name, Command(("echo", "hello")))
         host.bring(Goal.STARTED)
         done = run.run(host.engine.store, host.name, Command(("echo", "hello")))
         assert (done.rc, done.stdout) == (0, b"hello\n")
         host.bring(Goal.PAUSED)
-        with pytest.raises(InvalidOption, match="is paused"):
+        with pytest.raises(WrongState, match="is paused"):
             run.run(host.engine.store, host.name, Command(("echo", "hello")))
 
     def test_without_a_record(self, host: Host, kind: str, name: str) -> None:
