@@ -18,7 +18,7 @@ def born_into(
     cgroup: str, argv: t.Sequence[str], *, directory: str, environment: t.Mapping[str, str], output: int,
     inherited: t.Sequence[int],
 ) -> int:  # fmt: skip
-    """Start the program as ``process.spawn`` does. Return its pid, or 0 or less if it cannot start in the cgroup."""
+    """Start the program as ``program.spawn`` does. Return its pid, or 0 or less if it cannot start in the cgroup."""
     # Descriptors whose FD_CLOEXEC flag must be the opposite of what it is now.
     turned = [number for number in _descriptors() if os.get_inheritable(number) != (number in inherited)]
     born = _spawn_into if hasattr(ctypes.pythonapi, "posix_spawnattr_setcgroup_np") else _fork_into

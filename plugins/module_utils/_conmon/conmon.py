@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""conmon, the monitor of one container: its command line, and the handshake of a launch.
+"""conmon, the monitor of one container: its command line, and which version has which option.
 
 The interface is that of conmon 2.0 to 2.2 (conmon.c, cli.c, ctr_exit.c), which podman also uses.
 """

@@ -3,7 +3,7 @@
 """Pass open files to a container or to the command of an exec session, in addition to its input and output.
 
     read, write = os.pipe()
-    exec.run(store, "web", Command(("tar", "-cf", "/proc/self/fd/3", "/data")), preserve=Descriptors(write))
+    run.run(store, "web", Command(("tar", "-cf", "/proc/self/fd/3", "/data")), preserve=Descriptors(write))
 
 The runtime passes descriptors from 3 up (--preserve-fds, LISTEN_FDS), so conmon must have them there. A small program does
 this, because it cannot be done between fork and exec without a change in this process.

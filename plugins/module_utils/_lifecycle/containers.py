@@ -45,7 +45,8 @@ class Containers:
         return self._hosts[check]
 
     def converge(self, desired: Desired, *, check: bool = False) -> Outcome:
-        """Bring a container to the desired state. With nothing to do, and no other task at work, start no process and take no lock.
+        """Bring a container to the desired state. With nothing to do, and no other task at work, take no lock and start no
+        process, except a runtime without a driver.
         Raises LongshoreError."""
         check_name(desired.name)
         try:

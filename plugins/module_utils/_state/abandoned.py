@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """End the programs of a killed task that still run.
 
-The kernel kills a program together with its task (process.tie). This takes effect shortly after the start of the program,
+The kernel kills a program together with its task (program.tie). This takes effect shortly after the start of the program,
 and the task may be killed before. So the next task looks for such programs.
 """
 

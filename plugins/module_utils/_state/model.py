@@ -1,6 +1,7 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The data types: the desired and the observed container, the actions, and the names of cgroups and units. No behaviour.
+"""The data types: the desired and the observed container, its record, the actions. No behaviour, except that a record refuses a
+phase that may not follow.
 
 These are named tuples because dataclasses cost each task 10 ms more, for the import and for generated methods.
 """

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files of containers on disk: their paths, the record, the lock, and claims on bundles.
+"""The files of containers on disk: their paths, the records, and claims on bundles.
 
 The state directory is durable and the run directory is volatile. They are two file systems on purpose: if one is full, conmon
 can still write the exit code to the other.

@@ -192,7 +192,7 @@ class TestDirectories:
 
     @pytest.mark.impure
     def test_while_others_remove_what_is_empty(self, tmp_path: pathlib.Path) -> None:
-        """As sessions.forget() does with the directory that all sessions of a container are in.
+        """As session_store.forget() does with the directory that all sessions of a container are in.
 
         The other is a process, as another task is. A thread would come between any two calls of this one, for each call
         gives it the lock of the interpreter: no number of tries is enough for that, and no task has such an opponent.

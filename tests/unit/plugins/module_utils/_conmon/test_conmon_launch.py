@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""conmon.launch: with the real conmon and runc, and with scripted ones for the ways in which it can go wrong."""
+"""conmon_launch: with the real conmon and runc, and with scripted ones for the ways in which it can go wrong."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.container
 state, run, name, goal, slow, tied = sys.argv[1:]
 os.environ["HOME"] = slow  # the one variable that a program of ours is given as it is
 if tied == "no":
-    process.tie = lambda leash, owner: None  # as in the instant before it is done
+    program.tie = lambda leash, owner: None  # as in the instant before it is done
 Containers(state_dir=state, run_dir=run).converge(Desired(name, Goal(goal)))
 """
 
