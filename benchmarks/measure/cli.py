@@ -22,7 +22,7 @@ from .clock import Lap
 from .workspace import Workspace
 
 LIMIT = 1.5  # what our create + start may take, in times of the bare commands
-# A container that is gone still gives the kernel work (namespaces, cgroups); it shall not count for who comes next.
+# A container that is gone still gives the kernel work (namespaces, cgroups); it must not count for the next candidate.
 SETTLE = 0.03
 
 

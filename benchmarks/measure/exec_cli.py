@@ -27,7 +27,7 @@ BARE, OURS, PODMAN = "bare runtime exec", "longshore", "podman exec"
 TASK_OURS, TASK_PODMAN = "longshore.oci.oci_exec", "containers.podman.podman_container_exec"
 NAME = "bench"
 SIZE = 16 << 20
-# What is run, and how many bytes it says.
+# The commands, and how many bytes each of them writes.
 COMMANDS: dict[str, tuple[tuple[str, ...], int]] = {
     "true": (("/bin/true",), 0),
     "16 MiB of output": (("/bin/busybox", "head", "-c", str(SIZE), "/dev/zero"), SIZE),

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What of this machine a reader of the numbers has to know."""
+"""Describe this machine, as far as a reader of the numbers has to know it."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import tempfile
 import time
 import typing as t
 
-# What the measurements share needs the engine, which imports nothing of Ansible.
+# The code that the measurements share needs the engine, which imports nothing of Ansible.
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../plugins"))
 
 from . import rounds, table

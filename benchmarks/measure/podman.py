@@ -47,7 +47,7 @@ class Podman:
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         if not self._had_root:
-            with contextlib.suppress(OSError):  # Somebody else's containers may be there by now.
+            with contextlib.suppress(OSError):  # Containers of another user may be there by now.
                 os.rmdir(self._root)
 
     def _podman(self, *words: str) -> None:
@@ -64,7 +64,7 @@ class Podman:
 
     def _write_settings(self, runtime: str) -> None:
         state, run = f"{self._workspace.state}/podman", f"{self._workspace.run}/podman"
-        # What podman gives a container by itself needs CAP_SYS_RESOURCE where our own limits are lower, and it lowers
+        # The default limits of podman need CAP_SYS_RESOURCE if our own limits are lower, and it lowers
         # its own limit of processes to the largest pid first.
         with open("/proc/sys/kernel/pid_max", encoding="ascii") as stream:
             processes = _hard_limit(resource.RLIMIT_NPROC, int(stream.read()))

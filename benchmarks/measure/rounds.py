@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the benchmarks have in common: options, rounds in which candidates take turns, and a clean end."""
+"""Provide the common parts of the benchmarks: options, rounds in which candidates take turns, and a clean end."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def play(
         json.dump([{"hosts": "localhost", "gather_facts": False, "tasks": one_round * (rounds + 1)}], stream)
     settings = f"{workspace.state}/ansible.cfg"
     with open(settings, "w", encoding="utf-8"):
-        pass  # Empty: nobody's own settings count here.
+        pass  # Empty, so that the settings of the user do not count here.
     environment = {
         **(environment or os.environ), "ANSIBLE_CONFIG": settings, "ANSIBLE_HOME": f"{workspace.state}/ansible",
         "ANSIBLE_REMOTE_TEMP": f"{workspace.state}/ansible/remote", "ANSIBLE_COLLECTIONS_PATH": collections,

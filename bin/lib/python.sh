@@ -61,7 +61,7 @@ cache_directory() {
     fi
     [[ $cache == /* ]] || cache=$PWD/$cache
     if ! own_directory "$1" "$cache" 0700 >/dev/null; then
-        echo "the cache directory $cache cannot be used: mend that, or set LONGSHORE_CACHE" >&2
+        echo "the cache directory $cache cannot be used: repair it, or set LONGSHORE_CACHE" >&2
         return 1
     fi
     echo "$cache"
@@ -84,7 +84,7 @@ make_environment() {
     if [[ ! -e $environment/.complete ]]; then
         echo "installing Ansible and what belongs to it, once: $environment" >&2
         rm -rf "$environment"
-        # Nothing but the very files of the lock, and none that would have to be built, with what nobody has pinned.
+        # Only the files of the lock. A file that must be built would bring in packages that are not pinned.
         if ! { "$python" -I -m venv "$environment" && "$environment/bin/python" -I -m pip install \
             --disable-pip-version-check --require-hashes --only-binary :all: --requirement "$lock"; } \
             >"$environment.log" 2>&1 </dev/null; then

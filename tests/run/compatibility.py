@@ -14,7 +14,7 @@ _HEAD = """\
 <!-- Copyright (c) Longshore contributors -->
 <!-- SPDX-License-Identifier: GPL-3.0-or-later -->
 
-# What runs where
+# Where it runs
 
 Written by `bin/test hosts --hosts KIND,...`, which replaces the rows of those kinds, or `--hosts all`; with names of targets it
 replaces those only. A row has the date of its latest run. Each target of

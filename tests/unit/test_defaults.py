@@ -80,7 +80,7 @@ def _rows(config: Config) -> dict[str, str]:
     by_place = {mount["destination"]: mount for mount in config["mounts"]}
     rows = {
         "capabilities": ", ".join(name[4:] for name in sorted(_capabilities(config))),
-        "seccomp": f"{linux['seccomp']['defaultAction'][9:]} {linux['seccomp']['defaultErrnoRet']} but for {len(_allowed(config))} calls",
+        "seccomp": f"{linux['seccomp']['defaultAction'][9:]} {linux['seccomp']['defaultErrnoRet']} except for {len(_allowed(config))} calls",
         "no new privileges": "on" if process.get("noNewPrivileges") else "off",
         "namespaces": ", ".join(sorted(each["type"] for each in linux["namespaces"])),
         "pids limit": str((linux["resources"].get("pids") or {}).get("limit")),

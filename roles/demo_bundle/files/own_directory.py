@@ -5,8 +5,8 @@
 Arguments: the path, and the mode for what is made; without a mode nothing is made. Prints whether something was made.
 
 The directory must belong to this user or to root. So must each directory and each link on the way to it. Others may write
-only to directories on the way that are sticky, like /tmp: there they cannot rename what belongs to somebody else. The group of this
-user alone may write everywhere, as a umask of 002 leaves it. With a mode, root's directory is none that another user can have.
+only to directories on the way that are sticky, like /tmp: there they cannot rename entries of another user. The group of this
+user alone may write everywhere, as a umask of 002 leaves it. With a mode, another user cannot have a directory of root.
 bin/test, bin/quickstart and bin/hosts use this file too.
 """
 
@@ -26,7 +26,7 @@ class Refused(Exception):
 
 
 def refuse(path: str, *, own: bool) -> None:
-    """Raise Refused if somebody else can change the directory or what its path leads to. What does not exist is fine.
+    """Raise Refused if another user can change the directory or what its path leads to. A path that does not exist is fine.
 
     With ``own`` it must be this user's own, who is going to write there.
     """
@@ -78,7 +78,7 @@ def _is_private_group(found: os.stat_result, path: str) -> bool:
     except (KeyError, OSError):
         return False
     known = {user.pw_uid for user in pwd.getpwall() if user.pw_gid == found.st_gid}
-    # A directory service may list nobody. Then only the name tells that the group is the user's.
+    # A directory service may list no users. Then only the name tells that the group is the user's.
     return known == {me} or (not known and group.gr_name == mine.pw_name)
 
 
@@ -103,7 +103,7 @@ def main() -> None:
         own = len(sys.argv) > 2
         refuse(path, own=own)
         made = own and make(path, int(sys.argv[2], 8))
-        refuse(path, own=own)  # Somebody may have been faster.
+        refuse(path, own=own)  # Another user may have been faster.
     except (Refused, OSError) as exc:
         sys.exit(str(exc))
     print("made" if made else "there" if os.path.isdir(path) else "missing")

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 
-# What the key runs, in one line. It asks each time whether the directory and the pipe are still those of this user: the line
+# The program of the key, in one line. It asks each time whether the directory and the pipe are still those of this user: the line
 # may outlive both, and then anybody can put a link there.
 RECEIVE = (
     "import os,stat,sys;"
@@ -44,7 +44,7 @@ _DAY = 86400
 
 
 def _said(*argv: str) -> str:
-    """What a program of sshd says, wherever it says it."""
+    """Return what a program of sshd says, on stdout and stderr."""
     try:
         done = subprocess.run(argv, env=_ENVIRONMENT, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.SubprocessError):

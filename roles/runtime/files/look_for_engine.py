@@ -2,7 +2,7 @@
 # Copyright (c) Longshore contributors
 """Print, as JSON, where the parts of the engine are on this host; null for a part that is missing.
 
-Arguments: the names of the parts. What is no Python library, libcriu or seccomp is a program.
+Arguments: the names of the parts. Each is a program, except Python libraries, libcriu and seccomp.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def library(module: str) -> str | None:
         if found:
             return found.origin
     # "python -I" leaves out what a user has installed alone, which the modules of Ansible import. Nothing of that is
-    # imported here: as root it may be somebody else's, where sudo keeps HOME.
+    # imported here: as root it may belong to another user, where sudo keeps HOME.
     own = os.path.join(site.getusersitepackages(), *module.split("."))
     return next(filter(os.path.isfile, (f"{own}.py", f"{own}/__init__.py")), None)
 
