@@ -49,6 +49,11 @@ class TestWhatADriverNeeds:
         assert driver.state_file
 
 
+def test_each_driver_is_in_the_order_of_preference() -> None:
+    files = glob.glob(f"{_ROOMS}/_runtime/runtime_*.py")
+    assert {os.path.basename(path) for path in files} == {f"runtime_{name}.py" for name in NAMES}
+
+
 def test_a_runtime_without_a_driver_gets_the_careful_one() -> None:
     driver = drivers.driver_of("youki")
     assert driver == Driver("youki")
