@@ -322,6 +322,14 @@ def test_what_a_module_ships(name: str) -> None:
     assert sum(lines.values()) <= code, lines
 
 
+def test_the_map_tells_the_budget() -> None:
+    with open(os.path.join(COLLECTION, "docs", "design.md"), encoding="utf-8") as stream:
+        text = " ".join(stream.read().split())
+    assert f"at most {MOST_FILES} files and {MOST_CODE:,} lines of code" in text
+    assert f"at most {MOST_IN_FOLDER} files and {MOST_OF_LINES:.0%} of the lines".replace("%", " %") in text
+    assert f"a file at most {MOST_LINES} lines, and a function {MOST_IN_FUNCTION}" in text
+
+
 @functools.cache
 def lines_of_code(name: str) -> int:
     """Lines that the compiler sees: not blank ones, comments, docstrings and the documentation of modules."""

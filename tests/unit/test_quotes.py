@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Messages that the guides quote: the program says each of them today, in these words.
+"""What pages quote: the program says each message today, in these words, and the files of tests exist.
 
 In a guide, a message is in italics or in a block of text. Each word of it is in the code beside the same two words, or is a value.
 """
@@ -145,3 +145,15 @@ def test_the_run_in_the_readme_is_one_of_the_quickstart() -> None:
     assert run.splitlines()[-1] in template
     titles = [line.split("  ")[0] for line in run.splitlines()[3:-2]]
     assert titles == re.findall(r"- title: (.*)", _text("playbooks/quickstart.yml"))
+
+
+def test_named_tests_exist() -> None:
+    pages = ("docs/*.md", "docs/docsite/rst/*.rst", "plugins/module_utils/*/README.md", "*.md", "roles/*/README.md")
+    texts = {path: _text(path) for page in pages for path in glob.glob(os.path.join(COLLECTION, page))}
+    named = {(path, name) for path, text in texts.items() for name in re.findall(r"\btest_\w+\.py\b", text)}
+    known = {
+        os.path.basename(path)
+        for path in glob.glob(os.path.join(COLLECTION, "tests/unit/**/test_*.py"), recursive=True)
+    }
+    assert len(named) > 30
+    assert sorted((path, name) for path, name in named if name not in known and not re.search("[A-Z]", name)) == []
