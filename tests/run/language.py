@@ -16,10 +16,11 @@ _EXEMPT = ("docs/coding_style.md", "CHANGELOG.md")
 # Changelog fragments of former releases stay as they were published.
 _NEW_FRAGMENTS = re.compile(r"changelogs/fragments/(001[5-9]|00[2-9]|0[1-9]|[1-9])")
 
-# Texts that a user or a contributor reads: pages, modules, roles, playbooks, and programs with a shebang or a suffix.
+# Texts that a user or a contributor reads: pages, modules, roles, playbooks, settings, and programs with a shebang or a suffix.
+# Of the tests only the pages: their other texts describe cases, and quote words that are refused.
 _COVERED = re.compile(
-    r".*\.(md|rst)|plugins/.*\.py|(roles|playbooks|meta|\.github)/.*\.(ya?ml|j2|py|sh)|galaxy\.yml"
-    r"|(bin|benchmarks)/([^.]+|.*\.(py|sh|txt))"
+    r".*\.(md|rst)|plugins/.*\.py|(roles|playbooks|meta|docs|\.github)/.*\.(ya?ml|j2|py|sh)|[\w.-]+\.(yml|toml|ini)"
+    r"|(bin|benchmarks|\.ci)/([^.]+|.*\.(py|sh|txt))"
 )
 
 
