@@ -250,3 +250,12 @@ def test_pip_takes_nothing_that_is_not_locked(tmp_path: pathlib.Path) -> None:
     done = _call("make_environment", sys.executable, tmp_path, lock, env={"PIP_NO_INDEX": "1", "HOME": str(tmp_path)})
     assert done.returncode == 1
     assert not list(tmp_path.glob("venv-*/.complete"))
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize("path", sorted(glob.glob(os.path.join(COLLECTION, ".github", "workflows", "*.yml"))))
+def test_an_action_of_the_forge_is_named_by_its_commit(path: str) -> None:
+    """A tag can be moved by its author. The comment tells its version."""
+    uses = re.findall(r"^.*\buses:.*$", _text(path), re.MULTILINE)
+    assert uses
+    assert [line for line in uses if not re.search(r"uses: [\w./-]+@[0-9a-f]{40}  # v\d[\d.]*$", line)] == []
