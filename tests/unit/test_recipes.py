@@ -25,6 +25,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._module import conta
 from ansible_collections.longshore.oci.plugins.module_utils._runtime import drivers
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Action, Definition, Status
 
+pytestmark = pytest.mark.pure
+
 COLLECTION = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PLUGINS = "ansible_collections.longshore.oci.plugins"
 MODULES = sorted(os.path.basename(path)[:-3] for path in glob.glob(os.path.join(COLLECTION, "plugins/modules/*.py")))
