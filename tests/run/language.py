@@ -35,7 +35,7 @@ _BANNED: tuple[tuple[str, str], ...] = (
     (r"shall", "must, or the present tense"),
     (r"(?:made |make |makes |making )?anew|afresh", "again, from zero, or recreate"),
     (r"(?<!there\s)(?:is|are|was|were) (?-i:none)\b(?! of)", "does not exist, or is not a ..."),
-    (r"(?:is|are|was|were|can be|could be) (?:to be )?had", "is available"),
+    (r"(?:is|are|was|were|can be|could be) (?:not )?(?:to be )?had", "is available"),
     (r"go(?:es|ing)? on|went on|gone on", "continue"),
     (r"whoever|whosoever", "name the actor: the user, the process, the task that ..."),
     (r"nobody(?! user)", "no other process, no other user, no task: name the actor"),

@@ -19,6 +19,7 @@ from ansible_collections.longshore.oci.tests.run import language
         ("The container is made\nanew.", "made anew"),
         ("The subnet is none.", "is none"),
         ("No busybox is to be had.", "is to be had"),
+        ("No service is not to be had.", "is not to be had"),
         ("The container goes\n  on.", "goes on"),
         ("It went on.", "went on"),
         ("Whoever made it decides.", "Whoever"),

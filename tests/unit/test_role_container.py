@@ -27,7 +27,7 @@ def _load(path: str) -> t.Any:
 
 @pytest.mark.parametrize(
     ("module", "task", "known"),
-    [("oci_bundle", "Make bundles", "__container_of_bundle"), ("oci_container", "Run containers", "__container_of_container")],
+    [("oci_bundle", "Create the bundles", "__container_of_bundle"), ("oci_container", "Run the containers", "__container_of_container")],
 )  # fmt: skip
 def test_every_option_is_passed_on(module: str, task: str, known: str) -> None:
     given = next(each for each in _load("tasks/main.yml") if each["name"] == task)[f"longshore.oci.{module}"]
