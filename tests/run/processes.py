@@ -27,11 +27,16 @@ _giving_up = threading.Event()
 
 
 def side_by_side(function: Callable[[_T], _U], arguments: Sequence[_T]) -> list[_U]:
-    """The function for each of them, in threads. An interruption ends what they run, and they run nothing more."""
+    """The function for each of them, in threads. An interruption ends what they run, and they run nothing more.
+
+    An error in one of them is raised after all others have run to their end: it must not hide what these find.
+    """
     with ThreadPoolExecutor(len(arguments)) as pool:
+        # Not map: it would cancel what has not begun yet when an error comes.
+        futures = [pool.submit(function, argument) for argument in arguments]
         try:
-            return list(pool.map(function, arguments))
-        except BaseException:
+            return [future.result() for future in futures]
+        except (KeyboardInterrupt, SystemExit):
             _giving_up.set()
             raise
 
