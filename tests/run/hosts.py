@@ -24,8 +24,13 @@ from .workspace import Workspace
 # What runs without a word about hosts.
 DEFAULT_KINDS = ("trixie",)
 RUNTIMES = ("crun", "runc")
-# Each user has a host for itself, and both are at work at the same time. What needs root stays with root: making cgroups
-# and slices by hand, counting the programs that a task starts (ptrace), installing packages.
+# The hosts of a kind, with the user and the runtimes that each is for. All are at work at the same time. The first has the least
+# to do, so what takes two hosts, and must have them to itself, is done by it and the second after that.
+_HOSTS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("root", ("runc",)), ("root", ()), ("root", ("crun",)), ("app", ("crun", "runc")),
+)  # fmt: skip
+# What needs root stays with root: making cgroups and slices by hand, counting the programs that a task starts (ptrace),
+# installing packages.
 _UNPRIVILEGED_TESTS = (
     "states", "definition", "service", "network_helper", "stop_settings", "stop", "exits", "logs", "launch_options", "sdnotify",
     "environment", "reserve_ports", "listen", "bad_input",
@@ -85,9 +90,10 @@ _ONLY_ON: Mapping[str, tuple[str, ...]] = {"migrate": ("trixie",), _CAMPAIGN: ("
 class Host:
     """One host, for one user."""
 
-    def __init__(self, tree: str, env: dict[str, str], kind: str, number: int, user: str, brief: bool) -> None:
-        self.tree, self.env, self.kind, self.user, self.brief = tree, env, kind, user, brief
-        self.name = f"{kind}{number}"
+    def __init__(self, tree: str, env: dict[str, str], kind: str, number: int, brief: bool) -> None:
+        self.tree, self.env, self.kind, self.number, self.brief = tree, env, kind, number, brief
+        self.user, self.runtimes = _HOSTS[number - 1]
+        self.name = _name(kind, number)
         self._plays = 0
 
     def targets(self, runtime: str) -> _Targets:
@@ -123,9 +129,10 @@ class Host:
         return processes.Outcome(outcome.status, outcome.output, seconds)
 
     def together(self, scenario: str, runtime: str) -> processes.Outcome:
-        """With all hosts there are."""
+        """With the next host."""
         playbook = os.path.join(self.tree, "tests", "hosts", "scenarios", f"{scenario}.yml")
-        return self._play(playbook, "-e", f"scenario_runtime={runtime}", limit="all")
+        both = f"{self.name},{_name(self.kind, self.number + 1)}"
+        return self._play(playbook, "-e", f"scenario_runtime={runtime}", limit=both)
 
     def _play(self, playbook: str, *words: str, limit: str | None = None) -> processes.Outcome:
         inventory = os.path.join(self.env["LONGSHORE_HOSTS_STATE_DIR"], "inventory.yml")
@@ -156,17 +163,14 @@ def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
     rows: list[compatibility.Row] = []
     try:
         for kind in kinds:
-            made = bin_hosts(tree, env, "up", "--kind", kind, "--count", str(len(TARGETS)))
+            made = bin_hosts(tree, env, "up", "--kind", kind, "--count", str(len(_HOSTS)))
             if made.status != 0:
                 report.add(f"{kind}: host", failed=1, seconds=made.seconds, output=made.output)
                 continue
-            hosts = [Host(tree, env, kind, number, user, brief) for number, user in enumerate(TARGETS, start=1)]
+            hosts = [Host(tree, env, kind, number, brief) for number, _ in enumerate(_HOSTS, start=1)]
             versions = json.loads(bin_hosts(tree, env, "list", "--json").output)[0]
             attempt = functools.partial(_one_host, report=report, versions=versions, chosen=chosen)
             rows += itertools.chain(*processes.side_by_side(attempt, hosts))
-            rows += _together(hosts[0], report, versions, chosen)
-            if kind in _ONLY_ON[_CAMPAIGN] and (not chosen or _CAMPAIGN in chosen):
-                rows.append(_told(report, hosts[0], versions, "both", _CAMPAIGN, _campaign(hosts[0])))
             bin_hosts(tree, env, "down")
     finally:
         ended = bin_hosts(tree, env, "down", clearing=True)
@@ -179,17 +183,21 @@ def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
 
 def _one_host(host: Host, report: Part, versions: dict[str, str], chosen: list[str]) -> list[compatibility.Row]:
     rows = []
-    for runtime in RUNTIMES:
+    for runtime in host.runtimes:
         targets = [(name, host.target) for name in host.targets(runtime)]
         for name, attempt in targets + [(name, host.scenario) for name in SCENARIOS[host.user]]:
             if chosen and name not in chosen:
                 continue
             rows.append(_told(report, host, versions, runtime, name, attempt(name, runtime)))
+    if host.number == 1:
+        rows += _together(host, report, versions, chosen)
+        if host.kind in _ONLY_ON[_CAMPAIGN] and (not chosen or _CAMPAIGN in chosen):
+            rows.append(_told(report, host, versions, "both", _CAMPAIGN, _campaign(host)))
     return rows
 
 
 def _together(host: Host, report: Part, versions: dict[str, str], chosen: list[str]) -> list[compatibility.Row]:
-    """What two hosts do with one another, and must have to themselves."""
+    """What two hosts do with one another."""
     runtimes = RUNTIMES[:1] if host.brief else RUNTIMES
     return [
         _told(report, host, versions, runtime, name, host.together(name, runtime))
@@ -214,6 +222,10 @@ def _told(
     label = f"{name} ({host.kind}, {runtime}, {host.user})"
     report.add(label, passed=1 - failed, failed=failed, seconds=outcome.seconds, output=outcome.output)
     return compatibility.Row(host.kind, versions, runtime, host.user, name, "failed" if failed else "passed")
+
+
+def _name(kind: str, number: int) -> str:
+    return f"{kind}{number}"
 
 
 def _kinds(tree: str, wanted: str) -> list[str]:

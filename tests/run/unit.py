@@ -26,9 +26,13 @@ _AS_NOBODY = (
 )  # fmt: skip
 
 
-# They take as long as all others, and wait for the kernel, in network namespaces of their own. They hold nothing to its times,
-# and two cores have room for both.
-_NETWORKS = ("tests/unit/plugins/module_utils/_network", "tests/unit/plugins/module_utils/_netlink")
+_HERE = "tests/unit/plugins/module_utils"
+# What waits for the kernel or for containers: beside one another and beside what computes, two cores have room for all. The
+# networks are in network namespaces of their own, and the containers of each test in directories and cgroups of its own.
+_NETWORKS = tuple(f"{_HERE}/{name}" for name in ("_network", "_netlink"))
+_CONTAINERS = tuple(
+    f"{_HERE}/{name}" for name in ("_checkpoint", "_conmon", "_container", "_exec", "_lifecycle", "_service", "_state")
+)
 
 
 def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
@@ -43,10 +47,15 @@ def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
         if os.geteuid() == 0:
             _run_as_nobody(workspace, report, tree, env)
 
-    def others() -> None:
-        _run(report, "pytest", _place(workspace, "t"), tree, env, [f"--ignore={path}" for path in _NETWORKS])
+    def containers() -> None:
+        _run(report, "pytest of containers", _place(workspace, "c"), tree, env, list(_CONTAINERS))
 
-    processes.side_by_side(lambda function: function(), [networks, others])
+    def others() -> None:
+        # By exception, so that a new directory is tested.
+        ignored = [f"--ignore={path}" for path in (*_NETWORKS, *_CONTAINERS)]
+        _run(report, "pytest", _place(workspace, "t"), tree, env, ignored)
+
+    processes.side_by_side(lambda function: function(), [networks, containers, others])
 
 
 def _place(workspace: Workspace, name: str) -> str:
