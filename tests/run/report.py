@@ -8,7 +8,7 @@ from __future__ import annotations
 import textwrap
 
 # How much of a failed test is said once more at the end.
-_LINES, _WIDTH = 12, 1500
+_LINES, _WIDTH, _MOST = 12, 300, 24
 
 
 class Report:
@@ -62,11 +62,13 @@ def _indented(text: str) -> str:
 
 
 def _reason(output: str) -> str:
-    """The tasks that failed in the output of a play; else how the output ends."""
-    lines = [line[:_WIDTH] for line in output.rstrip().splitlines()]
-    found, task = [], ""
+    """The last tasks that failed in the output of a play; else how the output ends. The whole is further up."""
+    lines = [line if len(line) <= _WIDTH else f"{line[:_WIDTH]} […]" for line in output.rstrip().splitlines()]
+    found, task, ends = [], "", 0
     for number, line in enumerate(lines):
         task = line if line.startswith("TASK [") else task
-        if line.startswith(("fatal: ", "failed: ", "[ERROR]: ")):
-            found += [task, *lines[number : number + _LINES]]
-    return "\n".join(found or lines[-3 * _LINES :])
+        # What is within the lines of one that failed is not said again.
+        if line.startswith(("fatal: ", "failed: ", "[ERROR]: ")) and number >= ends:
+            ends = number + _LINES
+            found += [task, *lines[number:ends]]
+    return "\n".join((found or lines)[-_MOST:])
