@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from xml.etree import ElementTree
 
 from . import processes
@@ -27,8 +28,9 @@ _AS_NOBODY = (
 
 
 _HERE = "tests/unit/plugins/module_utils"
-# What waits for the kernel or for containers: beside one another and beside what computes, two cores have room for all. The
-# networks are in network namespaces of their own, and the containers of each test in directories and cgroups of its own.
+# What waits for the kernel or for containers: beside one another and beside what computes, two cores have room for all. Only
+# what holds the engine to a time runs before what computes, beside the networks. The networks are in network namespaces of their
+# own, and the containers of each test in directories and cgroups of its own.
 _NETWORKS = tuple(f"{_HERE}/{name}" for name in ("_network", "_netlink"))
 _CONTAINERS = tuple(
     f"{_HERE}/{name}" for name in ("_checkpoint", "_conmon", "_container", "_exec", "_lifecycle", "_service", "_state")
@@ -48,14 +50,23 @@ def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
             _run_as_nobody(workspace, report, tree, env)
 
     def containers() -> None:
-        _run(report, "pytest of containers", _place(workspace, "c"), tree, env, list(_CONTAINERS))
+        _run(report, "pytest of containers", _place(workspace, "c"), tree, env, ["--timed=never", *_CONTAINERS])
 
     def others() -> None:
         # By exception, so that a new directory is tested.
         ignored = [f"--ignore={path}" for path in (*_NETWORKS, *_CONTAINERS)]
-        _run(report, "pytest", _place(workspace, "t"), tree, env, ignored)
+        _run(report, "pytest", _place(workspace, "t"), tree, env, ["--timed=never", *ignored])
 
-    processes.side_by_side(lambda function: function(), [networks, containers, others])
+    def timed_then_others() -> None:
+        ignored = [f"--ignore={path}" for path in _NETWORKS]
+        _run(report, "pytest of times", _place(workspace, "s"), tree, env, ["--timed=only", *ignored])
+        _side_by_side(containers, others)
+
+    _side_by_side(networks, timed_then_others)
+
+
+def _side_by_side(*functions: Callable[[], None]) -> None:
+    processes.side_by_side(lambda function: function(), functions)
 
 
 def _place(workspace: Workspace, name: str) -> str:

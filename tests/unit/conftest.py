@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import typing as t
@@ -18,10 +20,15 @@ from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
 from ansible_collections.longshore.oci.tests.unit import pure
 
 _GUARD = pure.Guard()
+# A test that holds something to a time: beside what computes it would fail for nothing.
+_TIMED = re.compile(r"monotonic\(\) - \w+ < ")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--pure", action="store_true", help="only the tests that any user can run, without any program")
+    parser.addoption(
+        "--timed", choices=["only", "never"], help="the tests that hold something to a time: only they, or all others"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,17 +42,32 @@ def _is_pure(item: pytest.Item) -> bool:
     return item.get_closest_marker("pure") is not None and item.get_closest_marker("impure") is None
 
 
+def _is_timed(item: pytest.Item) -> bool:
+    """Whether the test, or another one of its class, holds something to a time: a fixture of the class may do it for all."""
+    source = getattr(item, "cls", None) or getattr(item, "function", None)
+    return source is not None and _TIMED.search(inspect.getsource(source)) is not None
+
+
 def pytest_ignore_collect(collection_path: pathlib.Path, config: pytest.Config) -> bool | None:
-    """Leave out what has no pure test: its import alone takes time."""
-    if config.getoption("--pure") and collection_path.name.startswith("test_") and collection_path.suffix == ".py":
-        return True if "pytest.mark.pure" not in collection_path.read_text(encoding="utf-8") else None
+    """Leave out what has no pure test, or none with a time: its import alone takes time."""
+    if collection_path.name.startswith("test_") and collection_path.suffix == ".py":
+        if config.getoption("--pure") and "pytest.mark.pure" not in collection_path.read_text(encoding="utf-8"):
+            return True
+        if config.getoption("--timed") == "only" and not _TIMED.search(collection_path.read_text(encoding="utf-8")):
+            return True
     return None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--pure"):
-        config.hook.pytest_deselected(items=[item for item in items if not _is_pure(item)])
-        items[:] = filter(_is_pure, items)
+    timed = config.getoption("--timed")
+
+    def wanted(item: pytest.Item) -> bool:
+        return (_is_pure(item) or not config.getoption("--pure")) and (
+            not timed or _is_timed(item) == (timed == "only")
+        )
+
+    config.hook.pytest_deselected(items=[item for item in items if not wanted(item)])
+    items[:] = filter(wanted, items)
 
 
 @pytest.fixture(autouse=True)
