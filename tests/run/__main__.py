@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 
-from . import docs, hosts, integration, lint, processes, sanity, unit
+from . import docs, hosts, integration, lint, processes, sanity, sharing, unit
 from .report import Report
 from .workspace import Workspace
 
@@ -64,6 +64,9 @@ def main() -> int:
 
         for step in STEPS if options.part == "all" else [[[options.part]]]:
             processes.side_by_side(run, step)
+    if options.part == "all":
+        # What runs alone is faster, and what runs in part too.
+        sharing.keep(options.cache, report.took)
     return report.summary()
 
 

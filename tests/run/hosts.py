@@ -10,25 +10,26 @@ tests/hosts/scenarios, for what a play alone cannot do: end a session, cut the p
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Callable
 
-from . import compatibility, processes
+from . import compatibility, processes, sharing
 from .report import Part
 from .workspace import Workspace
 
 # What runs without a word about hosts.
 DEFAULT_KINDS = ("trixie",)
 RUNTIMES = ("crun", "runc")
-# The hosts of a kind, with the user and the runtimes that each is for. All are at work at the same time. The first has the least
-# to do, so what takes two hosts, and must have them to itself, is done by it and the second after that.
-_HOSTS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("root", ("runc",)), ("root", ()), ("root", ("crun",)), ("app", ("crun", "runc")),
-)  # fmt: skip
+# The hosts of a kind, by their users. All but the partner are at work at the same time: each takes the longest of what is left for
+# its user. The partner waits for what takes two hosts, which must have both to itself; the host before it does that.
+_HOSTS = ("root", "root", "root", "app")
+_PARTNER = 2
 # What needs root stays with root: making cgroups and slices by hand, counting the programs that a task starts (ptrace),
 # installing packages.
 _UNPRIVILEGED_TESTS = (
@@ -49,21 +50,22 @@ TARGETS: Mapping[str, _Targets] = {
         "oci_network": {"oci_network_tests": ["unprivileged"]}, "hostile": {}, "role_container": {},
     },
 }  # fmt: skip
-# What a run without a word about hosts does of it: all of it has run on this machine by then, and it shall not take long.
-_STATES: _Targets = {
-    "oci_container": {"oci_container_tests": ["states"]},
-    "oci_exec": {"oci_exec_tests": ["command", "streams"]},
-}
+# What a run without a word about hosts does of it: all of it has run on this machine by then, and it shall not take long. What is
+# the same for each runtime and user, as the way from each state to each other one, runs with some pairs of them, of which each
+# runtime and each user is one; with --hosts all pairs run.
+_STATES: _Targets = {"oci_container": {"oci_container_tests": ["states"]}}
 _CHECKPOINT: _Targets = {"oci_checkpoint": {"oci_checkpoint_tests": ["states", "by_container"]}}
 _BRIEF: Mapping[tuple[str, str], _Targets] = {
     ("root", "crun"): {
-        **_STATES, **_CHECKPOINT, "oci_container_info": {}, "oci_bundle": {"oci_bundle_tests": ["registry", "userns"]},
+        # The states as root with crun are those of oci_container_crun_cgroup2 on this machine.
+        "oci_container": {"oci_container_tests": ["service"]}, **_CHECKPOINT, "oci_container_info": {},
+        "oci_bundle": {"oci_bundle_tests": ["registry", "userns"]},
         "oci_network": {"oci_network_tests": ["states", "info", "containers"]},
         "examples": {}, "role_runtime": {}, "role_container": {},
-        "oci_container": {"oci_container_tests": ["states", "service"]},
     },
-    ("root", "runc"): {**_STATES, **_CHECKPOINT},
-    ("app", "crun"): {**_STATES, "oci_exec": {}, "oci_checkpoint": {}, "oci_bundle": TARGETS["app"]["oci_bundle"]},
+    ("root", "runc"): {**_STATES, **_CHECKPOINT, "oci_exec": {"oci_exec_tests": ["command", "streams"]}},
+    # All of oci_exec: with crun its sessions are in cgroups of systemd.
+    ("app", "crun"): {"oci_exec": {}, "oci_checkpoint": {}, "oci_bundle": TARGETS["app"]["oci_bundle"]},
     ("app", "runc"): _STATES,
 }  # fmt: skip
 # Playbooks, with commands of bin/hosts between them.
@@ -79,7 +81,16 @@ SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "end of session": ("session_before", "session_after"),
     },
 }
-# Playbooks for all hosts of a kind at once.
+# Whether units and records outlast a reboot or a session is of the user, not of the runtime.
+_BRIEF_SCENARIOS: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("root", "crun"): ("reboot", "no session", "quickstart"),
+    ("root", "runc"): ("end of session", "no session", "quickstart"),
+    ("app", "crun"): ("end of session",),
+    ("app", "runc"): ("reboot",),
+}
+# What is held to a time: where the order is free, after the linters, which compute, have done.
+TIMED = ("oci_exec", "oci_container")
+# Playbooks for two hosts of a kind at once.
 _TOGETHER = ("migrate", "publish")
 # Random kills, with a seed of its own in each run.
 _CAMPAIGN = "campaign"
@@ -87,24 +98,36 @@ _CAMPAIGN = "campaign"
 _ONLY_ON: Mapping[str, tuple[str, ...]] = {"migrate": ("trixie",), _CAMPAIGN: ("trixie",)}
 
 
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One line of the report."""
+
+    kind: str
+    runtime: str
+    user: str
+    name: str
+    # The method of a host that does it.
+    how: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} ({self.kind}, {self.runtime}, {self.user})"
+
+
 class Host:
     """One host, for one user."""
 
     def __init__(self, tree: str, env: dict[str, str], kind: str, number: int, brief: bool) -> None:
         self.tree, self.env, self.kind, self.number, self.brief = tree, env, kind, number, brief
-        self.user, self.runtimes = _HOSTS[number - 1]
+        self.user = _HOSTS[number - 1]
         self.name = _name(kind, number)
         self._plays = 0
-
-    def targets(self, runtime: str) -> _Targets:
-        """What runs here, with the variables that choose from it."""
-        return _BRIEF[self.user, runtime] if self.brief else TARGETS[self.user]
 
     def target(self, target: str, runtime: str) -> processes.Outcome:
         """One target as a play of its own, as ansible-test does it."""
         self._plays += 1
         playbook = os.path.join(self.tree, "tests", "integration", f"{self.name}-{self._plays}.yml")
-        variables = {"setup_bundle_runtimes": [runtime], **self.targets(runtime)[target]}
+        variables = {"setup_bundle_runtimes": [runtime], **_targets(self.user, runtime, self.brief)[target]}
         # As root, the hosts of this kind have all that a checkpoint needs.
         variables["oci_checkpoint_required"] = (self.user, self.kind) == ("root", "trixie")
         with open(playbook, "w", encoding="utf-8") as stream:
@@ -133,6 +156,13 @@ class Host:
         playbook = os.path.join(self.tree, "tests", "hosts", "scenarios", f"{scenario}.yml")
         both = f"{self.name},{_name(self.kind, self.number + 1)}"
         return self._play(playbook, "-e", f"scenario_runtime={runtime}", limit=both)
+
+    def campaign(self, _name: str, _runtime: str) -> processes.Outcome:
+        """About a minute of kills. The output has the seed, and the command that repeats a trial that failed."""
+        code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from tests.campaign.cli import main; sys.exit(main())"
+        state = self.env["LONGSHORE_HOSTS_STATE_DIR"]
+        words = ["kill", "--count", "60", "--minutes", "1", "--host", self.name, "--hosts-state-dir", state]
+        return processes.run([sys.executable, "-IBc", code, self.tree, *words], cwd=self.tree, env=self.env)
 
     def _play(self, playbook: str, *words: str, limit: str | None = None) -> processes.Outcome:
         inventory = os.path.join(self.env["LONGSHORE_HOSTS_STATE_DIR"], "inventory.yml")
@@ -169,8 +199,12 @@ def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
                 continue
             hosts = [Host(tree, env, kind, number, brief) for number, _ in enumerate(_HOSTS, start=1)]
             versions = json.loads(bin_hosts(tree, env, "list", "--json").output)[0]
-            attempt = functools.partial(_one_host, report=report, versions=versions, chosen=chosen)
-            rows += itertools.chain(*processes.side_by_side(attempt, hosts))
+            work = functools.partial(_told, report=report, versions=versions)
+            waiting = in_order(jobs(kind, brief, chosen), sharing.durations(workspace.cache))
+            done = sharing.share(hosts, waiting, fits, work)
+            # In the table each row has one runtime, and its version.
+            told = [row for row in done if row.runtime in RUNTIMES]
+            rows += sorted(told, key=lambda row: (row.user != "root", row.runtime))
             bin_hosts(tree, env, "down")
     finally:
         ended = bin_hosts(tree, env, "down", clearing=True)
@@ -181,47 +215,44 @@ def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
         compatibility.write(path, rows, whole=not chosen)
 
 
-def _one_host(host: Host, report: Part, versions: dict[str, str], chosen: list[str]) -> list[compatibility.Row]:
-    rows = []
-    for runtime in host.runtimes:
-        targets = [(name, host.target) for name in host.targets(runtime)]
-        for name, attempt in targets + [(name, host.scenario) for name in SCENARIOS[host.user]]:
-            if chosen and name not in chosen:
-                continue
-            rows.append(_told(report, host, versions, runtime, name, attempt(name, runtime)))
-    if host.number == 1:
-        rows += _together(host, report, versions, chosen)
-        if host.kind in _ONLY_ON[_CAMPAIGN] and (not chosen or _CAMPAIGN in chosen):
-            rows.append(_told(report, host, versions, "both", _CAMPAIGN, _campaign(host)))
-    return rows
+def jobs(kind: str, brief: bool, chosen: Sequence[str]) -> list[Job]:
+    """Name all that runs on the hosts of a kind."""
+    found = []
+    for user, runtime in itertools.product(TARGETS, RUNTIMES):
+        found += [Job(kind, runtime, user, name, "target") for name in _targets(user, runtime, brief)]
+        scenarios = _BRIEF_SCENARIOS[user, runtime] if brief else SCENARIOS[user]
+        found += [Job(kind, runtime, user, name, "scenario") for name in scenarios]
+    together = itertools.product(_TOGETHER, RUNTIMES[:1] if brief else RUNTIMES)
+    found += [Job(kind, runtime, "root", name, "together") for name, runtime in together]
+    found.append(Job(kind, "both", "root", _CAMPAIGN, "campaign"))
+    return [job for job in found if kind in _ONLY_ON.get(job.name, (kind,)) and (not chosen or job.name in chosen)]
 
 
-def _together(host: Host, report: Part, versions: dict[str, str], chosen: list[str]) -> list[compatibility.Row]:
-    """What two hosts do with one another."""
-    runtimes = RUNTIMES[:1] if host.brief else RUNTIMES
-    return [
-        _told(report, host, versions, runtime, name, host.together(name, runtime))
-        for name in _TOGETHER
-        if host.kind in _ONLY_ON.get(name, (host.kind,)) and (not chosen or name in chosen)
-        for runtime in runtimes
-    ]
+def fits(host: Host, job: Job) -> bool:
+    return job.user == host.user and host.number != _PARTNER and (job.how != "together" or host.number == _PARTNER - 1)
 
 
-def _campaign(host: Host) -> processes.Outcome:
-    """About a minute of it. Its output has the seed, and the command that repeats a trial that failed."""
-    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from tests.campaign.cli import main; sys.exit(main())"
-    state = host.env["LONGSHORE_HOSTS_STATE_DIR"]
-    words = ["kill", "--count", "60", "--minutes", "1", "--host", host.name, "--hosts-state-dir", state]
-    return processes.run([sys.executable, "-IBc", code, host.tree, *words], cwd=host.tree, env=host.env)
+def in_order(found: Sequence[Job], known: Mapping[str, float]) -> list[Job]:
+    """Sort them by when they shall begin, by the times that are ``known``."""
+
+    def key(job: Job) -> tuple[bool, float]:
+        # The order of what has only one host is free.
+        return (_HOSTS.count(job.user) == 1 and job.name in TIMED, -sharing.seconds(known, f"hosts {job.label}"))
+
+    return sorted(found, key=key)
 
 
-def _told(
-    report: Part, host: Host, versions: dict[str, str], runtime: str, name: str, outcome: processes.Outcome
-) -> compatibility.Row:
+def _targets(user: str, runtime: str, brief: bool) -> _Targets:
+    """What runs there, with the variables that choose from it."""
+    return _BRIEF[user, runtime] if brief else TARGETS[user]
+
+
+def _told(host: Host, job: Job, report: Part, versions: dict[str, str]) -> compatibility.Row:
+    do: Callable[[str, str], processes.Outcome] = getattr(host, job.how)
+    outcome = do(job.name, job.runtime)
     failed = int(outcome.status != 0)
-    label = f"{name} ({host.kind}, {runtime}, {host.user})"
-    report.add(label, passed=1 - failed, failed=failed, seconds=outcome.seconds, output=outcome.output)
-    return compatibility.Row(host.kind, versions, runtime, host.user, name, "failed" if failed else "passed")
+    report.add(job.label, passed=1 - failed, failed=failed, seconds=outcome.seconds, output=outcome.output)
+    return compatibility.Row(job.kind, versions, job.runtime, job.user, job.name, "failed" if failed else "passed")
 
 
 def _name(kind: str, number: int) -> str:

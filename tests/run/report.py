@@ -22,6 +22,11 @@ class Report:
         self._parts.append(part)
         return part
 
+    @property
+    def took(self) -> dict[str, float]:
+        """The seconds of each line that did not fail, as ``PART NAME``: what fails may end early."""
+        return {name: seconds for part in self._parts for name, seconds in part.took.items()}
+
     def summary(self) -> int:
         """Prints why something failed, in short, and the last line; returns the exit status."""
         for reason in (reason for part in self._parts for reason in part.reasons):
@@ -37,6 +42,7 @@ class Part:
     def __init__(self, name: str) -> None:
         self.passed = self.failed = 0
         self.reasons: list[str] = []
+        self.took: dict[str, float] = {}
         self._name = name
 
     def end(self) -> None:
@@ -49,6 +55,8 @@ class Part:
         """Counts the outcome of one tool. The output is shown only when something failed."""
         self.passed += passed
         self.failed += failed
+        if not failed:
+            self.took[f"{self._name} {name}"] = seconds
         mark = "FAIL" if failed else "ok"
         text = f"{mark:<5} {self._name:<12} {name:<40} {seconds:7.1f} s  {detail}".rstrip()
         if failed and output:
