@@ -15,7 +15,6 @@ import contextlib
 
 from .._archive.named_pipe import check_pipe, is_pipe
 from .._base.deadline import Deadline
-from .._base.errors import WrongState
 from .._base.files import is_busy
 from .._container.observe import observe
 from .._host.detect import Host
@@ -23,7 +22,7 @@ from .._state.model import Status
 from .._state.store import Store, check_name
 from .checkpoint_store import Stored
 from .decide import Context, decide, stored
-from .plan import Action, Goal, Plan
+from .plan import Action, Found, Goal, Plan, plan
 from .request import Outcome, Request, describe
 from .source import Source, give_back, receive
 
@@ -68,10 +67,9 @@ class Checkpoints:
     def _receive(self, request: Request, host: Host, *, check: bool) -> Outcome:
         """Restore from a pipe. It can be read only once, so store the checkpoint first, and restore it from there."""
         target = observe(self.store, request.target)
-        if target.status in (Status.RUNNING, Status.PAUSED):
-            return Outcome(Plan((), target.status), target, target, None, {})
-        if target.status is Status.UNKNOWN:
-            raise WrongState(target.problem or f"The state of the container {target.name} is unknown.")
+        decided = plan(request.goal, Found(target, target, False, True), leave_running=False, keep=request.keep)
+        if not decided.actions:
+            return Outcome(decided, target, target, None, {})
         check_pipe(str(request.archive))
         if check:
             return Outcome(Plan((Action.IMPORT, Action.RESTORE), Status.RUNNING), target, target, None, {})

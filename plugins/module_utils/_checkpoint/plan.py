@@ -8,6 +8,7 @@ import enum
 import typing as t
 
 from .._base.errors import WrongState
+from .._lifecycle.owners import check_restorable
 from .._state.model import Observed, Status
 from .._state.phase import Phase
 
@@ -75,7 +76,7 @@ def plan(goal: Goal, found: Found, *, leave_running: bool, keep: bool) -> Plan:
 
 
 def _checkpoint(found: Found, *, leave_running: bool) -> Plan:
-    status, record = found.source.status, found.source.record
+    status = found.source.status
     export = [] if found.archive is None else [Action.EXPORT]
     if status is Status.CHECKPOINTED and not found.stored:
         raise WrongState(
@@ -90,11 +91,8 @@ def _checkpoint(found: Found, *, leave_running: bool) -> Plan:
             f"The container {found.source.name} cannot be checkpointed: it {what}.",
             hint="Only a running or paused container can be checkpointed.",
         )
-    if record and record.definition.service and not leave_running:
-        raise WrongState(
-            f"The container {found.source.name} is a service, which systemd would treat as ended.",
-            hint="Use leave_running: true, and restore it under another name.",
-        )
+    if not leave_running:
+        check_restorable(found.source, "Use leave_running: true, and restore it under another name.")
     return Plan((Action.CHECKPOINT, *export), status if leave_running else Status.CHECKPOINTED)
 
 
@@ -109,6 +107,7 @@ def _restore(found: Found, *, keep: bool) -> Plan:
         )
     if found.archive is False:
         raise WrongState(f"There is no archive to restore {target.name} from.", hint="Check its path.")
+    check_restorable(target, "Use new_name: the restored container is not a service. Or remove the service first.")
     idle = target.status is Status.CHECKPOINTED or (target.record is not None and target.record.phase is Phase.REMOVED)
     in_the_way = target.leftovers or (target.status is not Status.ABSENT and not idle)
     actions = [Action.REMOVE] if in_the_way else []

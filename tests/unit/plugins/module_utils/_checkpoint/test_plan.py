@@ -109,6 +109,51 @@ def test_one_whose_runtime_does_not_tell_its_state_is_left_alone(goal: Goal, of_
         actions(goal, Found(*pair, True, True))
 
 
+SERVICE = builders.definition(service=True)
+
+
+def _service(status: Status, phase: str) -> Found:
+    seen = found(status, phase=phase, stored=True).source
+    seen = seen._replace(record=builders.record(phase=phase, definition=SERVICE))
+    return Found(seen, seen, True, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "phase"),
+    [
+        (Status.CREATED, "created"),
+        (Status.STOPPED, "stopped"),
+        (Status.STOPPED, "removed"),
+        (Status.CHECKPOINTED, "checkpointed"),
+        (Status.CHECKPOINTED, "restoring"),
+    ],
+)
+@pytest.mark.parametrize("archive", [None, True])
+def test_a_service_is_not_restored_under_its_name(status: Status, phase: str, archive: bool | None) -> None:
+    what = _service(status, phase)._replace(archive=archive)
+    with pytest.raises(LongshoreError, match="The container web is a service") as caught:
+        actions(Goal.RESTORED, what)
+    assert "new_name" in caught.value.hint
+    other = what._replace(target=builders.observed(Status.ABSENT, name="other"))
+    assert actions(Goal.RESTORED, other).endswith("import restore")
+    running = what._replace(target=_service(Status.RUNNING, "running").target)
+    assert actions(Goal.RESTORED, running).replace("recover", "") == ""
+
+
+def test_what_was_not_created_is_no_service() -> None:
+    what = _service(Status.ABSENT, "creating")
+    what = what._replace(archive=True, target=what.target._replace(leftovers=True))
+    assert actions(Goal.RESTORED, what) == "remove import restore"
+
+
+def test_a_checkpoint_does_not_end_a_service() -> None:
+    what = _service(Status.RUNNING, "running")
+    with pytest.raises(LongshoreError, match="The container web is a service") as caught:
+        actions(Goal.CHECKPOINTED, what)
+    assert "leave_running" in caught.value.hint
+    assert actions(Goal.CHECKPOINTED, what, leave_running=True) == "checkpoint"
+
+
 def test_nothing_to_restore_from() -> None:
     with pytest.raises(WrongState, match="There is no checkpoint of the container web"):
         actions(Goal.RESTORED, found(Status.STOPPED))

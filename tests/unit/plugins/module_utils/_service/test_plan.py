@@ -8,10 +8,11 @@ import pathlib
 
 import pytest
 
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import WrongState
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import identify
 from ansible_collections.longshore.oci.plugins.module_utils._container.observe import observe
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle import owners
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.plan import plan
-from ansible_collections.longshore.oci.plugins.module_utils._service.plan import completed
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Action, Desired, Goal, Record, Status
 from ansible_collections.longshore.oci.plugins.module_utils._state.phase import Phase
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
@@ -59,7 +60,9 @@ ROWS = [line.partition("|") for line in TABLE.strip().splitlines()]
 
 def _plan(record: Record, status: Status, goal: Goal, **updates: tuple[float, float]) -> tuple[list[str], Status]:
     desired, seen = Desired("web", goal), builders.observed(status)._replace(record=record)
-    decided = completed(desired, seen, plan(desired._replace(definition=None), seen, changes={}, updates=updates))
+    decided = owners.completed(
+        desired, seen, plan(desired._replace(definition=None), seen, changes={}, updates=updates)
+    )
     return [action.value for action in decided.actions], decided.result
 
 
@@ -111,11 +114,24 @@ def test_a_start_that_systemd_may_be_at(tmp_path: pathlib.Path) -> None:
     assert observe(store, "web").status is Status.RUNNING
 
 
+@pytest.mark.parametrize("goal", [Goal.STARTED, Goal.PAUSED])
+def test_a_restore_of_an_earlier_release(goal: Goal) -> None:
+    """Its task was killed. The script of a service cannot restore, so the next one refuses it, before anything is touched."""
+    record = builders.record(phase="checkpointed", definition=builders.definition(service=True))
+    with pytest.raises(WrongState, match="The container web is a service") as caught:
+        _plan(record, Status.CHECKPOINTED, goal)
+    assert "restore: false" in caught.value.hint
+    assert _plan(record, Status.CHECKPOINTED, Goal.ABSENT) == (["remove"], Status.ABSENT)
+    desired = Desired("web", goal, restore=False)
+    seen = builders.observed(Status.CHECKPOINTED)._replace(record=record)
+    assert Action.CREATE in owners.completed(desired, seen, plan(desired, seen, changes={}, updates={})).actions
+
+
 @pytest.mark.parametrize("goal", [Goal.PRESENT, Goal.STARTED, Goal.STOPPED])
 def test_a_recovery_comes_first(goal: Goal) -> None:
     """A dump of a service whose task was killed: its phase is no one's to stop from."""
     record = builders.record(phase="checkpointing", definition=builders.definition(service=True))
     seen = builders.observed(Status.STOPPED)._replace(record=record, unfinished=True)
     desired = Desired("web", goal, definition=None)
-    decided = completed(desired, seen, plan(desired, seen, changes={}, updates={}))
+    decided = owners.completed(desired, seen, plan(desired, seen, changes={}, updates={}))
     assert decided.actions[0] is Action.RECOVER
