@@ -201,7 +201,7 @@ class Record(t.NamedTuple):
         return cls(**known)
 
     def replace(self, **changes: t.Any) -> Record:
-        """Return the record with changes. Raises ValueError for a phase that cannot follow."""
+        """Return the record with changes. Raises LongshoreError for a phase that cannot follow."""
         if "phase" in changes:
             check_transition(self.name, self.phase, changes["phase"])
         return self._replace(**changes)

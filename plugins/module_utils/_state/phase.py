@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import enum
 
+from .._base.errors import LongshoreError
+
 
 class Phase(str, enum.Enum):
     """The step that the last task to save the record had begun or completed. The real state must be observed."""
@@ -47,6 +49,7 @@ TRANSITIONS = {
 
 
 def check_transition(name: str, old: Phase, new: Phase) -> None:
-    """Raise ValueError if a phase cannot follow: a fault of this program, whose record would mislead the next task."""
+    """Raise LongshoreError if a phase cannot follow: a fault of this program, whose record would mislead the next task."""
     if new is not old and new not in TRANSITIONS[old]:
-        raise ValueError(f"The container {name} cannot go from {old.value} to {new.value}.")
+        hint = "This is a fault of Longshore. Please report it."
+        raise LongshoreError(f"The container {name} cannot go from {old.value} to {new.value}.", hint=hint)

@@ -42,7 +42,7 @@ def test_what_may_follow(old: Phase, new: Phase) -> None:
         check_transition("web", old, new)
         assert record.replace(phase=new).phase is new
         return
-    with pytest.raises(ValueError, match=rf"The container web cannot go from {old.value} to {new.value}\."):
+    with pytest.raises(LongshoreError, match=rf"The container web cannot go from {old.value} to {new.value}\."):
         record.replace(phase=new)
 
 
