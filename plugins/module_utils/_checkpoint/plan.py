@@ -65,7 +65,7 @@ def plan(goal: Goal, found: Found, *, leave_running: bool, keep: bool) -> Plan:
         return then._replace(actions=(Action.RECOVER, *then.actions))
     for seen in (found.source, found.target):
         if seen.status is Status.UNKNOWN and goal is not Goal.ABSENT:
-            raise WrongState(seen.problem or f"The state of the container {seen.name} is unknown.")
+            raise WrongState(seen.problem)
     if goal is Goal.CHECKPOINTED:
         return _checkpoint(found, leave_running=leave_running)
     if goal is Goal.RESTORED:

@@ -16,9 +16,11 @@ from .._state.store import Paths
 from .._state.unfinished import has_ended
 
 
-def look(record: Record, paths: Paths, ended: t.Callable[[], Exit], live: t.Callable[[Record], Status]) -> Observed:
+def look(
+    record: Record, paths: Paths, ended: t.Callable[[], Exit], live: t.Callable[[Record], tuple[Status, str]]
+) -> Observed:
     """Return the state of a container whose first process is not (or not any more) the recorded one. ``ended`` returns how it has
-    ended, ``live`` its status while it lives."""
+    ended, ``live`` its status while it lives, and why it is UNKNOWN."""
     on_disk = Observed(record.name, Status.CHECKPOINTED, record, leftovers=True)
     if record.phase is Phase.CHECKPOINTING:
         # CRIU ends the container, and says afterwards that all went well.
@@ -30,7 +32,8 @@ def look(record: Record, paths: Paths, ended: t.Callable[[], Exit], live: t.Call
     # conmon completes a restore whose task is killed. The container then runs, but the record does not say so.
     now = restored(record, paths)
     if now is not None:
-        return Observed(now.name, live(now), now, monitored=True)
+        status, problem = live(now)
+        return Observed(now.name, status, now, monitored=True, problem=problem)
     end = ended()
     if os.path.exists(paths.pidfile) and end.finished_at is not None:
         return Observed(record.name, Status.STOPPED, record, exit=end)

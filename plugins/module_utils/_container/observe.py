@@ -76,7 +76,7 @@ def _observe(store: Store, name: str, record: Record | None) -> Observed:
     if record.phase in (Phase.CHECKPOINTING, Phase.RESTORING):
         from .interrupted import look
 
-        return look(record, paths, ended, live_status)
+        return look(record, paths, ended, _live)
     return Observed(name, Status.STOPPED, record, exit=ended())
 
 

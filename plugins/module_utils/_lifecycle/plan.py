@@ -55,10 +55,7 @@ def plan(desired: Desired, observed: Observed, *, changes: Differences, updates:
     if desired.goal is Goal.ABSENT and observed.status is Status.ABSENT and not observed.leftovers:
         return Plan((), Status.ABSENT)
     if observed.status is Status.UNKNOWN and desired.goal is not Goal.ABSENT:
-        raise WrongState(
-            observed.problem or f"The state of the container {observed.name} is unknown.",
-            hint="state=absent removes it nonetheless.",
-        )
+        raise WrongState(observed.problem, hint="state=absent removes it nonetheless.")
     steps = _steps(desired, observed, changed=bool(changes))
     if desired.goal is Goal.ABSENT:
         return Plan(steps, Status.ABSENT)

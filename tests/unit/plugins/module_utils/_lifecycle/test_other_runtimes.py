@@ -21,6 +21,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Action,
+    Checkpoint,
     Definition,
     Desired,
     Goal,
@@ -28,6 +29,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._state.model import 
     Status,
     Timeouts,
 )
+from ansible_collections.longshore.oci.plugins.module_utils._state.phase import Phase
 from ansible_collections.longshore.oci.tests.unit import bundle, runtimes
 
 NOW = Timeouts(stop=0)
@@ -205,6 +207,19 @@ class TestBrokenState:
         assert host.bring(Goal.ABSENT, check=True)[0] == (Action.STOP, Action.REMOVE)
         assert host.bring(Goal.ABSENT) == ((Action.STOP, Action.REMOVE), Status.ABSENT)
         assert not is_alive(init)
+
+    def test_a_restore_that_conmon_completed(self, host: Host) -> None:
+        """Its task was killed, so the record has no process yet. The reason of the runtime is said all the same."""
+        host.runtime = runtimes.other(host.directory / "bin")
+        host.bring(Goal.STARTED)
+        record, gone = host.record, Checkpoint(f"{host.directory}/checkpoint")
+        host.engine.store.save(record._replace(phase=Phase.RESTORING, init=None, monitor=None, checkpoint=gone))
+        runtimes.answer(host.runtime, state="dancing")
+        seen = host.engine.observe(host.name)
+        assert (seen.status, seen.unfinished) == (Status.UNKNOWN, True)
+        with pytest.raises(LongshoreError, match="'dancing'"):
+            host.bring(Goal.STARTED)
+        host.engine.store.save(record)
 
     def test_one_that_is_gone(self, host: Host) -> None:
         host.runtime = runtimes.other(host.directory / "bin")
