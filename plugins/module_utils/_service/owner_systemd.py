@@ -149,25 +149,28 @@ def stop(
     record = store.save(record.replace(phase=Phase.STOPPING))  # Before the script and the job of systemd.
     write(store, record.replace(stop_signal=number, stop_timeout=grace), timeouts)
     ended, now = True, still_stopping(store, record)
-    with PidFd(record.init) as init, _bus(grace + timeouts.kill + _PROMPT) as bus:
-        bus.disable(unit)
+    with PidFd(record.init) as init:
+        with _bus(_PROMPT) as bus:
+            bus.disable(unit)
         if os.path.isdir(paths.exec):
             with _unlocked(lock, timeouts):
                 end_sessions(paths, grace, timeouts.kill)
             now = still_stopping(store, record)
         if now is not None:
-            job = bus.begin_job("StopUnit", unit)
-            if record.init is None:  # During a start: no process has begun its work.
-                bus.kill(unit)
-            with _unlocked(lock, timeouts):
-                with stop_starting.told(bus, unit, record, init, number if grace > 0 else 9):
-                    ended = init.wait(Deadline(grace)) if grace > 0 else init.fd is None
-                bus.wait_for_job(job)
+            with _bus(grace + timeouts.kill + _PROMPT) as bus:
+                job = bus.begin_job("StopUnit", unit)
+                if record.init is None:  # During a start: no process has begun its work.
+                    bus.kill(unit)
+                with _unlocked(lock, timeouts):
+                    with stop_starting.told(bus, unit, record, init, number if grace > 0 else 9):
+                        ended = init.wait(Deadline(grace)) if grace > 0 else init.fd is None
+                    bus.wait_for_job(job)
             now = still_stopping(store, record)
         if now is not None:  # Else unit and scope may be those of the next container.
-            bus.reset_failed(unit)
-            if record.init is None:  # Stopped during a start: any processes of it.
-                bus.stop_unit(names.container_unit(record.name, record.realm))
+            with _bus(_PROMPT) as bus:  # It may have taken long to get the lock back.
+                bus.reset_failed(unit)
+                if record.init is None:  # Stopped during a start: any processes of it.
+                    bus.stop_unit(names.container_unit(record.name, record.realm))
             kill_all(record, init, Deadline(timeouts.kill))
             collect_exit(record, paths, Deadline(EXIT_FILE_SECONDS))
             now = store.save(now.replace(phase=Phase.STOPPED))

@@ -398,6 +398,50 @@ def test_what_another_task_saves_while_a_service_stops_is_kept(
     assert "10" in pathlib.Path(store.paths("web").service_script).read_text()
 
 
+@pytest.mark.pure
+@pytest.mark.parametrize("sessions", [False, True])
+def test_time_without_the_lock_is_not_of_the_time_for_systemd(
+    tmp_path: pathlib.Path, without_systemd: str, monkeypatch: pytest.MonkeyPatch, sessions: bool
+) -> None:
+    """Another task may have the lock for minutes. A connection from before would be past its deadline then."""
+    store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+    record = builders.record(name="web", definition=Definition("/srv/web", service=True), created_at="then")
+    os.makedirs(store.paths("web").state)
+    if sessions:
+        os.makedirs(store.paths("web").exec)
+    store.save(record)
+    told: list[str] = []
+
+    class Lock:
+        def release(self) -> None: ...
+
+        def acquire(self, _deadline: Deadline) -> None:
+            told.append("lock")
+
+    class Systemd:
+        def __init__(self, _seconds: float) -> None:
+            self.opened = told.count("lock")
+
+        def __enter__(self) -> t.Any:
+            return self
+
+        def __exit__(self, *_exc: object) -> None: ...
+
+        def __getattr__(self, name: str) -> t.Callable[..., None]:
+            def tell(*_arguments: object) -> None:
+                assert told.count("lock") == self.opened, f"{name} with a connection from before"
+                told.append(name)
+
+            return tell
+
+    monkeypatch.setattr(owner_systemd, "_bus", Systemd)
+    _report, now = owner_systemd.stop(store, t.cast(t.Any, Lock()), record, number=10, timeouts=Timeouts(stop=0.1))
+    assert now is not None
+    assert now.phase is Phase.STOPPED
+    assert told.count("lock") == (2 if sessions else 1)
+    assert {"disable", "begin_job", "wait_for_job", "reset_failed"} <= set(told)
+
+
 @pytest.mark.parametrize(
     "change", [{"created_at": "later"}, {"phase": Phase.REMOVED}, {"phase": Phase.CHECKPOINTED}, None]
 )
