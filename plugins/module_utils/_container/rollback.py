@@ -54,11 +54,11 @@ def _explain(
     conmon_said = " ".join(words["conmon_log"][-3:])
     reasons = (criu_error(words["restore_log"]), said, exc.message, conmon_said)
     reason = next((text for text in reasons if text), "the runtime ended without a message")
-    reported = isinstance(exc, ProgramFailed) and exc.reason is Reason.REPORTED
-    if "network_log" in exc.details:
+    unreported = isinstance(exc, ProgramFailed) and exc.reason is Reason.UNREPORTED
+    if "network_log" in exc.details and not unreported:
         reason = exc.message
-    elif not reported:
-        reason = ": ".join(text for text in (exc.message, said or conmon_said) if text)
+    elif unreported or isinstance(exc, DeadlineExceeded):
+        reason = ": ".join(text for text in (exc.message.rstrip("."), said or conmon_said) if text)
     verb = "restore" if record.checkpoint else "create"
     message = f"Cannot {verb} the container {record.name}: {reason}"
     return type(exc)(message.rstrip(".") + ".", hint=f"{exc.hint} {left}".strip(), **{**words, **exc.details})

@@ -21,7 +21,7 @@ import subprocess
 import typing as t
 
 from .._base.deadline import Deadline, wait_readable
-from .._base.errors import DeadlineExceeded, InvalidOption, MissingPrerequisite, ProgramFailed, reason_of
+from .._base.errors import DeadlineExceeded, InvalidOption, MissingPrerequisite, ProgramFailed, Reason, reason_of
 from .._base.files import read_tail, remove_file
 from .._base.process import ProcessId, identify, is_alive
 from .._base.program import clean_environment, find_program, tie
@@ -262,7 +262,8 @@ class Helper:
             # slirp4netns warns that its seccomp is experimental, sometimes after the error.
             log = [line for line in read_tail(self._paths.network_log) if "seccomp is experimental" not in line]
             said = f": {log[-1]}" if log else "."
-            raise type(exc)(f"{exc.message}{said}", hint=exc.hint, network_log=log) from exc
+            reason = {"reason": exc.reason} if isinstance(exc, ProgramFailed) else {}
+            raise type(exc)(f"{exc.message}{said}", hint=exc.hint, network_log=log, **reason) from exc
 
     def _spawn(self, pid: int, deadline: Deadline) -> None:
         definition, pasta = self._record.definition, self._record.definition.network_helper == "pasta"
@@ -284,7 +285,7 @@ class Helper:
             self.process = identify(self._child.pid)
             tie(self._open["leash"], self._child.pid)
             if wait_readable([self._open["leash"]], Deadline(0)):
-                raise ProgramFailed("conmon ended before the network was connected")
+                raise ProgramFailed("conmon ended before the network was connected", reason=Reason.UNREPORTED)
             self._place(self._child.pid)
             with contextlib.suppress(OSError):  # It has ended, which the code below reports.
                 go_on.write(b"\n")

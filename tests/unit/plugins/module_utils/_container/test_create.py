@@ -19,9 +19,10 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     LongshoreError,
     MissingPrerequisite,
     ProgramFailed,
+    Reason,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import make_directory, write_text
-from ansible_collections.longshore.oci.plugins.module_utils._container import create
+from ansible_collections.longshore.oci.plugins.module_utils._container import create, rollback
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
 from ansible_collections.longshore.oci.plugins.module_utils._host.detect import Host
 from ansible_collections.longshore.oci.plugins.module_utils._state import given_paths
@@ -295,6 +296,25 @@ def test_what_another_user_can_change_is_refused(place: Place, name: str) -> Non
     with pytest.raises(InvalidOption, match="can be changed by users other than root"):
         place.prepare(**wanted)
     assert place.tree() == before
+
+
+@pytest.mark.parametrize(
+    ("reason", "says"),
+    [
+        (Reason.UNREPORTED, "conmon ended before the network was connected: it has no memory."),
+        (Reason.REPORTED, "conmon ended before the network was connected."),
+    ],
+)
+def test_a_failed_network_helper_is_explained(place: Place, reason: Reason, says: str) -> None:
+    """By conmon, where it is conmon that ended: the helper knows nothing of it."""
+    record = place.prepare().record
+    paths = place.store.paths("web")
+    os.makedirs(paths.run)
+    pathlib.Path(paths.conmon_log).write_text("it has no memory\n")
+    exc = ProgramFailed("conmon ended before the network was connected.", reason=reason, network_log=[])
+    failure = rollback.roll_back(place.store, record, None, None, exc, Timeouts())
+    assert isinstance(failure, ProgramFailed)
+    assert failure.message == f"Cannot create the container web: {says}"
 
 
 @pytest.mark.parametrize("text", ["", "hello\n", "12 13", "-1", "1" * 65, "\0", "12\nx", " "])

@@ -22,6 +22,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     LongshoreError,
     MissingPrerequisite,
     ProgramFailed,
+    Reason,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import identify, is_alive, kill_and_wait
 from ansible_collections.longshore.oci.plugins.module_utils._ports import network_helper
@@ -350,8 +351,9 @@ def test_one_that_comes_too_late_for_conmon(paths: Paths, script: t.Callable[[st
             helper._close("held")
             helper.connect(os.getpid(), Deadline(5))
 
-    with pytest.raises(ProgramFailed, match="conmon ended before the network was connected"):
+    with pytest.raises(ProgramFailed, match="conmon ended before the network was connected") as caught:
         connect()
+    assert caught.value.reason is Reason.UNREPORTED
     assert not is_alive(scripted.helper.process)
 
 
