@@ -186,22 +186,14 @@ def test_imports_have_no_cycle() -> None:
     )
 
 
-# Where ``service`` is an option of a launch, that does not go with another or decides what another means.
-SERVICE_IS_AN_OPTION = {
-    f"{UTILS}.{file}"
-    for file in (
-        "_state.launch_options", "_state.given_paths", "_ports.network_helper", "_container.launch_context",
-        "_container.joined_namespaces", "_lifecycle.plan", "_checkpoint.plan",
-    )
-}  # fmt: skip
-# The place that chooses an owner, and what observing has to know of systemd.
-CHOOSES_AN_OWNER = {f"{UTILS}._lifecycle.owners", f"{UTILS}._host.service_processes"}
+# The place that chooses an owner, and what observing has to know of systemd as one. All else is behind the contract of an owner.
+ASKS_FOR_SERVICE = {f"{UTILS}._lifecycle.owners", f"{UTILS}._host.service_processes"}
 
 
 @pytest.mark.parametrize("name", [name for name in LIBRARIES if _folder(name) != "_service"])
 def test_nothing_else_asks_who_owns_a_container(name: str) -> None:
     asked = [node for node in ast.walk(_tree(name)) if isinstance(node, ast.Attribute) and node.attr == "service"]
-    assert bool(asked) == (name in SERVICE_IS_AN_OPTION | CHOOSES_AN_OWNER)
+    assert bool(asked) == (name in ASKS_FOR_SERVICE)
 
 
 @pytest.mark.parametrize("name", SOURCES)

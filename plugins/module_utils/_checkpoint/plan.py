@@ -8,7 +8,7 @@ import enum
 import typing as t
 
 from .._base.errors import WrongState
-from .._lifecycle.owners import check_restorable
+from .._service.plan import check_restorable
 from .._state.model import Observed, Status
 from .._state.phase import Phase
 

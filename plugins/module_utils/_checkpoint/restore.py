@@ -12,6 +12,7 @@ from .._archive.typed_documents import damaged_checkpoint
 from .._base.errors import InvalidOption, MissingPrerequisite
 from .._container.create import Launch, prepare
 from .._host.detect import Host
+from .._lifecycle.owners import owner_of
 from .._runtime import criu
 from .._state.model import Checkpoint, Definition, Desired, Program, Record, Timeouts
 from .._state.phase import Phase
@@ -54,6 +55,7 @@ def prepare_restore(
     stop = Timeouts(stop=manifest.stop_timeout)
     desired = Desired(name, definition=None if known else definition, stop_signal=manifest.stop_signal, timeouts=stop)
     launch = prepare(store, host, desired, definition, known, spec)
+    owner_of(definition).check(store, launch)
     if source.is_foreign and not wanted.trust_config:
         launch = launch._replace(config=agreed(source.spec, launch.config))
     check_runtime(launch.record.runtime, manifest)

@@ -77,7 +77,7 @@ def prepare(
     if definition._replace(runtime="auto", cgroup_manager="auto", cgroup_parent=None) != Definition(definition.bundle):
         from .._state import launch_options
 
-        launch_options.check(definition, paths, manager, terminal=bool(source["process"].get("terminal")))
+        launch_options.check(definition, paths, terminal=bool(source["process"].get("terminal")))
     before = None
     if source.get("hooks") or any(getattr(definition, name) not in _NOT_GIVEN for name in _SELDOM):
         from .._state import given_paths

@@ -49,17 +49,18 @@ def _check_peer(store: Store, record: Record, kind: str, peer: str) -> None:
         raise InvalidOption(f"A container cannot share {what}.", hint=f"It can share these: {', '.join(KINDS)}.")
     if peer == record.name:
         raise InvalidOption(f"The container {peer} cannot share its {kind} namespace with itself.")
-    other = store.load(peer)
-    if other is None:
+    if store.load(peer) is None:
         raise WrongState(f"The container {record.name} shares {what}, which does not exist.", hint="Create it first.")
     if record.name in _behind(store, peer):
         raise InvalidOption(f"The container {record.name} shares {what}, which shares a namespace of {record.name}.")
-    if not record.definition.service:
+
+
+def check_running(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> None:
+    """Raise WrongState if another container, whose namespace this one shares, does not run."""
+    for kind, peer in peers(config, store.paths(record.name)).items():
         if _init(store, peer) is None:
+            what = f"the {kind} namespace of the container {peer}"
             raise WrongState(f"The container {record.name} shares {what}, which does not run.", hint="Start it first.")
-    elif other.cgroup_manager != "systemd":
-        hint = "The unit of a service knows the other container by its scope."
-        raise InvalidOption(f"A service can share {what} only with cgroup_manager: systemd of that.", hint=hint)
 
 
 def _behind(store: Store, name: str) -> set[str]:

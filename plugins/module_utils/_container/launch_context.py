@@ -30,10 +30,6 @@ class LaunchContext(t.NamedTuple):
 def check(store: Store, record: Record, config: Config, recorded: Record | None) -> None:
     """Raises InvalidOption or Conflict for what cannot be had, before anything is touched."""
     definition = record.definition
-    userns.check(config, store.paths(record.name), service=definition.service)
-    for name in ("reserve_ports", "listen"):
-        if getattr(definition, name) and definition.service:
-            raise InvalidOption(f"{name} cannot be used with service.", hint="systemd has socket units for that.")
     if definition.listen:
         _check_listen(config)
     host_ports.addresses_of(definition)

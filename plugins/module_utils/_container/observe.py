@@ -14,7 +14,7 @@ import typing as t
 from .._base.deadline import Deadline
 from .._base.process import is_alive
 from .._host import cgroup
-from .._host.service_processes import unit_of, waits_for_systemd, with_service_processes
+from .._host.service_processes import is_unready, unit_of, waits_for_systemd, with_service_processes
 from .._runtime.drivers import driver_of
 from .._state.model import Exit, Observed, Record, Status
 from .._state.phase import Phase
@@ -65,6 +65,7 @@ def _observe(store: Store, name: str, record: Record | None) -> Observed:
         status, problem = _live(record)
         disconnected = record.definition.network_helper != "none" and not is_alive(record.helper)
         seen = Observed(name, status, record, is_alive(record.monitor), disconnected=disconnected, problem=problem)
+        seen = seen._replace(unready=is_unready(record))
         if seen.status is Status.PAUSED:
             from .frozen import look as look_at_frozen
 

@@ -21,7 +21,10 @@ if t.TYPE_CHECKING:
 
 
 class Owner(t.Protocol):
-    """Create, start, stop, update and delete a container. All errors are EngineErrors."""
+    """Check, create, start, stop, update and delete a container. All errors are LongshoreErrors."""
+
+    def check(self, store: Store, launch: Launch) -> None:
+        """Raise InvalidOption for a prepared container that this owner cannot run, before anything is touched."""
 
     def create(
         self, store: Store, launch: Launch, *, previous: Record | None, timeouts: Timeouts

@@ -40,6 +40,11 @@ def with_service_processes(record: Record, paths: Paths) -> Record:
     )  # fmt: skip
 
 
+def is_unready(record: Record) -> bool:
+    """Return whether only a task waited for the readiness of a container. systemd waits for that of a service."""
+    return record.phase is Phase.STARTING and not record.definition.service
+
+
 def waits_for_systemd(record: Record) -> bool:
     """Return whether a container has no process because systemd has not launched it yet, or failed to."""
     return record.definition.service and record.phase in (Phase.CREATED, Phase.STARTING) and not is_alive(record.init)

@@ -36,16 +36,11 @@ def barrier(config: Config) -> str | None:
     return _closed(os.path.realpath(config["root"]["path"]), owner)
 
 
-def check(config: Config, paths: Paths, *, service: bool) -> None:
+def check(config: Config, paths: Paths) -> None:
     """Raises InvalidOption if this is needed and not possible."""
     closed = barrier(config)
     if closed is None:
         return
-    if service:
-        raise InvalidOption(
-            f"The root of the container cannot enter {closed}, which contains its root file system.",
-            hint="A service needs access: use chmod o+x, or another path for the bundle.",
-        )
     if find_program("unshare") is None:
         raise MissingPrerequisite(
             f"The root of the container cannot enter {closed}, and unshare (util-linux) is missing."

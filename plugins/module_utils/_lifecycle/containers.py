@@ -99,6 +99,7 @@ class Containers:
         from .._container.create import prepare
 
         launch = prepare(self.store, self.host(check=check), desired, decided.definition, before.record)
+        owners.owner_of(decided.definition).check(self.store, launch)
         held = before.record if Action.RESTORE in decided.actions else None
         if held is None or held.checkpoint is None:
             return launch

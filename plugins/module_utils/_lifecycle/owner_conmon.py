@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import typing as t
 
-from .._base.errors import LongshoreError
+from .._base.errors import InvalidOption, LongshoreError
+from .._config.namespaces import namespaces_of
 from .._host.timestamps import timestamp
 from .._runtime.runtime import Runtime
 from .._state.model import Record, Status, StopReport, Timeouts
@@ -19,6 +20,20 @@ if t.TYPE_CHECKING:
     from .._container.create import Launch
     from .._host.detect import Host
     from .._state.model import Observed
+
+
+def check(store: Store, launch: Launch) -> None:
+    record, config = launch.record, launch.config
+    if record.definition.restart_policy != "no":
+        raise InvalidOption("restart_policy needs service: it is systemd that starts the container again.")
+    if any(namespaces_of(config).values()):
+        from .._container.joined_namespaces import check_running
+
+        check_running(store, record, config)
+    if not launch.is_plain:
+        from .._host import userns
+
+        userns.check(config, store.paths(record.name))
 
 
 def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: Timeouts) -> tuple[Record, list[str]]:

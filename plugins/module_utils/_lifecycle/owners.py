@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._base.errors import WrongState
-from .._state.model import Action, Definition, Desired, Observed, Plan, Status
+from .._state.model import Definition, Desired, Observed, Plan
 
 if t.TYPE_CHECKING:
     from .._container.owner import Owner
@@ -24,18 +23,10 @@ def owner_of(definition: Definition | None, *, has_unit: bool = False) -> Owner:
     return owner_conmon
 
 
-def check_restorable(seen: Observed, hint: str) -> None:
-    """Raise WrongState for a service. The script with which systemd starts it always creates the container. Pure."""
-    if seen.record is not None and seen.record.definition.service and seen.status is not Status.ABSENT:
-        raise WrongState(f"The container {seen.name} is a service, and systemd cannot restore a container.", hint=hint)
-
-
 def completed(desired: Desired, observed: Observed, plan: Plan) -> Plan:
     """Return the plan, with what the owner is still at since an earlier task was killed. Only systemd works on by itself."""
     if observed.record is None or not observed.record.definition.service:
         return plan
-    if Action.RESTORE in plan.actions:  # A task of an earlier release was killed in a restore.
-        check_restorable(observed, "Recreate it with restore: false, or use oci_checkpoint with new_name.")
     from .._service.plan import completed
 
     return completed(desired, observed, plan)

@@ -96,7 +96,7 @@ def _words(desired: Desired, observed: Observed) -> str:
     phase = record.phase if record and status in _HAS_RUN else None
     # A frozen container that was killed has not ended yet.
     stopping = phase is Phase.STOPPING or (status is Status.STOPPED and observed.leftovers)
-    unready = phase is Phase.STARTING and not (record and record.definition.service)
+    unready = observed.unready and status in _HAS_RUN
     afresh = status is Status.CHECKPOINTED and not desired.restore
     if stopping and goal in _STOPPING:
         return _STOPPING[goal]

@@ -125,12 +125,8 @@ def _check_slirp4netns(
     raw = sorted({"CAP_NET_ADMIN", "CAP_NET_RAW"} & {*(rights.get("bounding") or ())})
     if raw:
         # libslirp connects to whatever address a packet names, 127.0.0.1 too: --disable-host-loopback is about 10.0.2.2 only.
-        raise InvalidOption(
-            f"slirp4netns lets a container with {raw[0]} reach the loopback of this host.",
-            hint=f"Use network_helper: pasta, or remove {' and '.join(raw)} from the container.",
-        )
-    if definition.service:
-        raise InvalidOption("slirp4netns cannot be used with service.", hint="Use network_helper: pasta.")
+        hint = f"Use network_helper: pasta, or remove {' and '.join(raw)} from the container."
+        raise InvalidOption(f"slirp4netns lets a container with {raw[0]} reach the loopback of this host.", hint=hint)
     if any(":" in (ports.ip or "") for ports in published):
         raise InvalidOption("slirp4netns publishes on IPv4 addresses only.", hint="Use network_helper: pasta.")
     if published and len(os.fsencode(paths.network_socket)) > 107:

@@ -16,16 +16,17 @@ import typing as t
 
 from .._base import leftovers
 from .._base.deadline import Deadline
-from .._base.errors import Conflict, DeadlineExceeded, LongshoreError, ProgramFailed
+from .._base.errors import Conflict, DeadlineExceeded, InvalidOption, LongshoreError, ProgramFailed
 from .._base.files import make_directory, read_text, remove_file, remove_tree, write_text
 from .._base.process import PidFd, boot_id, signal_name
 from .._conmon.exit_files import EXIT_FILE_SECONDS, collect_exit
 from .._container import rollback
 from .._container.create import Launch, write_config
 from .._container.delete import delete_container
+from .._container.joined_namespaces import peers
 from .._container.ownership import check_names, has_unit
 from .._container.stop import end_sessions, kill_all, still_stopping
-from .._host import systemd
+from .._host import systemd, userns
 from .._host.detect import Host
 from .._host.orphans import orphans
 from .._host.service_processes import with_service_processes
@@ -35,6 +36,7 @@ from .._state import names
 from .._state.model import Observed, Record, StopReport, Timeouts
 from .._state.phase import Phase
 from .._state.store import Paths, Store
+from .._trust import trust
 from . import stop_starting
 from .service_unit import MARGIN, namespaces_of, overlay_at, script_text, start_seconds, unit_text
 
@@ -42,6 +44,33 @@ if t.TYPE_CHECKING:
     from .._base.lock import Lock
 
 _PROMPT = 30.0  # seconds for systemd to reload units
+
+
+def check(store: Store, launch: Launch) -> None:
+    record, wanted, closed = launch.record, launch.record.definition, userns.barrier(launch.config)
+    sockets = "systemd has socket units for that."
+    refused = (
+        (record.cgroup_manager != "systemd", "A service needs systemd, and the cgroup manager systemd.",
+         "Leave out cgroup_manager."),
+        ((wanted.conmon_pidfile or "/").endswith((" ", "\\")),
+         "The conmon_pidfile of a service cannot end with a blank or a backslash: systemd removes them.", ""),
+        (wanted.network_helper == "slirp4netns", "slirp4netns cannot be used with service.", "Use network_helper: pasta."),
+        (closed, f"The root of the container cannot enter {closed}, which contains its root file system.",
+         "A service needs access: use chmod o+x, or another path for the bundle."),
+        (wanted.reserve_ports, "reserve_ports cannot be used with service.", sockets),
+        (wanted.listen, "listen cannot be used with service.", sockets),
+    )  # fmt: skip
+    for is_so, message, hint in refused:
+        if is_so:
+            raise InvalidOption(message, hint=hint)
+    if wanted.runtime_root is not None:
+        # The script creates it at boot. In a directory like /tmp, another user may have created it by then.
+        trust.check(os.path.dirname(wanted.runtime_root.rstrip("/")), "runtime_root: the directory", missing=True)
+    for kind, peer in peers(launch.config, store.paths(record.name)).items():
+        other = store.load(peer)
+        if other is not None and other.cgroup_manager != "systemd":
+            what = f"the {kind} namespace of the container {peer} only with cgroup_manager: systemd of that"
+            raise InvalidOption(f"A service can share {what}.", hint="Its unit knows the other container by its scope.")
 
 
 def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: Timeouts) -> tuple[Record, list[str]]:

@@ -26,11 +26,6 @@ def check(definition: Definition, hooks: t.Any) -> None:
     _check_values(definition)
     if definition.runtime_root is not None:
         trust.check(definition.runtime_root, "runtime_root", missing=True)
-        if definition.service:
-            # The script creates it at boot. In a directory like /tmp, another user may have created it by then.
-            trust.check(
-                os.path.dirname(definition.runtime_root.rstrip("/")), "runtime_root: the directory", missing=True
-            )
     if definition.conmon_pidfile is not None:
         _check_pidfile(definition.conmon_pidfile, definition.log_path)
     if definition.log_path is not None:

@@ -14,10 +14,8 @@ from .store import Paths
 _NOT_IN_ENVIRONMENT = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 
 
-def check(definition: Definition, paths: Paths, manager: str, *, terminal: bool) -> None:
-    """Raise InvalidOption for an impossible option. ``manager``: the cgroup manager. ``terminal``: whether the config
-    requests one."""
-    _check_service(definition, manager)
+def check(definition: Definition, paths: Paths, *, terminal: bool) -> None:
+    """Raise InvalidOption for an impossible option. ``terminal``: whether the config requests one."""
     for name in ("runtime_root", "log_path", "conmon_pidfile"):
         value = getattr(definition, name)
         if value is not None and not value.startswith("/"):
@@ -34,16 +32,3 @@ def check(definition: Definition, paths: Paths, manager: str, *, terminal: bool)
         raise InvalidOption(f"{paths.ready_socket} is too long for a socket (107 bytes).", hint="Shorten the name.")
     if terminal and definition.log_driver == "passthrough":
         raise InvalidOption("The log driver passthrough cannot be used for a container with a terminal.")
-
-
-def _check_service(definition: Definition, manager: str) -> None:
-    if definition.restart_policy != "no" and not definition.service:
-        raise InvalidOption("restart_policy needs service: it is systemd that starts the container again.")
-    if definition.service and (definition.conmon_pidfile or "/").endswith((" ", "\\")):
-        raise InvalidOption(
-            "The conmon_pidfile of a service cannot end with a blank or a backslash: systemd removes them."
-        )
-    if definition.service and manager != "systemd":
-        raise InvalidOption(
-            "A service needs systemd, and the cgroup manager systemd.", hint="Leave out cgroup_manager."
-        )

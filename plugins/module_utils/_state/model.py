@@ -217,6 +217,7 @@ class Observed(t.NamedTuple):
     exit: Exit | None = None  # when stopped
     leftovers: bool = False  # parts of an interrupted run, of an earlier boot or without a record exist
     disconnected: bool = False  # the container runs without its network helper
+    unready: bool = False  # no process waits for its readiness any more, unless another task does
     unfinished: bool = False  # a checkpoint or restore is in progress, or its task was killed
     problem: str = ""  # why the status is UNKNOWN
 

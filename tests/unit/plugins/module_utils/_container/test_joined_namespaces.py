@@ -48,6 +48,7 @@ class Place:
 
     def check(self, *shares: str, record: Record = WEB) -> None:
         joined_namespaces.check(self.store, record, self.config(record, *shares))
+        joined_namespaces.check_running(self.store, record, self.config(record, *shares))
 
 
 @pytest.fixture
@@ -110,15 +111,6 @@ class TestCheck:
         place.add("between", db, "network=web")
         with pytest.raises((InvalidOption, WrongState), match=says):
             place.check(shares)
-
-    @pytest.mark.pure
-    def test_a_service_need_not_run_yet_its_scope_is_known(self, place: Place) -> None:
-        service = WEB.replace(definition=builders.definition(service=True))
-        place.add("db", cgroup_manager="systemd")
-        place.check("network=db", record=service)
-        place.add("other", cgroup_manager="cgroupfs")
-        with pytest.raises(InvalidOption, match="only with cgroup_manager: systemd of that"):
-            place.check("network=other", record=service)
 
     def test_of_another_user_than_root(self, place: Place, db: ProcessId, monkeypatch: pytest.MonkeyPatch) -> None:
         place.add("db", db)

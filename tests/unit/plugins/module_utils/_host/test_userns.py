@@ -80,7 +80,7 @@ class TestEnter:
         root.mkdir(parents=True)
         (directory / "closed").chmod(0o700)
         config = _config(root)
-        userns.check(config, paths, service=False)
+        userns.check(config, paths)
         argv = userns.enter(config, paths, ["conmon", "--cid", "web"])
         assert os.path.basename(argv[0]) == "unshare"
         assert argv[-5:] == [str(root), paths.staged_root, "conmon", "--cid", "web"]
@@ -90,18 +90,13 @@ class TestEnter:
         assert userns.barrier(_config(paths.staged_root)) is None
         assert config["root"]["path"] == str(root)
 
-    def test_a_service_cannot(self, directory: pathlib.Path, paths: Paths) -> None:
-        (directory / "rootfs").mkdir(mode=0o700)
-        with pytest.raises(InvalidOption, match=r"The root of the container cannot enter .*rootfs"):
-            userns.check(_config(directory / "rootfs"), paths, service=True)
-
     def test_a_run_directory_that_is_closed_too(self, directory: pathlib.Path) -> None:
         (directory / "closed" / "rootfs").mkdir(parents=True)
         (directory / "closed").chmod(0o700)
         paths = Paths("web", state_dir=f"{directory}/state", run_dir=f"{directory}/closed/run")
         with pytest.raises(InvalidOption, match=r"can enter neither .*closed nor .*closed"):
-            userns.check(_config(directory / "closed" / "rootfs"), paths, service=False)
+            userns.check(_config(directory / "closed" / "rootfs"), paths)
 
     def test_nothing_to_check(self, directory: pathlib.Path, paths: Paths) -> None:
         (directory / "rootfs").mkdir(mode=0o755)
-        userns.check(_config(directory / "rootfs"), paths, service=True)
+        userns.check(_config(directory / "rootfs"), paths)

@@ -7,10 +7,24 @@ from __future__ import annotations
 import os
 import pathlib
 
-from ansible_collections.longshore.oci.tests.unit import bundle, owner_contract
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
+from ansible_collections.longshore.oci.plugins.module_utils._container.create import Launch
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle import owners
+from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
+from ansible_collections.longshore.oci.tests.unit import builders, bundle, owner_contract
 
 # As the first process it has no default action for SIGTERM.
 PROGRAM = "trap 'exit 0' TERM; while :; do sleep 0.02; done"
+
+
+def test_systemd_alone_starts_a_container_again(tmp_path: pathlib.Path) -> None:
+    store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+    for policy in ("on-failure", "always"):
+        record = builders.record(definition=builders.definition(restart_policy=policy))
+        with pytest.raises(InvalidOption, match="restart_policy needs service"):
+            owners.owner_of(record.definition).check(store, Launch(record, builders.config()))
 
 
 def test_the_contract(tmp_path: pathlib.Path) -> None:

@@ -102,7 +102,8 @@ def _seen(phase: Phase, *, service: bool) -> t.Iterator[Observed]:
     for now, status, leftovers in [(phase, *only[phase])] if phase in only else seen:
         for unfinished in (False, True) if phase not in INTERRUPTED else (True,):
             one = builders.observed(status, leftovers=leftovers, unfinished=unfinished)
-            yield one._replace(record=record.replace(phase=now))
+            unready = now is Phase.STARTING and not service
+            yield one._replace(record=record.replace(phase=now), unready=unready)
 
 
 def _walk(record: Record | None, status: Status, actions: t.Sequence[str], *, service: bool) -> None:

@@ -111,7 +111,6 @@ REFUSED: list[tuple[dict[str, t.Any], str]] = [
     ({"network_options": ("-t80",)}, "network_options cannot have -t80"),
     ({"network_options": ("--",)}, "network_options cannot have --"),
     ({"network_helper": "slirp4netns", "publish": ("[::1]:8080:80",)}, "slirp4netns publishes on IPv4 addresses only"),
-    ({"network_helper": "slirp4netns", "service": True}, "slirp4netns cannot be used with service"),
 ]
 
 

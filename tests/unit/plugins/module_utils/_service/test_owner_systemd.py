@@ -17,11 +17,17 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import mountinfo, trees
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError, ProgramFailed
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
+    InvalidOption,
+    LongshoreError,
+    ProgramFailed,
+)
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import identify
+from ansible_collections.longshore.oci.plugins.module_utils._config.config import effective as effective_config
 from ansible_collections.longshore.oci.plugins.module_utils._container import stop
 from ansible_collections.longshore.oci.plugins.module_utils._container.create import Launch
 from ansible_collections.longshore.oci.plugins.module_utils._host.service_processes import with_service_processes
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle import owners
 from ansible_collections.longshore.oci.plugins.module_utils._service import owner_systemd, service_unit
 from ansible_collections.longshore.oci.plugins.module_utils._state import names
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Program, Timeouts
@@ -356,6 +362,64 @@ def test_a_service_that_cannot_be_made_leaves_what_was_there(
         assert (claims, store.bundle_holder("/srv/former")) == (["web"], former)
     else:
         assert (claims, os.path.exists(paths.state)) == ([], False)
+
+
+# fields of the definition or of the record, and the sentence
+REFUSED: list[tuple[dict[str, t.Any], str]] = [
+    ({"cgroup_manager": "cgroupfs"}, "A service needs systemd, and the cgroup manager systemd"),
+    ({"conmon_pidfile": "/run/x\\"}, "cannot end with a blank or a backslash"),
+    ({"conmon_pidfile": "/run/x "}, "cannot end with a blank or a backslash"),
+    ({"network_helper": "slirp4netns"}, "slirp4netns cannot be used with service"),
+    ({"reserve_ports": ("8080",)}, "reserve_ports cannot be used with service"),
+    ({"listen": ("8080",)}, "listen cannot be used with service"),
+    # Another user can have made it in /tmp by the time of the boot.
+    ({"runtime_root": "/tmp/longshore-nowhere/"}, "runtime_root: the directory /tmp can be changed"),
+]
+
+
+def _check(store: Store, config: dict[str, t.Any], *, cgroup_manager: str = "systemd", **wanted: t.Any) -> None:
+    definition = builders.definition(service=True, **wanted)
+    record = builders.record(phase="creating", cgroup_manager=cgroup_manager, definition=definition)
+    effective = effective_config(config, record, store.paths("web"))
+    owners.owner_of(definition).check(store, Launch(record, effective))
+
+
+class TestCheck:
+    @pytest.fixture
+    def store(self, tmp_path: pathlib.Path) -> Store:
+        return Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+
+    @pytest.mark.parametrize(("wanted", "says"), REFUSED)
+    def test_what_cannot_be_a_service(self, store: Store, wanted: dict[str, t.Any], says: str) -> None:
+        with pytest.raises(InvalidOption) as caught:
+            _check(store, builders.config(), **wanted)
+        assert says in caught.value.message
+
+    def test_what_can_be_one(self, store: Store) -> None:
+        _check(store, builders.config())
+        _check(
+            store,
+            builders.config(),
+            runtime_root="/run/longshore-nowhere",
+            restart_policy="always",
+            network_helper="pasta",
+        )
+
+    def test_a_root_file_system_that_its_root_cannot_enter(self, store: Store, tmp_path: pathlib.Path) -> None:
+        mapping = [{"containerID": 0, "hostID": 300000, "size": 1000}]
+        spaces = {"namespaces": [{"type": "user"}], "uidMappings": mapping, "gidMappings": mapping}
+        (tmp_path / "rootfs").mkdir(mode=0o700)
+        with pytest.raises(InvalidOption, match=r"The root of the container cannot enter .*, which contains its root"):
+            _check(store, builders.config(root={"path": f"{tmp_path}/rootfs"}, linux=spaces))
+
+    def test_another_container_need_not_run_yet_its_scope_is_known(self, store: Store) -> None:
+        for name, manager in (("db", "systemd"), ("other", "cgroupfs")):
+            os.makedirs(store.paths(name).state)
+            store.save(builders.record(name=name, cgroup_manager=manager))
+        shares = {name: {"namespaces": [{"type": "network", "path": f"container:{name}"}]} for name in ("db", "other")}
+        _check(store, builders.config(linux=shares["db"]))
+        with pytest.raises(InvalidOption, match="only with cgroup_manager: systemd of that"):
+            _check(store, builders.config(linux=shares["other"]))
 
 
 @pytest.mark.pure
