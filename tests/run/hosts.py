@@ -33,8 +33,8 @@ _PARTNER = 2
 # What needs root stays with root: making cgroups and slices by hand, counting the programs that a task starts (ptrace),
 # installing packages.
 _UNPRIVILEGED_TESTS = (
-    "states", "definition", "service", "network_helper", "stop_settings", "stop", "exits", "logs", "launch_options", "sdnotify",
-    "environment", "reserve_ports", "listen", "bad_input",
+    "states", "definition", "service", "owner", "network_helper", "stop_settings", "stop", "exits", "logs", "launch_options",
+    "sdnotify", "environment", "reserve_ports", "listen", "bad_input",
     "failed_create", "lost", "killed_run", "concurrency",
 )  # fmt: skip
 # By name, with the variables that choose from its tests.
@@ -58,7 +58,7 @@ _CHECKPOINT: _Targets = {"oci_checkpoint": {"oci_checkpoint_tests": ["states", "
 _BRIEF: Mapping[tuple[str, str], _Targets] = {
     ("root", "crun"): {
         # The states as root with crun are those of oci_container_crun_cgroup2 on this machine.
-        "oci_container": {"oci_container_tests": ["service"]}, **_CHECKPOINT, "oci_container_info": {},
+        "oci_container": {"oci_container_tests": ["service", "owner"]}, **_CHECKPOINT, "oci_container_info": {},
         "oci_bundle": {"oci_bundle_tests": ["registry", "userns"]},
         "oci_network": {"oci_network_tests": ["states", "info", "containers"]},
         "examples": {}, "role_runtime": {}, "role_container": {},
@@ -66,7 +66,8 @@ _BRIEF: Mapping[tuple[str, str], _Targets] = {
     ("root", "runc"): {**_STATES, **_CHECKPOINT, "oci_exec": {"oci_exec_tests": ["command", "streams"]}},
     # All of oci_exec: with crun its sessions are in cgroups of systemd.
     ("app", "crun"): {"oci_exec": {}, "oci_checkpoint": {}, "oci_bundle": TARGETS["app"]["oci_bundle"]},
-    ("app", "runc"): _STATES,
+    # The contract of the owners with the user manager; with that of root above.
+    ("app", "runc"): {"oci_container": {"oci_container_tests": ["states", "owner"]}},
 }  # fmt: skip
 # Playbooks, with commands of bin/hosts between them.
 SCENARIOS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
