@@ -108,9 +108,8 @@ def make_directory(path: str, *, mode: int = 0o750, tries: int = 100) -> None:
     try:
         if os.path.isdir(path):
             if os.lstat(path).st_uid not in (0, os.geteuid()) and os.stat(os.path.dirname(path)).st_mode & stat.S_ISVTX:
-                raise LongshoreError(
-                    f"The directory {path} belongs to another user.", hint="Choose another path, or remove it."
-                )
+                message = f"The directory {path} belongs to another user."
+                raise LongshoreError(message, hint="Choose another path, or remove it.")
             return
         parent = os.path.dirname(path)
         if parent and parent != path:

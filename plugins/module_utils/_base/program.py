@@ -121,9 +121,8 @@ def run(
         err.seek(0)
         result = Completed(rc, _text(out, most), _text(err, most))
     if not in_time:
-        raise DeadlineExceeded(
-            f"{argv[0]} did not {what} in time and was killed.", argv=list(argv), stderr=result.stderr[-2000:]
-        )
+        message = f"{argv[0]} did not {what} in time and was killed."
+        raise DeadlineExceeded(message, argv=list(argv), stderr=result.stderr[-2000:])
     return result
 
 

@@ -79,18 +79,14 @@ def _checkpoint(found: Found, *, leave_running: bool) -> Plan:
     status = found.source.status
     export = [] if found.archive is None else [Action.EXPORT]
     if status is Status.CHECKPOINTED and not found.stored:
-        raise WrongState(
-            f"The checkpoint of the container {found.source.name} is not there any more.",
-            hint="Use state: absent. Then the container is a stopped one, which can be started again.",
-        )
+        hint = "Use state: absent. Then the container is a stopped one, which can be started again."
+        raise WrongState(f"The checkpoint of the container {found.source.name} is not there any more.", hint=hint)
     if status is Status.CHECKPOINTED:
         return Plan((*([] if found.archive else export),), status)
     if status not in _LIVE:
         what = {Status.ABSENT: "does not exist", Status.CREATED: "has not been started"}.get(status, "does not run")
-        raise WrongState(
-            f"The container {found.source.name} cannot be checkpointed: it {what}.",
-            hint="Only a running or paused container can be checkpointed.",
-        )
+        hint = "Only a running or paused container can be checkpointed."
+        raise WrongState(f"The container {found.source.name} cannot be checkpointed: it {what}.", hint=hint)
     if not leave_running:
         check_restorable(found.source, "Use leave_running: true, and restore it under another name.")
     return Plan((Action.CHECKPOINT, *export), status if leave_running else Status.CHECKPOINTED)
@@ -101,10 +97,8 @@ def _restore(found: Found, *, keep: bool) -> Plan:
     if target.status in _LIVE:
         return Plan((), target.status)
     if found.archive is None and not found.stored:
-        raise WrongState(
-            f"There is no checkpoint of the container {found.source.name}.",
-            hint="Create one with state: checkpointed, or set archive.",
-        )
+        hint = "Create one with state: checkpointed, or set archive."
+        raise WrongState(f"There is no checkpoint of the container {found.source.name}.", hint=hint)
     if found.archive is False:
         raise WrongState(f"There is no archive to restore {target.name} from.", hint="Check its path.")
     check_restorable(target, "Use new_name: the restored container is not a service. Or remove the service first.")

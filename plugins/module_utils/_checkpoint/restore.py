@@ -74,9 +74,8 @@ def prepare_restore(
 def check_runtime(runtime: Program, manifest: Manifest) -> None:
     """Refuse to restore with one of crun and runc what was dumped with the other. Pure."""
     if manifest.runtime_name in criu.SUPPORT and runtime.name in criu.SUPPORT and manifest.runtime_name != runtime.name:
-        raise InvalidOption(
-            f"The checkpoint was created with {manifest.runtime_name}, so {runtime.name} cannot restore it."
-        )
+        made_with = f"The checkpoint was created with {manifest.runtime_name}"
+        raise InvalidOption(f"{made_with}, so {runtime.name} cannot restore it.")
 
 
 def check_cgroups(manifest: Manifest, options: criu.Options, runtime: Program, *, moved: bool) -> None:
@@ -84,10 +83,8 @@ def check_cgroups(manifest: Manifest, options: criu.Options, runtime: Program, *
     another cgroup than it had. Pure."""
     mode, support = manifest.options.manage_cgroups_mode, criu.SUPPORT.get(runtime.name)
     if manifest.from_archive and mode in ("full", "strict") and options.manage_cgroups_mode is None:
-        raise InvalidOption(
-            f"The archive asks for manage_cgroups_mode: {mode}, which changes cgroups of the host.",
-            hint="Set the option manage_cgroups_mode.",
-        )
+        message = f"The archive asks for manage_cgroups_mode: {mode}, which changes cgroups of the host."
+        raise InvalidOption(message, hint="Set the option manage_cgroups_mode.")
     if mode == "ignore" and support is not None and support.resets_cgroups and moved:
         # The runtime parses the option, and then resets it.
         raise InvalidOption(

@@ -75,9 +75,8 @@ class Pipe:
             # Older API levels use the key pid.
             return int(report["data"] if "data" in report else report["pid"]), str(report.get("message") or "").strip()
         except (ValueError, KeyError, TypeError):
-            raise ProgramFailed(
-                f"conmon reported {line!r}, which is not understood", reason=Reason.UNREPORTED
-            ) from None
+            message = f"conmon reported {line!r}, which is not understood"
+            raise ProgramFailed(message, reason=Reason.UNREPORTED) from None
 
 
 @contextlib.contextmanager

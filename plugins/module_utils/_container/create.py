@@ -52,9 +52,8 @@ class Launch(t.NamedTuple):
         from .restored_limits import check_programs
 
         check_programs(self.config)
-        return self._replace(
-            record=self.record.replace(phase=Phase.RESTORING, checkpoint=checkpoint, started_at=started)
-        )
+        record = self.record.replace(phase=Phase.RESTORING, checkpoint=checkpoint, started_at=started)
+        return self._replace(record=record)
 
 
 def prepare(
@@ -141,10 +140,8 @@ def _check_free(store: Store, record: Record, paths: Paths) -> None:
     bundle = runtime.bundle() if store.load(record.name) is None else None
     # Not recorded: from a lost record, or of another program.
     if bundle is not None and os.path.realpath(bundle) != os.path.realpath(paths.bundle):
-        raise Conflict(
-            f"{record.runtime.name} already has a container {record.name} in {record.runtime_root}, which Longshore has not created.",
-            hint="Choose another name or runtime_root.",
-        )
+        message = f"{record.runtime.name} already has a container {record.name} in {record.runtime_root}, which Longshore has not"
+        raise Conflict(f"{message} created.", hint="Choose another name or runtime_root.")
 
 
 def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: Timeouts) -> tuple[Record, list[str]]:

@@ -61,10 +61,9 @@ class Host:
             found = self._probe(path, runtime=True)
             if driver_of(found.name).refuses_hybrid and is_hybrid(cgroup.layout()):
                 reason = f"{found.name} does not support hybrid cgroups (cgroup v1 with controllers in cgroup v2 too)"
-                others = [name for name, each in DRIVERS.items() if not each.refuses_hybrid]
-                raise MissingPrerequisite(
-                    f"The runtime {wanted} cannot run on this host: {reason}.", hint=f"Use {' or '.join(others)}."
-                )
+                others = " or ".join(name for name, each in DRIVERS.items() if not each.refuses_hybrid)
+                message = f"The runtime {wanted} cannot run on this host: {reason}."
+                raise MissingPrerequisite(message, hint=f"Use {others}.")
             return found
         reasons = []
         for name in DRIVERS:
@@ -77,9 +76,8 @@ class Host:
     def conmon(self, wanted: str | None) -> Program:
         path = find_program(wanted or "conmon", _CONMON_DIRECTORIES)
         if path is None:
-            raise MissingPrerequisite(
-                f"conmon is not on this host ({wanted or 'PATH and the usual places'}).", hint=_PACKAGES
-            )
+            where = wanted or "PATH and the usual places"
+            raise MissingPrerequisite(f"conmon is not on this host ({where}).", hint=_PACKAGES)
         if wanted:
             trust.check(path, "conmon")
         return self._probe(path, runtime=False)
@@ -88,14 +86,11 @@ class Host:
         """Return the cgroup manager. Raises MissingPrerequisite if it is systemd and this user cannot get a scope."""
         manager = ("systemd" if systemd_runs() else "cgroupfs") if wanted == "auto" else wanted
         if manager == "systemd" and not systemd_runs():
-            raise MissingPrerequisite(
-                "systemd does not run on this host.", hint="Use cgroup_manager: cgroupfs, or auto."
-            )
+            hint = "Use cgroup_manager: cgroupfs, or auto."
+            raise MissingPrerequisite("systemd does not run on this host.", hint=hint)
         if manager == "systemd" and os.geteuid() != 0 and not os.path.exists(f"{user_runtime_directory()}/bus"):
-            raise MissingPrerequisite(
-                f"The user {os.geteuid()} has no session of systemd ({user_runtime_directory()}/bus), so it cannot get a scope.",
-                hint="As root: loginctl enable-linger USER.",
-            )
+            message = f"The user {os.geteuid()} has no session of systemd ({user_runtime_directory()}/bus), so it cannot get a scope."
+            raise MissingPrerequisite(message, hint="As root: loginctl enable-linger USER.")
         return manager
 
     def _probe(self, path: str, *, runtime: bool) -> Program:

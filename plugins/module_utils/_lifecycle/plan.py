@@ -109,10 +109,8 @@ def _definition(desired: Desired, observed: Observed, *, kept: bool) -> Definiti
     recorded = observed.record.definition if observed.record else None
     definition = recorded if kept or desired.definition is None else desired.definition
     if definition is None:
-        raise WrongState(
-            f"The container {desired.name} does not exist and there is no bundle to create it from.",
-            hint="Set the option bundle.",
-        )
+        message = f"The container {desired.name} does not exist and there is no bundle to create it from."
+        raise WrongState(message, hint="Set the option bundle.")
     return definition
 
 

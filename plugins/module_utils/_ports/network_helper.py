@@ -66,10 +66,8 @@ def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, r
         hint = "Check that the kernel module tun is loaded."
         raise MissingPrerequisite(f"{helper} needs {_DEVICE}, which this user cannot use.", hint=hint)
     if namespaces_of(config).get("network") != "":
-        raise InvalidOption(
-            f"network_helper: {helper} needs a container with its own network namespace.",
-            hint="linux.namespaces in its config.json has none of the type network, or one with a path.",
-        )
+        hint = "linux.namespaces in its config.json has none of the type network, or one with a path."
+        raise InvalidOption(f"network_helper: {helper} needs a container with its own network namespace.", hint=hint)
     _check_options(helper, definition.network_options)
     host_loopback.check(helper)
     for text, ports in zip(definition.publish, published):
@@ -117,10 +115,10 @@ def _check_slirp4netns(
     if os.geteuid() == 0:
         # It would read packets of the container with all rights. Its --enable-sandbox is no way out: tried with 1.2.0, it makes
         # only / private before it detaches all of it, and mounts below other shared mounts (/run/netns) are gone from the host too.
-        raise InvalidOption(
-            "slirp4netns cannot be used as root, because it would read packets of the container without a sandbox.",
-            hint="Use network_helper: pasta, or a network of oci_network.",
+        message = (
+            "slirp4netns cannot be used as root, because it would read packets of the container without a sandbox."
         )
+        raise InvalidOption(message, hint="Use network_helper: pasta, or a network of oci_network.")
     rights = (config.get("process") or {}).get("capabilities") or {}
     raw = sorted({"CAP_NET_ADMIN", "CAP_NET_RAW"} & {*(rights.get("bounding") or ())})
     if raw:

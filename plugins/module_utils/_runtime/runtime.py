@@ -69,13 +69,9 @@ class Runtime:
         """Return the answer to the command ``state``. Raises LongshoreError. Nothing is written."""
         from . import state_command
 
-        words = [
-            self._record.runtime.path,
-            *global_arguments(self._record, os.devnull),
-            "state",
-            self._record.runtime_id,
-        ]
-        return state_command.ask(self._record, words)
+        record = self._record
+        words = [record.runtime.path, *global_arguments(record, os.devnull), "state", record.runtime_id]
+        return state_command.ask(record, words)
 
     def bundle(self) -> str | None:
         """Return the bundle of the container that the runtime has under this id, from the runtime's own files. None if there is

@@ -90,10 +90,8 @@ class Definition(t.NamedTuple):
 
     @classmethod
     def from_json(cls, value: t.Mapping[str, t.Any]) -> Definition:
-        known: dict[str, t.Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k in cls._fields
-        }
-        return cls(**known)
+        known: dict[str, t.Any] = {field: value[field] for field in cls._fields if field in value}
+        return cls(**{**known, **{field: tuple(many) for field, many in known.items() if isinstance(many, list)}})
 
 
 class Timeouts(t.NamedTuple):

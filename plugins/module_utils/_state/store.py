@@ -36,10 +36,8 @@ _NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+.-]*")
 def check_name(name: str) -> None:
     # The limit is that of a unit's name (255) without Longshore's additions. "+" is four characters there.
     if not _NAME.fullmatch(name) or len(name) + 3 * name.count("+") > 200:
-        raise InvalidOption(
-            f"{name!r} cannot be the name of a container.",
-            hint="Use letters, digits, '_', '+', '-' and '.', at most 200 of them, with no '-' or '.' at the beginning.",
-        )
+        hint = "Use letters, digits, '_', '+', '-' and '.', at most 200 of them, with no '-' or '.' at the beginning."
+        raise InvalidOption(f"{name!r} cannot be the name of a container.", hint=hint)
 
 
 class Paths:
@@ -168,10 +166,8 @@ class Store:
         """Raises Conflict if another container has the bundle."""
         record = self.bundle_holder(bundle)
         if record is not None and record.name != name:
-            raise Conflict(
-                f"The bundle {bundle} is in use by the container {record.name}.",
-                hint="Containers cannot share a root file system. Create a bundle for each container.",
-            )
+            hint = "Containers cannot share a root file system. Create a bundle for each container."
+            raise Conflict(f"The bundle {bundle} is in use by the container {record.name}.", hint=hint)
 
     def bundle_holder(self, bundle: str) -> Record | None:
         """Return the record of the container that has the bundle, or None."""
