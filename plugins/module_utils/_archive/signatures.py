@@ -40,7 +40,7 @@ _NOT_GOOD = re.compile(
 def sign(text: bytes, key: str) -> bytes:
     """Return the signature of a text. Raises InvalidOption for an unusable key. Never ask for a passphrase."""
     found = _read(key, "sign_key", private=True)
-    with _workspace() as directory:
+    with workspace() as directory:
         path = _write(directory, "text", text)
         if _SSH_PRIVATE.search(found):
             argv = [_program("ssh-keygen"), "-Y", "sign", "-q", "-n", NAMESPACE, "-f", key, path]
@@ -70,7 +70,7 @@ def verify(text: bytes, signature: bytes, paths: t.Sequence[str], *, what: str) 
     if len(signature) > _MOST_BYTES:
         raise InvalidOption(f"The signature of {what} is not valid.")
     said = "they contain no key of its type"
-    with _workspace() as directory:
+    with workspace() as directory:
         message, signed = _write(directory, "text", text), _write(directory, "signature", signature)
         for number, path in enumerate(paths):
             is_pgp = _is_pgp(_read(path, "verify"), b"PUBLIC")
@@ -169,7 +169,7 @@ def _read(path: str, option: str, *, private: bool = False) -> bytes:
 
 
 @contextlib.contextmanager
-def _workspace() -> t.Iterator[str]:
+def workspace() -> t.Iterator[str]:
     """Yield a private directory whose name identifies the task. The sockets of GnuPG need a short path."""
     import tempfile
 

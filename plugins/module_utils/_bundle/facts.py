@@ -43,7 +43,7 @@ def gather(options: Options, store: Store, path: str, record: t.Mapping[str, t.A
             raise InvalidOption(f"The source {mount['source']} of the mount at {mount['destination']} does not exist.")
     paths = {kind: _joined(kind, getattr(options, kind)) for kind in KINDS}
     namespaces = {kind: found for kind, found in paths.items() if found is not None}
-    capabilities, uid = _bounding(), os.geteuid()
+    capabilities, uid = available_capabilities(), os.geteuid()
     # In its own user namespace, a process cannot raise its limits, like a user other than root.
     may_raise = uid == 0 and not options.userns and "CAP_SYS_RESOURCE" in capabilities
     apparmor, unconfined = confinement.apparmor_profile(options, uid, record.get("apparmor"))
@@ -97,7 +97,7 @@ def _joined(kind: str, wanted: str) -> str | None:
     return None
 
 
-def _bounding() -> tuple[str, ...]:
+def available_capabilities() -> tuple[str, ...]:
     """Return all capabilities that a child of this process can have. In its own user namespace, these are all that exist."""
     if os.geteuid() != 0:
         return known_to(read_text("/proc/sys/kernel/cap_last_cap"))

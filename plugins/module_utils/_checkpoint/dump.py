@@ -64,10 +64,10 @@ def dump(
     try:
         if held:
             Runtime(record, store.paths(record.name).runtime_log).call("pause")
-        with _labelled(path, spec):
-            before_it = _rounds(record, path, options, deadline, keeps) if options.pre_dump else None
+        with labelled(path, spec):
+            before_it = pre_dump(record, path, options, deadline, keeps) if options.pre_dump else None
             more = ["--parent-path", f"../{before_it}"] if before_it else []
-            _call(record, path, [*more, *criu.words("checkpoint", options)], "checkpoint", deadline, keeps)
+            call_checkpoint(record, path, [*more, *criu.words("checkpoint", options)], "checkpoint", deadline, keeps)
         kind = add_rootfs(path, spec) if options.leave_running and with_rootfs else None
         if held:
             thaw(record.cgroup_path)
@@ -148,7 +148,7 @@ def statistics(path: str) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def _labelled(path: str, spec: t.Mapping[str, t.Any]) -> t.Iterator[None]:
+def labelled(path: str, spec: t.Mapping[str, t.Any]) -> t.Iterator[None]:
     """Under SELinux, create images with the mount label of the container, and sockets with its process label."""
     with contextlib.ExitStack() as around:
         if has_labels():
@@ -159,7 +159,7 @@ def _labelled(path: str, spec: t.Mapping[str, t.Any]) -> t.Iterator[None]:
         yield
 
 
-def _rounds(
+def pre_dump(
     record: Record, path: str, options: criu.Options, deadline: Deadline, keeps: t.Sequence[int] = ()
 ) -> str:  # fmt: skip
     """Write the memory while the container runs, then repeatedly the changes. Return the name of the last images.
@@ -170,9 +170,9 @@ def _rounds(
     images = ""
     written: int | None = None
     for number in range(1, (options.pre_dump_rounds or 1) + 1):
-        more = ["--parent-path", f"../{images}"] if images else []
+        more = ["--pre-dump", *(["--parent-path", f"../{images}"] if images else [])]
         images = "pre-checkpoint" if number == 1 else f"pre-checkpoint-{number}"
-        _call(record, path, ["--pre-dump", *more, *criu.words("checkpoint", _before(options))], images, deadline, keeps)
+        call_checkpoint(record, path, [*more, *criu.words("checkpoint", _before(options))], images, deadline, keeps)
         last, written = written, statistics(f"{path}/stats-dump").get("pages_written")
         if written is None or (last is not None and written > _WORTH_IT * last):
             break
@@ -184,7 +184,7 @@ def _before(options: criu.Options) -> criu.Options:
     return options._replace(leave_running=None, tcp_skip_in_flight=None)
 
 
-def _call(
+def call_checkpoint(
     record: Record, path: str, words: list[str], images: str, deadline: Deadline, keeps: t.Sequence[int] = ()
 ) -> None:  # fmt: skip
     """Call the runtime's checkpoint. Raises ProgramFailed or DeadlineExceeded."""

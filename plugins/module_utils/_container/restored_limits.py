@@ -99,8 +99,8 @@ def check(name: str, pid: int, config: Config) -> None:
     if status is None or "\nSeccomp:" not in status:
         return
     lost = [
-        *_lost_mounts(config, flags_by_place(found), lambda path: os.path.lexists(f"/proc/{pid}/root{path}")),
-        *_lost_limits(config, dict(line.partition(":\t")[::2] for line in status.splitlines())),
+        *lost_mounts(config, flags_by_place(found), lambda path: os.path.lexists(f"/proc/{pid}/root{path}")),
+        *lost_limits(config, dict(line.partition(":\t")[::2] for line in status.splitlines())),
     ]
     if lost and os.path.exists(f"/proc/{pid}/root/"):
         raise ProgramFailed(f"The container {name} was restored without its limits: {', '.join(lost)}")
@@ -111,9 +111,10 @@ def flags_by_place(mounts: t.Iterable[mountinfo.Mount]) -> dict[str, tuple[str, 
     return {mount.place: mount.options for mount in mounts}
 
 
-def _lost_mounts(
+def lost_mounts(
     config: Config, found: t.Mapping[str, t.Sequence[str]], exists: t.Callable[[str], bool]
 ) -> t.Iterator[str]:
+    """Yield what the process can write or read although the config forbids it. ``exists`` is asked about its paths."""
     if is_read_only(config) and "ro" not in found.get("/", ()):
         yield "its root file system is writable"
     linux = config.get("linux") or {}
@@ -128,7 +129,8 @@ def _lost_mounts(
             yield f"{path} is not masked"
 
 
-def _lost_limits(config: Config, status: t.Mapping[str, str]) -> t.Iterator[str]:
+def lost_limits(config: Config, status: t.Mapping[str, str]) -> t.Iterator[str]:
+    """Yield what the kernel does not forbid the process, according to its ``/proc/PID/status``."""
     if (config.get("process") or {}).get("noNewPrivileges") and status.get("NoNewPrivs") == "0":
         yield "it can gain new privileges"
     if (config.get("linux") or {}).get("seccomp") and status.get("Seccomp") == "0":

@@ -249,7 +249,7 @@ def _open_unix(path: str) -> socket.socket:
     try:
         os.fchmod(opened.fileno(), 0o600)  # The file gets this mode, so that no client connects too early.
         opened.bind(path)
-        _open_to_all(path)
+        open_to_all(path)
         opened.listen(_BACKLOG)
     except BaseException:
         opened.close()
@@ -257,7 +257,7 @@ def _open_unix(path: str) -> socket.socket:
     return opened
 
 
-def _open_to_all(path: str) -> None:
+def open_to_all(path: str) -> None:
     """Allow every client, as systemd does by default (SocketMode=). The directory can restrict access. Do not change the mode of
     another file, even if a container has replaced the path."""
     found = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)

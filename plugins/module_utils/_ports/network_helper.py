@@ -217,9 +217,10 @@ class Helper:
             self._child.kill()
             self._child.wait()
         for name in list(self._open):
-            self._close(name)
+            self.close(name)
 
-    def _close(self, name: str) -> None:
+    def close(self, name: str) -> None:
+        """Close one of its descriptors: ``held`` as soon as conmon has inherited it."""
         os.close(self._open.pop(name))
 
     @property
@@ -230,7 +231,7 @@ class Helper:
     def answer(self, sync: Pipe, deadline: Deadline) -> None:
         """Wait for the hook, start the helper and let the hook continue. Return when conmon reports something else. As root, do
         nothing."""
-        self._close("held")  # conmon has inherited it.
+        self.close("held")
         asks = self._open.get("asks")
         while asks is not None and self._child is None and not sync.complete():
             ready = sync.wait(deadline, asks)

@@ -125,7 +125,7 @@ def write(store: Store, record: Record, timeouts: Timeouts) -> None:
     make_directory(os.path.dirname(path), mode=0o755)
     leftovers.clear(os.path.dirname(path), re.escape(os.path.basename(path)))
     write_text(path, texts[1], mode=0o644)
-    with _bus(_PROMPT) as bus:
+    with connect(_PROMPT) as bus:
         bus.reload()
 
 
@@ -141,7 +141,7 @@ def start(store: Store, record: Record, timeouts: Timeouts) -> tuple[Record, lis
     """Start the service, now and at boot, or wait for a start that systemd has begun. Return its record, and no
     warnings. Raises ProgramFailed with the messages of runtime and conmon; the service is then stopped and disabled."""
     unit, paths = names.service_unit(record.name, record.realm), store.paths(record.name)
-    with _bus(start_seconds(record, timeouts) + record.stop_timeout + 2 * MARGIN) as bus:
+    with connect(start_seconds(record, timeouts) + record.stop_timeout + 2 * MARGIN) as bus:
         record = store.save(record.replace(phase=Phase.STARTING))  # Before systemd is told.
         write(store, record, timeouts)  # A removal that was killed may have taken the unit away already.
         bus.enable(unit)
@@ -179,14 +179,14 @@ def stop(
     write(store, record.replace(stop_signal=number, stop_timeout=grace), timeouts)
     ended, now = True, still_stopping(store, record)
     with PidFd(record.init) as init:
-        with _bus(_PROMPT) as bus:
+        with connect(_PROMPT) as bus:
             bus.disable(unit)
         if os.path.isdir(paths.exec):
             with _unlocked(lock, timeouts):
                 end_sessions(paths, grace, timeouts.kill)
             now = still_stopping(store, record)
         if now is not None:
-            with _bus(grace + timeouts.kill + _PROMPT) as bus:
+            with connect(grace + timeouts.kill + _PROMPT) as bus:
                 job = bus.begin_job("StopUnit", unit)
                 if record.init is None:  # During a start: no process has begun its work.
                     bus.kill(unit)
@@ -196,7 +196,7 @@ def stop(
                     bus.wait_for_job(job)
             now = still_stopping(store, record)
         if now is not None:  # Else unit and scope may be those of the next container.
-            with _bus(_PROMPT) as bus:  # It may have taken long to get the lock back.
+            with connect(_PROMPT) as bus:  # It may have taken long to get the lock back.
                 bus.reset_failed(unit)
                 if record.init is None:  # Stopped during a start: any processes of it.
                     bus.stop_unit(names.container_unit(record.name, record.realm))
@@ -233,7 +233,7 @@ def delete(store: Store, host: Host, before: Observed, record: Record | None, ti
 def remove_unit(name: str, realm: str) -> None:
     """Stop the service and remove its unit."""
     unit, path = names.service_unit(name, realm), names.service_path(name, realm)
-    with _bus(_PROMPT) as bus:
+    with connect(_PROMPT) as bus:
         # The container has ended. This stops its restart, and processes that only systemd knows.
         with contextlib.suppress(DeadlineExceeded):
             job = bus.begin_job("StopUnit", unit)
@@ -268,5 +268,6 @@ class _Bus(stop_starting.Bus):
         self.call("Reload", "")
 
 
-def _bus(seconds: float) -> _Bus:
+def connect(seconds: float) -> _Bus:
+    """Connect to the systemd of this user."""
     return _Bus(user=os.geteuid() != 0, deadline=Deadline(seconds))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pathlib
 import stat
@@ -45,7 +46,15 @@ def place(tmp_path: pathlib.Path) -> Place:
 
 
 def _no_unnamed_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive_file, "_without_name", lambda _directory: -1)
+    """As on a file system that does not support O_TMPFILE."""
+    real = os.open
+
+    def refuse(path: str, flags: int, mode: int = 0o777, **where: int) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        return real(path, flags, mode, **where)
+
+    monkeypatch.setattr(os, "open", refuse)
 
 
 @pytest.fixture(params=[False, True], ids=["without a name", "named"])

@@ -196,7 +196,7 @@ def test_what_a_killed_task_has_left_is_removed_by_the_next(
     mine.mkdir()
 
     def task() -> None:
-        with signatures._workspace() as directory:
+        with signatures.workspace() as directory:
             pathlib.Path(directory, "key").write_text("secret")
             os.truncate(f"{directory}/key", 6)
 
@@ -206,6 +206,6 @@ def test_what_a_killed_task_has_left_is_removed_by_the_next(
     for number in range(len(steps)):
         assert killing.kill(task, at=number).was_killed
         left += len(os.listdir(tmp_path)) - 1
-        with signatures._workspace() as directory:
+        with signatures.workspace() as directory:
             assert sorted(os.listdir(tmp_path)) == sorted([mine.name, os.path.basename(directory)])
     assert left > 0

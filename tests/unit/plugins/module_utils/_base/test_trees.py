@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -144,17 +145,18 @@ class TestRemove:
         (precious / "a").mkdir(parents=True)
         for number in range(3):
             (top / f"{number}/below").mkdir(parents=True)
-        empty = trees._empty
+        scan = os.scandir
 
-        def mount_then_empty(directory: int) -> t.Any:
-            found = empty(directory)
+        def scan_then_mount(directory: int) -> t.Any:
+            with scan(directory) as entries:
+                found = list(entries)
             place = os.readlink(f"/proc/self/fd/{directory}")
             if place == str(top):
                 entered.append(place)
                 subprocess.run(["mount", "--bind", precious, top / "1"], check=True)
-            return found
+            return contextlib.nullcontext(found)
 
-        monkeypatch.setattr(trees, "_empty", mount_then_empty)
+        monkeypatch.setattr(os, "scandir", scan_then_mount)
         try:
             with pytest.raises(LongshoreError, match=r"something is mounted at top/1\."):
                 files.remove_tree(str(top))

@@ -82,10 +82,10 @@ class TestLimits:
         def most(**options: t.Any) -> t.Mapping[str, int]:
             return facts.gather(Options(seccomp="unconfined", **options), store, "/srv/web", {}).most
 
-        monkeypatch.setattr(facts, "_bounding", lambda: ("CAP_SYS_RESOURCE",))
+        monkeypatch.setattr(facts, "available_capabilities", lambda: ("CAP_SYS_RESOURCE",))
         assert most().keys() == {"RLIMIT_NOFILE"}
         assert most(userns=userns).keys() == {"RLIMIT_NOFILE", "RLIMIT_NPROC"}
-        monkeypatch.setattr(facts, "_bounding", lambda: ("CAP_SYS_ADMIN",))
+        monkeypatch.setattr(facts, "available_capabilities", lambda: ("CAP_SYS_ADMIN",))
         assert most().keys() == {"RLIMIT_NOFILE", "RLIMIT_NPROC"}
 
 
@@ -270,13 +270,13 @@ class TestSELinux:
         store.save(builders.record(name="other"))
         config = json.dumps({"process": {"selinuxLabel": first[0]}})
         (tmp_path / "containers" / "other" / "config.json").write_text(config, encoding="ascii")
-        assert facts._levels(store) == {confinement.level_of(first[0])}
         second = facts.gather(Options(seccomp="unconfined"), store, "/srv/web", {}).labels
         assert second is not None
         assert second[0] != first[0]
         level = confinement.level_of(first[0])
         assert facts.gather(Options(seccomp="unconfined"), store, "/srv/web", {"level": level}).labels == first
-        assert facts._level(Options(pid="container:other"), store, {"level": "s0:c1,c2"}) == level
+        shares = Options(seccomp="unconfined", pid="container:other")
+        assert facts.gather(shares, store, "/srv/web", {"level": "s0:c1,c2"}).labels == first
 
     def test_the_config(self) -> None:
         found = _config(FACTS._replace(labels=("a:b:c:s0:c1,c2", "a:b:f:s0:c1,c2")))

@@ -43,7 +43,7 @@ def test_each_round_goes_on_from_the_one_before(
 ) -> None:
     _written(monkeypatch, 65536, 20000, 5000)
     options = Options(pre_dump=True, pre_dump_rounds=3, leave_running=True, file_locks=True)
-    assert dump._rounds(record, str(tmp_path), options, Deadline(30)) == "pre-checkpoint-3"
+    assert dump.pre_dump(record, str(tmp_path), options, Deadline(30)) == "pre-checkpoint-3"
     images = ["pre-checkpoint", "pre-checkpoint-2", "pre-checkpoint-3"]
     calls = _calls(tmp_path)
     assert [words[words.index("--image-path") + 1] for words in calls] == [f"{tmp_path}/{name}" for name in images]
@@ -66,7 +66,7 @@ def test_the_root_of_crun_is_its_default_root(tmp_path: pathlib.Path, root: str,
         """
     runtime = Program("crun", programs.script(tmp_path / "crun", text), "1.28")
     record = builders.record(runtime=runtime, runtime_root=root)
-    dump._call(record, str(tmp_path), [], "images", Deadline(30))
+    dump.call_checkpoint(record, str(tmp_path), [], "images", Deadline(30))
     assert (tmp_path / "default").read_text(encoding="utf-8").strip() == default
 
 
@@ -84,17 +84,17 @@ def test_rounds_end_when_they_are_not_worth_it(
 ) -> None:
     _written(monkeypatch, *pages, *([] if len(pages) == 0 else [1]))
     options = Options(pre_dump=True, pre_dump_rounds=3)
-    assert dump._rounds(record, str(tmp_path), options, Deadline(30)) == last
+    assert dump.pre_dump(record, str(tmp_path), options, Deadline(30)) == last
 
 
 def test_one_round_if_nothing_is_said(record: Record, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _written(monkeypatch, 65536)
-    assert dump._rounds(record, str(tmp_path), Options(pre_dump=True), Deadline(30)) == "pre-checkpoint"
+    assert dump.pre_dump(record, str(tmp_path), Options(pre_dump=True), Deadline(30)) == "pre-checkpoint"
     assert len(_calls(tmp_path)) == 1
 
 
 def test_a_round_that_fails_ends_the_dump(record: Record, tmp_path: pathlib.Path) -> None:
     (tmp_path / "fails").touch()
     with pytest.raises(ProgramFailed):
-        dump._rounds(record, str(tmp_path), Options(pre_dump=True, pre_dump_rounds=2), Deadline(30))
+        dump.pre_dump(record, str(tmp_path), Options(pre_dump=True, pre_dump_rounds=2), Deadline(30))
     assert len(_calls(tmp_path)) == 1

@@ -45,7 +45,7 @@ def test_the_uppermost_mount_of_a_place_counts() -> None:
 )  # fmt: skip
 def test_which_mounts_are_lost(config: dict[str, t.Any], lost: list[str]) -> None:
     found = restored_limits.flags_by_place(MOUNTS)
-    assert list(restored_limits._lost_mounts(config, found, lambda path: not path.startswith("/gone"))) == lost
+    assert list(restored_limits.lost_mounts(config, found, lambda path: not path.startswith("/gone"))) == lost
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_which_mounts_are_lost(config: dict[str, t.Any], lost: list[str]) -> Non
     ],
 )
 def test_which_limits_are_lost(config: dict[str, t.Any], lost: list[str]) -> None:
-    assert list(restored_limits._lost_limits(config, {"NoNewPrivs": "0", "Seccomp": "0"})) == lost
-    assert list(restored_limits._lost_limits(config, {"NoNewPrivs": "1", "Seccomp": "2"})) == []
+    assert list(restored_limits.lost_limits(config, {"NoNewPrivs": "0", "Seccomp": "0"})) == lost
+    assert list(restored_limits.lost_limits(config, {"NoNewPrivs": "1", "Seccomp": "2"})) == []
 
 
 def test_a_process_that_may_too_much_is_refused() -> None:

@@ -90,7 +90,7 @@ def test_where_it_is_disabled_nothing_of_it_is_looked_at(
     monkeypatch.setattr(dump, "has_labels", lambda: False)
     for name in ("for_conmon", "for_sockets", "label_file", "read_text"):
         monkeypatch.delattr(selinux, name)
-    with dump._labelled(str(tmp_path), {}):
+    with dump.labelled(str(tmp_path), {}):
         pass
 
 
@@ -98,7 +98,7 @@ def test_where_it_is_enabled_a_dump_is_labelled(tmp_path: pathlib.Path, monkeypa
     seen: list[str] = []
     monkeypatch.setattr(dump, "has_labels", lambda: True)
     monkeypatch.setattr(selinux, "label_file", lambda path, config: seen.append(path))
-    with dump._labelled(str(tmp_path), builders.config()):
+    with dump.labelled(str(tmp_path), builders.config()):
         assert seen == [str(tmp_path)]
 
 

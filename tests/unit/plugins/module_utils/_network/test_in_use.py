@@ -13,7 +13,6 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._netlink import netns
 from ansible_collections.longshore.oci.plugins.module_utils._network import in_use
-from ansible_collections.longshore.oci.plugins.module_utils._network.networks import Networks
 from ansible_collections.longshore.oci.plugins.module_utils._network_spec.parse import Interface
 from ansible_collections.longshore.oci.tests.unit.network_host import OTHER, POOL, WEB, Host, host, serving
 
@@ -62,18 +61,19 @@ def test_a_port_that_somebody_took_meanwhile_is_not_taken_away(host: Host) -> No
 def test_a_process_that_comes_in_after_the_look_keeps_its_network(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     host.converge(WEB, POOL, publish=("8080:80",))
     made = host.of(WEB), host.is_like()
-    looked = in_use.check_unused
+    looked, looks = in_use.check_unused, 0
     children: list[subprocess.Popen[bytes]] = []
 
     def look(*arguments: t.Any) -> None:
+        nonlocal looks
         looked(*arguments)
-        if not children:
+        looks += 1
+        if looks == 2:
             children.append(subprocess.Popen(["ip", "netns", "exec", WEB, "sleep", "60"]))
             while not netns.users(netns.path_of(WEB)):
                 os.sched_yield()
 
-    # Before the last look that there was.
-    monkeypatch.setattr(Networks, "_look", lambda _networks, _request: None)
+    # After the look without the lock and the one under it, before the last one.
     monkeypatch.setattr(in_use, "check_unused", look)
     try:
         with pytest.raises(Conflict, match=f"The network {WEB} is in use by sleep"):

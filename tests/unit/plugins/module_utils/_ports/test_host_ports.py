@@ -326,7 +326,7 @@ class TestListen:
         (tmp_path / "sock").symlink_to("secret")
         for name in ("secret", "sock"):
             with pytest.raises((LongshoreError, OSError)):
-                host_ports._open_to_all(f"{tmp_path}/{name}")
+                host_ports.open_to_all(f"{tmp_path}/{name}")
         assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
 
     def test_a_socket_that_is_left_over_is_replaced(self, tmp_path: pathlib.Path) -> None:

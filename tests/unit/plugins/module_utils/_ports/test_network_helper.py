@@ -252,7 +252,7 @@ class Scripted:
         with self.helper as helper:
             held = os.dup(helper.preserved[0])
             try:
-                helper._close("held")
+                helper.close("held")
                 helper.connect(os.getpid(), Deadline(seconds))
                 yield held
             finally:
@@ -305,7 +305,7 @@ def test_a_task_that_is_killed_as_it_starts_one(
         child = os.fork()
         if child == 0:
             with contextlib.suppress(BaseException):
-                helper._close("held")
+                helper.close("held")
                 helper.connect(os.getppid(), Deadline(10))
             os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
@@ -347,7 +347,7 @@ def test_one_that_comes_too_late_for_conmon(paths: Paths, script: t.Callable[[st
 
     def connect() -> None:
         with scripted.helper as helper:
-            helper._close("held")
+            helper.close("held")
             helper.connect(os.getpid(), Deadline(5))
 
     with pytest.raises(ProgramFailed, match="conmon ended before the network was connected") as caught:

@@ -329,7 +329,7 @@ def without_systemd(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> 
     def unreachable(_seconds: float) -> t.NoReturn:
         raise LongshoreError("Cannot reach the bus of systemd.")
 
-    monkeypatch.setattr(owner_systemd, "_bus", unreachable)
+    monkeypatch.setattr(owner_systemd, "connect", unreachable)
     return f"{tmp_path}/web.service"
 
 
@@ -451,7 +451,7 @@ def test_what_another_task_saves_while_a_service_stops_is_kept(
 
             return tell
 
-    monkeypatch.setattr(owner_systemd, "_bus", Systemd)
+    monkeypatch.setattr(owner_systemd, "connect", Systemd)
     with store.locked("web", Deadline(5)) as lock:
         report, now = owner_systemd.stop(store, lock, record, number=10, timeouts=Timeouts(stop=0.1))
     assert {each.split()[1] for each in told} == {"stopping"}
@@ -529,7 +529,7 @@ def test_a_service_that_another_task_replaces_while_it_stops_is_not_touched(
 
             return tell
 
-    monkeypatch.setattr(owner_systemd, "_bus", lambda _seconds: Systemd(told))
+    monkeypatch.setattr(owner_systemd, "connect", lambda _seconds: Systemd(told))
     monkeypatch.setattr(owner_systemd, "kill_all", lambda *_arguments: told.append("kill_all"))
     with store.locked("web", Deadline(5)) as lock:
         _report, now = owner_systemd.stop(store, lock, record, number=10, timeouts=Timeouts(stop=0.1))
@@ -563,7 +563,7 @@ def test_a_start_is_known_before_systemd_is_told(
 
             return tell
 
-    monkeypatch.setattr(owner_systemd, "_bus", Systemd)
+    monkeypatch.setattr(owner_systemd, "connect", Systemd)
     with pytest.raises(ProgramFailed):
         owner_systemd.start(store, record, Timeouts())
     assert set(phases) == {"starting"}
@@ -608,7 +608,7 @@ def test_one_that_is_not_ready_is_told_to_end_by_the_task(
     tmp_path: pathlib.Path, without_systemd: str, monkeypatch: pytest.MonkeyPatch, program: str, killed: bool
 ) -> None:
     store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
-    monkeypatch.setattr(owner_systemd, "_bus", lambda _seconds: StartingUnit([]))
+    monkeypatch.setattr(owner_systemd, "connect", lambda _seconds: StartingUnit([]))
     monkeypatch.setattr(stop, "kill_all", lambda *_arguments: None)
     monkeypatch.setattr(owner_systemd, "collect_exit", lambda *_arguments: None)
     with subprocess.Popen(
@@ -638,6 +638,6 @@ def test_a_start_that_does_not_go_on_does_not_hold_up_a_removal(
     without_systemd: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
-    monkeypatch.setattr(owner_systemd, "_bus", lambda _seconds: StartingUnit(told))
+    monkeypatch.setattr(owner_systemd, "connect", lambda _seconds: StartingUnit(told))
     owner_systemd.remove_unit("web", "")
     assert told.index("begin_job") < told.index("end_start") < told.index("wait_for_job")
