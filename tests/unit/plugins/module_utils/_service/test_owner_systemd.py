@@ -498,7 +498,7 @@ def test_time_without_the_lock_is_not_of_the_time_for_systemd(
 
             return tell
 
-    monkeypatch.setattr(owner_systemd, "_bus", Systemd)
+    monkeypatch.setattr(owner_systemd, "connect", Systemd)
     _report, now = owner_systemd.stop(store, t.cast(t.Any, Lock()), record, number=10, timeouts=Timeouts(stop=0.1))
     assert now is not None
     assert now.phase is Phase.STOPPED
