@@ -70,15 +70,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = filter(wanted, items)
 
 
-@pytest.fixture(autouse=True)
-def _held_to_purity(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[None]:
-    """Fail a pure test that does more, even where the code under test swallows the refusal."""
-    if not _is_pure(request.node):
+@contextlib.contextmanager
+def _held_to_purity(item: pytest.Item) -> t.Iterator[None]:
+    """Fail a pure test that does more, even where the code under test swallows the refusal.
+
+    A hook calls it: a fixture for each test takes as long as most of the pure tests themselves.
+    """
+    if not _is_pure(item):
         yield
         return
-    with _GUARD.on(os.path.realpath(tmp_path_factory.getbasetemp())) as refused:
+    # Where pytest keeps what makes tmp_path.
+    directory = vars(item.config)["_tmp_path_factory"].getbasetemp()
+    with _GUARD.on(os.path.realpath(directory)) as refused:
         yield
     assert refused == []
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_setup(item: pytest.Item) -> t.Generator[None, None, None]:
+    with _held_to_purity(item):
+        yield
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> t.Generator[None, None, None]:
+    with _held_to_purity(item):
+        yield
 
 
 @pytest.fixture
