@@ -10,6 +10,8 @@ import pytest
 
 from ansible_collections.longshore.oci.tests.run import language
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.mark.parametrize(
     ("text", "words"),

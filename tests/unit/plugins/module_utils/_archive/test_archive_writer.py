@@ -14,6 +14,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._archive.layout impo
 from ansible_collections.longshore.oci.plugins.module_utils._archive.manifest import Manifest
 from ansible_collections.longshore.oci.tests.unit.plugins.module_utils._archive.test_archive_reader import pack, stored
 
+pytestmark = pytest.mark.pure
+
 __all__ = ("stored",)  # the fixture
 
 

@@ -16,6 +16,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     ProgramFailed,
 )
 
+pytestmark = pytest.mark.pure
+
 HAS_ZSTD = compression.check(None) == "zstd"
 needs_zstd = pytest.mark.skipif(not HAS_ZSTD, reason="There is no zstd.")
 KINDS = ["none", "gzip", pytest.param("zstd", marks=needs_zstd)]
@@ -35,6 +37,7 @@ def test_zstd_does_not_go_through_a_pipe() -> None:
         compression.check("zstd", pipe=True)
 
 
+@pytest.mark.impure
 def test_a_host_without_zstd(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compression, "SEARCH_PATH", "/nowhere")
     assert compression.check(None) == "gzip"
@@ -42,6 +45,7 @@ def test_a_host_without_zstd(monkeypatch: pytest.MonkeyPatch) -> None:
         compression.check("zstd")
 
 
+@pytest.mark.impure
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_can_be_read_again(tmp_path: pathlib.Path, kind: str) -> None:
     text = os.urandom(100_000)
@@ -56,6 +60,7 @@ def test_a_file_can_be_read_again(tmp_path: pathlib.Path, kind: str) -> None:
         os.close(descriptor)
 
 
+@pytest.mark.impure
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_small_file_that_has_changed_is_read_anew(tmp_path: pathlib.Path, kind: str) -> None:
     descriptor = -1
@@ -68,6 +73,7 @@ def test_a_small_file_that_has_changed_is_read_anew(tmp_path: pathlib.Path, kind
     os.close(descriptor)
 
 
+@pytest.mark.impure
 @needs_zstd
 def test_zstd_says_what_is_wrong(tmp_path: pathlib.Path) -> None:
     (tmp_path / "file").write_bytes(b"\x28\xb5\x2f\xfd" + b"nonsense")

@@ -16,6 +16,8 @@ from ansible_collections.longshore.oci.tests.unit.plugins.module_utils._archive.
     changed,
 )
 
+pytestmark = pytest.mark.pure
+
 
 def within(spec: dict[str, t.Any]) -> dict[str, t.Any]:
     return default_config.within(spec, "/r", generated=lambda mount: mount["destination"] == "/etc/hosts")

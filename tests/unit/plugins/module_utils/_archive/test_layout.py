@@ -12,6 +12,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._archive import layo
 from ansible_collections.longshore.oci.plugins.module_utils._archive.layout import HashingReader, Member
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 
+pytestmark = pytest.mark.pure
+
 
 def _member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)

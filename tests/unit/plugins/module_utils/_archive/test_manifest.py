@@ -13,6 +13,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
 from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu import Options
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition
 
+pytestmark = pytest.mark.pure
+
 WHOLE = Manifest(
     "web", created_at="2026-06-01T12:00:00Z", criu=Software("criu", "/usr/sbin/criu", "4.1"), options=Options(pre_dump=True),
     runtime=Software("crun", "/usr/bin/crun", "1.21"), kernel="6.12", architecture="x86_64",

@@ -21,6 +21,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     LongshoreError,
 )
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.fixture
 def stored(tmp_path: pathlib.Path) -> str:
@@ -68,6 +70,7 @@ def test_what_goes_in_comes_out(stored: str, tmp_path: pathlib.Path, pipe: str, 
     assert (target / MANIFEST).exists()
 
 
+@pytest.mark.impure
 @pytest.mark.parametrize(("owner", "mode"), [(0, 0o666), (0, 0o620), (0, 0o640), (0, 0o604), (4242, 0o600)])
 def test_a_pipe_that_others_can_open(pipe: str, owner: int, mode: int) -> None:
     os.chown(pipe, owner, 0)

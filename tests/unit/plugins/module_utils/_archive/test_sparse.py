@@ -12,6 +12,8 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._archive import sparse
 
+pytestmark = pytest.mark.pure
+
 
 def _sparse(path: pathlib.Path, size: int, *pieces: tuple[int, bytes]) -> t.BinaryIO:
     with open(path, "wb") as stream:

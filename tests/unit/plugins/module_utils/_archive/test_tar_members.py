@@ -17,6 +17,8 @@ from ansible_collections.longshore.oci.tests.unit.plugins.module_utils._archive.
     raw_header,
 )
 
+pytestmark = pytest.mark.pure
+
 GOOD = raw_header(b"file") + BODY
 
 

@@ -15,6 +15,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._bundle import facts
 from ansible_collections.longshore.oci.plugins.module_utils._exec.container_fs import Rootfs
 from ansible_collections.longshore.oci.tests.unit.accounts import CASES, GROUP, PASSWD
 
+pytestmark = pytest.mark.pure
+
 
 def _decoded(text: bytes) -> str:
     return text.decode("utf-8", "surrogateescape")

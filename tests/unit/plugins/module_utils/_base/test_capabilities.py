@@ -14,6 +14,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_d
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Facts, Options
 from ansible_collections.longshore.oci.plugins.module_utils._exec import process_spec
 
+pytestmark = pytest.mark.pure
+
 NAMES = {
     "NET_ADMIN": "CAP_NET_ADMIN", "net_admin": "CAP_NET_ADMIN", "CAP_NET_ADMIN": "CAP_NET_ADMIN", "cap_Net_Admin": "CAP_NET_ADMIN",
     "checkpoint_restore": "CAP_CHECKPOINT_RESTORE", "Chown": "CAP_CHOWN",

@@ -14,6 +14,8 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import lock_holders
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.fixture
 def lock(tmp_path: pathlib.Path) -> t.Iterator[t.BinaryIO]:
@@ -33,6 +35,7 @@ def test_this_process(lock: t.BinaryIO) -> None:
     assert lock_holders.holders(lock.name) == []
 
 
+@pytest.mark.impure
 def test_a_program_that_has_inherited_it(lock: t.BinaryIO) -> None:
     """The process that took it may be gone: /proc/locks still names that one."""
     fcntl.flock(lock, fcntl.LOCK_EX)

@@ -14,6 +14,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._base import mountin
 from ansible_collections.longshore.oci.plugins.module_utils._base.mountinfo import Mount
 from ansible_collections.longshore.oci.tests.unit.odd_names import ODD_NAMES
 
+pytestmark = pytest.mark.pure
+
 PLAIN = Mount("36", "35", "98:0", "/a", "/b", ("rw", "noatime"), "ext3", "/dev/root", "rw,errors=continue")
 # By line: the mount that it tells of, None for a line that tells of none.
 LINES: list[tuple[bytes, Mount | None]] = [
@@ -71,6 +73,7 @@ def test_no_table_is_not_an_empty_table(tmp_path: pathlib.Path) -> None:
         mountinfo.read(str(tmp_path / "mountinfo"))
 
 
+@pytest.mark.impure
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_real_mounts(tmp_path: pathlib.Path, name: str) -> None:
     """One over the other, by what this kernel writes: the upper one comes last."""

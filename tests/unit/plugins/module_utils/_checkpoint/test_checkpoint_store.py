@@ -16,6 +16,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._state.model import 
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders, stored
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.fixture
 def store(tmp_path: pathlib.Path) -> Store:

@@ -14,6 +14,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu import
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Status
 from ansible_collections.longshore.oci.tests.unit import builders
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.mark.parametrize(
     ("changes", "says"),

@@ -16,6 +16,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan imp
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.request import Request
 from ansible_collections.longshore.oci.tests.unit import builders, stored
 
+pytestmark = pytest.mark.pure
+
 
 def _request(tmp_path: pathlib.Path, **changes: t.Any) -> Request:
     return Request("web", Goal.CHECKPOINTED, **{"archive": f"{tmp_path}/web.tar", "compression": "none", **changes})

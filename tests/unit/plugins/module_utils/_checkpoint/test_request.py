@@ -13,6 +13,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.restore 
 from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu import Options
 from ansible_collections.longshore.oci.tests.unit import stored
 
+pytestmark = pytest.mark.pure
+
 
 def test_the_target() -> None:
     assert Request("web", Goal.RESTORED).target == "web"

@@ -19,6 +19,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.source i
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import stored
 
+pytestmark = pytest.mark.pure
+
 REQUEST = Request("web", Goal.RESTORED)
 
 

@@ -10,6 +10,8 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._config import namespace_paths
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.mark.parametrize(
     "path",

@@ -2,9 +2,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import pytest
+
 from ansible_collections.longshore.oci.plugins.module_utils._config import config, shared_namespaces
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
 from ansible_collections.longshore.oci.tests.unit import builders
+
+pytestmark = pytest.mark.pure
 
 PATHS = Paths("web", state_dir="/state", run_dir="/run/longshore")
 

@@ -12,6 +12,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._base import mountin
 from ansible_collections.longshore.oci.plugins.module_utils._host import overlay
 from ansible_collections.longshore.oci.plugins.module_utils._host.overlay import Overlay
 
+pytestmark = pytest.mark.pure
+
 # By line: the overlay that is mounted at /r, None where none is that can be written to.
 OVERLAYS: list[tuple[bytes, Overlay | None]] = [
     (b"1 2 0:1 / /r rw,relatime - overlay overlay rw,lowerdir=/l/one:/l/two,upperdir=/u\\040p,workdir=/w",

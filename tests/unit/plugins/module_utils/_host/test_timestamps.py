@@ -8,8 +8,9 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._host import timestamps
 
+pytestmark = pytest.mark.pure
 
-@pytest.mark.pure
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
@@ -22,6 +23,5 @@ def test_timestamp(seconds: float, text: str) -> None:
     assert timestamps.timestamp(seconds) == text
 
 
-@pytest.mark.pure
 def test_timestamp_of_now() -> None:
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", timestamps.timestamp())

@@ -12,6 +12,8 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._config import config_differences
 from ansible_collections.longshore.oci.plugins.module_utils._module.diff import diff
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.mark.parametrize(
     ("pairs", "before", "after"),

@@ -25,6 +25,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._module.secret_value
 from ansible_collections.longshore.oci.tests.unit import bundle as unit_bundle
 from ansible_collections.longshore.oci.tests.unit import programs
 
+pytestmark = pytest.mark.pure
+
 # Prints what the module returns and what it logs, for one set of parameters after the other.
 _TASK = """
 import contextlib, importlib, io, json, sys
@@ -103,6 +105,7 @@ def _run(module: str, *many: t.Mapping[str, t.Any], check: bool = True) -> list[
     return [tuple(each) for each in json.loads(done.stdout)]
 
 
+@pytest.mark.impure
 @pytest.mark.parametrize(("module", "options"), CASES)
 def test_no_result_and_no_log_has_a_secret(module: str, options: dict[str, t.Any], tmp_path: t.Any) -> None:
     """Of a task that ends well, one that we refuse and one that Ansible refuses before we are asked."""
@@ -122,6 +125,7 @@ def test_no_result_and_no_log_has_a_secret(module: str, options: dict[str, t.Any
         assert found == [], result
 
 
+@pytest.mark.impure
 @pytest.mark.parametrize("module", ["oci_container", "oci_checkpoint", "oci_exec", "oci_bundle"])
 def test_the_rest_of_the_parameters_is_shown(module: str, tmp_path: t.Any) -> None:
     options = _fill(WITH_SECRETS[module][0], "7")
@@ -199,6 +203,7 @@ def test_every_option_without_a_log_is_in_the_policy() -> None:
 WORDS = ("1", "t", "none", "absent", "stopped", "started", "cgroupfs", "changed", "present", "rootfs")
 
 
+@pytest.mark.impure
 @pytest.mark.parametrize("module", ["oci_container", "oci_exec", "oci_bundle"])
 def test_ordinary_words_cost_a_result_nothing(module: str, tmp_path: t.Any) -> None:
     """They are words of the result as well."""
@@ -217,6 +222,7 @@ def test_ordinary_words_cost_a_result_nothing(module: str, tmp_path: t.Any) -> N
     assert results == [results[-1]] * len(results)
 
 
+@pytest.mark.impure
 def test_the_words_of_another_program_are_masked(tmp_path: t.Any, scratch_cgroup: str) -> None:
     """A conmon that fails, and writes all that it has been told where its messages go."""
     (tmp_path / "bundle").mkdir()

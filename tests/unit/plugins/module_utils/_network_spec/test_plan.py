@@ -24,6 +24,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._network_spec.parse 
 from ansible_collections.longshore.oci.plugins.module_utils._network_spec.plan import Action, Plan, plan, plan_removal
 from ansible_collections.longshore.oci.plugins.module_utils._network_spec.record import NetworkRecord
 
+pytestmark = pytest.mark.pure
+
 STATE, BRIDGE, END = "/var/lib/longshore", "longshore0", names.host_interface("/var/lib/longshore", "web", "eth0")
 TARGET = Target({"net/ipv4/ip_forward": "1"}, "table inet longshore {}\n", STATE)
 POOL = Interface(subnet=("10.78.1.0/24", "fd00:78:1::/64"))

@@ -16,6 +16,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._ports.address impor
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
 from ansible_collections.longshore.oci.tests.unit import builders
 
+pytestmark = pytest.mark.pure
+
 PATHS = Paths("web", state_dir="/nowhere", run_dir="/nowhere")
 # Ports of the host as text, the protocol apart, and what they are.
 ACCEPTED: dict[tuple[str, str], Ports] = {

@@ -15,6 +15,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._base import version
 from ansible_collections.longshore.oci.plugins.module_utils._runtime import criu, drivers, runtime
 from ansible_collections.longshore.oci.plugins.module_utils._runtime.driver import Driver
 
+pytestmark = pytest.mark.pure
+
 _ROOMS = os.path.dirname(os.path.dirname(drivers.__file__))
 _FIXTURES = os.path.join(_ROOMS, *[os.pardir] * 2, "tests", "unit", "fixtures")
 NAMES = list(drivers.DRIVERS)

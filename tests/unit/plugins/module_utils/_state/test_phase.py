@@ -14,6 +14,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._state.phase import 
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders
 
+pytestmark = pytest.mark.pure
+
 # phase | what may follow
 TABLE = """
 creating      | created restoring

@@ -1,0 +1,41 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Descriptors for a session: the command line, and that a program has them where it looks for them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._conmon import fd_mapping
+
+READ = "import os, sys; sys.stdout.buffer.write(os.read(3, 10) + os.read(4, 10))"
+
+
+@pytest.mark.pure
+def test_the_command_line() -> None:
+    words = fd_mapping.Descriptors(7, 5).arrange(["/conmon", "--x"])
+    assert words[0] == sys.executable
+    # The site of the user is not asked, nor the environment.
+    assert words[1] == "-SEc"
+    runtime = ["--runtime-opt=--preserve-fds", "--runtime-opt=2"]
+    assert words[3:] == ["2", "7", "5", "/conmon", "--x", *runtime]
+
+
+@pytest.mark.parametrize("first_is_lower", [True, False])
+def test_they_are_where_a_program_looks_for_them(first_is_lower: bool) -> None:
+    pipes = [os.pipe() for _each in range(2)]
+    try:
+        order = pipes if first_is_lower else pipes[::-1]
+        for (_read, write), text in zip(order, (b"one", b"two")):
+            os.write(write, text)
+        numbers = [read for read, _write in order]
+        argv = fd_mapping.arrange([sys.executable, "-Ic", READ], numbers)
+        done = subprocess.run(argv, pass_fds=numbers, stdout=subprocess.PIPE, timeout=30, check=True)
+        assert done.stdout == b"onetwo"
+    finally:
+        for number in (number for pipe in pipes for number in pipe):
+            os.close(number)

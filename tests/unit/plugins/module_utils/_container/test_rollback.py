@@ -1,0 +1,56 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a launch that fails gives back, and what it says."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._container import rollback
+from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
+from ansible_collections.longshore.oci.tests.unit import builders
+
+pytestmark = pytest.mark.pure
+
+
+@pytest.fixture
+def store(tmp_path: pathlib.Path) -> Store:
+    found = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+    os.makedirs(f"{found.paths('web').state}/checkpoints/one")
+    pathlib.Path(found.paths("web").config).write_text("new", encoding="ascii")
+    return found
+
+
+def test_without_a_former_record_nothing_stays_but_checkpoints(store: Store) -> None:
+    record = store.save(builders.record(phase="creating"))
+    rollback.restore_previous(store, record, None, None)
+    assert os.listdir(store.paths("web").state) == ["checkpoints"]
+    assert store.load("web") is None
+
+
+@pytest.mark.parametrize("config", [None, "old"])
+def test_the_former_record_and_config_come_back(store: Store, config: str | None) -> None:
+    previous = builders.record(phase="stopped", stop_timeout=7)
+    record = store.save(builders.record(phase="creating"))
+    rollback.restore_previous(store, record, previous, config)
+    assert store.load("web") == previous
+    path = pathlib.Path(store.paths("web").config)
+    assert (path.read_text(encoding="ascii") if path.exists() else None) == config
+
+
+def test_the_last_words_of_each_log(store: Store, tmp_path: pathlib.Path) -> None:
+    paths = store.paths("web")
+    os.makedirs(paths.bundle)
+    logs = {
+        "restore_log": f"{paths.bundle}/restore.log", "runtime_log": paths.runtime_log, "conmon_log": paths.conmon_log,
+        "network_log": paths.network_log, "container_log": f"{tmp_path}/log",
+    }  # fmt: skip
+    assert rollback.last_words(paths, None) == {name: [] for name in logs}
+    for name, path in logs.items():
+        pathlib.Path(path).write_text(f"first of {name}\nlast of {name}\n", encoding="ascii")
+    assert rollback.last_words(paths, logs["container_log"]) == {
+        name: [f"first of {name}", f"last of {name}"] for name in logs
+    }

@@ -1,0 +1,40 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options of a task as the fields of a definition."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
+from ansible_collections.longshore.oci.plugins.module_utils._module import definition
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition
+
+pytestmark = pytest.mark.pure
+
+
+@pytest.mark.parametrize(
+    ("params", "fields"),
+    [
+        ({}, {}),
+        ({"bundle": None, "stdin": None, "state": "started"}, {}),
+        ({"stdin": False, "exit_delay": 0}, {"stdin": False, "exit_delay": 0}),
+        ({"log_size_max": "10M"}, {"log_size_max": 10 * 2**20}),
+        ({"listen": ["80", "81"], "publish": []}, {"listen": ("80", "81"), "publish": ()}),
+        ({"conmon_env": {"A": 1, 2: True}}, {"conmon_env": {"A": "1", "2": "True"}}),
+    ],
+)
+def test_the_given_fields(params: dict[str, t.Any], fields: dict[str, t.Any]) -> None:
+    assert definition.definition(params) == fields
+
+
+def test_a_size_that_is_none() -> None:
+    with pytest.raises(InvalidOption, match=r"^log_size_max is not a size: "):
+        definition.definition({"log_size_max": "much"})
+
+
+def test_each_field_has_an_option() -> None:
+    options = {**definition.DEFINITION_ARGUMENTS, **definition.SERVICE_ARGUMENTS, **definition.NETWORK_ARGUMENTS}
+    assert options.keys() == set(Definition._fields)
