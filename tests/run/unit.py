@@ -8,6 +8,7 @@ As root the pure ones run once more as another user, with a PATH that has no pro
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import sys
@@ -37,9 +38,16 @@ _CONTAINERS = tuple(
 )
 
 
+# More would only wait for their imports.
+_MOST_SHARES = 4
+
+
 def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
     tree = workspace.tree()
     env = workspace.environment(tree)
+    if arguments == ["--pure"]:
+        _run_pure(workspace, report, tree, env)
+        return
     if arguments:
         _run(report, "pytest", _place(workspace, "t"), tree, env, arguments)
         return
@@ -67,6 +75,36 @@ def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
 
 def _side_by_side(*functions: Callable[[], None]) -> None:
     processes.side_by_side(lambda function: function(), functions)
+
+
+def _run_pure(workspace: Workspace, report: Part, tree: str, env: dict[str, str]) -> None:
+    """Run them in as many processes as there are cores: they share nothing, and need nothing but time."""
+    shares = _shares(_pure_files(tree), os.cpu_count() or 1)
+
+    def run_share(number: int) -> None:
+        name = f"pytest --pure, {number + 1} of {len(shares)}"
+        _run(report, name, _place(workspace, f"s{number}"), tree, env, ["--pure", *shares[number]])
+
+    processes.side_by_side(run_share, range(len(shares)))
+
+
+def _pure_files(tree: str) -> dict[str, int]:
+    """Return the test files with pure tests, and their size."""
+    found = {}
+    for path in glob.glob("tests/unit/**/test_*.py", root_dir=tree, recursive=True):
+        with open(os.path.join(tree, path), encoding="utf-8") as stream:
+            text = stream.read()
+        if "pytest.mark.pure" in text:
+            found[path] = len(text)
+    return found
+
+
+def _shares(sizes: dict[str, int], number: int) -> list[list[str]]:
+    """Deal the files out, each to the share that is smallest so far."""
+    shares: list[list[str]] = [[] for _each in range(min(number, _MOST_SHARES))]
+    for path in sorted(sizes, key=lambda path: (-sizes[path], path)):
+        min(shares, key=lambda share: sum(sizes[each] for each in share)).append(path)
+    return shares
 
 
 def _place(workspace: Workspace, name: str) -> str:

@@ -70,32 +70,33 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = filter(wanted, items)
 
 
-@contextlib.contextmanager
-def _held_to_purity(item: pytest.Item) -> t.Iterator[None]:
+_DIRECTORY = pytest.StashKey[str]()
+
+
+def _held_to_purity(item: pytest.Item) -> t.Generator[None, t.Any, t.Any]:
     """Fail a pure test that does more, even where the code under test swallows the refusal.
 
-    A hook calls it: a fixture for each test takes as long as most of the pure tests themselves.
+    Hooks call it: a fixture for each test takes as long as most of the pure tests themselves.
     """
     if not _is_pure(item):
-        yield
-        return
-    # Where pytest keeps what makes tmp_path.
-    directory = vars(item.config)["_tmp_path_factory"].getbasetemp()
-    with _GUARD.on(os.path.realpath(directory)) as refused:
-        yield
+        return (yield)
+    if _DIRECTORY not in item.config.stash:
+        # Where pytest keeps what makes tmp_path.
+        item.config.stash[_DIRECTORY] = os.path.realpath(vars(item.config)["_tmp_path_factory"].getbasetemp())
+    with _GUARD.on(item.config.stash[_DIRECTORY]) as refused:
+        result = yield
     assert refused == []
+    return result
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_runtest_setup(item: pytest.Item) -> t.Generator[None, None, None]:
-    with _held_to_purity(item):
-        yield
+def pytest_runtest_setup(item: pytest.Item) -> t.Generator[None, t.Any, t.Any]:
+    return (yield from _held_to_purity(item))
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_runtest_call(item: pytest.Item) -> t.Generator[None, None, None]:
-    with _held_to_purity(item):
-        yield
+def pytest_runtest_call(item: pytest.Item) -> t.Generator[None, t.Any, t.Any]:
+    return (yield from _held_to_purity(item))
 
 
 @pytest.fixture

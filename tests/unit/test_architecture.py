@@ -11,7 +11,6 @@ import os
 import re
 import subprocess
 import sys
-import tokenize
 import typing as t
 
 import pytest
@@ -334,18 +333,12 @@ def test_the_map_tells_the_budget() -> None:
 @functools.cache
 def lines_of_code(name: str) -> int:
     """Lines that the compiler sees: not blank ones, comments, docstrings and the documentation of modules."""
-    with open(SOURCES[name], "rb") as stream:
-        tokens = list(tokenize.tokenize(stream.readline))
-    nothing = {
-        tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING,
-        tokenize.ENDMARKER,
-    }  # fmt: skip
-    texts = _texts(_tree(name))
-    code: set[int] = set()
-    for token in tokens:
-        if token.type not in nothing:
-            code.update(range(token.start[0], token.end[0] + 1))
-    return len(code - texts)
+    with open(SOURCES[name], encoding="utf-8") as stream:
+        code = {number for number, line in enumerate(stream, 1) if line.strip() and not line.lstrip().startswith("#")}
+    for node in _nodes(name):
+        if isinstance(node, (ast.Constant, ast.JoinedStr)):  # what is in a text of several lines counts
+            code.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return len(code - _texts(_tree(name)))
 
 
 @functools.cache

@@ -186,13 +186,19 @@ def test_the_programs_of_the_tests_are_run() -> None:
         ), command
 
 
+# Most tests have no such word, and need not be parsed.
+_FOLDERS = re.compile(r"\b(module_utils)(\._[a-z_]+)|\b(self|cls)\._\w+|\._(replace|asdict|fields|make|exit)\b")
+_MAY_BE_PRIVATE = re.compile(r"\._[a-z]|import (\([^)]*)?\b_[a-z]|setattr\([^)]*\b_[a-z]")
 # What named tuples and os call with an underscore in front is public.
 _PUBLIC = {"_replace", "_asdict", "_fields", "_make", "_exit"}
 
 
 def _private_names(path: str) -> set[str]:
     """What a test takes of other files that begins with an underscore: as an attribute, an import, or a name to patch."""
-    found, own = set(), set()
+    found: set[str] = set()
+    own: set[str] = set()
+    if not _MAY_BE_PRIVATE.search(_FOLDERS.sub("", _text(path))):
+        return found
     for node in ast.walk(ast.parse(_text(path))):
         if isinstance(node, ast.Attribute) and not (
             isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")

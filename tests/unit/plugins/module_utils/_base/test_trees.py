@@ -206,7 +206,6 @@ class TestRemove:
             thread.join()
         assert not top.exists()
 
-    @pytest.mark.pure
     def test_a_directory_that_is_moved_away_meanwhile_leads_nowhere_else(self, top: pathlib.Path) -> None:
         other = top.parent / "other"
         (other / "d" / "precious").mkdir(parents=True)

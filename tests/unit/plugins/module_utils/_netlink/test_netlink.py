@@ -12,8 +12,6 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._netlink import netlink
 
-pytestmark = pytest.mark.pure
-
 
 def test_a_list_that_changed_meanwhile_is_asked_for_again() -> None:
     from pyroute2.netlink.exceptions import NetlinkDumpInterrupted

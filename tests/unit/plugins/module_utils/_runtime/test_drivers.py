@@ -62,13 +62,17 @@ def test_a_runtime_without_a_driver_gets_the_careful_one() -> None:
     assert (driver.created_file, driver.state_file, driver.reads_accounts) == (None, None, True)
 
 
-@pytest.mark.parametrize("path", sorted(glob.glob(f"{_ROOMS}/**/*.py", recursive=True)))
-def test_nothing_else_knows_a_runtime_by_its_name(path: str) -> None:
-    with open(path, encoding="utf-8") as stream:
-        tree = ast.parse(stream.read())
-    words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    own = {name for name in NAMES if os.path.basename(path) in (f"runtime_{name}.py", f"criu_{name}.py")}
-    assert words & set(NAMES) - own == set()
+def test_nothing_else_knows_a_runtime_by_its_name() -> None:
+    known = {}
+    for path in glob.glob(f"{_ROOMS}/**/*.py", recursive=True):
+        with open(path, encoding="utf-8") as stream:
+            text = stream.read()
+        own = {name for name in NAMES if os.path.basename(path) in (f"runtime_{name}.py", f"criu_{name}.py")}
+        if any(name in text for name in NAMES):
+            words = {node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)}
+            known[os.path.basename(path)] = words & {*NAMES} - own
+    assert known["drivers.py"] == set()
+    assert {name: words for name, words in known.items() if words} == {}
 
 
 @pytest.mark.parametrize(
