@@ -38,6 +38,8 @@ _CONTAINERS = tuple(
 )
 
 
+# No test asks what was logged, and each would be prepared for it.
+_LEFT_OUT = ("-p", "no:logging")
 # More would only wait for their imports.
 _MOST_SHARES = 4
 
@@ -83,7 +85,7 @@ def _run_pure(workspace: Workspace, report: Part, tree: str, env: dict[str, str]
 
     def run_share(number: int) -> None:
         name = f"pytest --pure, {number + 1} of {len(shares)}"
-        _run(report, name, _place(workspace, f"s{number}"), tree, env, ["--pure", *shares[number]])
+        _run(report, name, _place(workspace, f"s{number}"), tree, env, ["--pure", *_LEFT_OUT, *shares[number]])
 
     processes.side_by_side(run_share, range(len(shares)))
 
