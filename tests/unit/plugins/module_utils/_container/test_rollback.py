@@ -9,7 +9,9 @@ import pathlib
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._container import rollback
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import DeadlineExceeded, LongshoreError
+from ansible_collections.longshore.oci.plugins.module_utils._container import rollback, sweep
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders
 
@@ -54,3 +56,22 @@ def test_the_last_words_of_each_log(store: Store, tmp_path: pathlib.Path) -> Non
     assert rollback.last_words(paths, logs["container_log"]) == {
         name: [f"first of {name}", f"last of {name}"] for name in logs
     }
+
+
+@pytest.mark.parametrize("error", [DeadlineExceeded("It took too long."), ValueError("a fault")])
+def test_the_former_record_comes_back_although_parts_remain(
+    store: Store, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object) -> None:
+        raise LongshoreError("The cgroup is busy.")
+
+    monkeypatch.setattr(sweep, "sweep_leftovers", fail)
+    previous = builders.record(phase="stopped")
+    record = store.save(builders.record(phase="creating"))
+    raised = rollback.roll_back(store, record, previous, None, error, Timeouts())
+    assert store.load("web") == previous
+    if isinstance(error, DeadlineExceeded):
+        assert "It took too long." in str(raised)
+        assert "Cleaning up failed too: The cgroup is busy." in str(raised)
+    else:
+        assert raised is error

@@ -10,7 +10,8 @@ import pathlib
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import identify
-from ansible_collections.longshore.oci.plugins.module_utils._host import service_processes
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, service_processes
+from ansible_collections.longshore.oci.plugins.module_utils._state import names
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Record
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders
@@ -61,3 +62,26 @@ def test_a_pid_file_is_believed_only_of_a_process_in_the_scope(tmp_path: pathlib
     assert service_processes.with_service_processes(record, paths) == record
     known = record.replace(init=identify(os.getpid()))
     assert service_processes.with_service_processes(known, paths) == known
+
+
+@pytest.mark.parametrize(
+    ("phase", "after"),
+    [("starting", "starting"), ("stopping", "stopping"), ("stopped", "running"), ("created", "running")],
+)
+@pytest.mark.parametrize("parent", [True, False])
+def test_the_processes_of_the_latest_start(
+    tmp_path: pathlib.Path, phase: str, after: str, parent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """conmon only where it is the parent: otherwise it was killed, and the number may be another's."""
+    paths = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run").paths("web")
+    os.makedirs(paths.run)
+    for path in (paths.pidfile, paths.conmon_pidfile):
+        pathlib.Path(path).write_text(str(os.getpid()))
+    scope = "/system.slice/longshore-web.scope"
+    monkeypatch.setattr(names, "container_unit", lambda _name, _realm: "longshore-web.scope")
+    monkeypatch.setattr(cgroup, "path_of", lambda _pid: scope)
+    monkeypatch.setattr(service_processes, "parent_of", lambda pid: pid if parent else 1)
+    found = service_processes.with_service_processes(_record(phase=phase), paths)
+    process = identify(os.getpid())
+    assert (found.phase, found.init, found.monitor) == (after, process, process if parent else None)
+    assert (found.cgroup_path, found.conmon_cgroup_path) == (scope, scope if parent else None)
