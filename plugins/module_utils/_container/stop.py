@@ -21,7 +21,7 @@ from .._state.phase import Phase
 from .._state.store import Paths, Store
 
 if t.TYPE_CHECKING:
-    from .._base.lock import Lock
+    from .._state.lock import Lock
 
 
 def stop(

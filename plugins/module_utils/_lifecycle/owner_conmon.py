@@ -15,9 +15,9 @@ from .._state.store import Store
 from .runtime_step import call_unless_done
 
 if t.TYPE_CHECKING:
-    from .._base.lock import Lock
     from .._container.create import Launch
     from .._host.detect import Host
+    from .._state.lock import Lock
     from .._state.model import Observed
 
 

@@ -39,7 +39,7 @@ from . import stop_starting
 from .service_unit import MARGIN, namespaces_of, overlay_at, script_text, start_seconds, unit_text
 
 if t.TYPE_CHECKING:
-    from .._base.lock import Lock
+    from .._state.lock import Lock
 
 _PROMPT = 30.0  # seconds for systemd to reload units
 

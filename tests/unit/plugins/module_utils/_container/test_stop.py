@@ -13,10 +13,10 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import make_directory
-from ansible_collections.longshore.oci.plugins.module_utils._base.lock import Lock
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, boot_id, identify, is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._container import stop
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
+from ansible_collections.longshore.oci.plugins.module_utils._state.lock import Lock
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Record, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._state.phase import Phase
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store

@@ -9,9 +9,9 @@ import errno
 import fcntl
 import os
 
-from .deadline import IN_CLOSE, Deadline, wait_until
-from .errors import Conflict, LongshoreError
-from .files import make_directory, remove_file
+from .._base.deadline import IN_CLOSE, Deadline, wait_until
+from .._base.errors import Conflict, LongshoreError
+from .._base.files import make_directory, remove_file
 
 _AGAIN_SECONDS = 1.0
 # Errors of a run directory in which no file for the lock can be created.
