@@ -14,7 +14,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, cgroup_removal
 from ansible_collections.longshore.oci.tests.unit import pure
 
 _GUARD = pure.Guard()
@@ -88,8 +88,8 @@ def scratch_cgroup() -> t.Iterator[str]:
     """The path of a cgroup that does not exist yet. The test has to empty it; what is left of it fails the test."""
     path = f"/longshore-unit-{os.getpid()}-{os.urandom(4).hex()}"
     yield path
-    left = cgroup.kill(path, Deadline(5))
-    left_directories = cgroup.remove(path)
+    left = cgroup_removal.kill(path, Deadline(5))
+    left_directories = cgroup_removal.remove(path)
     assert (left, left_directories, cgroup.directories(path)) == ([], [], [])
 
 

@@ -20,7 +20,8 @@ from .._base.process import is_alive
 from .._base.program import run
 from .._config import shared_namespaces
 from .._container.observe import live_status
-from .._host.cgroup import directories, thaw
+from .._host.cgroup import directories
+from .._host.cgroup_removal import thaw
 from .._host.timestamps import timestamp
 from .._lifecycle.recovery import release, settle
 from .._runtime import criu

@@ -7,9 +7,11 @@ from __future__ import annotations
 import os
 import typing as t
 
-from .._base.deadline import IN_MOVED_TO, Deadline, wait_until
+from .._base.deadline import Deadline
 from .._base.files import read_text
-from .._base.process import PidFd, boot_id
+from .._base.inotify import IN_MOVED_TO, wait_until
+from .._base.pidfd import PidFd
+from .._base.process import boot_id
 from .._host.timestamps import timestamp
 from .._state.model import Exit, Record
 from .._state.store import Paths

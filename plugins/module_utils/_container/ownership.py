@@ -9,7 +9,7 @@ import os
 from .._base.errors import Conflict
 from .._base.files import read_text, remove_tree
 from .._base.process import in_pid_file, is_alive
-from .._host import cgroup
+from .._host import cgroup_removal
 from .._state import names
 from .._state.conmon_processes import find_conmons
 from .._state.model import Record
@@ -38,7 +38,7 @@ def check_names(record: Record, previous: Record | None) -> None:
     known = (previous.cgroup_path, previous.conmon_cgroup_path) if previous else ()
     paths = (names.container_cgroup(record), names.conmon_cgroup(record))
     for path in scopes(record) if record.cgroup_manager == "systemd" else paths:
-        found = cgroup.members(path) if path not in known else []
+        found = cgroup_removal.members(path) if path not in known else []
         if found:
             raise Conflict(
                 f"The cgroup {path} has process {found[0].pid}, which does not belong to the container {record.name}.",
@@ -52,7 +52,7 @@ def without_others(store: Store, record: Record) -> Record:
     paths = store.paths(record.name)
     cgroups = (names.container_cgroup(record), names.conmon_cgroup(record))
     own = scopes(record) if record.cgroup_manager == "systemd" else cgroups
-    found = {process for path in (*own, record.cgroup_path) for process in cgroup.members(path)}
+    found = {process for path in (*own, record.cgroup_path) for process in cgroup_removal.members(path)}
     files = (paths.pidfile, record.definition.conmon_pidfile or paths.conmon_pidfile)
     known = {record.init, record.monitor, *map(in_pid_file, files)}
     if not found or found & known or found.intersection(find_conmons(record.conmon, paths.pidfile.__eq__)):

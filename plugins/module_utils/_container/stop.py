@@ -13,9 +13,10 @@ import typing as t
 from .._base.deadline import Deadline
 from .._base.errors import DeadlineExceeded
 from .._base.files import read_json
-from .._base.process import PidFd, ProcessId, identify, is_alive, kill_and_wait, signal_name, stuck_in
+from .._base.pidfd import PidFd, kill_and_wait
+from .._base.process import ProcessId, identify, is_alive, signal_name, stuck_in
 from .._conmon.exit_files import EXIT_FILE_SECONDS, collect_exit
-from .._host import cgroup
+from .._host import cgroup, cgroup_removal
 from .._state.model import Record, StopReport, Timeouts
 from .._state.phase import Phase
 from .._state.store import Paths, Store
@@ -49,7 +50,7 @@ def stop(
                 patience = (0.0, 0.0) if cgroup.is_frozen(record.cgroup_path) else (grace, timeouts.kill)
                 end_sessions(store.paths(record.name), *patience)
                 init.send(number)
-                cgroup.thaw(record.cgroup_path)
+                cgroup_removal.thaw(record.cgroup_path)
                 ended = init.wait(Deadline(grace))
             finally:
                 lock.acquire(Deadline(timeouts.create))
@@ -95,7 +96,7 @@ def process_group(leader: ProcessId) -> list[ProcessId]:
 def kill_all(record: Record, init: PidFd, deadline: Deadline) -> None:
     """Send SIGKILL to the first process and to all others in the container's cgroup."""
     init.send(signal.SIGKILL)
-    left = cgroup.kill(record.cgroup_path, deadline)
+    left = cgroup_removal.kill(record.cgroup_path, deadline)
     if not init.wait(deadline) and record.init is not None:
         left = [record.init, *left]
     if left:

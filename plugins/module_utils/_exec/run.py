@@ -21,7 +21,8 @@ from .._base.capabilities import bounding
 from .._base.deadline import Deadline
 from .._base.errors import Conflict, DeadlineExceeded, LongshoreError, ProgramFailed, Reason, WrongState
 from .._base.files import read_text, remove_file, write_text
-from .._base.process import ProcessId, identify, in_pid_file, is_alive, kill_and_wait, stuck_in
+from .._base.pidfd import kill_and_wait
+from .._base.process import ProcessId, identify, in_pid_file, is_alive, stuck_in
 from .._conmon import conmon, conmon_launch
 from .._container.observe import observe
 from .._host import cgroup

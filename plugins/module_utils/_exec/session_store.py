@@ -15,20 +15,12 @@ import re
 import signal
 import typing as t
 
-from .._base.deadline import IN_MOVED_TO, Deadline, wait_until
+from .._base.deadline import Deadline
 from .._base.errors import DeadlineExceeded, InvalidOption, LongshoreError
 from .._base.files import make_directory, read_json, read_text, remove_tree, write_text
-from .._base.process import (
-    PidFd,
-    ProcessId,
-    boot_id,
-    identify,
-    in_pid_file,
-    is_alive,
-    kill_and_wait,
-    signal_name,
-    stuck_in,
-)
+from .._base.inotify import IN_MOVED_TO, wait_until
+from .._base.pidfd import PidFd, kill_and_wait
+from .._base.process import ProcessId, boot_id, identify, in_pid_file, is_alive, signal_name, stuck_in
 from .._conmon.exit_files import EXIT_FILE_SECONDS, written
 from .._state.conmon_processes import RUNTIME_PIDFILE, find_conmons, with_option
 from .._state.model import Record

@@ -18,7 +18,8 @@ from .._base import leftovers
 from .._base.deadline import Deadline
 from .._base.errors import Conflict, DeadlineExceeded, LongshoreError, ProgramFailed
 from .._base.files import make_directory, read_text, remove_file, remove_tree, write_text
-from .._base.process import PidFd, boot_id, signal_name
+from .._base.pidfd import PidFd
+from .._base.process import boot_id, signal_name
 from .._conmon.exit_files import EXIT_FILE_SECONDS, collect_exit
 from .._container import rollback
 from .._container.create import Launch, write_config

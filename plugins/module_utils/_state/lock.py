@@ -9,7 +9,7 @@ import errno
 import fcntl
 import os
 
-from .._base.deadline import IN_CLOSE, Deadline, wait_until
+from .._base.deadline import Deadline
 from .._base.errors import Conflict, LongshoreError
 from .._base.files import make_directory, remove_file
 
@@ -76,9 +76,10 @@ class Lock:
         path = f"/proc/self/fd/{descriptor}"
         taken = _flock(descriptor, how)
         while not taken and deadline.remaining():
-            taken = wait_until(
-                lambda: _flock(descriptor, how), deadline.at_most(_AGAIN_SECONDS), path=path, mask=IN_CLOSE
-            )
+            from .._base import inotify
+
+            step = deadline.at_most(_AGAIN_SECONDS)
+            taken = inotify.wait_until(lambda: _flock(descriptor, how), step, path=path, mask=inotify.IN_CLOSE)
         if not taken:
             from .lock_holders import holders
 

@@ -14,13 +14,8 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline, wait_readable
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import DeadlineExceeded, ProgramFailed
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import make_directory, read_text
-from ansible_collections.longshore.oci.plugins.module_utils._base.process import (
-    PidFd,
-    boot_id,
-    identify,
-    is_alive,
-    kill_and_wait,
-)
+from ansible_collections.longshore.oci.plugins.module_utils._base.pidfd import PidFd, kill_and_wait
+from ansible_collections.longshore.oci.plugins.module_utils._base.process import boot_id, identify, is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._conmon import conmon, conmon_launch
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
 from ansible_collections.longshore.oci.plugins.module_utils._host.detect import Host

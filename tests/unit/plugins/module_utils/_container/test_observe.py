@@ -14,7 +14,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.deadline impor
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, boot_id, identify
 from ansible_collections.longshore.oci.plugins.module_utils._conmon import exit_files
 from ansible_collections.longshore.oci.plugins.module_utils._container import observe
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, leftover_paths
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, cgroup_removal, leftover_paths
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Checkpoint,
     Exit,
@@ -129,7 +129,7 @@ class TestStatus:
                     stream.write(text)
             assert host.look().status is Status.PAUSED
         finally:
-            cgroup.thaw(scratch_cgroup)
+            cgroup_removal.thaw(scratch_cgroup)
         assert host.look().status is Status.RUNNING
 
     def test_stopped_and_removed(self, host: Host) -> None:

@@ -27,7 +27,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     ProgramFailed,
     WrongState,
 )
-from ansible_collections.longshore.oci.plugins.module_utils._base.process import PidFd, is_alive
+from ansible_collections.longshore.oci.plugins.module_utils._base.pidfd import PidFd
+from ansible_collections.longshore.oci.plugins.module_utils._base.process import is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._conmon import conmon_launch
 from ansible_collections.longshore.oci.plugins.module_utils._conmon.fd_mapping import Descriptors
 from ansible_collections.longshore.oci.plugins.module_utils._exec import request, session_store
@@ -36,7 +37,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._exec.output import 
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
 from ansible_collections.longshore.oci.plugins.module_utils._exec.request import Limits
 from ansible_collections.longshore.oci.plugins.module_utils._exec.session_store import SessionPaths
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup_removal
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._module.session import describe
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Desired, Goal, Timeouts
@@ -95,7 +96,7 @@ class Container:
         init = record.init if record else None
         found += [
             f"process {process.pid}"
-            for process in cgroup.members(f"/longshore/{self.name}@{self.store.realm}/container")
+            for process in cgroup_removal.members(f"/longshore/{self.name}@{self.store.realm}/container")
             if process != init
         ]
         for place in (self.paths.exec, f"{self.paths.persist}/exec"):

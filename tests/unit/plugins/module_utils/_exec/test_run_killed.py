@@ -19,7 +19,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.deadline impor
 from ansible_collections.longshore.oci.plugins.module_utils._exec import run, session_store
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
 from ansible_collections.longshore.oci.plugins.module_utils._exec.request import Limits
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup_removal
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Desired, Goal, Timeouts
 from ansible_collections.longshore.oci.tests.unit import bundle, programs
@@ -75,7 +75,7 @@ class Place:
         record = self.engine.store.load(self.name)
         init = record.init if record else None
         found = [f"conmon {pid}" for pid in programs.with_word(self.paths.exec)]
-        members = cgroup.members(f"/longshore/{self.name}@{self.engine.store.realm}")
+        members = cgroup_removal.members(f"/longshore/{self.name}@{self.engine.store.realm}")
         known = {init, record.monitor if record else None}
         found += [f"process {process.pid}" for process in members if process not in known]
         for place in (self.paths.exec, f"{self.paths.persist}/exec"):

@@ -13,7 +13,8 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base import files
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, LongshoreError
-from ansible_collections.longshore.oci.plugins.module_utils._base.process import PidFd, ProcessId, identify, is_alive
+from ansible_collections.longshore.oci.plugins.module_utils._base.pidfd import PidFd
+from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, identify, is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._conmon.exit_files import EXIT_FILE_SECONDS
 from ansible_collections.longshore.oci.plugins.module_utils._exec import session_store
 from ansible_collections.longshore.oci.plugins.module_utils._exec.session_store import (
