@@ -57,7 +57,8 @@ def _observe(store: Store, name: str, record: Record | None) -> Observed:
         return Observed(name, Status.CHECKPOINTED, record)
 
     def ended() -> Exit:
-        from .._conmon.exit_files import EXIT_FILE_SECONDS, collect_exit
+        from .._conmon.exit_files import EXIT_FILE_SECONDS
+        from .._conmon.exit_wait import collect_exit
 
         return collect_exit(record, paths, Deadline(EXIT_FILE_SECONDS))
 

@@ -15,7 +15,8 @@ from .._base.errors import DeadlineExceeded
 from .._base.files import read_json
 from .._base.pidfd import PidFd, kill_and_wait
 from .._base.process import ProcessId, identify, is_alive, signal_name, stuck_in
-from .._conmon.exit_files import EXIT_FILE_SECONDS, collect_exit
+from .._conmon.exit_files import EXIT_FILE_SECONDS
+from .._conmon.exit_wait import collect_exit
 from .._host import cgroup, cgroup_removal
 from .._state.model import Record, StopReport, Timeouts
 from .._state.phase import Phase

@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, boot_id, identify
-from ansible_collections.longshore.oci.plugins.module_utils._conmon import exit_files
+from ansible_collections.longshore.oci.plugins.module_utils._conmon import exit_wait
 from ansible_collections.longshore.oci.plugins.module_utils._container import observe
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, cgroup_removal, leftover_paths
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
@@ -194,7 +194,7 @@ class TestExit:
 
     def test_conmon_is_there_and_writes_nothing(self, host: Host) -> None:
         record = host.record(init=host.dead(), monitor=host.alive())
-        found = exit_files.collect_exit(record, host.paths, Deadline(0.05))
+        found = exit_wait.collect_exit(record, host.paths, Deadline(0.05))
         assert found == Exit(None, "no-exit-file", None, False)
 
     @pytest.mark.parametrize("place", ["persist", "bundle"])
@@ -210,7 +210,7 @@ class TestExit:
         """conmon writes a temporary file and renames it; other names in the directory mean nothing."""
         record, deadline = host.record(init=host.dead(), monitor=host.alive()), Deadline(30)
         found: list[Exit] = []
-        thread = threading.Thread(target=lambda: found.append(exit_files.collect_exit(record, host.paths, deadline)))
+        thread = threading.Thread(target=lambda: found.append(exit_wait.collect_exit(record, host.paths, deadline)))
         thread.start()
         host.put(host.paths.exits, "web.A1B2C3", "7")
         os.rename(f"{host.paths.exits}/web.A1B2C3", f"{host.paths.exits}/web")
@@ -222,14 +222,14 @@ class TestExit:
         monitor = host.alive()
         record, deadline = host.record(init=host.dead(), monitor=monitor), Deadline(30)
         os.kill(monitor.pid, signal.SIGKILL)
-        assert exit_files.collect_exit(record, host.paths, deadline) == Exit(None, "monitor-lost", None, False)
+        assert exit_wait.collect_exit(record, host.paths, deadline) == Exit(None, "monitor-lost", None, False)
         assert deadline.remaining() > 0
 
     def test_without_directories_there_is_nothing_to_wait_for(self, host: Host) -> None:
         """Somebody has emptied the run directory."""
         record = host.record(init=host.dead(), monitor=host.alive())
         os.rmdir(host.paths.exits)
-        assert exit_files.collect_exit(record, host.paths, Deadline(30)).code is None
+        assert exit_wait.collect_exit(record, host.paths, Deadline(30)).code is None
 
 
 @pytest.mark.pure
