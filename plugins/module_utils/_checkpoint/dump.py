@@ -26,7 +26,8 @@ from .._host.timestamps import timestamp
 from .._lifecycle.recovery import release, settle
 from .._runtime import criu
 from .._runtime.criu_log import criu_error
-from .._runtime.runtime import Runtime, global_arguments, last_error
+from .._runtime.failure import last_error
+from .._runtime.runtime import Runtime, global_arguments
 from .._state.model import Checkpoint, Observed, Program, Record, Status, Timeouts
 from .._state.phase import Phase
 from .._state.store import Store

@@ -20,6 +20,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._conmon import conmo
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
 from ansible_collections.longshore.oci.plugins.module_utils._host.detect import Host
 from ansible_collections.longshore.oci.plugins.module_utils._runtime.deletion import Deletion
+from ansible_collections.longshore.oci.plugins.module_utils._runtime.failure import error_in
 from ansible_collections.longshore.oci.plugins.module_utils._runtime.runtime import Runtime
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Record
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
@@ -280,7 +281,7 @@ class TestReal:
         with pytest.raises(ProgramFailed, match=r"no-such-program.*executable file not found"):
             self._launch(prepared, "no-such-program", scratch_cgroup=scratch_cgroup)
         assert open_files() == before
-        assert "executable file not found" in str(Runtime(record, paths.runtime_log).error_in_log())
+        assert "executable file not found" in str(error_in(paths.runtime_log))
         assert not os.path.exists(f"{record.runtime_root}/{record.name}")
 
     def test_a_log_that_conmon_cannot_open(self, prepared: tuple[Record, Paths], scratch_cgroup: str) -> None:
