@@ -16,7 +16,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
-from ansible_collections.longshore.oci.plugins.module_utils._exec import run, session_store
+from ansible_collections.longshore.oci.plugins.module_utils._exec import detached, run, session_store
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
 from ansible_collections.longshore.oci.plugins.module_utils._exec.request import Limits
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup_removal
@@ -68,7 +68,7 @@ class Place:
         assert child.wait() == 0
         length = time.monotonic() - began
         for paths in session_store.all_of(self.paths):
-            run.forget(self.engine.store, self.name, paths.id, limits=Limits(stop=0))
+            detached.forget(self.engine.store, self.name, paths.id, limits=Limits(stop=0))
         return length
 
     def left(self) -> list[str]:
@@ -114,7 +114,7 @@ def test_killed_at_any_moment(place: Place, kind: str, next_task: str) -> None:
             # A detached one that was started before its task was killed is what was asked for.
             for paths in session_store.all_of(place.paths):
                 assert kind == "starts"
-                assert run.forget(place.engine.store, place.name, paths.id, limits=Limits(stop=0))
+                assert detached.forget(place.engine.store, place.name, paths.id, limits=Limits(stop=0))
         else:
             place.converge(Goal.ABSENT)
         assert place.settled() == [], (kind, moment)
