@@ -128,7 +128,7 @@ NOT_CALLED_AFTER_A_FILE: dict[str, str] = {
 # What decides, parses, or writes a command line, a config or a set of rules: any contributor can run its tests.
 PURE = (
     "_archive/typed_documents", "_base/versions", "_bundle_spec/image_document", "_bundle_spec/parse", "_bundle_spec/plan",
-    "_bundle_spec/seccomp", "_bundle_spec/spec", "_checkpoint/plan", "_exec/plan", "_exec/process_spec", "_conmon/conmon",
+    "_bundle_spec/seccomp", "_bundle_spec/spec", "_checkpoint/plan", "_exec/plan", "_exec/process_spec", "_conmon/conmon", "_conmon/create_command",
     "_lifecycle/plan", "_module/bundle", "_module/checkpoint", "_module/container", "_module/exec", "_module/network",
     "_network_spec/parse", "_network_spec/ruleset", "_runtime/criu", "_service/plan", "_config/config", "_config/hooks",
     "_state/model", "_state/names", "_state/store", "_trust/annotations",

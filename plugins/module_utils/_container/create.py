@@ -16,7 +16,7 @@ from .._base.process import boot_id, identify
 from .._config import config
 from .._config.namespaces import namespaces_of
 from .._conmon import conmon, conmon_launch
-from .._conmon.conmon import check_options, create_argv
+from .._conmon.create_command import check_options, create_argv
 from .._host import cgroup
 from .._host.detect import Host
 from .._host.timestamps import timestamp

@@ -16,7 +16,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import make_directory, read_text
 from ansible_collections.longshore.oci.plugins.module_utils._base.pidfd import PidFd, kill_and_wait
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import boot_id, identify, is_alive
-from ansible_collections.longshore.oci.plugins.module_utils._conmon import conmon, conmon_launch
+from ansible_collections.longshore.oci.plugins.module_utils._conmon import conmon_launch, create_command
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
 from ansible_collections.longshore.oci.plugins.module_utils._host.detect import Host
 from ansible_collections.longshore.oci.plugins.module_utils._runtime.deletion import Deletion
@@ -247,7 +247,7 @@ class TestReal:
         record, paths = prepared
         bundle.make(paths.bundle, *args, cgroup=f"{scratch_cgroup}/container")
         with conmon_launch.launch(
-            conmon.create_argv(record, paths, terminal=False), directory=paths.bundle, output=paths.conmon_log,
+            create_command.create_argv(record, paths, terminal=False), directory=paths.bundle, output=paths.conmon_log,
             environment={}, place=lambda pid: cgroup.place(f"{scratch_cgroup}/conmon", pid),
         ) as pipes:  # fmt: skip
             pipes["START"].go_on()
