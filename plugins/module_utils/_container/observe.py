@@ -26,7 +26,7 @@ def observe(store: Store, name: str) -> Observed:
     record, paths = store.load(name), store.paths(name)
     elsewhere = record and os.path.dirname(record.runtime_root) != store.run_dir
     if elsewhere or (link(paths.owner) != paths.state and os.path.lexists(paths.run)):
-        from .ownership import check_run
+        from .._state.run_directory import check_run
 
         check_run(store, name, record)
     seen = _observe(store, name, record)
