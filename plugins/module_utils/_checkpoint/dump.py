@@ -22,7 +22,6 @@ from .._config import shared_namespaces
 from .._container.observe import live_status
 from .._host.cgroup import directories
 from .._host.cgroup_removal import thaw
-from .._host.timestamps import timestamp
 from .._lifecycle.recovery import release, settle
 from .._runtime import criu
 from .._runtime.criu_log import criu_error
@@ -31,6 +30,7 @@ from .._runtime.runtime import Runtime, global_arguments
 from .._state.model import Checkpoint, Observed, Program, Record, Status, Timeouts
 from .._state.phase import Phase
 from .._state.store import Store
+from .._state.timestamps import timestamp
 from .._state.unfinished import has_ended
 from . import checkpoint_store
 from .checkpoint_store import Stored

@@ -12,9 +12,9 @@ from .._base.files import read_text
 from .._base.inotify import IN_MOVED_TO, wait_until
 from .._base.pidfd import PidFd
 from .._base.process import boot_id
-from .._host.timestamps import timestamp
 from .._state.model import Exit, Record
 from .._state.store import Paths
+from .._state.timestamps import timestamp
 from .exit_files import paths_of, written
 
 

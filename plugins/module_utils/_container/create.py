@@ -19,12 +19,12 @@ from .._conmon import conmon, conmon_launch
 from .._conmon.create_command import check_options, create_argv
 from .._host import cgroup
 from .._host.detect import Host
-from .._host.timestamps import timestamp
 from .._runtime.runtime import Runtime
 from .._state import names
 from .._state.model import Checkpoint, Definition, Desired, Record, Timeouts
 from .._state.phase import Phase
 from .._state.store import Paths, Store
+from .._state.timestamps import timestamp
 
 if t.TYPE_CHECKING:
     from .._ports.network_helper import Helper

@@ -7,11 +7,11 @@ from __future__ import annotations
 import typing as t
 
 from .._base.errors import LongshoreError
-from .._host.timestamps import timestamp
 from .._runtime.runtime import Runtime
 from .._state.model import Record, Status, StopReport, Timeouts
 from .._state.phase import Phase
 from .._state.store import Store
+from .._state.timestamps import timestamp
 from .runtime_step import call_unless_done
 
 if t.TYPE_CHECKING:

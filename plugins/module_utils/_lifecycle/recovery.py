@@ -24,12 +24,12 @@ from .._config.namespaces import namespaces_of
 from .._conmon.exit_files import exit_file
 from .._container import interrupted, sweep
 from .._host.cgroup_removal import members, thaw
-from .._host.timestamps import timestamp
 from .._state import unfinished
 from .._state.conmon_processes import find_conmons, runs
 from .._state.model import Checkpoint, Record, Status, Timeouts
 from .._state.phase import Phase
 from .._state.store import Paths, Store
+from .._state.timestamps import timestamp
 
 _RESTORE_SECONDS = 60.0  # limit for a restore that continues without its task
 

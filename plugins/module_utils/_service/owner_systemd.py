@@ -31,12 +31,12 @@ from .._host import systemd
 from .._host.detect import Host
 from .._host.orphans import orphans
 from .._host.service_processes import with_service_processes
-from .._host.timestamps import timestamp
 from .._runtime.failure import error_in
 from .._state import names
 from .._state.model import Observed, Record, StopReport, Timeouts
 from .._state.phase import Phase
 from .._state.store import Paths, Store
+from .._state.timestamps import timestamp
 from . import stop_starting
 from .service_unit import MARGIN, namespaces_of, overlay_at, script_text, start_seconds, unit_text
 
