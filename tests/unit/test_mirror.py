@@ -101,6 +101,10 @@ COVERED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "_lifecycle/task": ("unit/plugins/module_utils/_lifecycle/test_containers.py", "needs a whole container"),
     "_host/asked": ("unit/plugins/module_utils/_lifecycle/test_other_runtimes.py", "needs a whole container"),
     "_host/leftover_paths": ("unit/plugins/module_utils/_container/test_observe.py", "needs a whole container"),
+    "_host/selinux_state": (
+        "unit/plugins/module_utils/_host/test_selinux.py",
+        "its users are tested with and without it",
+    ),
     "_host/orphans": ("unit/plugins/module_utils/_lifecycle/test_other_runtimes.py", "needs a whole container"),
     "_runtime/deletion": ("unit/plugins/module_utils/_runtime/test_runtime.py", "needs a whole container"),
     "_conmon/exit_files": ("unit/plugins/module_utils/_container/test_observe.py", "needs a whole container"),

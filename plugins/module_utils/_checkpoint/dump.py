@@ -15,13 +15,14 @@ from .._archive.layout import measure as measure_members
 from .._archive.manifest import Manifest, Software
 from .._base.deadline import Deadline
 from .._base.errors import InvalidOption, LongshoreError, ProgramFailed
-from .._base.files import has_labels, make_directory, read_tail, read_text, remove_file, remove_tree, write_text
+from .._base.files import make_directory, read_tail, read_text, remove_file, remove_tree, write_text
 from .._base.process import is_alive
 from .._base.program import run
 from .._config import shared_namespaces
 from .._container.observe import live_status
 from .._host.cgroup import directories
 from .._host.cgroup_removal import thaw
+from .._host.selinux_state import has_labels
 from .._lifecycle.recovery import release, settle
 from .._runtime import criu
 from .._runtime.criu_log import criu_error
