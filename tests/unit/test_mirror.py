@@ -114,6 +114,7 @@ COVERED_ELSEWHERE: dict[str, tuple[str, str]] = {
         "its only user is tested with it",
     ),
     "_exec/detached": ("unit/plugins/module_utils/_exec/test_run.py", "needs a whole container"),
+    "_exec/preserved_files": ("unit/plugins/module_utils/_exec/test_run.py", "needs a whole container"),
     "_conmon/fd_mapping": ("unit/plugins/module_utils/_conmon/test_conmon_launch.py", "needs a whole container"),
     "_host/service_processes": ("unit/plugins/module_utils/_container/test_observe.py", "needs a whole container"),
     "_network/firewall": ("unit/plugins/module_utils/_network/test_networks.py", "needs a whole network"),

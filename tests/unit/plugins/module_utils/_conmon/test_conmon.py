@@ -15,12 +15,12 @@ pytestmark = pytest.mark.pure
     ("directory", "version"), [("2.1.6", "2.1.6"), ("2.1.12", "2.1.12"), ("2.2.1-from-source", "2.2.1")]
 )
 def test_parse_version(directory: str, version: str) -> None:
-    assert versions.parse_version(builders.transcript("conmon", directory, "version.txt")) == version
+    assert versions.parse_program(builders.transcript("conmon", directory, "version.txt")) == ("conmon", version)
 
 
 @pytest.mark.parametrize("text", ["", "conmon: nothing to do"])
 def test_no_version(text: str) -> None:
-    assert versions.parse_version(text) is None
+    assert versions.parse_program(text) is None
 
 
 @pytest.mark.parametrize(

@@ -35,13 +35,13 @@ RECORDED = [("runc", "1.1.5"), ("runc", "1.1.15"), ("crun", "1.8.1"), ("crun", "
     ],
 )
 def test_parse_version(program: str, directory: str, version: str) -> None:
-    assert versions.parse_version(builders.transcript(program, directory, "version.txt")) == version
+    assert versions.parse_program(builders.transcript(program, directory, "version.txt")) == (program, version)
 
 
 @pytest.mark.pure
 @pytest.mark.parametrize("text", ["", "usage: runc", "version 1.0"])
 def test_no_version(text: str) -> None:
-    assert versions.parse_version(text) is None
+    assert versions.parse_program(text) is None
 
 
 @pytest.mark.pure
