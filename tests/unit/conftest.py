@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import typing as t
@@ -105,3 +106,16 @@ def open_files() -> t.Callable[[], dict[str, str]]:
         return found
 
     return look
+
+
+@pytest.fixture
+def top(tmp_path: pathlib.Path, open_files: t.Callable[[], dict[str, str]]) -> t.Iterator[pathlib.Path]:
+    """Few descriptors, and afterwards none may be open that was not before."""
+    (tmp_path / "top").mkdir()
+    before, limits = open_files(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, before)) + 12, limits[1]))
+    try:
+        yield tmp_path / "top"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert open_files() == before
