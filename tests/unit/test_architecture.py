@@ -299,6 +299,7 @@ def test_a_library_needs_the_standard_library_alone() -> None:
                 "_base.errors",
                 "_base.process",
                 "_base.program",
+                "_config.default_capabilities",
                 "_config.hooks",
             },
             {"hashlib", "posixpath", "re"},
