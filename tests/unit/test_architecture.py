@@ -192,8 +192,12 @@ SERVICE_IS_AN_OPTION = {
         "_container.joined_namespaces", "_lifecycle.plan", "_checkpoint.plan",
     )
 }  # fmt: skip
-# The place that chooses an owner, and what observing has to know of systemd.
-CHOOSES_AN_OWNER = {f"{UTILS}._lifecycle.owners", f"{UTILS}._host.service_processes"}
+# The place that chooses an owner, and what observing and planning have to know of systemd.
+CHOOSES_AN_OWNER = {
+    f"{UTILS}._lifecycle.owners",
+    f"{UTILS}._lifecycle.unfinished_work",
+    f"{UTILS}._host.service_processes",
+}
 
 
 @pytest.mark.parametrize("name", [name for name in LIBRARIES if _folder(name) != "_service"])

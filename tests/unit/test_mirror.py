@@ -94,6 +94,10 @@ COVERED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "_container/rollback": ("unit/plugins/module_utils/_container/test_create.py", "needs a whole container"),
     "_lifecycle/delete": ("unit/plugins/module_utils/_lifecycle/test_containers.py", "needs a whole container"),
     "_lifecycle/owners": ("unit/plugins/module_utils/_lifecycle/test_containers.py", "needs a whole container"),
+    "_lifecycle/unfinished_work": (
+        "unit/plugins/module_utils/_service/test_plan.py",
+        "its only user is tested with it",
+    ),
     "_lifecycle/runtime_step": (
         "unit/plugins/module_utils/_lifecycle/test_containers_at_work.py",
         "needs a whole container",

@@ -21,8 +21,8 @@ from .._base.files import is_busy
 from .._container.observe import observe
 from .._state.model import Action, Definition, Desired, Goal, Observed, Outcome, Plan, Record
 from .._state.store import Store, check_name
-from . import owners
 from .plan import Differences, plan
+from .unfinished_work import completed
 
 if t.TYPE_CHECKING:
     from .._container.create import Launch
@@ -89,7 +89,7 @@ class Containers:
 
             changes, updates = compare(self.store, desired, wanted, before.record)
         decided = plan(desired._replace(definition=wanted), before, changes=changes, updates=updates)
-        return before, owners.completed(desired, before, decided)
+        return before, completed(desired, before, decided)
 
     def prepare(self, desired: Desired, before: Observed, decided: Plan, *, check: bool) -> Launch | None:
         """Return what a create or restore of the plan needs. Raises InvalidOption or Conflict where it cannot work."""

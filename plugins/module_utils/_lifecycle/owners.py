@@ -1,12 +1,12 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Choose the owner of a container: the one place that decides by ``service``. The side that is not chosen is not compiled."""
+"""Choose the owner of a container by ``service``: the one place that does. The side that is not chosen is not compiled."""
 
 from __future__ import annotations
 
 import typing as t
 
-from .._state.model import Definition, Desired, Observed, Plan
+from .._state.model import Definition
 
 if t.TYPE_CHECKING:
     from .._container.owner import Owner
@@ -21,12 +21,3 @@ def owner_of(definition: Definition | None, *, has_unit: bool = False) -> Owner:
     from . import owner_conmon
 
     return owner_conmon
-
-
-def completed(desired: Desired, observed: Observed, plan: Plan) -> Plan:
-    """Return the plan, with what the owner is still at since an earlier task was killed. Only systemd works on by itself."""
-    if observed.record is None or not observed.record.definition.service:
-        return plan
-    from .._service.plan import completed
-
-    return completed(desired, observed, plan)
