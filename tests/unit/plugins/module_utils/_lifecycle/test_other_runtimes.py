@@ -14,11 +14,11 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, InvalidOption, LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import is_alive
-from ansible_collections.longshore.oci.plugins.module_utils._container.observe import describe
 from ansible_collections.longshore.oci.plugins.module_utils._exec import run
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup_removal
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
+from ansible_collections.longshore.oci.plugins.module_utils._module.container_state import describe
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Action,
     Definition,
