@@ -18,7 +18,7 @@ from .._base.errors import InvalidOption, LongshoreError, ProgramFailed
 from .._base.files import make_directory, read_tail, read_text, remove_file, remove_tree, write_text
 from .._base.process import is_alive
 from .._base.program import run
-from .._config import shared_namespaces
+from .._config.namespace_names import by_name
 from .._container.observe import live_status
 from .._host.cgroup import directories
 from .._host.cgroup_removal import thaw
@@ -53,7 +53,7 @@ def dump(
     """
     record = t.cast(Record, before.record)
     moment = timestamp()
-    spec = shared_namespaces.by_name(store.load_config(record.name) or {}, store.paths(record.name).namespaces)
+    spec = by_name(store.load_config(record.name) or {}, store.paths(record.name).namespaces)
     needed = _memory(record) + (rootfs_diff.measure(spec["root"]["path"]) if with_rootfs else 0)
     rootfs_diff.require_room(store.paths(record.name).state, needed, f"checkpoint the container {record.name}")
     path = checkpoint_store.new_directory(store, record.name, moment)
