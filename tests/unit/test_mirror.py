@@ -105,6 +105,10 @@ COVERED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "_lifecycle/task": ("unit/plugins/module_utils/_lifecycle/test_containers.py", "needs a whole container"),
     "_host/asked": ("unit/plugins/module_utils/_lifecycle/test_other_runtimes.py", "needs a whole container"),
     "_host/leftover_paths": ("unit/plugins/module_utils/_container/test_observe.py", "needs a whole container"),
+    "_config/namespace_names": (
+        "unit/plugins/module_utils/_config/test_namespaces.py",
+        "the cases are those of all readers",
+    ),
     "_host/selinux_state": (
         "unit/plugins/module_utils/_host/test_selinux.py",
         "its users are tested with and without it",

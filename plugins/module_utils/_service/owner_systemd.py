@@ -22,11 +22,12 @@ from .._base.pidfd import PidFd
 from .._base.process import boot_id, signal_name
 from .._conmon.exit_files import EXIT_FILE_SECONDS
 from .._conmon.exit_wait import collect_exit
+from .._conmon.session_processes import end_sessions
 from .._container import rollback
 from .._container.create import Launch, write_config
 from .._container.delete import delete_container
 from .._container.ownership import check_names, has_unit
-from .._container.stop import end_sessions, kill_all, still_stopping
+from .._container.stop import kill_all, still_stopping
 from .._host import systemd
 from .._host.detect import Host
 from .._host.orphans import orphans

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import make_directory
-from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, boot_id, identify, is_alive
+from ansible_collections.longshore.oci.plugins.module_utils._base.process import boot_id, identify, is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._container import stop
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, cgroup_removal
 from ansible_collections.longshore.oci.plugins.module_utils._state.lock import Lock
@@ -165,16 +165,3 @@ class TestStop:
         assert [found.phase for found in seen] == ["stopping"]
         with pytest.raises(Conflict):
             Lock(store.paths("web").lock, "web").acquire(Deadline(0))
-
-
-class TestGroups:
-    def test_the_group_of_a_leader(self, spawn: t.Any) -> None:
-        child = spawn("sh", "-c", "sleep 60 & sleep 60")
-        found = stop.process_group(t.cast(ProcessId, identify(child.pid)))
-        assert child.pid in [process.pid for process in found]
-        assert {os.getpgid(process.pid) for process in found} == {child.pid}
-
-    def test_a_number_that_is_of_another_by_now(self, spawn: t.Any) -> None:
-        """The group of that number is another's too."""
-        leader = t.cast(ProcessId, identify(spawn().pid))
-        assert stop.process_group(leader._replace(start=leader.start - 1)) == []
