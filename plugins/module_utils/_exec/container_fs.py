@@ -46,6 +46,10 @@ _KERNEL = frozenset(
 )
 
 
+class TooLarge(LongshoreError):
+    """A file is larger than what is read of it. Another program may read it, and need not wait for anything."""
+
+
 class Rootfs:
     """A file system. ``top`` is ``/proc/PID/root`` of a process in it. The constructor does no I/O, and no call leaves a file open."""
 
@@ -73,7 +77,7 @@ class Rootfs:
                 with open(again, "rb") as stream:
                     data = stream.read(limit + 1) or b""
                 if len(data) > limit:
-                    raise LongshoreError(f"{path} in the container is larger than {limit} bytes.")
+                    raise TooLarge(f"{path} in the container is larger than {limit} bytes.")
                 return data.decode("utf-8", "surrogateescape")
             finally:
                 os.close(found)

@@ -32,12 +32,13 @@ from .._state.phase import Phase
 from .._state.store import Store, check_name
 from . import output, session_store
 from .attach import Streams, exec_argv, failed_late
-from .container_fs import Rootfs
+from .container_fs import Rootfs, TooLarge
 from .process_spec import Command, check, process_spec
 from .request import Limits, Result
 from .session_store import Session, SessionPaths
 
 _LIMITS = Limits()
+_BY_NUMBER = "Give user and group by their numbers."
 _LAUNCH_SECONDS = 10.0  # for conmon and the runtime, in addition to the time limit of a command
 
 
@@ -247,10 +248,9 @@ def _find_user(rootfs: Rootfs, record: Record, own: t.Mapping[str, t.Any], comma
         try:
             texts.append(rootfs.read_text(path) if needed or reads else None)
         except LongshoreError as exc:
-            if reads:
-                exc.hint = f"{record.runtime.name} would wait for it, for any user."
-                raise
-            if not all(map(is_number, filter(None, wanted.split(":")))):
+            waits = reads and not isinstance(exc, TooLarge)
+            exc.hint = f"{record.runtime.name} would wait for it, for any user." if waits else _BY_NUMBER
+            if waits or not all(map(is_number, filter(None, wanted.split(":")))):
                 raise
             texts.append(None)
     return find_user(wanted, passwd=texts[0], group=texts[1], where="container")

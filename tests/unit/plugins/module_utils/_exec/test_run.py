@@ -18,6 +18,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.longshore.oci.plugins.module_utils._base.accounts import MOST_BYTES
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
     Conflict,
@@ -600,6 +601,18 @@ class TestHostileFiles:
         with open(f"{own.bundle}/rootfs/etc/group", "w") as stream:
             stream.write("8:x:0:\n")
         assert own.run("echo $(id -u):$(id -g)", user=user, limits=Limits(run=5)).stdout.strip() == said
+
+
+@pytest.mark.parametrize("user", [None, "0", "7", "7:8"])
+def test_a_large_passwd_is_not_needed_for_numbers(own: Container, user: str | None) -> None:
+    """A runtime reads it to its end, and waits for no one."""
+    own.converge()
+    os.makedirs(f"{own.bundle}/rootfs/etc", exist_ok=True)
+    pathlib.Path(f"{own.bundle}/rootfs/etc/passwd").write_text("#\n" * (MOST_BYTES // 2 + 1))
+    assert own.run("true", user=user, limits=Limits(run=5)).rc == 0
+    with pytest.raises(LongshoreError, match="is larger than 4194304 bytes") as raised:
+        own.run("true", user="app")
+    assert raised.value.hint == "Give user and group by their numbers."
 
 
 # The whole module, as Ansible runs it; its result goes to nobody, and the most memory that it had is said.
