@@ -117,10 +117,7 @@ COVERED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "_runtime/deletion": ("unit/plugins/module_utils/_runtime/test_runtime.py", "needs a whole container"),
     "_conmon/exit_files": ("unit/plugins/module_utils/_container/test_observe.py", "needs a whole container"),
     "_conmon/exit_wait": ("unit/plugins/module_utils/_container/test_observe.py", "needs a whole container"),
-    "_exec/container_search": (
-        "unit/plugins/module_utils/_exec/test_container_fs.py",
-        "its only user is tested with it",
-    ),
+    "_trust/tree_search": ("unit/plugins/module_utils/_exec/test_container_fs.py", "its only user is tested with it"),
     "_exec/detached": ("unit/plugins/module_utils/_exec/test_run.py", "needs a whole container"),
     "_exec/preserved_files": ("unit/plugins/module_utils/_exec/test_run.py", "needs a whole container"),
     "_conmon/fd_mapping": ("unit/plugins/module_utils/_conmon/test_conmon_launch.py", "needs a whole container"),

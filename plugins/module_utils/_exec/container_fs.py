@@ -86,7 +86,7 @@ class Rootfs:
 
     def exists(self, pattern: str) -> bool:
         """Tell whether a path exists, also as a broken link, or whether one matches the pattern (``*``, ``?`` and ``[]``)."""
-        from .container_search import search
+        from .._trust.tree_search import search
 
         try:
             return search(self._open, pattern)
