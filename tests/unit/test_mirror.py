@@ -125,7 +125,6 @@ COVERED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "_network/firewall": ("unit/plugins/module_utils/_network/test_networks.py", "needs a whole network"),
     "_network/forwarding": ("unit/plugins/module_utils/_network/test_borders.py", "needs a whole network"),
     "_network/observe": ("unit/plugins/module_utils/_network/test_networks.py", "needs a whole network"),
-    "_host/host_info": ("integration/targets/role_runtime/tasks/main.yml", "tells of the real host"),
     "_host/systemd": ("integration/targets/oci_container/tasks/main.yml", "needs a systemd"),
     "_netlink/conntrack": ("integration/targets/oci_network/tasks/main.yml", "flows take packets between real peers"),
 }
