@@ -56,7 +56,8 @@ def _run(options: argparse.Namespace) -> int:
             if ansible:
                 environment = peer.environment if peer else None
                 tasks.measure(
-                    ansible, workspace, lap, rounds=options.rounds, runtime=runtime.path, podman=environment
+                    ansible, workspace, lap, rounds=options.rounds, runtime=runtime.path, podman=environment,
+                    against=options.against,
                 )  # fmt: skip
         finally:
             if peer:
@@ -77,7 +78,7 @@ def _in_order(lap: Lap) -> dict[tuple[str, str], list[float]]:
     """Steps as in a life, and in each the floor first, then ours, then podman."""
     steps = ["gauge", "create + start", "unchanged", "stop by SIGKILL", "remove"]
     steps += [f"task: {step}" for step in ("no-op", *tasks.STEPS)]
-    names = [bare.NAME, bare.CREATE, bare.START, bare.PLACED, ours.NAME, tasks.OURS]
+    names = [bare.NAME, bare.CREATE, bare.START, bare.PLACED, ours.NAME, tasks.OURS, tasks.OTHER]
 
     def place(key: tuple[str, str]) -> tuple[int, int]:
         return steps.index(key[0]), names.index(key[1]) if key[1] in names else len(names)
@@ -121,5 +122,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--assert", dest="demand", action="store_true",
         help=f"fail when create + start takes more than {LIMIT} times the bare commands, or more than podman",
+    )  # fmt: skip
+    parser.add_argument(
+        "--against", metavar="CHECKOUT", type=os.path.realpath,
+        help="measure the tasks of another checkout of the collection too, in the same run",
     )  # fmt: skip
     return parser.parse_args()

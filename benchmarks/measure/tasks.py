@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -20,6 +21,8 @@ REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__
 # ansible-core, and the package of collections from which containers.podman is taken; they belong together.
 CORE, COLLECTIONS = "ansible-core==2.19.14", "ansible==12.3.0"
 FLOOR, OURS, PODMAN = "ansible.builtin.ping", "longshore.oci.oci_container", "containers.podman.podman_container"
+OTHER = f"{OURS}, other checkout"
+_TURN = 5  # rounds of one checkout before the other has its turn
 STEPS = ("create + start", "unchanged", "remove")
 Task = dict[str, t.Any]
 
@@ -70,25 +73,41 @@ class Ansible:
 
 
 def measure(
-    ansible: Ansible, workspace: Workspace, lap: Lap, *, rounds: int, runtime: str, podman: dict[str, str] | None
-) -> None:
-    """``podman`` is the environment for podman, or None to leave podman_container out."""
-    one_round = [task("no-op", FLOOR, FLOOR, {}), *_our_tasks(workspace, runtime)]
+    ansible: Ansible, workspace: Workspace, lap: Lap, *, rounds: int, runtime: str, podman: dict[str, str] | None,
+    against: str | None = None,
+) -> None:  # fmt: skip
+    """``podman`` is the environment for podman, or None to leave podman_container out. ``against`` is another checkout.
+
+    Two checkouts are the same collection, so no playbook can have both: theirs take turns, a few rounds each.
+    """
+    one_round = [task("no-op", FLOOR, FLOOR, {}), *_our_tasks(workspace, runtime, OURS)]
     if podman is not None:
         one_round += _podman_tasks(workspace)
-    play(ansible, workspace, lap, one_round, rounds=rounds, environment=podman)
+    if against is None:
+        play(ansible, workspace, lap, one_round, rounds=rounds, environment=podman)
+        return
+    other = _our_tasks(workspace, runtime, OTHER)
+    for done in range(0, rounds, _TURN):
+        turns = [(one_round, REPOSITORY), (other, against)]
+        for each, checkout in turns if done // _TURN % 2 == 0 else reversed(turns):
+            count = min(_TURN, rounds - done)
+            play(ansible, workspace, lap, each, rounds=count, environment=podman, checkout=checkout)
 
 
 def play(
     ansible: Ansible, workspace: Workspace, lap: Lap, one_round: list[Task], *, rounds: int,
-    environment: dict[str, str] | None,
+    environment: dict[str, str] | None, checkout: str = REPOSITORY,
 ) -> None:  # fmt: skip
     """Add the times of tasks whose names are ``step: candidate``."""
     times, collections = f"{workspace.state}/task-times", f"{workspace.state}/collections"
-    for name, target in (("longshore/oci", REPOSITORY), ("containers/podman", ansible.collection)):
+    for name, target in (("longshore/oci", checkout), ("containers/podman", ansible.collection)):
         link = f"{collections}/ansible_collections/{name}"
-        os.makedirs(os.path.dirname(link))
+        os.makedirs(os.path.dirname(link), exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(link)
         os.symlink(target, link)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(times)  # of the play before
     playbook = f"{workspace.state}/playbook.json"
     with open(playbook, "w", encoding="utf-8") as stream:
         # The first round also builds the modules' archives, and is not counted.
@@ -117,13 +136,13 @@ def play(
         lap.add(f"task: {step}", candidate, float(milliseconds))
 
 
-def _our_tasks(workspace: Workspace, runtime: str) -> list[Task]:
+def _our_tasks(workspace: Workspace, runtime: str, candidate: str) -> list[Task]:
     same = {"name": "task", "state_dir": f"{workspace.state}/tasks", "run_dir": f"{workspace.run}/tasks"}
     started = {
         **same, "state": "started", "bundle": workspace.bundle, "runtime": runtime, "cgroup_manager": "cgroupfs",
         "cgroup_parent": workspace.cgroup,
     }  # fmt: skip
-    return _life(OURS, started, {**same, "state": "absent", "stop_timeout": 0})
+    return _life(OURS, started, {**same, "state": "absent", "stop_timeout": 0}, candidate=candidate)
 
 
 def _podman_tasks(workspace: Workspace) -> list[Task]:
@@ -131,17 +150,17 @@ def _podman_tasks(workspace: Workspace) -> list[Task]:
         "name": "task", "state": "started", "image": workspace.rootfs, "rootfs": True, "command": COMMAND,
         "network": ["none"], "cgroup_parent": workspace.cgroup, "stop_signal": 9,
     }  # fmt: skip
-    return _life(PODMAN, started, {"name": "task", "state": "absent"})
+    return _life(PODMAN, started, {"name": "task", "state": "absent"}, candidate=PODMAN)
 
 
-def _life(module: str, started: dict[str, t.Any], absent: dict[str, t.Any]) -> list[Task]:
+def _life(module: str, started: dict[str, t.Any], absent: dict[str, t.Any], *, candidate: str) -> list[Task]:
     """Each step checks what it did: a module that does nothing would be fast."""
     arguments = (started, started, absent)
     life = []
     for step, given in zip(STEPS, arguments):
         expected = step != "unchanged"
         checked = {"register": "did", "failed_when": f"did.changed != {expected}"}
-        life.append({**task(step, module, module, given), **checked})
+        life.append({**task(step, candidate, module, given), **checked})
     return life
 
 

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 
-from module_utils._host import cgroup
+from module_utils._host import cgroup, cgroup_removal
 
 COMMAND = ["/bin/sleep", "1000000"]
 
@@ -70,7 +70,7 @@ class Workspace:
         end = time.monotonic() + 20
         while time.monotonic() < end and self._kill():
             time.sleep(0.05)
-        cgroup.remove(self.cgroup)
+        cgroup_removal.remove(self.cgroup)
         for place in (self.state, self.run):
             _unmount_below(place)
             shutil.rmtree(place, ignore_errors=True)
@@ -80,7 +80,7 @@ class Workspace:
 
     def _kill(self) -> bool:
         """Whether there was still anybody. Again and again, since an exit command may follow."""
-        pids = {process.pid for process in cgroup.members(self.cgroup)}
+        pids = {process.pid for process in cgroup_removal.members(self.cgroup)}
         for entry in os.listdir("/proc"):
             if entry.isdigit() and int(entry) != os.getpid() and self._is_ours(entry):
                 pids.add(int(entry))

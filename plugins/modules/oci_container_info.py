@@ -82,10 +82,11 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import is_busy
-from ansible_collections.longshore.oci.plugins.module_utils._base.lock_holders import holders
-from ansible_collections.longshore.oci.plugins.module_utils._container.observe import describe, observe
+from ansible_collections.longshore.oci.plugins.module_utils._container.observe import observe
 from ansible_collections.longshore.oci.plugins.module_utils._exec import session_store
 from ansible_collections.longshore.oci.plugins.module_utils._module import boundary, session
+from ansible_collections.longshore.oci.plugins.module_utils._module.container_state import describe
+from ansible_collections.longshore.oci.plugins.module_utils._state.lock_holders import holders
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store, check_name
 
 

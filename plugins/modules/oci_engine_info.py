@@ -49,7 +49,7 @@ runtimes:
   elements: dict
   contains:
     name:
-      description: Name of the runtime.
+      description: Name of the runtime, as a task chooses it. The program may call itself otherwise, such as a wrapper script of another runtime.
       type: str
     path:
       description: Path of the runtime, V(null) if it is not installed.

@@ -9,6 +9,7 @@ import inspect
 import os
 import pathlib
 import re
+import resource
 import signal
 import subprocess
 import typing as t
@@ -16,7 +17,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, cgroup_removal
 from ansible_collections.longshore.oci.tests.unit import pure
 
 _GUARD = pure.Guard()
@@ -128,8 +129,8 @@ def scratch_cgroup() -> t.Iterator[str]:
     """The path of a cgroup that does not exist yet. The test has to empty it; what is left of it fails the test."""
     path = f"/longshore-unit-{os.getpid()}-{os.urandom(4).hex()}"
     yield path
-    left = cgroup.kill(path, Deadline(5))
-    left_directories = cgroup.remove(path)
+    left = cgroup_removal.kill(path, Deadline(5))
+    left_directories = cgroup_removal.remove(path)
     assert (left, left_directories, cgroup.directories(path)) == ([], [], [])
 
 
@@ -145,3 +146,16 @@ def open_files() -> t.Callable[[], dict[str, str]]:
         return found
 
     return look
+
+
+@pytest.fixture
+def top(tmp_path: pathlib.Path, open_files: t.Callable[[], dict[str, str]]) -> t.Iterator[pathlib.Path]:
+    """Few descriptors, and afterwards none may be open that was not before."""
+    (tmp_path / "top").mkdir()
+    before, limits = open_files(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, before)) + 12, limits[1]))
+    try:
+        yield tmp_path / "top"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert open_files() == before

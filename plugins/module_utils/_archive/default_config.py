@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from .._base.capabilities import DEFAULT
+from .._config.default_capabilities import DEFAULT
 from .._config.namespaces import namespaces_of
 from .rights import is_bind
 

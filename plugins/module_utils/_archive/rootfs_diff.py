@@ -18,8 +18,9 @@ import typing as t
 
 from .._base import mountinfo
 from .._base.errors import InvalidOption, LongshoreError, reason_of
-from .._base.trees import Entry, remove_at, walk
+from .._base.trees import remove_at
 from .._host.overlay import Overlay, overlay_at
+from .._trust.tree_walk import Entry, walk
 from . import tar_members
 
 if t.TYPE_CHECKING:

@@ -16,11 +16,6 @@ _AT_ONCE = 1 << 16
 _MOST_BYTES = 16 << 20
 
 
-def has_labels() -> bool:
-    """Tell whether SELinux is enabled. If not, no code reads labels (selinux.py)."""
-    return os.path.exists("/sys/fs/selinux/enforce")
-
-
 def read_text(path: str, *, limit: int = _MOST_BYTES, errors: str = "replace") -> str | None:
     """Return the content of a small file, or None if it does not exist (any more).
 

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Walk and remove directory trees of any depth and with paths of any length, because a container may have created them.
+"""Remove directory trees of any depth and with paths of any length, because a container may have created them.
 
 Each entry is accessed through the descriptor of its directory, and only one directory is open at a time: a path may be longer
 than PATH_MAX, and a tree deeper than the limits for descriptors or recursion. No function follows symbolic links.
@@ -14,7 +14,6 @@ import errno
 import os
 import stat
 import sys
-import typing as t
 
 from . import mountinfo
 from .errors import LongshoreError, reason_of
@@ -28,15 +27,7 @@ _SHOWN = 200  # characters of a path in a message
 _DETACH_NOFOLLOW = 2 | 8  # MNT_DETACH, UMOUNT_NOFOLLOW of umount2(2)
 
 
-class Entry(t.NamedTuple):
-    """An entry of a tree. ``path`` is relative to its top, ``at`` is a short path that is valid while the entry is the current one."""
-
-    path: str
-    at: str
-    status: os.stat_result
-
-
-class _Level:
+class Level:
     """A directory between the top and the current one. ``below``: the directories in it that are still to be visited."""
 
     def __init__(self, descriptor: int, below: list[str], *, more: bool = False) -> None:
@@ -46,14 +37,14 @@ class _Level:
         self.more = more  # whether it has more directories than fit in ``below``
 
 
-class _Way:
+class Way:
     """The path from a top directory to the current one, whose descriptor is ``here``."""
 
     def __init__(self, top: int) -> None:
         self.here = os.dup(top)
-        self.levels: list[_Level] = []
+        self.levels: list[Level] = []
 
-    def __enter__(self) -> _Way:
+    def __enter__(self) -> Way:
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -74,38 +65,6 @@ class _Way:
 
     def path(self) -> str:
         return "/".join(level.below[-1] for level in self.levels if level.below)
-
-
-def walk(top: str) -> t.Iterator[Entry]:
-    """Yield all entries below a directory, each directory before its content, sorted by name. Raises OSError."""
-    start = os.open(top, _DIRECTORY & ~os.O_NOFOLLOW)
-    try:
-        with _Way(start) as way:
-            way.levels.append(_Level(way.here, _listed(way.here)))
-            prefixes = [""]
-            while True:
-                below = way.levels[-1].below
-                if not below and len(way.levels) == 1:
-                    return
-                if not below:
-                    way.up()
-                    prefixes.pop()
-                    continue
-                name = below.pop()
-                with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # removed in the meantime
-                    status = os.stat(name, dir_fd=way.here, follow_symlinks=False)
-                    yield Entry(prefixes[-1] + name, f"/proc/self/fd/{way.here}/{name}", status)
-                    if not stat.S_ISDIR(status.st_mode):
-                        continue
-                    way.down(os.open(name, _DIRECTORY, dir_fd=way.here))
-                    way.levels.append(_Level(way.here, _listed(way.here)))
-                    prefixes.append(f"{prefixes[-1]}{name}/")
-    finally:
-        os.close(start)
-
-
-def _listed(directory: int) -> list[str]:
-    return sorted(os.listdir(directory), reverse=True)
 
 
 def remove(path: str) -> None:
@@ -131,9 +90,9 @@ def remove(path: str) -> None:
 def remove_at(parent: int, name: str) -> None:
     """Remove an entry of an open directory, and the whole tree if it is a directory. Raises LongshoreError and OSError."""
     repeats = _MOST_REPEATS
-    with _Way(parent) as way:
+    with Way(parent) as way:
         mount = mount_of(way.here)
-        way.levels.append(_Level(way.here, [name]))
+        way.levels.append(Level(way.here, [name]))
         while way.levels[0].below:
             below = way.levels[-1].below
             if below:
@@ -142,7 +101,7 @@ def remove_at(parent: int, name: str) -> None:
                     below.pop()
                     continue
                 way.down(inner)
-                way.levels.append(_Level(inner, []))
+                way.levels.append(Level(inner, []))
                 if mount_of(inner) != mount:
                     raise LongshoreError(f"something is mounted at {way.path()[-_SHOWN:]}.", hint="Unmount it first.")
                 way.levels[-1].below, way.levels[-1].more = _empty(inner)

@@ -16,12 +16,6 @@ def parse_program(text: str) -> tuple[str, str] | None:
     return (found[1], found[2]) if found else None
 
 
-def parse_version(text: str) -> str | None:
-    """Return the version from the output of conmon, runc or crun for ``--version``."""
-    found = parse_program(text)
-    return found[1] if found else None
-
-
 def numbers(version: str) -> tuple[int, ...]:
     """Return the first three numbers of a version, for comparisons."""
     return tuple(int(number) for number in re.findall(r"\d+", version)[:3])

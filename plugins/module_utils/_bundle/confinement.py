@@ -17,8 +17,9 @@ import resource
 import typing as t
 
 from .._base.errors import InvalidOption, MissingPrerequisite
-from .._base.files import has_labels, read_text
+from .._base.files import read_text
 from .._bundle_spec.options import Options
+from .._host.selinux_state import has_labels
 
 APPARMOR = "/sys/kernel/security/apparmor/profiles"
 SELINUX = "/etc/selinux"

@@ -92,10 +92,10 @@ def not_private(path: str, maps: Maps) -> dict[str, tuple[t.Any, t.Any]]:
 
 def label(path: str, roots: list[str], label: str) -> None:
     """Label the files that the container uses in the bundle. The kernel labels files that it writes later."""
-    from .._host import selinux
+    from .label_tree import label_tree
 
     volumes = f"{path}/volumes"
     directories = [f"{volumes}/{name}" for name in sorted(os.listdir(volumes))] if os.path.isdir(volumes) else []
     for directory in (*roots, f"{path}/etc", *directories):
         if os.path.isdir(directory):
-            selinux.label_tree(directory, label)
+            label_tree(directory, label)

@@ -16,10 +16,11 @@ import typing as t
 
 from .._base.deadline import Deadline
 from .._base.errors import InvalidOption, LongshoreError, reason_of
-from .._base.trees import Entry, mounted, refuse_mounts, unmount, walk
+from .._base.trees import mounted, refuse_mounts, unmount
 from .._bundle_spec import parse
 from .._bundle_spec.image_document import file_name
 from .._bundle_spec.options import Source
+from .._trust.tree_walk import Entry, walk
 from . import tools
 from .image import Images
 

@@ -15,7 +15,8 @@ import typing as t
 from .._base.deadline import Deadline
 from .._base.errors import Conflict, LongshoreError, MissingPrerequisite, ProgramFailed
 from .._base.files import make_directory, remove_tree
-from .._base.process import ProcessId, boot_id, identify, is_alive, kill_and_wait
+from .._base.pidfd import kill_and_wait
+from .._base.process import ProcessId, boot_id, identify, is_alive
 from .._base.program import Completed, find_program, run
 
 # Variables from the environment of the task that a program may need to connect to a registry.

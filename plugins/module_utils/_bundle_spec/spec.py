@@ -14,10 +14,11 @@ import re
 import typing as t
 
 from .._base.accounts import User
-from .._base.capabilities import DEFAULT, full_names
+from .._base.capabilities import full_names
 from .._base.errors import InvalidOption
 from .._base.process import parse_signal
 from .._base.program import SEARCH_PATH
+from .._config.default_capabilities import DEFAULT
 from .._trust.annotations import from_outside, is_signal
 from . import parse, seccomp
 from .image_document import ImageConfig

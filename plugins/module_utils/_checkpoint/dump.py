@@ -15,20 +15,23 @@ from .._archive.layout import measure as measure_members
 from .._archive.manifest import Manifest, Software
 from .._base.deadline import Deadline
 from .._base.errors import InvalidOption, LongshoreError, ProgramFailed
-from .._base.files import has_labels, make_directory, read_tail, read_text, remove_file, remove_tree, write_text
+from .._base.files import make_directory, read_tail, read_text, remove_file, remove_tree, write_text
 from .._base.process import is_alive
 from .._base.program import run
-from .._config import shared_namespaces
+from .._config.namespace_names import by_name
 from .._container.observe import live_status
-from .._host.cgroup import directories, thaw
-from .._host.timestamps import timestamp
+from .._host.cgroup import directories
+from .._host.cgroup_removal import thaw
+from .._host.selinux_state import has_labels
 from .._lifecycle.recovery import release, settle
 from .._runtime import criu
 from .._runtime.criu_log import criu_error
-from .._runtime.runtime import Runtime, global_arguments, last_error
+from .._runtime.failure import last_error
+from .._runtime.runtime import Runtime, global_arguments
 from .._state.model import Checkpoint, Observed, Program, Record, Status, Timeouts
 from .._state.phase import Phase
 from .._state.store import Store
+from .._state.timestamps import timestamp
 from .._state.unfinished import has_ended
 from . import checkpoint_store
 from .checkpoint_store import Stored
@@ -50,7 +53,7 @@ def dump(
     """
     record = t.cast(Record, before.record)
     moment = timestamp()
-    spec = shared_namespaces.by_name(store.load_config(record.name) or {}, store.paths(record.name).namespaces)
+    spec = by_name(store.load_config(record.name) or {}, store.paths(record.name).namespaces)
     needed = _memory(record) + (rootfs_diff.measure(spec["root"]["path"]) if with_rootfs else 0)
     rootfs_diff.require_room(store.paths(record.name).state, needed, f"checkpoint the container {record.name}")
     path = checkpoint_store.new_directory(store, record.name, moment)

@@ -31,7 +31,7 @@ from .request import Description, Outcome, describe
 from .restore import left_out
 
 if t.TYPE_CHECKING:
-    from .._base.lock import Lock
+    from .._state.lock import Lock
 
 
 class Task:

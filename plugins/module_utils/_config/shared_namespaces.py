@@ -14,24 +14,15 @@ import typing as t
 from .namespaces import PEER, entries_of
 
 
-def by_name(config: t.Mapping[str, t.Any], directory: str) -> dict[str, t.Any]:
-    """Return the config of a launch, whose shared namespaces are in ``directory``, with ``container:NAME`` instead."""
-
-    def change(kind: str, path: str) -> str:
-        front = f"{directory}/{kind}/"
-        return PEER + path[len(front) :] if path.startswith(front) else path
-
-    return _changed(config, change)
-
-
 def by_path(config: t.Mapping[str, t.Any], directory: str) -> dict[str, t.Any]:
     """Return a config with paths in ``directory`` instead of ``container:NAME``. Each launch creates these paths."""
-    return _changed(
+    return changed(
         config, lambda kind, path: f"{directory}/{kind}/{path[len(PEER) :]}" if path.startswith(PEER) else path
     )
 
 
-def _changed(config: t.Mapping[str, t.Any], change: t.Callable[[str, str], str]) -> dict[str, t.Any]:
+def changed(config: t.Mapping[str, t.Any], change: t.Callable[[str, str], str]) -> dict[str, t.Any]:
+    """Return a config with other paths: ``change`` has the kind of a namespace, and its path."""
     spaces = [
         {**each, "path": change(each.get("type", ""), each["path"])} if each.get("path") else each
         for each in entries_of(config)

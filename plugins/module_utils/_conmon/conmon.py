@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 
 from .._base.deadline import Deadline
-from .._base.errors import MissingPrerequisite
 from .._base.versions import numbers
 from .._host import cgroup
 from .._runtime.runtime import global_arguments
 from .._state import names
-from .._state.model import Definition, Record
+from .._state.model import Record
 from .._state.store import Paths
 
 # The first version with an option (tags of conmon's repository). All versions have the other options.
@@ -59,51 +58,3 @@ def place(record: Record, pid: int, deadline: Deadline) -> None:
             bus.start_scope(unit, pid=pid, parent=names.cgroup_parent(record), description=description)
     else:
         cgroup.place(names.conmon_cgroup(record), pid)
-
-
-# The option of ours that asks for an option of conmon's.
-_ASKED_BY = {"log_tag": "--log-tag", "exit_delay": "--exit-delay"}
-
-
-def check_options(definition: Definition, version: str) -> None:
-    """Raises InvalidOption for an option that this conmon lacks, with the version that has it."""
-    asked = [(name, option) for name, option in _ASKED_BY.items() if getattr(definition, name) is not None]
-    if definition.sdnotify == "container":
-        asked.append(("sdnotify", "--sdnotify-socket"))
-    for name, option in asked:
-        if not has(version, option):
-            since = ".".join(map(str, SINCE[option]))
-            raise MissingPrerequisite(f"The option {name} needs conmon {since} or newer; this host has {version}.")
-
-
-def create_argv(record: Record, paths: Paths, *, terminal: bool) -> list[str]:
-    """The command line of conmon for a create or restore."""
-    wanted = record.definition
-    log = f"k8s-file:{record.log_path}" if wanted.log_driver == "k8s-file" else wanted.log_driver
-    # Never the log level debug: those lines would mix with what the container says.
-    argv = [
-        *common_argv(record, paths, uuid=record.runtime_id, log=log),
-        "--conmon-pidfile", wanted.conmon_pidfile or paths.conmon_pidfile,
-        "--log-level", "warning", "--syslog",
-    ]  # fmt: skip
-    flags = {
-        "--systemd-cgroup": record.cgroup_manager == "systemd",
-        "--terminal": terminal, "--stdin": wanted.stdin and not terminal,
-        # CRIU does neither, and crun does not know these options then.
-        "--no-pivot": wanted.no_pivot and not record.checkpoint,
-        "--no-new-keyring": wanted.no_new_keyring and not record.checkpoint,
-    }  # fmt: skip
-    values = {
-        "--log-size-max": wanted.log_size_max, "--log-tag": wanted.log_tag,
-        "--sdnotify-socket": paths.ready_socket if wanted.sdnotify == "container" else None,
-        "--exit-delay": wanted.exit_delay,
-    }  # fmt: skip
-    argv += [flag for flag, asked in flags.items() if asked]
-    if record.checkpoint:
-        argv += ["--restore", f"{record.checkpoint.path}/checkpoint"]
-        argv += [f"--runtime-opt={word}" for word in record.checkpoint.options]
-    if wanted.exit_command:
-        argv += ["--exit-command", wanted.exit_command[0]]
-        argv += [f"--exit-command-arg={word}" for word in wanted.exit_command[1:]]
-    argv += [word for name, value in values.items() if value is not None for word in (name, str(value))]
-    return argv

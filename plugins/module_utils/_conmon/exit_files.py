@@ -4,53 +4,22 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
 
-from .._base.deadline import IN_MOVED_TO, Deadline, wait_until
 from .._base.files import read_text
-from .._base.process import PidFd, boot_id
-from .._host.timestamps import timestamp
-from .._state.model import Exit, Record
+from .._state.model import Record
 from .._state.store import Paths
 
 # How long conmon may take from the death of the container to its exit file, and then to its own end.
 EXIT_FILE_SECONDS = 5.0
 
 
-def collect_exit(record: Record, paths: Paths, deadline: Deadline) -> Exit:
-    """How a container ended whose first process is gone.
-
-    conmon writes the persist file, then renames the exit file into place; so the watch is on the exit directory, and
-    conmon's own end ends the wait. The code -1 is conmon's for a container that ran into its time limit.
-    """
-    files = _exit_files(record, paths)
-    with PidFd(record.monitor) as monitor:
-        # conmon ends right after it has written, unless it has a command to run then. Its end is cheaper to wait for:
-        # closing an inotify descriptor takes the kernel some 10 ms.
-        if written(files) is None and not monitor.wait(deadline.at_most(0.05)) and os.path.isdir(paths.exits):
-            gone = [t.cast(int, monitor.fd)]
-            wait_until(lambda: written(files) is not None, deadline, path=paths.exits, mask=IN_MOVED_TO, until=gone)
-        monitored = monitor.fd is not None and not monitor.wait(Deadline(0))
-    # conmon 2.1.6 leaves the mark in its working directory, which is the bundle; later ones in the persist directory.
-    oom = any(os.path.exists(f"{place}/oom") for place in (paths.persist, paths.bundle))
-    path = written(files)
-    if path is None:
-        if record.boot != boot_id():
-            return Exit(None, "host-rebooted", None, oom)
-        return Exit(None, "no-exit-file" if monitored else "monitor-lost", None, oom)
-    code = int((read_text(path) or "").strip())
-    finished = timestamp(os.stat(path).st_mtime)
-    reason = "monitor-timeout" if code < 0 else "killed" if 128 < code <= 192 else "exited"
-    return Exit(code if code >= 0 else None, reason, finished, oom)
-
-
 def exit_file(record: Record, paths: Paths) -> str | None:
     """Where the exit code of the latest run is, if there is one."""
-    return written(_exit_files(record, paths))
+    return written(paths_of(record, paths))
 
 
-def _exit_files(record: Record, paths: Paths) -> tuple[str, str]:
+def paths_of(record: Record, paths: Paths) -> tuple[str, str]:
     return f"{paths.exits}/{record.runtime_id}", f"{paths.persist}/exit"
 
 

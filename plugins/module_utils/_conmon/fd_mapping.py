@@ -2,9 +2,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Pass open files to a container or to the command of an exec session, in addition to its input and output.
 
-    read, write = os.pipe()
-    run.run(store, "web", Command(("tar", "-cf", "/proc/self/fd/3", "/data")), preserve=Descriptors(write))
-
 The runtime passes descriptors from 3 up (--preserve-fds, LISTEN_FDS), so conmon must have them there. A small program does
 this, because it cannot be done between fork and exec without a change in this process.
 """
@@ -39,15 +36,3 @@ os.execv(argv[0], argv)
 def arrange(argv: t.Sequence[str], numbers: t.Sequence[int]) -> list[str]:
     """Return a command line that runs ``argv`` with these descriptors as 3, 4 and so on. It runs Python first."""
     return [sys.executable, "-SEc", _ARRANGE, str(len(numbers)), *map(str, numbers), *argv]
-
-
-class Descriptors:
-    """Descriptors for an exec session: the first is 3 there, the next is 4, and so on. The caller must close them."""
-
-    def __init__(self, *numbers: int) -> None:
-        self.numbers = numbers
-
-    def arrange(self, argv: list[str]) -> list[str]:
-        """Return the command line of conmon with these descriptors."""
-        words = ["--runtime-opt=--preserve-fds", f"--runtime-opt={len(self.numbers)}"]
-        return arrange([*argv, *words], self.numbers)

@@ -15,7 +15,8 @@ import typing as t
 from .._base.deadline import Deadline, wait_readable
 from .._base.errors import ProgramFailed, Reason
 from .._base.files import read_text
-from .._base.process import PidFd, ProcessId, parent_of
+from .._base.pidfd import PidFd
+from .._base.process import ProcessId, parent_of
 from .._host import cgroup
 from .._state.conmon_processes import PIDFILE, RUNTIME_PIDFILE, with_option
 

@@ -11,20 +11,21 @@ import typing as t
 
 from .._base.deadline import Deadline
 from .._base.errors import Conflict, InvalidOption, LongshoreError
-from .._base.files import check_text, has_labels, make_directory, read_text, remove_tree, write_text
+from .._base.files import check_text, make_directory, read_text, remove_tree, write_text
 from .._base.process import boot_id, identify
 from .._config import config
 from .._config.namespaces import namespaces_of
 from .._conmon import conmon, conmon_launch
-from .._conmon.conmon import check_options, create_argv
+from .._conmon.create_command import check_options, create_argv
 from .._host import cgroup
 from .._host.detect import Host
-from .._host.timestamps import timestamp
+from .._host.selinux_state import has_labels
 from .._runtime.runtime import Runtime
 from .._state import names
 from .._state.model import Checkpoint, Definition, Desired, Record, Timeouts
 from .._state.phase import Phase
 from .._state.store import Paths, Store
+from .._state.timestamps import timestamp
 
 if t.TYPE_CHECKING:
     from .._ports.network_helper import Helper

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from .._base import leftovers
 from .._base.deadline import Deadline
-from .._conmon.exit_files import collect_exit
+from .._conmon.exit_wait import collect_exit
 from .._host.detect import Host
 from .._host.orphans import orphans
 from .._state.model import Observed, Record, Status, Timeouts

@@ -15,7 +15,8 @@ import typing as t
 
 from .._base.errors import InvalidOption, LongshoreError, ProgramFailed, WrongState
 from .._base.files import make_directory, remove_file
-from .._base.process import PidFd, ProcessId, is_alive
+from .._base.pidfd import PidFd
+from .._base.process import ProcessId, is_alive
 from .._config.namespace_paths import KINDS, check_path
 from .._config.namespaces import namespaces_of
 from .._host.service_processes import with_service_processes

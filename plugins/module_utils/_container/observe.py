@@ -9,12 +9,11 @@ runtime without a driver is asked by its command ``state``), the exit file of co
 from __future__ import annotations
 
 import os
-import typing as t
 
 from .._base.deadline import Deadline
 from .._base.process import is_alive
 from .._host import cgroup
-from .._host.service_processes import is_unready, unit_of, waits_for_systemd, with_service_processes
+from .._host.service_processes import is_unready, waits_for_systemd, with_service_processes
 from .._runtime.drivers import driver_of
 from .._state.model import Exit, Observed, Record, Status
 from .._state.phase import Phase
@@ -26,7 +25,7 @@ def observe(store: Store, name: str) -> Observed:
     record, paths = store.load(name), store.paths(name)
     elsewhere = record and os.path.dirname(record.runtime_root) != store.run_dir
     if elsewhere or (link(paths.owner) != paths.state and os.path.lexists(paths.run)):
-        from .ownership import check_run
+        from .._state.run_directory import check_run
 
         check_run(store, name, record)
     seen = _observe(store, name, record)
@@ -57,7 +56,8 @@ def _observe(store: Store, name: str, record: Record | None) -> Observed:
         return Observed(name, Status.CHECKPOINTED, record)
 
     def ended() -> Exit:
-        from .._conmon.exit_files import EXIT_FILE_SECONDS, collect_exit
+        from .._conmon.exit_files import EXIT_FILE_SECONDS
+        from .._conmon.exit_wait import collect_exit
 
         return collect_exit(record, paths, Deadline(EXIT_FILE_SECONDS))
 
@@ -96,34 +96,3 @@ def _live(record: Record) -> tuple[Status, str]:
     if os.path.exists(f"{record.runtime_root}/{record.runtime_id}/{created}"):
         return Status.CREATED, ""
     return Status.PAUSED if cgroup.is_frozen(record.cgroup_path) else Status.RUNNING, ""
-
-
-def describe(observed: Observed) -> dict[str, t.Any]:
-    """Return a container as the modules do, with the same keys for every status."""
-    record, end = observed.record, observed.exit
-    alive = observed.status in (Status.CREATED, Status.RUNNING, Status.PAUSED, Status.UNKNOWN)
-    known = record if record is not None and observed.status is not Status.ABSENT else None
-    return {
-        "name": observed.name,
-        "status": observed.status.value,
-        "pid": known.init.pid if known and known.init and alive else None,
-        "conmon_pid": known.monitor.pid if known and known.monitor and observed.monitored else None,
-        "monitored": observed.monitored,
-        "exit_code": end.code if end else None,
-        "exit_reason": end.reason if end else None,
-        "oom_killed": end.oom if end else False,
-        "created_at": known.created_at if known else None,
-        "started_at": known.started_at if known and observed.status is not Status.CREATED else None,
-        "finished_at": end.finished_at if end else None,
-        "bundle": known.definition.bundle if known else None,
-        "config_digest": known.config_digest if known else None,
-        "runtime": {**known.runtime._asdict(), "root": known.runtime_root} if known else None,
-        "cgroup": {"manager": known.cgroup_manager, "path": known.cgroup_path, "conmon_path": known.conmon_cgroup_path}
-        if known else None,
-        "log": {"driver": known.definition.log_driver, "path": known.log_path} if known else None,
-        "network": {
-            "helper": known.definition.network_helper, "publish": list(known.definition.publish),
-            "pid": known.helper.pid if known.helper and alive and not observed.disconnected else None,
-        } if known else None,
-        "service": unit_of(known) if known else None,
-    }  # fmt: skip

@@ -14,8 +14,8 @@ import typing as t
 from .._state.model import Observed, Record, StopReport, Timeouts
 
 if t.TYPE_CHECKING:
-    from .._base.lock import Lock
     from .._host.detect import Host
+    from .._state.lock import Lock
     from .._state.store import Store
     from .create import Launch
 

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check that objects with a container's name belong to this state directory and run directory, and not to others."""
+"""Check that names on the host, of cgroups and units, belong to this container, and not to one of another state directory."""
 
 from __future__ import annotations
 
@@ -8,28 +8,12 @@ import os
 
 from .._base.errors import Conflict
 from .._base.files import read_text, remove_tree
-from .._base.process import in_pid_file, is_alive
-from .._host import cgroup
+from .._base.process import in_pid_file
+from .._host import cgroup_removal
 from .._state import names
 from .._state.conmon_processes import find_conmons
 from .._state.model import Record
-from .._state.store import Paths, Store, link
-
-
-def check_run(store: Store, name: str, record: Record | None) -> None:
-    """Raises Conflict if the run directory has the container of another state directory, or the container runs with another run
-    directory: actions would change the wrong container."""
-    paths = store.paths(name)
-    owner = link(paths.owner) or os.path.dirname(link(f"{paths.bundle}/config.json") or "")
-    if owner and os.path.realpath(owner) != os.path.realpath(paths.state) and os.path.exists(f"{owner}/record.json"):
-        raise Conflict(
-            f"{paths.run} belongs to the container {name} in another state directory: {owner}.",
-            hint="Use a separate run_dir for each state_dir, or choose another name.",
-        )
-    if record and record.definition.runtime_root is None and is_alive(record.init):
-        there = os.path.dirname(record.runtime_root)
-        if os.path.realpath(there) != os.path.realpath(store.run_dir):
-            raise Conflict(f"The container {name} runs with run_dir {there}, not {store.run_dir}.", hint="Use that.")
+from .._state.store import Paths, Store
 
 
 def check_names(record: Record, previous: Record | None) -> None:
@@ -38,7 +22,7 @@ def check_names(record: Record, previous: Record | None) -> None:
     known = (previous.cgroup_path, previous.conmon_cgroup_path) if previous else ()
     paths = (names.container_cgroup(record), names.conmon_cgroup(record))
     for path in scopes(record) if record.cgroup_manager == "systemd" else paths:
-        found = cgroup.members(path) if path not in known else []
+        found = cgroup_removal.members(path) if path not in known else []
         if found:
             raise Conflict(
                 f"The cgroup {path} has process {found[0].pid}, which does not belong to the container {record.name}.",
@@ -52,7 +36,7 @@ def without_others(store: Store, record: Record) -> Record:
     paths = store.paths(record.name)
     cgroups = (names.container_cgroup(record), names.conmon_cgroup(record))
     own = scopes(record) if record.cgroup_manager == "systemd" else cgroups
-    found = {process for path in (*own, record.cgroup_path) for process in cgroup.members(path)}
+    found = {process for path in (*own, record.cgroup_path) for process in cgroup_removal.members(path)}
     files = (paths.pidfile, record.definition.conmon_pidfile or paths.conmon_pidfile)
     known = {record.init, record.monitor, *map(in_pid_file, files)}
     if not found or found & known or found.intersection(find_conmons(record.conmon, paths.pidfile.__eq__)):

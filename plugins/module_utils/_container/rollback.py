@@ -9,7 +9,7 @@ import typing as t
 from .._base.errors import DeadlineExceeded, LongshoreError, ProgramFailed, Reason
 from .._base.files import read_tail, remove_file, write_text
 from .._runtime.criu_log import criu_error
-from .._runtime.runtime import Runtime
+from .._runtime.failure import error_in
 from .._state.model import Record, Timeouts
 from .._state.store import CHECKPOINTS, Paths, Store
 from . import sweep
@@ -22,7 +22,7 @@ def roll_back(
     """Remove all parts, restore the former record, and return the exception to raise."""
     paths = store.paths(record.name)
     words = last_words(paths, record.log_path)
-    said = Runtime(record, paths.runtime_log).error_in_log()
+    said = error_in(paths.runtime_log)
     left = ""
     try:
         sweep.sweep_leftovers(store, record, timeouts)

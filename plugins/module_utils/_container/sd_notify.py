@@ -11,7 +11,7 @@ import typing as t
 from .._base.deadline import Deadline, wait_readable
 from .._base.errors import DeadlineExceeded, ProgramFailed
 from .._base.files import read_tail, remove_file
-from .._base.process import PidFd
+from .._base.pidfd import PidFd
 from .._state.model import Record, Timeouts
 from .._state.phase import Phase
 from .._state.store import Store

@@ -4,24 +4,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 import time
 import typing as t
 
 from .._base.deadline import Deadline
 from .._base.errors import DeadlineExceeded
-from .._base.files import read_json
-from .._base.process import PidFd, ProcessId, identify, is_alive, kill_and_wait, signal_name, stuck_in
-from .._conmon.exit_files import EXIT_FILE_SECONDS, collect_exit
-from .._host import cgroup
+from .._base.pidfd import PidFd
+from .._base.process import signal_name, stuck_in
+from .._conmon.exit_files import EXIT_FILE_SECONDS
+from .._conmon.exit_wait import collect_exit
+from .._conmon.session_processes import end_sessions
+from .._host import cgroup, cgroup_removal
 from .._state.model import Record, StopReport, Timeouts
 from .._state.phase import Phase
-from .._state.store import Paths, Store
+from .._state.store import Store
 
 if t.TYPE_CHECKING:
-    from .._base.lock import Lock
+    from .._state.lock import Lock
 
 
 def stop(
@@ -49,7 +49,7 @@ def stop(
                 patience = (0.0, 0.0) if cgroup.is_frozen(record.cgroup_path) else (grace, timeouts.kill)
                 end_sessions(store.paths(record.name), *patience)
                 init.send(number)
-                cgroup.thaw(record.cgroup_path)
+                cgroup_removal.thaw(record.cgroup_path)
                 ended = init.wait(Deadline(grace))
             finally:
                 lock.acquire(Deadline(timeouts.create))
@@ -70,32 +70,10 @@ def still_stopping(store: Store, record: Record) -> Record | None:
     return now if same and now and now.phase in (Phase.STOPPING, Phase.STOPPED) else None
 
 
-def end_sessions(paths: Paths, grace: float, kill: float) -> None:
-    """Send SIGTERM to all exec sessions of a container, then SIGKILL. Processes that have left the process group of a session are
-    in the container's cgroup, and end with it."""
-    names = os.listdir(paths.exec) if os.path.isdir(paths.exec) else []
-    known = [(read_json(f"{paths.exec}/{name}/session.json") or {}).get("process") for name in names]
-    leaders = [ProcessId(*process) for process in known if process]
-    asked = [process for leader in leaders for process in process_group(leader)]
-    kill_and_wait(asked, Deadline(0), signal.SIGTERM)
-    kill_and_wait(kill_and_wait(leaders, Deadline(grace), 0), Deadline(kill))
-
-
-def process_group(leader: ProcessId) -> list[ProcessId]:
-    """Return the process group with the number of its leader. Empty if the number belongs to another process now."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        # Ignore unreadable ones: a process of another user has another group, and hidepid hides it.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            found += [identify(int(pid))] if os.getpgid(int(pid)) == leader.pid else []
-    # A group exists until its last process ends. So all of them belong to the leader if that still lives.
-    return [process for process in found if process] if is_alive(leader) else []
-
-
 def kill_all(record: Record, init: PidFd, deadline: Deadline) -> None:
     """Send SIGKILL to the first process and to all others in the container's cgroup."""
     init.send(signal.SIGKILL)
-    left = cgroup.kill(record.cgroup_path, deadline)
+    left = cgroup_removal.kill(record.cgroup_path, deadline)
     if not init.wait(deadline) and record.init is not None:
         left = [record.init, *left]
     if left:

@@ -9,8 +9,8 @@ import os
 from .._base.deadline import Deadline
 from .._base.errors import LongshoreError
 from .._base.files import remove_tree
-from .._base.process import PidFd, kill_and_wait
-from .._host import cgroup
+from .._base.pidfd import PidFd, kill_and_wait
+from .._host import cgroup, cgroup_removal
 from .._runtime.deletion import Deletion
 from .._state import names
 from .._state.conmon_processes import RUNTIME_PIDFILE, find_conmons, find_runtimes
@@ -59,7 +59,7 @@ def sweep_leftovers(store: Store, record: Record, timeouts: Timeouts) -> None:
     if record.cgroup_manager != "systemd":
         # Also unrecorded processes that a killed runtime has started below conmon.
         for path in (names.conmon_cgroup(record), names.container_cgroup(record)):
-            stuck += cgroup.kill(path, Deadline(timeouts.kill))
+            stuck += cgroup_removal.kill(path, Deadline(timeouts.kill))
     left = [f"process {process.pid}" for process in stuck]
     runtime = Deletion(record, paths.runtime_log)
     launching = record.init is None
@@ -91,11 +91,13 @@ def sweep_leftovers(store: Store, record: Record, timeouts: Timeouts) -> None:
 
 def _remove_cgroups(record: Record) -> list[str]:
     if record.cgroup_manager != "systemd":
-        return cgroup.remove(names.conmon_cgroup(record)) + cgroup.remove(names.container_cgroup(record))
+        return cgroup_removal.remove(names.conmon_cgroup(record)) + cgroup_removal.remove(
+            names.container_cgroup(record)
+        )
     if record.init is None or cgroup.directories(record.cgroup_path):
         from .._host import systemd
 
         with systemd.Bus(user=os.geteuid() != 0, deadline=Deadline(10)) as bus:
             bus.stop_unit(names.container_unit(record.name, record.realm))
             bus.stop_unit(names.conmon_unit(record.name, record.realm))
-    return cgroup.remove(record.cgroup_path)
+    return cgroup_removal.remove(record.cgroup_path)

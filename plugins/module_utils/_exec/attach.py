@@ -16,13 +16,10 @@ import socket
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import LongshoreError, ProgramFailed, Reason, reason_of
-from .._base.files import read_tail
+from .._base.errors import ProgramFailed, Reason, reason_of
 from .._conmon import conmon, conmon_launch
-from .._runtime.runtime import last_error
 from .._state.model import Record
 from .output import KEEP, Keep, Output, outputs
-from .process_spec import Command
 from .session_store import SessionPaths
 
 _STDERR = 3  # config.h
@@ -30,14 +27,6 @@ _PACKET = 32768  # the size of conmon's reads (CONN_SOCK_BUF_SIZE); the rest of 
 _LONGEST = 8192  # bytes of the output that are searched for an error
 _AT_ONCE = 256  # packets before other work
 _END_OF_INPUT = b"\x04"  # Ctrl-D
-
-
-# Errors of runc 1.0 to 1.3 and crun 1.8 to 1.28 for a program that does not exist, or cannot be executed.
-_NOT_FOUND = re.compile(r'executable file .*not found|exec(: "| `?/).*no such file', re.IGNORECASE)
-_NOT_EXECUTABLE = re.compile(
-    r"permission denied|exec format error|is a directory|not a directory|operation not permitted", re.IGNORECASE
-)
-_DIRECTORY = re.compile(r"\b(cwd|chdir|working directory)\b", re.IGNORECASE)
 
 
 def exec_argv(record: Record, paths: SessionPaths, *, terminal: bool, stdin: bool, attach: bool) -> list[str]:
@@ -163,24 +152,3 @@ def failed_late(argv: t.Sequence[str], rc: int | None, streams: Streams) -> Prog
     return (
         ProgramFailed(said[1].decode("utf-8", "replace")) if said and said[2].endswith(os.fsencode(argv[0])) else None
     )
-
-
-def explain(exc: LongshoreError, record: Record, paths: SessionPaths, command: Command) -> LongshoreError:
-    """Return the error with the best reason: the runtime's last error, then conmon's message, then conmon's output."""
-    log = "\n".join(read_tail(paths.runtime_log))
-    written = read_tail(paths.conmon_log)
-    reasons = (last_error(log), exc.message, " ".join(written[-3:]), "the runtime ended without a message")
-    reason = next(text for text in reasons if text).rstrip(".")
-    details: dict[str, t.Any] = {
-        "runtime_log": log.splitlines()[-20:],
-        "conmon_log": written,
-        "cmd": list(command.argv),
-    }
-    what = f"{command.argv[0]} in the container {record.name}"
-    if not _DIRECTORY.search(reason):
-        for code, words, pattern in ((127, "found", _NOT_FOUND), (126, "executed", _NOT_EXECUTABLE)):
-            if pattern.search(reason):
-                return ProgramFailed(
-                    f"Cannot run {what}: it cannot be {words} ({reason}).", rc=code, stdout="", stderr="", **details
-                )
-    return type(exc)(f"Cannot run {what}: {reason}.", hint=exc.hint, **details)

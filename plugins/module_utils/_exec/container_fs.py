@@ -11,22 +11,17 @@ system that a process of the container may serve (FUSE) is entered, and no speci
 from __future__ import annotations
 
 import errno
-import fnmatch
 import os
 import stat
 import typing as t
 
 from .._base import mountinfo
 from .._base.accounts import MOST_BYTES
-from .._base.deadline import Deadline
-from .._base.errors import DeadlineExceeded, InvalidOption, LongshoreError
+from .._base.errors import LongshoreError
 from .._base.trees import mount_of
 
 _MOST_LINKS = 40  # the limit of the kernel, path_resolution(7)
-_MOST_CHARACTERS = 4096  # of a pattern: PATH_MAX
-_SEARCH_SECONDS = 10.0
 _HOLDING = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_MAGIC = frozenset("*?[")
 # The kernel serves these itself. Others are trusted if this host has the same one mounted.
 _MEMORY = frozenset(["tmpfs", "ramfs", "devtmpfs", "devpts", "mqueue", "hugetlbfs"])
 _DISKS = frozenset(["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "erofs", "squashfs", "iso9660", "vfat"])
@@ -49,6 +44,10 @@ _KERNEL = frozenset(
         "selinuxfs",
     ]
 )
+
+
+class TooLarge(LongshoreError):
+    """A file is larger than what is read of it. Another program may read it, and need not wait for anything."""
 
 
 class Rootfs:
@@ -78,7 +77,7 @@ class Rootfs:
                 with open(again, "rb") as stream:
                     data = stream.read(limit + 1) or b""
                 if len(data) > limit:
-                    raise LongshoreError(f"{path} in the container is larger than {limit} bytes.")
+                    raise TooLarge(f"{path} in the container is larger than {limit} bytes.")
                 return data.decode("utf-8", "surrogateescape")
             finally:
                 os.close(found)
@@ -87,76 +86,12 @@ class Rootfs:
 
     def exists(self, pattern: str) -> bool:
         """Tell whether a path exists, also as a broken link, or whether one matches the pattern (``*``, ``?`` and ``[]``)."""
-        if len(os.fsencode(pattern)) > _MOST_CHARACTERS:
-            raise InvalidOption(f"A path in a container has at most {_MOST_CHARACTERS} characters.")
-        parts: list[tuple[str, str]] = []  # each a path without and then a name with a pattern
-        tail: list[str] = []
-        for name in filter(None, pattern.split("/")):
-            if _MAGIC & set(name):
-                parts.append(("/".join(tail), name))
-                tail = []
-            else:
-                tail.append(name)
-        deadline = Deadline(_SEARCH_SECONDS)
+        from .._trust.tree_search import search
+
         try:
-            return self._any(parts, tail, deadline)
+            return search(self._open, pattern)
         except OSError as exc:
             raise _unseen(pattern, exc) from exc
-
-    def _any(self, parts: list[tuple[str, str]], tail: list[str], deadline: Deadline) -> bool:
-        if not parts:
-            return self._has("", tail)
-        pending = [self._matches("", parts[0], deadline)]
-        try:
-            while pending:
-                found = next(pending[-1], None)
-                if found is None:
-                    pending.pop()
-                elif len(pending) < len(parts):
-                    pending.append(self._matches(found, parts[len(pending)], deadline))
-                elif self._has(found, tail):
-                    return True
-            return False
-        finally:
-            for each in pending:
-                each.close()
-
-    def _matches(
-        self, directory: str, part: tuple[str, str], deadline: Deadline
-    ) -> t.Generator[str, None, None]:  # fmt: skip
-        """Yield matching paths one by one, because a directory may have more names than fit in memory."""
-        within, name = f"{directory}/{part[0]}", part[1]
-        found = self._open(within)
-        if found is None:
-            return
-        try:
-            with os.scandir(f"/proc/self/fd/{found}") as entries:
-                for entry in entries:
-                    if not deadline.remaining():
-                        raise DeadlineExceeded(f"The search for {name} in the container took too long.")
-                    if (entry.name[0] != "." or name[0] == ".") and fnmatch.fnmatchcase(entry.name, name):
-                        yield f"{within}/{entry.name}"
-        except NotADirectoryError:
-            return
-        finally:
-            os.close(found)
-
-    def _has(self, directory: str, names: list[str]) -> bool:
-        if not names:
-            return True
-        name = names[-1]
-        path = "/".join((directory, *names)) if name in (".", "..") else "/".join((directory, *names[:-1]))
-        found = self._open(path)
-        if found is None:
-            return False
-        try:
-            # Not stat(2): a file system may be mounted there that never answers.
-            os.close(os.open(name if name not in (".", "..") else ".", _HOLDING, dir_fd=found))
-            return True
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        finally:
-            os.close(found)
 
     def _open(self, path: str) -> int | None:
         """Return a descriptor (O_PATH) of a path, or None if it does not exist."""

@@ -21,7 +21,7 @@ from .._base.capabilities import bounding
 from .._base.deadline import Deadline
 from .._base.errors import Conflict, DeadlineExceeded, LongshoreError, ProgramFailed, Reason, WrongState
 from .._base.files import read_text, remove_file, write_text
-from .._base.process import ProcessId, identify, in_pid_file, is_alive, kill_and_wait, stuck_in
+from .._base.process import ProcessId, identify, in_pid_file, stuck_in
 from .._conmon import conmon, conmon_launch
 from .._container.observe import observe
 from .._host import cgroup
@@ -31,13 +31,14 @@ from .._state.model import Record, Status
 from .._state.phase import Phase
 from .._state.store import Store, check_name
 from . import output, session_store
-from .attach import Streams, exec_argv, explain, failed_late
-from .container_fs import Rootfs
+from .attach import Streams, exec_argv, failed_late
+from .container_fs import Rootfs, TooLarge
 from .process_spec import Command, check, process_spec
 from .request import Limits, Result
 from .session_store import Session, SessionPaths
 
 _LIMITS = Limits()
+_BY_NUMBER = "Give user and group by their numbers."
 _LAUNCH_SECONDS = 10.0  # for conmon and the runtime, in addition to the time limit of a command
 
 
@@ -85,7 +86,7 @@ def run(
 ) -> Result:  # fmt: skip
     """Run a command and wait until it ends. ``stdin`` None is an empty input, ``keep`` is the destination of its output.
 
-    ``preserve`` are open files for it (fd_mapping). Raises InvalidOption or Conflict before anything is changed, and
+    ``preserve`` are open files for it (preserved_files). Raises InvalidOption or Conflict before anything is changed, and
     ProgramFailed with ``rc`` 126 or 127 for a command that could not run. The session is always removed. If this process is
     killed, the next call for this container removes it.
     """
@@ -96,15 +97,17 @@ def run(
             timed_out = _copy_to_the_end(live, streams, limits)
             rc = _code(live)
         except BaseException:
-            session_store.clear_away(live.paths, live.record, grace=0, kill=limits.kill)
+            _clear_away(live.paths, live.record, grace=0, kill=limits.kill)
             raise
         if rc is None:  # conmon was killed, and the command may still run
-            session_store.clear_away(live.paths, live.record, grace=limits.stop, kill=limits.kill)
+            _clear_away(live.paths, live.record, grace=limits.stop, kill=limits.kill)
         session_store.forget(live.paths)
         late = failed_late(command.argv, rc, streams)
         if late is not None:
+            from .failure import explain
+
             raise explain(late, live.record, live.paths, command)
-        return _result(live.session, rc, streams.out, streams.err, time.time(), timed_out)
+        return result_of(live.session, rc, streams.out, streams.err, time.time(), timed_out)
 
 
 def start(
@@ -117,54 +120,7 @@ def start(
         return live.session, live.sync is not None
 
 
-def finish(
-    store: Store, name: str, identifier: str, *, limits: Limits = _LIMITS, keep: output.Keep = output.KEEP,
-) -> Result:  # fmt: skip
-    """Wait for a detached session, stop it at the limit, and return its result. Several calls return the same result."""
-    output.check(keep)
-    record, paths, session = _known(store, name, identifier)
-    if session is None or record is None:
-        raise WrongState(
-            f"The container {name} has no session {identifier}.", hint="Sessions end together with their container."
-        )
-    deadline = None if limits.run is None else Deadline(limits.run)
-    if session_store.wait(paths, record, session, deadline) is None:
-        session = session_store.save(paths, session._replace(timed_out=True))
-        session_store.stop(paths, record, session, grace=limits.stop, kill=limits.kill)
-    with output.outputs(keep) as (stdout, stderr):
-        output.read_log(paths.log, stdout, stderr)
-    code, finished = session_store.ended(paths, record, session) or (None, None)
-    return _result(session, code, stdout, stderr, finished or time.time(), session.timed_out)
-
-
-def stop(store: Store, name: str, identifier: str, *, limits: Limits = _LIMITS) -> bool:
-    """Stop a session and keep its result. Return False if no such session runs."""
-    record, paths, session = _known(store, name, identifier)
-    if session is None or record is None or session_store.ended(paths, record, session):
-        return False
-    session_store.stop(paths, record, session, grace=limits.stop, kill=limits.kill)
-    return True
-
-
-def forget(store: Store, name: str, identifier: str, *, limits: Limits = _LIMITS) -> bool:
-    """Stop a session if it runs, and remove it. Return False if it does not exist."""
-    record, paths, session = _known(store, name, identifier)
-    if record is None or not os.path.isdir(paths.bundle):
-        return False
-    if session is not None and session.pid is None and is_alive(session.owner):
-        raise Conflict(f"The session {identifier} of the container {name} is being started by another task.")
-    session_store.clear_away(paths, record, grace=limits.stop, kill=limits.kill)
-    return True
-
-
-def _known(store: Store, name: str, identifier: str) -> tuple[Record | None, SessionPaths, Session | None]:
-    check_name(name)
-    session_store.check_id(identifier)
-    paths = SessionPaths(store.paths(name), identifier)
-    return store.load(name), paths, session_store.load(paths)
-
-
-def _result(
+def result_of(
     session: Session, rc: int | None, stdout: output.Output, stderr: output.Output, end: float, timed_out: bool
 ) -> Result:
     truncated = tuple(name for name, stream in (("stdout", stdout), ("stderr", stderr)) if stream.truncated)
@@ -225,10 +181,12 @@ def _launched(plan: _Launch, streams: Streams | None) -> t.Iterator[_Live]:
                 write_text(paths.spec, json.dumps(spec))
                 sync, session = _start(plan, record, paths, session, streams, stack)
             except BaseException as exc:
+                from .failure import explain
+
                 failed = explain(exc, record, paths, plan.command) if isinstance(exc, LongshoreError) else exc
                 # If conmon has reported, it is finished. Otherwise search for what it has started.
                 if not isinstance(exc, ProgramFailed) or exc.reason is Reason.UNREPORTED:
-                    session_store.clear_away(paths, record, grace=0, kill=limits.kill)
+                    _clear_away(paths, record, grace=0, kill=limits.kill)
                 session_store.forget(paths)
                 raise failed from exc
             finally:
@@ -258,7 +216,13 @@ def _clear_abandoned(store: Store, name: str, limits: Limits) -> None:
     for paths in session_store.all_of(store.paths(name)):
         session = session_store.load(paths)
         if record is not None and session is not None and session.abandoned:
-            session_store.clear_away(paths, record, grace=limits.stop, kill=limits.kill)
+            _clear_away(paths, record, grace=limits.stop, kill=limits.kill)
+
+
+def _clear_away(paths: SessionPaths, record: Record, *, grace: float, kill: float) -> None:
+    from .session_end import clear_away
+
+    clear_away(paths, record, grace=grace, kill=kill)
 
 
 def _spec(store: Store, record: Record, init: ProcessId, command: Command) -> dict[str, t.Any]:
@@ -284,10 +248,9 @@ def _find_user(rootfs: Rootfs, record: Record, own: t.Mapping[str, t.Any], comma
         try:
             texts.append(rootfs.read_text(path) if needed or reads else None)
         except LongshoreError as exc:
-            if reads:
-                exc.hint = f"{record.runtime.name} would wait for it, for any user."
-                raise
-            if not all(map(is_number, filter(None, wanted.split(":")))):
+            waits = reads and not isinstance(exc, TooLarge)
+            exc.hint = f"{record.runtime.name} would wait for it, for any user." if waits else _BY_NUMBER
+            if waits or not all(map(is_number, filter(None, wanted.split(":")))):
                 raise
             texts.append(None)
     return find_user(wanted, passwd=texts[0], group=texts[1], where="container")
@@ -349,15 +312,18 @@ def _copy_to_the_end(live: _Live, streams: Streams, limits: Limits) -> bool:
     sync = t.cast(conmon_launch.Pipe, live.sync)
     if streams.copy(sync, None if limits.run is None else Deadline(limits.run)):
         return False
+    from .._base.pidfd import kill_and_wait
+    from .session_end import end_families, family
+
     leaders = [live.session.process] if live.session.process else []
     for number, seconds in ((signal.SIGTERM, limits.stop), (signal.SIGKILL, limits.kill)):
         deadline = Deadline(seconds)
-        members = [process for leader in leaders for process in session_store.family(leader)] if seconds > 0 else []
+        members = [process for leader in leaders for process in family(leader)] if seconds > 0 else []
         kill_and_wait(members, Deadline(0), number)
         if streams.copy(sync, deadline):
             kill_and_wait(members, deadline, 0)  # the children have the same timeout
             break
-    left = session_store.end_families(leaders, grace=0, kill=limits.kill)
+    left = end_families(leaders, grace=0, kill=limits.kill)
     if left or not sync.complete():
         raise DeadlineExceeded(
             f"The session {live.session.id} in the container {live.record.name} reached its time limit, and does not end."

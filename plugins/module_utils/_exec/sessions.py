@@ -110,8 +110,12 @@ class Sessions:
             return session.id, new, None
         if identifier is None:
             raise InvalidOption(f"There is no session to {action.value} without its id.")
+        from . import detached
+
         if action is Action.WAIT:
-            result = run.finish(self.store, name, identifier, limits=limits, keep=request.keep)
+            result = detached.finish(self.store, name, identifier, limits=limits, keep=request.keep)
             return identifier, result.timed_out, result
-        changed = (run.stop if action is Action.STOP else run.forget)(self.store, name, identifier, limits=limits)
+        changed = (detached.stop if action is Action.STOP else detached.forget)(
+            self.store, name, identifier, limits=limits
+        )
         return identifier, changed, None

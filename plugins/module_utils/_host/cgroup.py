@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Control groups: one set of functions for v1, hybrid and v2.
+"""Where the control groups of this host are, who is in one, and whether it is frozen: v1, hybrid and v2 alike.
 
 The name of a cgroup is its path in /proc/PID/cgroup (``/longshore/web``). On v1 and hybrid hosts it has one directory in each
 hierarchy, on v2 a single one.
@@ -8,15 +8,12 @@ hierarchy, on v2 a single one.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import typing as t
 
 from .._base import mountinfo
-from .._base.deadline import Deadline
 from .._base.errors import LongshoreError
 from .._base.files import make_directory, read_text
-from .._base.process import ProcessId, identify, kill_and_wait
 
 # cgroups(7): controllers, and the name of a hierarchy without any. Other mount options are between them.
 _V1_NAMES = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "net_cls", "net_prio", "blkio", "perf_event",
@@ -104,54 +101,3 @@ def birthplace(path: str | None, where: Layout) -> str | None:
 def is_frozen(path: str | None) -> bool:
     files = [f"{directory}/{name}" for directory in directories(path) for name in ("cgroup.freeze", "freezer.state")]
     return any((read_text(file) or "").strip() in ("1", "FROZEN", "FREEZING") for file in files)
-
-
-def thaw(path: str | None) -> None:
-    """Thaw a frozen cgroup without the runtime. runc and crun read their state from the same files."""
-    _write(path, {"cgroup.freeze": "0", "freezer.state": "THAWED"})
-
-
-def _write(path: str | None, values: t.Mapping[str, str]) -> None:
-    """Write values to the existing files of a cgroup. The files differ by hierarchy, and may disappear at any moment."""
-    for directory in directories(path):
-        for name, value in values.items():
-            with contextlib.suppress(OSError), open(f"{directory}/{name}", "w", encoding="ascii") as stream:
-                stream.write(value)
-
-
-def members(path: str | None) -> list[ProcessId]:
-    """Return all processes of a cgroup and of those below it, except this process."""
-    pids = set()
-    for top in directories(path):
-        for directory, _names, _files in os.walk(top):
-            pids.update((read_text(f"{directory}/cgroup.procs") or "").split())
-    found = (identify(int(pid)) for pid in pids if int(pid) not in (0, os.getpid()))
-    return [process for process in found if process is not None]
-
-
-def kill(path: str | None, deadline: Deadline) -> list[ProcessId]:
-    """Send SIGKILL to all processes in a cgroup, frozen or not. Return those that still run at the deadline.
-
-    cgroup.kill (Linux 5.14, v2) also stops a fork bomb. Without it, read the list again until it is empty. A v1 freezer
-    delays SIGKILL until it is thawed, v2 does not (verified with runc 1.1 and crun 1.8).
-    """
-    while True:
-        before = members(path)
-        if not before:
-            return []
-        _write(path, {"cgroup.kill": "1"})
-        left = kill_and_wait(before, deadline, before_waiting=lambda: thaw(path))
-        if left:
-            return left
-
-
-def remove(path: str | None) -> list[str]:
-    """Remove a cgroup and those below it. Return the directories that could not be removed."""
-    left = []
-    for top in directories(path):
-        for directory, _names, _files in os.walk(top, topdown=False):
-            try:
-                os.rmdir(directory)
-            except OSError as exc:
-                left += [] if isinstance(exc, FileNotFoundError) else [directory]
-    return left

@@ -67,7 +67,7 @@ def _runtime(host: Host, name: str, program: Program | None) -> dict[str, Value]
             reason = exc.message
     options = criu.options_of(runtime) if runtime else {"checkpoint": [], "restore": []}
     return {
-        **found, "name": found["name"] or name, "path": found["path"] or find_program(name), "works": found["reason"] is None,
+        **found, "name": name, "path": found["path"] or find_program(name), "works": found["reason"] is None,
         "checkpoint": {"works": reason is None, "reason": reason, "options": options},
     }  # fmt: skip
 

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SELinux, if enabled (``files.has_labels``): the level of conmon, and the labels of logs, checkpoint images and CRIU's sockets.
+"""SELinux, if enabled (selinux_state.py): the level of conmon, and the labels of logs, checkpoint images and CRIU's sockets.
 
 As in podman. Labels are attributes of a thread (/proc/thread-self/attr), so other threads are not affected.
 """
@@ -11,7 +11,6 @@ import contextlib
 import os
 import typing as t
 
-from .._base.errors import LongshoreError, reason_of
 from .._base.files import read_text
 
 _NAME = "security.selinux"
@@ -45,30 +44,6 @@ def label_file(path: str, config: t.Mapping[str, t.Any]) -> None:
     label = (config.get("linux") or {}).get("mountLabel")
     if label:
         os.setxattr(path, _NAME, label.encode() + b"\0", follow_symlinks=False)
-
-
-def label_tree(path: str, label: str) -> None:
-    """Label a directory tree, with the directory itself last. A directory that already has the label is not walked again.
-
-    Use descriptors and never follow a symbolic link, because a container may move files at the same time. Raises LongshoreError.
-    """
-    value = label.encode() + b"\0"
-    try:
-        with contextlib.suppress(OSError):
-            if os.getxattr(path, _NAME, follow_symlinks=False) == value:
-                return
-        for _directory, names, files, descriptor in os.fwalk(path, topdown=False, onerror=_fail):
-            for name in (*names, *files):
-                with contextlib.suppress(FileNotFoundError):
-                    os.setxattr(f"/proc/self/fd/{descriptor}/{name}", _NAME, value, follow_symlinks=False)
-        os.setxattr(path, _NAME, value, follow_symlinks=False)
-    except (OSError, RecursionError) as exc:
-        why = reason_of(exc) if isinstance(exc, OSError) else "its directories are too deep"
-        raise LongshoreError(f"Cannot give {path} the label {label}: {why}.") from exc
-
-
-def _fail(exc: OSError) -> t.NoReturn:
-    raise exc
 
 
 @contextlib.contextmanager

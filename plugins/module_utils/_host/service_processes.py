@@ -11,8 +11,8 @@ from .._state import names
 from .._state.model import Record
 from .._state.phase import Phase
 from .._state.store import Paths
+from .._state.timestamps import timestamp
 from . import cgroup
-from .timestamps import timestamp
 
 _KEPT = (Phase.STARTING, Phase.STOPPING)
 _NOT_LAUNCHED = (Phase.CREATING, Phase.REMOVED, Phase.CHECKPOINTED)

@@ -70,7 +70,7 @@ class Containers:
         """Return a warning about other tasks. Check mode does not wait for them."""
         if not is_busy(self.store.run_dir, desired.name):
             return ()
-        from .._base.lock_holders import holders
+        from .._state.lock_holders import holders
 
         found = holders(self.store.paths(desired.name).lock)
         return (f"Other tasks work on the container {desired.name} now: {', '.join(found)}.",) if found else ()

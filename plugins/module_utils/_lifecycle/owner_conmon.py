@@ -8,17 +8,17 @@ import typing as t
 
 from .._base.errors import InvalidOption, LongshoreError
 from .._config.namespaces import namespaces_of
-from .._host.timestamps import timestamp
 from .._runtime.runtime import Runtime
 from .._state.model import Record, Status, StopReport, Timeouts
 from .._state.phase import Phase
 from .._state.store import Store
+from .._state.timestamps import timestamp
 from .runtime_step import call_unless_done
 
 if t.TYPE_CHECKING:
-    from .._base.lock import Lock
     from .._container.create import Launch
     from .._host.detect import Host
+    from .._state.lock import Lock
     from .._state.model import Observed
 
 

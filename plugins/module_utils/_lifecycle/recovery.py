@@ -12,22 +12,24 @@ import contextlib
 import json
 import os
 
-from .._base.deadline import IN_CLOSE, IN_MOVED_TO, Deadline, wait_until
+from .._base.deadline import Deadline
 from .._base.errors import ProgramFailed
 from .._base.files import read_json, remove_file, remove_tree, write_text
-from .._base.process import PidFd, ProcessId, identify, in_pid_file, is_alive, kill_and_wait
+from .._base.inotify import IN_CLOSE, IN_MOVED_TO, wait_until
+from .._base.pidfd import PidFd, kill_and_wait
+from .._base.process import ProcessId, identify, in_pid_file, is_alive
 from .._base.program import find_program
 from .._config import config
 from .._config.namespaces import namespaces_of
 from .._conmon.exit_files import exit_file
 from .._container import interrupted, sweep
-from .._host.cgroup import members, thaw
-from .._host.timestamps import timestamp
+from .._host.cgroup_removal import members, thaw
 from .._state import unfinished
 from .._state.conmon_processes import find_conmons, runs
 from .._state.model import Checkpoint, Record, Status, Timeouts
 from .._state.phase import Phase
 from .._state.store import Paths, Store
+from .._state.timestamps import timestamp
 
 _RESTORE_SECONDS = 60.0  # limit for a restore that continues without its task
 

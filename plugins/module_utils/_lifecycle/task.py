@@ -14,8 +14,8 @@ from .._state.store import CHECKPOINTS, LOG
 from . import owners
 
 if t.TYPE_CHECKING:
-    from .._base.lock import Lock
     from .._container.create import Launch
+    from .._state.lock import Lock
     from .._state.store import Store
     from .decider import Decider
 

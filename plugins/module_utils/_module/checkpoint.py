@@ -13,9 +13,9 @@ from .._base.errors import InvalidOption
 from .._checkpoint.plan import Goal
 from .._checkpoint.request import Description, Outcome, Request
 from .._checkpoint.restore import Wanted
-from .._container.observe import describe
 from .._runtime.criu import Options
 from .boundary import DIRECTORY_ARGUMENTS
+from .container_state import describe
 from .definition import DEFINITION_ARGUMENTS, definition
 from .diff import diff
 

@@ -10,9 +10,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._base.errors import InvalidOption
 from .._base.process import parse_signal
-from .._container.observe import describe
 from .._state.model import Definition, Desired, Goal, Outcome, Recreate, Timeouts
 from .boundary import DIRECTORY_ARGUMENTS
+from .container_state import describe
 from .definition import DEFINITION_ARGUMENTS, NETWORK_ARGUMENTS, SERVICE_ARGUMENTS, definition
 from .diff import diff
 

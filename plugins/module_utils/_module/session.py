@@ -7,7 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from .._exec.session_store import Seen, signal_of
-from .._host.timestamps import timestamp
+from .._state.timestamps import timestamp
 
 
 def describe(seen: Seen) -> dict[str, t.Any]:

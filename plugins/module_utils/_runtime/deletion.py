@@ -8,6 +8,7 @@ import os
 
 from .._base.errors import DeadlineExceeded, LongshoreError, ProgramFailed
 from .._base.trees import refuse_mounts
+from . import failure
 from .runtime import Runtime
 
 DELETE_SECONDS = 60.0  # runc itself tries for 10 s, and its hooks may take their time
@@ -40,7 +41,7 @@ class Deletion(Runtime):
                 continue
             if result.rc == 0 and not os.path.isdir(self.directory):
                 return None
-            said = self._said(result)
+            said = failure.said(result, self._log)
         return said
 
     def _is_known(self) -> bool:

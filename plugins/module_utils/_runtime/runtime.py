@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import LongshoreError, ProgramFailed
-from .._base.files import make_directory, read_json, read_text, write_text
+from .._base.errors import LongshoreError
+from .._base.files import make_directory, read_json, write_text
 from .._base.program import Completed, run
 from .._state.model import Record
 from .drivers import driver_of
@@ -26,21 +25,6 @@ def parse_bundle(state: t.Mapping[str, t.Any]) -> str | None:
     labels = (state.get("config") or {}).get("labels") or ()
     found = [label[len("bundle=") :] for label in labels if label.startswith("bundle=")]
     return found[0] if found else state.get("bundle")
-
-
-def last_error(log: str) -> str | None:
-    """Return the last error of a runtime's JSON log, which may also have warnings and lines without JSON. An entry is one
-    line, but several lines with crun 1.28."""
-    found, start, decoder = None, log.find("{"), json.JSONDecoder()
-    while start >= 0:
-        try:
-            entry, end = decoder.raw_decode(log, start)
-        except ValueError:
-            entry, end = {}, start + 1
-        if entry.get("level") in ("error", "fatal", "panic"):
-            found = str(entry.get("msg") or "").strip() or found
-        start = log.find("{", end)
-    return found
 
 
 def global_arguments(record: Record, log: str) -> list[str]:
@@ -63,7 +47,9 @@ class Runtime:
         """Call ``start``, ``pause`` or ``resume``. Raises ProgramFailed with the error of the runtime, or DeadlineExceeded."""
         result = self._run([verb, self._record.runtime_id], CALL_SECONDS)
         if result.rc != 0:
-            raise self._failure(verb, result)
+            from . import failure
+
+            raise failure.of(self._record, verb, result, self._log)
 
     def state(self) -> State:
         """Return the answer to the command ``state``. Raises LongshoreError. Nothing is written."""
@@ -81,9 +67,6 @@ class Runtime:
             return self.state().bundle
         return parse_bundle(read_json(f"{self.directory}/{name}") or {})
 
-    def error_in_log(self) -> str | None:
-        return last_error(read_text(self._log) or "")
-
     def _run(self, words: list[str], seconds: float) -> Completed:
         try:
             make_directory(os.path.dirname(self._log))
@@ -93,12 +76,3 @@ class Runtime:
             log = os.devnull  # The file system is full or read-only, which does not prevent a delete.
         argv = [self._record.runtime.path, *global_arguments(self._record, log), *words]
         return run(argv, Deadline(seconds), what=words[0])
-
-    def _said(self, result: Completed) -> str:
-        return self.error_in_log() or result.stderr.strip()[-2000:] or f"no message, only exit status {result.rc}"
-
-    def _failure(self, verb: str, result: Completed) -> ProgramFailed:
-        return ProgramFailed(
-            f"Cannot {verb} the container {self._record.name}: {self._record.runtime.name} says: {self._said(result)}",
-            rc=result.rc, stderr=result.stderr[-2000:], runtime_log=(read_text(self._log) or "").splitlines()[-20:],
-        )  # fmt: skip

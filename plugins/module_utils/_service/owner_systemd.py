@@ -18,30 +18,33 @@ from .._base import leftovers
 from .._base.deadline import Deadline
 from .._base.errors import Conflict, DeadlineExceeded, InvalidOption, LongshoreError, ProgramFailed
 from .._base.files import make_directory, read_text, remove_file, remove_tree, write_text
-from .._base.process import PidFd, boot_id, signal_name
-from .._conmon.exit_files import EXIT_FILE_SECONDS, collect_exit
+from .._base.pidfd import PidFd
+from .._base.process import boot_id, signal_name
+from .._conmon.exit_files import EXIT_FILE_SECONDS
+from .._conmon.exit_wait import collect_exit
+from .._conmon.session_processes import end_sessions
 from .._container import rollback
 from .._container.create import Launch, write_config
 from .._container.delete import delete_container
 from .._container.joined_namespaces import peers
 from .._container.ownership import check_names, has_unit
-from .._container.stop import end_sessions, kill_all, still_stopping
+from .._container.stop import kill_all, still_stopping
 from .._host import systemd, userns
 from .._host.detect import Host
 from .._host.orphans import orphans
 from .._host.service_processes import with_service_processes
-from .._host.timestamps import timestamp
-from .._runtime.runtime import Runtime
+from .._runtime.failure import error_in
 from .._state import names
 from .._state.model import Observed, Record, StopReport, Timeouts
 from .._state.phase import Phase
 from .._state.store import Paths, Store
+from .._state.timestamps import timestamp
 from .._trust import trust
 from . import stop_starting
 from .service_unit import MARGIN, namespaces_of, overlay_at, script_text, start_seconds, unit_text
 
 if t.TYPE_CHECKING:
-    from .._base.lock import Lock
+    from .._state.lock import Lock
 
 _PROMPT = 30.0  # seconds for systemd to reload units
 
@@ -149,11 +152,7 @@ def start(store: Store, record: Record, timeouts: Timeouts) -> tuple[Record, lis
         if result != "done":
             words = rollback.last_words(paths, record.log_path)
             unconnected = words["network_log"][-1:] if not os.path.exists(paths.network_pidfile) else []
-            said = (
-                "".join(unconnected)
-                or Runtime(record, paths.runtime_log).error_in_log()
-                or " ".join(words["conmon_log"][-3:])
-            )
+            said = "".join(unconnected) or error_in(paths.runtime_log) or " ".join(words["conmon_log"][-3:])
             if not said and record.definition.sdnotify == "container":
                 said = f"it did not report that it is ready (READY=1), the job of systemd has the result {result}"
             bus.disable(unit)

@@ -12,7 +12,7 @@ import typing as t
 from .._base import mountinfo
 from .._base.program import clean_environment
 from .._config import namespaces
-from .._conmon.conmon import create_argv
+from .._conmon.create_command import create_argv
 from .._container import sd_notify
 from .._host import overlay
 from .._runtime.runtime import global_arguments

@@ -11,7 +11,7 @@ import os
 import typing as t
 
 from .._base.errors import LongshoreError
-from .._base.process import PidFd
+from .._base.pidfd import PidFd
 from .._container.observe import live_status
 from .._host import systemd
 from .._state.model import Record, Status

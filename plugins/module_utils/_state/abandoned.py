@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from .._base.deadline import Deadline
 from .._base.errors import LongshoreError
-from .._base.process import kill_and_wait, parent_of
+from .._base.pidfd import kill_and_wait
+from .._base.process import parent_of
 from .conmon_processes import find_runtimes, runs
 from .model import Record
 

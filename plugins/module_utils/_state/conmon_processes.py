@@ -15,7 +15,8 @@ import typing as t
 from .._base.deadline import Deadline
 from .._base.errors import LongshoreError
 from .._base.files import read_text
-from .._base.process import PidFd, ProcessId, identify
+from .._base.pidfd import PidFd
+from .._base.process import ProcessId, identify
 from .model import Program
 
 # The options of conmon and of the runtime for the file with the pid of the started process.

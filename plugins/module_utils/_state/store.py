@@ -24,7 +24,7 @@ from .model import RECORD_FORMAT, Record
 from .phase import PHASES
 
 if t.TYPE_CHECKING:
-    from .._base.lock import Lock
+    from .lock import Lock
 
 # The files in the state directory of a container that the next container of this name inherits.
 CHECKPOINTS, LOG = "checkpoints", "container.log"
@@ -135,7 +135,7 @@ class Store:
 
     @contextlib.contextmanager
     def locked(self, name: str, deadline: Deadline, what: str = "") -> t.Iterator[Lock]:
-        from .._base.lock import Lock
+        from .lock import Lock
 
         lock = Lock(self.paths(name).lock, name, what)
         lock.acquire(deadline)

@@ -11,8 +11,9 @@ import tarfile
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._archive import rootfs_diff, sparse
-from ansible_collections.longshore.oci.plugins.module_utils._base import files, trees
+from ansible_collections.longshore.oci.plugins.module_utils._base import files
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, LongshoreError
+from ansible_collections.longshore.oci.plugins.module_utils._trust import tree_walk
 from ansible_collections.longshore.oci.tests.unit.deep import deepen
 
 pytestmark = pytest.mark.pure
@@ -238,8 +239,8 @@ class TestDepth:
         assert rootfs_diff.measure(f"{tmp_path}/source") > 3000 * 1000
         rootfs_diff.pack(f"{tmp_path}/source", f"{tmp_path}/tar")
         rootfs_diff.apply(f"{tmp_path}/target", f"{tmp_path}/tar", None)
-        paths = [entry.path for entry in trees.walk(f"{tmp_path}/target")]
-        assert paths == [entry.path for entry in trees.walk(f"{tmp_path}/source")]
+        paths = [entry.path for entry in tree_walk.walk(f"{tmp_path}/target")]
+        assert paths == [entry.path for entry in tree_walk.walk(f"{tmp_path}/source")]
         for name in ("source", "target"):
             files.remove_tree(f"{tmp_path}/{name}")
 
@@ -250,7 +251,7 @@ class TestDepth:
         rootfs_diff.measure(f"{tmp_path}/source")
         rootfs_diff.pack(f"{tmp_path}/source", f"{tmp_path}/tar")
         rootfs_diff.apply(f"{tmp_path}/target", f"{tmp_path}/tar", None)
-        assert len([entry.path for entry in trees.walk(f"{tmp_path}/target")]) >= 80
+        assert len([entry.path for entry in tree_walk.walk(f"{tmp_path}/target")]) >= 80
         for name in ("source", "target"):
             files.remove_tree(f"{tmp_path}/{name}")
 

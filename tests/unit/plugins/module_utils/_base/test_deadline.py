@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import pathlib
 import resource
-import threading
 import time
 import typing as t
 
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import deadline as base_deadline
-from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline, Watch
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError
+from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 
 pytestmark = pytest.mark.pure
 
@@ -83,96 +80,3 @@ class TestWaitReadable:
     def test_very_long_waits(self, pipe: tuple[int, int], seconds: float) -> None:
         os.write(pipe[1], b"x")
         assert base_deadline.wait_readable([pipe[0]], Deadline(seconds)) == {pipe[0]}
-
-
-class TestWatch:
-    def test_it_fires_once_for_what_happened(self, tmp_path: pathlib.Path) -> None:
-        with Watch(str(tmp_path), base_deadline.IN_MOVED_TO) as watch:
-            (tmp_path / "a").write_text("", encoding="utf-8")
-            assert base_deadline.wait_readable([watch.fd], Deadline(0)) == set()
-            (tmp_path / "a").rename(tmp_path / "b")
-            assert base_deadline.wait_readable([watch.fd], Deadline(30)) == {watch.fd}
-            watch.clear()
-            watch.clear()
-            assert base_deadline.wait_readable([watch.fd], Deadline(0)) == set()
-
-    def test_what_cannot_be_watched(self, tmp_path: pathlib.Path, open_files: t.Any) -> None:
-        before = open_files()
-        with pytest.raises(LongshoreError, match=r"Cannot watch .*/nowhere: No such file or directory"):
-            Watch(f"{tmp_path}/nowhere", base_deadline.IN_MOVED_TO)
-        assert open_files() == before
-
-    def test_it_is_closed_once(self, tmp_path: pathlib.Path, open_files: t.Any) -> None:
-        before = open_files()
-        watch = Watch(str(tmp_path), base_deadline.IN_MOVED_TO)
-        watch.close()
-        watch.close()
-        assert open_files() == before
-
-
-class TestWaitUntil:
-    @staticmethod
-    def _until(
-        path: pathlib.Path, check: t.Callable[[], bool], deadline: Deadline, until: t.Sequence[int] = ()
-    ) -> bool:
-        return base_deadline.wait_until(check, deadline, path=str(path), mask=base_deadline.IN_MOVED_TO, until=until)
-
-    def test_what_is_true_already_is_not_waited_for(self, tmp_path: pathlib.Path) -> None:
-        assert self._until(tmp_path, lambda: True, Deadline(0))
-
-    def test_an_event_ends_it(self, tmp_path: pathlib.Path) -> None:
-        deadline, asked = Deadline(30), threading.Event()
-
-        def check() -> bool:
-            asked.set()
-            return (tmp_path / "there").exists()
-
-        def rename() -> None:
-            asked.wait(30)
-            (tmp_path / "new").write_text("", encoding="utf-8")
-            # Any other event, with which it is still not true, must not end it.
-            (tmp_path / "new").rename(tmp_path / "other")
-            (tmp_path / "other").rename(tmp_path / "there")
-
-        thread = threading.Thread(target=rename)
-        thread.start()
-        assert self._until(tmp_path, check, deadline)
-        thread.join()
-        assert deadline.remaining() > 0
-
-    def test_what_happens_between_the_watch_and_the_check_counts(self, tmp_path: pathlib.Path) -> None:
-        """The watch is there before the first look: what comes after the look cannot get lost."""
-        looks = []
-
-        def check() -> bool:
-            looks.append((tmp_path / "there").exists())
-            if len(looks) == 1:
-                (tmp_path / "new").write_text("", encoding="utf-8")
-                (tmp_path / "new").rename(tmp_path / "there")
-            return looks[-1]
-
-        deadline = Deadline(30)
-        assert self._until(tmp_path, check, deadline)
-        assert looks == [False, True]
-        assert deadline.remaining() > 0
-
-    def test_the_deadline_ends_it_with_a_last_look(self, tmp_path: pathlib.Path) -> None:
-        looks: list[bool] = []
-        assert not self._until(tmp_path, lambda: looks.__iadd__([True]) is None, Deadline(0.02))
-        assert len(looks) == 2
-
-    @pytest.mark.impure
-    def test_the_end_of_who_would_do_it_ends_it(self, tmp_path: pathlib.Path, spawn: t.Any) -> None:
-        descriptor = os.pidfd_open(spawn("true").pid)
-        deadline = Deadline(30)
-        looks: list[None] = []
-
-        def check() -> bool:
-            looks.append(None)
-            return len(looks) == 2
-
-        # Looked at once more: it may have been the last thing that it did.
-        assert self._until(tmp_path, check, deadline, until=[descriptor])
-        assert not self._until(tmp_path, lambda: False, deadline, until=[descriptor])
-        assert deadline.remaining() > 0
-        os.close(descriptor)

@@ -12,15 +12,14 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base import deadline as base_deadline
-from ansible_collections.longshore.oci.plugins.module_utils._base import process, program
+from ansible_collections.longshore.oci.plugins.module_utils._base import inotify, pidfd, process, program
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
     DeadlineExceeded,
     InvalidOption,
     ProgramFailed,
 )
-from ansible_collections.longshore.oci.plugins.module_utils._base.process import PidFd
+from ansible_collections.longshore.oci.plugins.module_utils._base.pidfd import PidFd
 from ansible_collections.longshore.oci.tests.unit import programs
 
 
@@ -146,8 +145,8 @@ class TestRun:
         task = subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(code)], env=programs.python_environment(), stderr=subprocess.DEVNULL
         )
-        assert base_deadline.wait_until(
-            (tmp_path / "pids").exists, Deadline(30), path=str(tmp_path), mask=base_deadline.IN_MOVED_TO
+        assert inotify.wait_until(
+            (tmp_path / "pids").exists, Deadline(30), path=str(tmp_path), mask=inotify.IN_MOVED_TO
         )
         ids = [process.identify(int(pid)) for pid in (tmp_path / "pids").read_text(encoding="ascii").split()]
         task.send_signal(number)
@@ -155,7 +154,7 @@ class TestRun:
         stays = keeps and number != signal.SIGINT  # an interrupted task still cleans up
         with PidFd(ids[0]) as leader, PidFd(ids[1]) as child:
             assert [each.wait(Deadline(0.2 if stays else 30)) for each in (leader, child)] == [not stays] * 2
-        process.kill_and_wait([each for each in ids if each], Deadline(30))
+        pidfd.kill_and_wait([each for each in ids if each], Deadline(30))
 
     def test_what_it_leaves_running_is_not_killed_with_the_task(self, tmp_path: pathlib.Path) -> None:
         """A hook may start a daemon."""
@@ -167,8 +166,8 @@ class TestRun:
         subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=programs.python_environment(), check=True)
         daemon = process.identify(int((tmp_path / "pid").read_text(encoding="ascii")))
         assert daemon is not None
-        assert process.kill_and_wait([daemon], Deadline(0.1), 0) == [daemon]
-        process.kill_and_wait([daemon], Deadline(30))
+        assert pidfd.kill_and_wait([daemon], Deadline(0.1), 0) == [daemon]
+        pidfd.kill_and_wait([daemon], Deadline(30))
 
     def test_a_grandchild_that_keeps_the_output_open_is_not_waited_for(self, tmp_path: pathlib.Path) -> None:
         deadline = Deadline(50)
@@ -177,7 +176,7 @@ class TestRun:
         assert deadline.remaining() > 0
         child = process.identify(int((tmp_path / "child").read_text(encoding="ascii")))
         assert child is not None
-        assert process.kill_and_wait([child], Deadline(30)) == []
+        assert pidfd.kill_and_wait([child], Deadline(30)) == []
 
     @pytest.mark.parametrize(("path", "why"), [("/nowhere", "No such file"), ("/", "Permission denied")])
     def test_a_program_that_cannot_be_run(self, path: str, why: str) -> None:

@@ -8,7 +8,6 @@ import contextlib
 import ctypes
 import os
 import pathlib
-import resource
 import subprocess
 import sys
 import threading
@@ -23,19 +22,6 @@ from ansible_collections.longshore.oci.tests.unit.deep import deepen
 from ansible_collections.longshore.oci.tests.unit.odd_names import ODD_NAMES
 
 DEPTH = 3000
-
-
-@pytest.fixture
-def top(tmp_path: pathlib.Path, open_files: t.Callable[[], dict[str, str]]) -> t.Iterator[pathlib.Path]:
-    """Few descriptors, and afterwards none may be open that was not before."""
-    (tmp_path / "top").mkdir()
-    before, limits = open_files(), resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, before)) + 12, limits[1]))
-    try:
-        yield tmp_path / "top"
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert open_files() == before
 
 
 def _remove_at(path: pathlib.Path) -> None:
@@ -257,27 +243,6 @@ print(os.listdir("."))
             env=environment, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert (done.stdout, done.stderr) == ("[]\n", "")
-
-
-class TestWalk:
-    @pytest.mark.pure
-    def test_all_of_it_in_order(self, top: pathlib.Path) -> None:
-        (top / "b/c").mkdir(parents=True)
-        (top / "b/a").write_text("")
-        (top / "a").symlink_to("b")
-        (top / "b.c").write_text("")
-        assert [entry.path for entry in trees.walk(str(top))] == ["a", "b", "b/a", "b/c", "b.c"]
-
-    @pytest.mark.parametrize(("depth", "name"), [(DEPTH, "d"), (40, "n" * 255)])
-    def test_any_depth_and_length(self, top: pathlib.Path, depth: int, name: str) -> None:
-        deepen(top, depth, name)
-        seen = 0
-        for entry in trees.walk(str(top)):
-            seen += 1
-            assert os.path.samestat(os.lstat(entry.at), entry.status)
-        assert seen == depth + 1
-        assert entry.path == "/".join([*[name] * depth, "file"])
-        files.remove_tree(str(top))
 
 
 @pytest.mark.parametrize("how", ["statx", "fdinfo"])

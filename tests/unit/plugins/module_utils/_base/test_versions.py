@@ -15,12 +15,12 @@ pytestmark = pytest.mark.pure
     [("conmon", "2.1.6", "2.1.6"), ("crun", "1.21", "1.21"), ("crun", "1.28", "1.28"), ("runc", "1.1.5", "1.1.5+ds1")],
 )
 def test_what_programs_say(program: str, release: str, found: str) -> None:
-    assert versions.parse_version(builders.transcript(program, release, "version.txt")) == found
+    assert versions.parse_program(builders.transcript(program, release, "version.txt")) == (program, found)
 
 
 @pytest.mark.parametrize("text", ["", "crun", "version 1.0", "usage: crun [OPTION...]\n", "crun version\n"])
 def test_what_is_no_version(text: str) -> None:
-    assert versions.parse_version(text) is None
+    assert versions.parse_program(text) is None
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,6 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base import trees
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
     Conflict,
@@ -37,6 +36,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._bundle.bundles impo
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_document import ImageConfig
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Action, Options, Request
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.parse import IdMap
+from ansible_collections.longshore.oci.plugins.module_utils._trust import tree_walk
 from ansible_collections.longshore.oci.tests.unit import programs
 from ansible_collections.longshore.oci.tests.unit.deep import deepen
 
@@ -294,7 +294,7 @@ def test_a_directory_that_is_deep_is_tamed_mapped_and_told_apart(tmp_path: pathl
     rootfs.tame(str(tmp_path / "root"))
     assert rootfs.directory_digest(str(tmp_path / "root")) == before
     rootfs.shift(str(tmp_path / "root"), {"uid": [IdMap(0, 100000, 10)], "gid": [IdMap(0, 100000, 10)]})
-    assert {entry.status.st_uid for entry in trees.walk(str(tmp_path / "root"))} == {100000}
+    assert {entry.status.st_uid for entry in tree_walk.walk(str(tmp_path / "root"))} == {100000}
     tools.discard(str(tmp_path / "root"))
 
 

@@ -15,11 +15,12 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT4
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.accounts import User
-from ansible_collections.longshore.oci.plugins.module_utils._base.capabilities import CAPABILITIES, DEFAULT
+from ansible_collections.longshore.oci.plugins.module_utils._base.capabilities import CAPABILITIES
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import spec
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_document import ImageConfig, parse_config
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Facts, Options
+from ansible_collections.longshore.oci.plugins.module_utils._config.default_capabilities import DEFAULT
 
 pytestmark = pytest.mark.pure
 

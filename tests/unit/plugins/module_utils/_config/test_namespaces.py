@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._archive import default_config, rights, typed_documents
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
-from ansible_collections.longshore.oci.plugins.module_utils._config import config, namespaces, shared_namespaces
+from ansible_collections.longshore.oci.plugins.module_utils._config import config, namespace_names, namespaces
 from ansible_collections.longshore.oci.plugins.module_utils._container import joined_namespaces
 from ansible_collections.longshore.oci.plugins.module_utils._container.create import Launch
 from ansible_collections.longshore.oci.plugins.module_utils._host import userns
@@ -126,7 +126,7 @@ def test_what_a_launch_gets_and_a_checkpoint_has(case: Case) -> None:
     }
     assert namespaces.namespaces_of(launched) == expected
     assert joined_namespaces.peers(launched, PATHS) == ({"pid": "db"} if "container:db" in case.found.values() else {})
-    assert namespaces.namespaces_of(shared_namespaces.by_name(launched, PATHS.namespaces)) == case.found
+    assert namespaces.namespaces_of(namespace_names.by_name(launched, PATHS.namespaces)) == case.found
 
 
 @each_case

@@ -14,17 +14,13 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline, wait_readable
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import DeadlineExceeded, ProgramFailed
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import make_directory, read_text
-from ansible_collections.longshore.oci.plugins.module_utils._base.process import (
-    PidFd,
-    boot_id,
-    identify,
-    is_alive,
-    kill_and_wait,
-)
-from ansible_collections.longshore.oci.plugins.module_utils._conmon import conmon, conmon_launch
+from ansible_collections.longshore.oci.plugins.module_utils._base.pidfd import PidFd, kill_and_wait
+from ansible_collections.longshore.oci.plugins.module_utils._base.process import boot_id, identify, is_alive
+from ansible_collections.longshore.oci.plugins.module_utils._conmon import conmon_launch, create_command
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
 from ansible_collections.longshore.oci.plugins.module_utils._host.detect import Host
 from ansible_collections.longshore.oci.plugins.module_utils._runtime.deletion import Deletion
+from ansible_collections.longshore.oci.plugins.module_utils._runtime.failure import error_in
 from ansible_collections.longshore.oci.plugins.module_utils._runtime.runtime import Runtime
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Record
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
@@ -251,7 +247,7 @@ class TestReal:
         record, paths = prepared
         bundle.make(paths.bundle, *args, cgroup=f"{scratch_cgroup}/container")
         with conmon_launch.launch(
-            conmon.create_argv(record, paths, terminal=False), directory=paths.bundle, output=paths.conmon_log,
+            create_command.create_argv(record, paths, terminal=False), directory=paths.bundle, output=paths.conmon_log,
             environment={}, place=lambda pid: cgroup.place(f"{scratch_cgroup}/conmon", pid),
         ) as pipes:  # fmt: skip
             pipes["START"].go_on()
@@ -285,7 +281,7 @@ class TestReal:
         with pytest.raises(ProgramFailed, match=r"no-such-program.*executable file not found"):
             self._launch(prepared, "no-such-program", scratch_cgroup=scratch_cgroup)
         assert open_files() == before
-        assert "executable file not found" in str(Runtime(record, paths.runtime_log).error_in_log())
+        assert "executable file not found" in str(error_in(paths.runtime_log))
         assert not os.path.exists(f"{record.runtime_root}/{record.name}")
 
     def test_a_log_that_conmon_cannot_open(self, prepared: tuple[Record, Paths], scratch_cgroup: str) -> None:

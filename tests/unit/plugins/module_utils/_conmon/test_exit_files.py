@@ -9,8 +9,6 @@ import pathlib
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
-from ansible_collections.longshore.oci.plugins.module_utils._base.process import boot_id, identify
 from ansible_collections.longshore.oci.plugins.module_utils._conmon import exit_files
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths, Store
 from ansible_collections.longshore.oci.tests.unit import builders
@@ -26,20 +24,11 @@ def paths(tmp_path: pathlib.Path) -> Paths:
     return found
 
 
-@pytest.mark.parametrize(
-    ("text", "code", "reason"),
-    [
-        ("0", 0, "exited"), ("3\n", 3, "exited"), ("128", 128, "exited"), ("137", 137, "killed"), ("192", 192, "killed"),
-        ("193", 193, "exited"), ("255", 255, "exited"), ("-1", None, "monitor-timeout"),
-    ],
-)  # fmt: skip
 @pytest.mark.parametrize("place", ["exits", "persist"])
-def test_a_code(paths: Paths, place: str, text: str, code: int | None, reason: str) -> None:
+@pytest.mark.parametrize("text", ["0", "137\n", "-1"])
+def test_the_file_with_the_code(paths: Paths, place: str, text: str) -> None:
     path = f"{paths.exits}/web" if place == "exits" else f"{paths.persist}/exit"
     pathlib.Path(path).write_text(text, encoding="ascii")
-    found = exit_files.collect_exit(builders.record(boot=boot_id()), paths, Deadline(0))
-    assert (found.code, found.reason, found.oom) == (code, reason, False)
-    assert found.finished_at is not None
     assert exit_files.exit_file(builders.record(), paths) == path
 
 
@@ -48,20 +37,4 @@ def test_a_full_file_system_leaves_files_that_say_nothing(paths: Paths) -> None:
         pathlib.Path(paths.exits, "web").write_text(text, encoding="ascii")
         assert exit_files.exit_file(builders.record(), paths) is None
     pathlib.Path(paths.persist, "exit").write_text("4", encoding="ascii")
-    assert exit_files.collect_exit(builders.record(), paths, Deadline(0)).code == 4
-
-
-@pytest.mark.parametrize("place", ["persist", "bundle"])
-def test_the_mark_of_a_lack_of_memory(paths: Paths, place: str) -> None:
-    pathlib.Path(getattr(paths, place), "oom").touch()
-    pathlib.Path(paths.exits, "web").write_text("137", encoding="ascii")
-    assert exit_files.collect_exit(builders.record(), paths, Deadline(0)).oom
-
-
-def test_no_file(paths: Paths) -> None:
-    assert exit_files.collect_exit(builders.record(), paths, Deadline(0)).reason == "host-rebooted"
-    now = builders.record(boot=boot_id())
-    assert exit_files.collect_exit(now, paths, Deadline(0)).reason == "monitor-lost"
-    # conmon still lives, and has written nothing.
-    lives = now.replace(monitor=identify(os.getpid()))
-    assert exit_files.collect_exit(lives, paths, Deadline(0)) == (None, "no-exit-file", None, False)
+    assert exit_files.exit_file(builders.record(), paths) == f"{paths.persist}/exit"

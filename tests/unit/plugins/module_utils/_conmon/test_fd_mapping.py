@@ -17,12 +17,11 @@ READ = "import os, sys; sys.stdout.buffer.write(os.read(3, 10) + os.read(4, 10))
 
 @pytest.mark.pure
 def test_the_command_line() -> None:
-    words = fd_mapping.Descriptors(7, 5).arrange(["/conmon", "--x"])
+    words = fd_mapping.arrange(["/conmon", "--x"], [7, 5])
     assert words[0] == sys.executable
     # The site of the user is not asked, nor the environment.
     assert words[1] == "-SEc"
-    runtime = ["--runtime-opt=--preserve-fds", "--runtime-opt=2"]
-    assert words[3:] == ["2", "7", "5", "/conmon", "--x", *runtime]
+    assert words[3:] == ["2", "7", "5", "/conmon", "--x"]
 
 
 @pytest.mark.parametrize("first_is_lower", [True, False])

@@ -16,7 +16,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._conmon import conmo
 from ansible_collections.longshore.oci.plugins.module_utils._exec import run
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
 from ansible_collections.longshore.oci.plugins.module_utils._exec.request import Limits
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup_removal
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Definition,
@@ -81,7 +81,7 @@ def test_killed_in_a_create(place: Place) -> None:
         place.converge(Goal.STARTED)
     assert time.monotonic() - began < _SECONDS / 2
     assert place.left() == []
-    assert cgroup.members(place.definition.cgroup_parent) == []
+    assert cgroup_removal.members(place.definition.cgroup_parent) == []
     place.at("none", _DONE)
     assert place.converge(Goal.STARTED) is Status.RUNNING
 
@@ -104,7 +104,7 @@ def test_killed_in_an_exec(place: Place, quick: None, start: t.Callable[..., t.A
     assert time.monotonic() - began < _SECONDS / 2
     assert not os.path.exists(store.paths(place.name).exec)
     record = t.cast(t.Any, store.load(place.name))
-    assert cgroup.members(record.cgroup_path) == [record.init]
+    assert cgroup_removal.members(record.cgroup_path) == [record.init]
     place.at("none", _DONE)
     assert run.run(store, place.name, Command(("echo", "next"))).stdout == b"next\n"
 

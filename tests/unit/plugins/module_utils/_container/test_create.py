@@ -22,7 +22,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
 )
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import make_directory, write_text
 from ansible_collections.longshore.oci.plugins.module_utils._container import create, rollback
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, cgroup_removal
 from ansible_collections.longshore.oci.plugins.module_utils._host.detect import Host
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Desired, Record, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._state.phase import Phase
@@ -201,7 +201,7 @@ class TestFailure:
     @pytest.fixture(autouse=True)
     def parent(self, scratch_cgroup: str) -> t.Iterator[str]:
         yield scratch_cgroup
-        cgroup.remove(scratch_cgroup)
+        cgroup_removal.remove(scratch_cgroup)
 
     def _create(
         self, place: Place, parent: str, *, previous: Record | None = None, seconds: float = 30

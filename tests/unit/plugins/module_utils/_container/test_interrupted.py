@@ -27,7 +27,7 @@ def paths(tmp_path: pathlib.Path) -> Paths:
     return found
 
 
-def _live(_record: Record) -> Status:
+def _live(_record: Record) -> tuple[Status, str]:
     raise AssertionError("nothing lives")
 
 

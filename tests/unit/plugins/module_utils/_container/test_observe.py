@@ -12,9 +12,9 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, boot_id, identify
-from ansible_collections.longshore.oci.plugins.module_utils._conmon import exit_files
+from ansible_collections.longshore.oci.plugins.module_utils._conmon import exit_wait
 from ansible_collections.longshore.oci.plugins.module_utils._container import observe
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, leftover_paths
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, cgroup_removal, leftover_paths
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Checkpoint,
     Exit,
@@ -129,7 +129,7 @@ class TestStatus:
                     stream.write(text)
             assert host.look().status is Status.PAUSED
         finally:
-            cgroup.thaw(scratch_cgroup)
+            cgroup_removal.thaw(scratch_cgroup)
         assert host.look().status is Status.RUNNING
 
     def test_stopped_and_removed(self, host: Host) -> None:
@@ -194,7 +194,7 @@ class TestExit:
 
     def test_conmon_is_there_and_writes_nothing(self, host: Host) -> None:
         record = host.record(init=host.dead(), monitor=host.alive())
-        found = exit_files.collect_exit(record, host.paths, Deadline(0.05))
+        found = exit_wait.collect_exit(record, host.paths, Deadline(0.05))
         assert found == Exit(None, "no-exit-file", None, False)
 
     @pytest.mark.parametrize("place", ["persist", "bundle"])
@@ -210,7 +210,7 @@ class TestExit:
         """conmon writes a temporary file and renames it; other names in the directory mean nothing."""
         record, deadline = host.record(init=host.dead(), monitor=host.alive()), Deadline(30)
         found: list[Exit] = []
-        thread = threading.Thread(target=lambda: found.append(exit_files.collect_exit(record, host.paths, deadline)))
+        thread = threading.Thread(target=lambda: found.append(exit_wait.collect_exit(record, host.paths, deadline)))
         thread.start()
         host.put(host.paths.exits, "web.A1B2C3", "7")
         os.rename(f"{host.paths.exits}/web.A1B2C3", f"{host.paths.exits}/web")
@@ -222,66 +222,14 @@ class TestExit:
         monitor = host.alive()
         record, deadline = host.record(init=host.dead(), monitor=monitor), Deadline(30)
         os.kill(monitor.pid, signal.SIGKILL)
-        assert exit_files.collect_exit(record, host.paths, deadline) == Exit(None, "monitor-lost", None, False)
+        assert exit_wait.collect_exit(record, host.paths, deadline) == Exit(None, "monitor-lost", None, False)
         assert deadline.remaining() > 0
 
     def test_without_directories_there_is_nothing_to_wait_for(self, host: Host) -> None:
         """Somebody has emptied the run directory."""
         record = host.record(init=host.dead(), monitor=host.alive())
         os.rmdir(host.paths.exits)
-        assert exit_files.collect_exit(record, host.paths, Deadline(30)).code is None
-
-
-@pytest.mark.pure
-class TestDescribe:
-    KEYS: t.ClassVar[list[str]] = [
-        "name", "status", "pid", "conmon_pid", "monitored", "exit_code", "exit_reason", "oom_killed", "created_at",
-        "started_at", "finished_at", "bundle", "config_digest", "runtime", "cgroup", "log", "network",
-        "service",
-    ]  # fmt: skip
-
-    @pytest.mark.parametrize("status", list(Status))
-    def test_the_same_keys_for_every_status(self, status: Status) -> None:
-        assert list(observe.describe(builders.observed(status))) == self.KEYS
-
-    def test_what_is_absent_has_a_name_only(self) -> None:
-        """Also when a record of an interrupted launch is there."""
-        seen = Observed("web", Status.ABSENT, builders.record(phase="creating", created_at="then"), leftovers=True)
-        told = observe.describe(seen)
-        plain = {"name": "web", "status": "absent", "monitored": False, "oom_killed": False}
-        assert told == {**dict.fromkeys(self.KEYS), **plain}
-
-    def test_a_running_one(self) -> None:
-        record = builders.record(
-            init=ProcessId(7, 1, "b"), monitor=ProcessId(8, 1, "b"), cgroup_path="/l/web",
-            conmon_cgroup_path="/l/conmon:web", log_path="/log", created_at="then", started_at="later",
-        )  # fmt: skip
-        told = observe.describe(Observed("web", Status.RUNNING, record, monitored=True))
-        assert (told["pid"], told["conmon_pid"], told["monitored"], told["exit_code"]) == (7, 8, True, None)
-        assert (told["created_at"], told["started_at"], told["finished_at"]) == ("then", "later", None)
-        assert told["runtime"] == {
-            "name": "runc", "path": "/usr/sbin/runc", "version": "1.1.5", "root": "/run/longshore/runc",
-        }  # fmt: skip
-        assert told["cgroup"] == {"manager": "cgroupfs", "path": "/l/web", "conmon_path": "/l/conmon:web"}
-        assert told["log"] == {"driver": "k8s-file", "path": "/log"}
-
-    @pytest.mark.parametrize(
-        ("status", "disconnected", "pid"),
-        [(Status.RUNNING, False, 9), (Status.RUNNING, True, None), (Status.STOPPED, False, None)],
-    )
-    def test_its_network(self, status: Status, disconnected: bool, pid: int | None) -> None:
-        wanted = builders.definition(network_helper="pasta", publish=("8080:80",))
-        record = builders.record(definition=wanted, helper=ProcessId(9, 1, "b"))
-        told = observe.describe(Observed("web", status, record, disconnected=disconnected))
-        assert told["network"] == {"helper": "pasta", "publish": ["8080:80"], "pid": pid}
-
-    def test_a_stopped_one_has_no_pids(self) -> None:
-        record = builders.record(init=ProcessId(7, 1, "b"), monitor=ProcessId(8, 1, "b"))
-        told = observe.describe(Observed("web", Status.STOPPED, record, exit=Exit(137, "killed", "now", True)))
-        assert (told["pid"], told["conmon_pid"], told["monitored"]) == (None, None, False)
-        assert (told["exit_code"], told["exit_reason"], told["oom_killed"], told["finished_at"]) == (
-            137, "killed", True, "now",
-        )  # fmt: skip
+        assert exit_wait.collect_exit(record, host.paths, Deadline(30)).code is None
 
 
 class TestCheckpoint:

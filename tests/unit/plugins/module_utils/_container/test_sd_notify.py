@@ -12,7 +12,8 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import DeadlineExceeded, ProgramFailed
-from ansible_collections.longshore.oci.plugins.module_utils._base.process import PidFd, identify
+from ansible_collections.longshore.oci.plugins.module_utils._base.pidfd import PidFd
+from ansible_collections.longshore.oci.plugins.module_utils._base.process import identify
 from ansible_collections.longshore.oci.plugins.module_utils._container import sd_notify
 from ansible_collections.longshore.oci.tests.unit import builders, programs
 

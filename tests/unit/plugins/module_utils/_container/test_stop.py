@@ -13,10 +13,10 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import make_directory
-from ansible_collections.longshore.oci.plugins.module_utils._base.lock import Lock
-from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, boot_id, identify, is_alive
+from ansible_collections.longshore.oci.plugins.module_utils._base.process import boot_id, identify, is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._container import stop
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, cgroup_removal
+from ansible_collections.longshore.oci.plugins.module_utils._state.lock import Lock
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Record, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._state.phase import Phase
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
@@ -69,7 +69,7 @@ class Container:
 @pytest.fixture
 def container(store: Store, spawn: t.Any, scratch_cgroup: str) -> t.Iterator[Container]:
     yield Container(store, spawn, scratch_cgroup)
-    cgroup.kill(scratch_cgroup, Deadline(30))
+    cgroup_removal.kill(scratch_cgroup, Deadline(30))
 
 
 IGNORES_TERM = "trap '' TERM; ready; while :; do sleep 60; done"
@@ -91,7 +91,7 @@ class TestStop:
         report, _now = self._stop(store, lock, record, stop=0.1)
         assert (report.signal, report.killed) == ("TERM", True)
         assert report.waited >= 0.1
-        assert cgroup.members(container.path) == []
+        assert cgroup_removal.members(container.path) == []
 
     def test_no_grace_is_kill_at_once(self, store: Store, lock: Lock, container: Container) -> None:
         record = container.run()
@@ -108,11 +108,11 @@ class TestStop:
         record = container.run("sleep 60 & ready; wait")
         report, _now = self._stop(store, lock, record, stop=30)
         assert report.killed is False
-        assert cgroup.members(container.path) == []
+        assert cgroup_removal.members(container.path) == []
 
     def test_one_that_is_gone_already(self, store: Store, lock: Lock, container: Container) -> None:
         record = container.run()
-        assert cgroup.kill(container.path, Deadline(30)) == []
+        assert cgroup_removal.kill(container.path, Deadline(30)) == []
         report, now = self._stop(store, lock, record, stop=30)
         assert (report.signal, report.killed) == ("TERM", False)
         assert now is not None
@@ -165,16 +165,3 @@ class TestStop:
         assert [found.phase for found in seen] == ["stopping"]
         with pytest.raises(Conflict):
             Lock(store.paths("web").lock, "web").acquire(Deadline(0))
-
-
-class TestGroups:
-    def test_the_group_of_a_leader(self, spawn: t.Any) -> None:
-        child = spawn("sh", "-c", "sleep 60 & sleep 60")
-        found = stop.process_group(t.cast(ProcessId, identify(child.pid)))
-        assert child.pid in [process.pid for process in found]
-        assert {os.getpgid(process.pid) for process in found} == {child.pid}
-
-    def test_a_number_that_is_of_another_by_now(self, spawn: t.Any) -> None:
-        """The group of that number is another's too."""
-        leader = t.cast(ProcessId, identify(spawn().pid))
-        assert stop.process_group(leader._replace(start=leader.start - 1)) == []

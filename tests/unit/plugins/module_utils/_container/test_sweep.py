@@ -17,7 +17,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import make_directory
 from ansible_collections.longshore.oci.plugins.module_utils._base.program import find_program
 from ansible_collections.longshore.oci.plugins.module_utils._container import sweep
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, cgroup_removal
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Program, Record, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders, programs
@@ -51,7 +51,7 @@ class TestSweep:
         assert os.listdir(tmp_path / "root") == []
         assert not os.path.exists(paths.run)
         assert cgroup.directories(f"{scratch_cgroup}/web") == []
-        cgroup.remove(scratch_cgroup)
+        cgroup_removal.remove(scratch_cgroup)
 
     def test_state_that_the_runtime_cannot_delete_goes_too(
         self, store: Store, tmp_path: pathlib.Path, scratch_cgroup: str
@@ -70,7 +70,7 @@ class TestSweep:
             for root in cgroup.layout().roots():
                 with open(f"{root}/cgroup.procs", "w", encoding="ascii") as stream:
                     stream.write(str(os.getpid()))
-        cgroup.remove(scratch_cgroup)
+        cgroup_removal.remove(scratch_cgroup)
 
 
 class TestAPathInACommandLine:

@@ -21,8 +21,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     InvalidOption,
     LongshoreError,
 )
-from ansible_collections.longshore.oci.plugins.module_utils._exec import container_fs as rootfs_module
 from ansible_collections.longshore.oci.plugins.module_utils._exec.container_fs import Rootfs
+from ansible_collections.longshore.oci.plugins.module_utils._trust import tree_search
 
 pytestmark = pytest.mark.pure
 
@@ -211,7 +211,7 @@ class TestHostile:
             Rootfs(str(top)).exists("/a" * 2049)
 
     def test_a_search_that_takes_too_long(self, top: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(rootfs_module, "_SEARCH_SECONDS", 0.0)
+        monkeypatch.setattr(tree_search, "_SEARCH_SECONDS", 0.0)
         with pytest.raises(DeadlineExceeded, match=r"The search for \* in the container took too long"):
             Rootfs(str(top)).exists("/*/*/nothing")
 

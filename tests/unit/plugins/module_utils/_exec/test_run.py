@@ -18,6 +18,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.longshore.oci.plugins.module_utils._base.accounts import MOST_BYTES
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
     Conflict,
@@ -27,16 +28,17 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     ProgramFailed,
     WrongState,
 )
-from ansible_collections.longshore.oci.plugins.module_utils._base.process import PidFd, is_alive
+from ansible_collections.longshore.oci.plugins.module_utils._base.pidfd import PidFd
+from ansible_collections.longshore.oci.plugins.module_utils._base.process import is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._conmon import conmon_launch
-from ansible_collections.longshore.oci.plugins.module_utils._conmon.fd_mapping import Descriptors
-from ansible_collections.longshore.oci.plugins.module_utils._exec import request, session_store
+from ansible_collections.longshore.oci.plugins.module_utils._exec import detached, request, session_store
 from ansible_collections.longshore.oci.plugins.module_utils._exec import run as exec_run
 from ansible_collections.longshore.oci.plugins.module_utils._exec.output import DEFAULT_LIMIT, Keep
+from ansible_collections.longshore.oci.plugins.module_utils._exec.preserved_files import Descriptors
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
 from ansible_collections.longshore.oci.plugins.module_utils._exec.request import Limits
 from ansible_collections.longshore.oci.plugins.module_utils._exec.session_store import SessionPaths
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup_removal
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._module.session import describe
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Desired, Goal, Timeouts
@@ -95,7 +97,7 @@ class Container:
         init = record.init if record else None
         found += [
             f"process {process.pid}"
-            for process in cgroup.members(f"/longshore/{self.name}@{self.store.realm}/container")
+            for process in cgroup_removal.members(f"/longshore/{self.name}@{self.store.realm}/container")
             if process != init
         ]
         for place in (self.paths.exec, f"{self.paths.persist}/exec"):
@@ -234,7 +236,7 @@ class TestRun:
             monitor = t.cast(t.Any, session.monitor)
             assert secret.encode() not in pathlib.Path(f"/proc/{monitor.pid}/cmdline").read_bytes()
         finally:
-            assert exec_run.forget(container.store, container.name, session.id, limits=Limits(stop=0))
+            assert detached.forget(container.store, container.name, session.id, limits=Limits(stop=0))
 
     def test_the_spec_is_for_nobody_else(self, container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
         seen = []
@@ -339,7 +341,7 @@ class TestTimeout:
 
 class TestDetached:
     def _finish(self, container: Container, session: session_store.Session, **limits: float) -> request.Result:
-        return exec_run.finish(container.store, container.name, session.id, limits=Limits(**limits))
+        return detached.finish(container.store, container.name, session.id, limits=Limits(**limits))
 
     def _listed(self, container: Container) -> list[tuple[t.Any, ...]]:
         record = container.store.load(container.name)
@@ -355,42 +357,42 @@ class TestDetached:
             assert (result.rc, result.stdout, result.stderr, result.timed_out) == (4, b"out\n", b"e\xff", False)
             assert 0.2 < result.end - result.start < 10
         assert self._listed(container) == [("life", "finished", 4)]
-        assert exec_run.stop(container.store, container.name, "life") is False
-        assert exec_run.forget(container.store, container.name, "life") is True
-        assert exec_run.forget(container.store, container.name, "life") is False
+        assert detached.stop(container.store, container.name, "life") is False
+        assert detached.forget(container.store, container.name, "life") is True
+        assert detached.forget(container.store, container.name, "life") is False
         with pytest.raises(WrongState, match="has no session life"):
             self._finish(container, session)
 
     def test_one_that_ends_at_once(self, container: Container) -> None:
         session = container.start("exit 5")
         assert self._finish(container, session).rc == 5
-        assert exec_run.forget(container.store, container.name, session.id)
+        assert detached.forget(container.store, container.name, session.id)
 
     def test_much_output(self, container: Container) -> None:
         session = container.start(f"head -c {LARGE} /dev/zero | tr '\\0' 'x'")
-        done = exec_run.finish(container.store, container.name, session.id, keep=ALL_OF_IT)
+        done = detached.finish(container.store, container.name, session.id, keep=ALL_OF_IT)
         assert (done.stdout, done.truncated) == (b"x" * LARGE, ())
         done = self._finish(container, session)
         assert (done.stdout, done.truncated) == (b"x" * DEFAULT_LIMIT, ("stdout",))
-        assert exec_run.forget(container.store, container.name, session.id)
+        assert detached.forget(container.store, container.name, session.id)
 
     def test_stop(self, container: Container) -> None:
         session = container.start(f"trap 'exit 6' TERM; sleep 61 & (trap '' TERM; {READY}; sleep 62) & wait")
         container.wait_until_ready()
-        assert exec_run.stop(container.store, container.name, session.id, limits=Limits(stop=0.3)) is True
+        assert detached.stop(container.store, container.name, session.id, limits=Limits(stop=0.3)) is True
         assert self._listed(container) == [(session.id, "finished", 6)]
-        assert exec_run.forget(container.store, container.name, session.id)
+        assert detached.forget(container.store, container.name, session.id)
 
     def test_a_limit_for_the_wait(self, container: Container) -> None:
         session = container.start("exec sleep 60")
         result = self._finish(container, session, run=0.1)
         assert (result.timed_out, result.rc) == (True, 143)
         assert self._finish(container, session).timed_out is True
-        assert exec_run.forget(container.store, container.name, session.id)
+        assert detached.forget(container.store, container.name, session.id)
 
     def test_forget_one_that_runs(self, container: Container) -> None:
         session = container.start("exec sleep 60")
-        assert exec_run.forget(container.store, container.name, session.id)
+        assert detached.forget(container.store, container.name, session.id)
         assert not is_alive(session.process)
 
     def test_an_id_that_is_taken(self, container: Container) -> None:
@@ -404,10 +406,10 @@ class TestDetached:
         ):
             with pytest.raises(Conflict, match="already has a session taken"):
                 attempt()
-        assert exec_run.stop(container.store, container.name, "taken", limits=Limits(stop=0))
+        assert detached.stop(container.store, container.name, "taken", limits=Limits(stop=0))
         with pytest.raises(Conflict, match="already has a session taken"):
             exec_run.start(container.store, container.name, command, session="taken")
-        assert exec_run.forget(container.store, container.name, "taken")
+        assert detached.forget(container.store, container.name, "taken")
 
     def test_a_conmon_that_is_killed(self, container: Container) -> None:
         """What it watched goes on, and can be stopped."""
@@ -418,7 +420,7 @@ class TestDetached:
         assert self._listed(container) == [(session.id, "running", None)]
         assert self._finish(container, session, run=0.1).rc is None
         assert self._listed(container) == [(session.id, "finished", None)]
-        assert exec_run.forget(container.store, container.name, session.id)
+        assert detached.forget(container.store, container.name, session.id)
 
 
 def test_a_conmon_that_is_killed_while_it_is_waited_for(container: Container) -> None:
@@ -523,7 +525,7 @@ class TestEndOfTheContainer:
         assert outcome.stop.killed is False
         assert "asked" in pathlib.Path(f"{own.bundle}/rootfs/tmp/at-the-end").read_text().split()
         # Its result can be read until the container is removed.
-        assert exec_run.finish(own.store, own.name, session.id).rc == 0
+        assert detached.finish(own.store, own.name, session.id).rc == 0
 
     def test_all_with_one_deadline(self, own: Container) -> None:
         own.change(args=["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.05; done"])
@@ -599,6 +601,18 @@ class TestHostileFiles:
         with open(f"{own.bundle}/rootfs/etc/group", "w") as stream:
             stream.write("8:x:0:\n")
         assert own.run("echo $(id -u):$(id -g)", user=user, limits=Limits(run=5)).stdout.strip() == said
+
+
+@pytest.mark.parametrize("user", [None, "0", "7", "7:8"])
+def test_a_large_passwd_is_not_needed_for_numbers(own: Container, user: str | None) -> None:
+    """A runtime reads it to its end, and waits for no one."""
+    own.converge()
+    os.makedirs(f"{own.bundle}/rootfs/etc", exist_ok=True)
+    pathlib.Path(f"{own.bundle}/rootfs/etc/passwd").write_text("#\n" * (MOST_BYTES // 2 + 1))
+    assert own.run("true", user=user, limits=Limits(run=5)).rc == 0
+    with pytest.raises(LongshoreError, match="is larger than 4194304 bytes") as raised:
+        own.run("true", user="app")
+    assert raised.value.hint == "Give user and group by their numbers."
 
 
 # The whole module, as Ansible runs it; its result goes to nobody, and the most memory that it had is said.

@@ -16,10 +16,10 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
-from ansible_collections.longshore.oci.plugins.module_utils._exec import run, session_store
+from ansible_collections.longshore.oci.plugins.module_utils._exec import detached, run, session_store
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
 from ansible_collections.longshore.oci.plugins.module_utils._exec.request import Limits
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup_removal
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Desired, Goal, Timeouts
 from ansible_collections.longshore.oci.tests.unit import bundle, programs
@@ -68,14 +68,14 @@ class Place:
         assert child.wait() == 0
         length = time.monotonic() - began
         for paths in session_store.all_of(self.paths):
-            run.forget(self.engine.store, self.name, paths.id, limits=Limits(stop=0))
+            detached.forget(self.engine.store, self.name, paths.id, limits=Limits(stop=0))
         return length
 
     def left(self) -> list[str]:
         record = self.engine.store.load(self.name)
         init = record.init if record else None
         found = [f"conmon {pid}" for pid in programs.with_word(self.paths.exec)]
-        members = cgroup.members(f"/longshore/{self.name}@{self.engine.store.realm}")
+        members = cgroup_removal.members(f"/longshore/{self.name}@{self.engine.store.realm}")
         known = {init, record.monitor if record else None}
         found += [f"process {process.pid}" for process in members if process not in known]
         for place in (self.paths.exec, f"{self.paths.persist}/exec"):
@@ -114,7 +114,7 @@ def test_killed_at_any_moment(place: Place, kind: str, next_task: str) -> None:
             # A detached one that was started before its task was killed is what was asked for.
             for paths in session_store.all_of(place.paths):
                 assert kind == "starts"
-                assert run.forget(place.engine.store, place.name, paths.id, limits=Limits(stop=0))
+                assert detached.forget(place.engine.store, place.name, paths.id, limits=Limits(stop=0))
         else:
             place.converge(Goal.ABSENT)
         assert place.settled() == [], (kind, moment)

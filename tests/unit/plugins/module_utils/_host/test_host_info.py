@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import json
+import os
+import pathlib
+import shutil
 
 import pytest
 
@@ -66,3 +69,16 @@ def test_a_program_that_cannot_be_used_is_a_reason(monkeypatch: pytest.MonkeyPat
     assert [each["checkpoint"]["works"] for each in runtimes.values()] == [False, False]
     assert runtimes["crun"]["checkpoint"]["options"] == {"checkpoint": [], "restore": []}
     assert "pre_dump" in runtimes["runc"]["checkpoint"]["options"]["checkpoint"]
+
+
+def test_runtimes_have_the_names_that_tasks_choose_them_by(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that is another program in truth: ``runtime: crun`` would run it."""
+    program = tmp_path / "crun"
+    program.write_text(f'#!/bin/sh\nexec {shutil.which("runc")} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    crun, runc = host_info.survey(detect.Host(run_dir=str(tmp_path), remember=False))["runtimes"]
+    assert (crun["name"], runc["name"]) == ("crun", "runc")
+    assert (crun["path"], crun["version"]) == (str(program), runc["version"])

@@ -20,9 +20,10 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     LongshoreError,
     WrongState,
 )
-from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, is_alive, kill_and_wait
+from ansible_collections.longshore.oci.plugins.module_utils._base.pidfd import kill_and_wait
+from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._exec import run
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, cgroup_removal
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Action,
@@ -78,7 +79,7 @@ class TestLife:
         (tmp_path / "bundle").mkdir()
         path = bundle.make(tmp_path / "bundle", "sleep", "60")
         yield Definition(bundle=path, runtime="runc", cgroup_manager="cgroupfs", cgroup_parent=scratch_cgroup)
-        cgroup.remove(scratch_cgroup)
+        cgroup_removal.remove(scratch_cgroup)
 
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
     @pytest.mark.parametrize(
@@ -186,7 +187,7 @@ class TestLife:
             Action.REMOVE,
         )
         assert not is_alive(running.init)
-        assert cgroup.members(running.cgroup_path) == []
+        assert cgroup_removal.members(running.cgroup_path) == []
 
     def test_a_cgroup_of_others_is_neither_joined_nor_cleared_away(
         self, engine: Containers, name: str, definition: Definition, spawn: t.Any
@@ -198,7 +199,7 @@ class TestLife:
             engine.converge(Desired(name, Goal.STARTED, definition))
         assert child.poll() is None
         assert engine.observe(name).status is Status.ABSENT
-        cgroup.kill(path, Deadline(5))
+        cgroup_removal.kill(path, Deadline(5))
         child.wait()
 
     @pytest.fixture

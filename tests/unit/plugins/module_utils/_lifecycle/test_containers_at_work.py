@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base import deadline, process
+from ansible_collections.longshore.oci.plugins.module_utils._base import inotify, pidfd, process
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
@@ -73,7 +73,7 @@ class Place:
         words = [store.state_dir, store.run_dir, self.name, goal.value, f"/slow/{verb}", "yes" if tied else "no"]
         task = subprocess.Popen([sys.executable, "-c", _TASK, *words], env=programs.python_environment())
         pid = self.directory / "pid"
-        assert deadline.wait_until(pid.exists, Deadline(30), path=str(self.directory), mask=deadline.IN_MOVED_TO)
+        assert inotify.wait_until(pid.exists, Deadline(30), path=str(self.directory), mask=inotify.IN_MOVED_TO)
         runtime = process.identify(int(pid.read_text(encoding="ascii")))
         task.kill()
         task.wait()
@@ -106,7 +106,7 @@ def test_a_runtime_of_a_killed_task_changes_nothing_afterwards(
     place.converge(before)
     runtime = place.killed(goal, verb, tied=tied)
     done = place.converge(then)
-    with process.PidFd(runtime) as handle:
+    with pidfd.PidFd(runtime) as handle:
         assert handle.wait(Deadline(30))
     assert (done.after.status, place.engine.observe(place.name).status) == (end, end)
     assert place.locks() == []

@@ -20,7 +20,8 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError
-from ansible_collections.longshore.oci.plugins.module_utils._base.process import identify, kill_and_wait
+from ansible_collections.longshore.oci.plugins.module_utils._base.pidfd import kill_and_wait
+from ansible_collections.longshore.oci.plugins.module_utils._base.process import identify
 from ansible_collections.longshore.oci.plugins.module_utils._container import create
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers

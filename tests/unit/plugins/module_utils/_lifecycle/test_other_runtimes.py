@@ -14,11 +14,11 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, LongshoreError, WrongState
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import is_alive
-from ansible_collections.longshore.oci.plugins.module_utils._container.observe import describe
 from ansible_collections.longshore.oci.plugins.module_utils._exec import run
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup_removal
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
+from ansible_collections.longshore.oci.plugins.module_utils._module.container_state import describe
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Action,
     Checkpoint,
@@ -75,7 +75,7 @@ def host(tmp_path: pathlib.Path, scratch_cgroup: str) -> t.Iterator[Host]:
     made = Host(tmp_path, scratch_cgroup)
     yield made
     made.engine.converge(Desired(made.name, Goal.ABSENT, timeouts=NOW))
-    cgroup.remove(scratch_cgroup)
+    cgroup_removal.remove(scratch_cgroup)
 
 
 def _make(host: Host, kind: str) -> None:

@@ -20,7 +20,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.checkpoi
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan import Action, Goal
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.request import Request
 from ansible_collections.longshore.oci.plugins.module_utils._container.observe import observe
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, cgroup_removal
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle import recovery
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._state import names, unfinished
@@ -155,7 +155,7 @@ class TestDump:
             place.recover()
             assert observe(place.store, "web").status is (Status.PAUSED if paused else Status.RUNNING)
         finally:
-            cgroup.thaw(scratch_cgroup)
+            cgroup_removal.thaw(scratch_cgroup)
 
 
 def _freeze(path: str) -> None:
@@ -206,8 +206,8 @@ class TestRestore:
             assert (record.phase, record.init.pid, record.checkpoint) == ("running", init, None)
             assert place.checkpoints() == ([] if once else ["1"])
         finally:
-            cgroup.kill(where, Deadline(5))
-            cgroup.remove(where)
+            cgroup_removal.kill(where, Deadline(5))
+            cgroup_removal.remove(where)
 
     def test_one_that_has_ended_since_is_not_made_twice(self, place: Place) -> None:
         place.checkpoint("1")

@@ -24,7 +24,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     ProgramFailed,
     Reason,
 )
-from ansible_collections.longshore.oci.plugins.module_utils._base.process import identify, is_alive, kill_and_wait
+from ansible_collections.longshore.oci.plugins.module_utils._base.pidfd import kill_and_wait
+from ansible_collections.longshore.oci.plugins.module_utils._base.process import identify, is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._ports import network_helper
 from ansible_collections.longshore.oci.plugins.module_utils._ports.network_helper import Helper
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths

@@ -35,13 +35,13 @@ RECORDED = [("runc", "1.1.5"), ("runc", "1.1.15"), ("crun", "1.8.1"), ("crun", "
     ],
 )
 def test_parse_version(program: str, directory: str, version: str) -> None:
-    assert versions.parse_version(builders.transcript(program, directory, "version.txt")) == version
+    assert versions.parse_program(builders.transcript(program, directory, "version.txt")) == (program, version)
 
 
 @pytest.mark.pure
 @pytest.mark.parametrize("text", ["", "usage: runc", "version 1.0"])
 def test_no_version(text: str) -> None:
-    assert versions.parse_version(text) is None
+    assert versions.parse_program(text) is None
 
 
 @pytest.mark.pure
@@ -54,40 +54,6 @@ def test_parse_bundle(program: str, version: str) -> None:
 @pytest.mark.parametrize("state", [{}, {"config": None}, {"config": {"labels": None}}, {"config": {"labels": ["a=b"]}}])
 def test_no_bundle(state: dict[str, t.Any]) -> None:
     assert runtime.parse_bundle(state) is None
-
-
-@pytest.mark.pure
-@pytest.mark.parametrize("name", ["state-gone", "create-no-program", "create-twice"])
-@pytest.mark.parametrize(("program", "version"), RECORDED)
-def test_the_log_says_what_stderr_says(program: str, version: str, name: str) -> None:
-    """runc 1.1.15 logs a warning first where a container cannot be made."""
-    log = builders.transcript(program, version, f"{name}.log.txt")
-    assert runtime.last_error(log) == builders.transcript(program, version, f"{name}.txt").strip()
-
-
-@pytest.mark.pure
-@pytest.mark.parametrize(("program", "version"), RECORDED)
-def test_the_log_names_what_could_not_be_mounted(program: str, version: str) -> None:
-    assert "/nowhere" in str(runtime.last_error(builders.transcript(program, version, "create-bad-mount.log.txt")))
-
-
-@pytest.mark.pure
-@pytest.mark.parametrize(
-    ("log", "expected"),
-    [
-        ("", None),
-        ("not JSON\n", None),
-        ('{"level": "warning", "msg": "careful"}', None),
-        ('{"level": "error", "msg": "first"}\n{"level": "error", "msg": "second"}', "second"),
-        ('{"level": "error", "msg": "said"}\n{"level": "error", "msg": ""}', "said"),
-        ('{"level": "error", "msg": "said"}\n{"level": "warning", "msg": "then this"}', "said"),
-        ('{"level": "fatal", "msg": "said"}', "said"),
-        ('{"level": "error"}', None),
-        ('["error"]\n5\nnull\n{"level": "error", "msg": " said\\n"}\n{"level": "err', "said"),
-    ],
-)
-def test_last_error(log: str, expected: str | None) -> None:
-    assert runtime.last_error(log) == expected
 
 
 @pytest.mark.pure

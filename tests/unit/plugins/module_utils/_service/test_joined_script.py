@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import make_directory
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, identify
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, cgroup_removal
 from ansible_collections.longshore.oci.plugins.module_utils._service import joined_script
 from ansible_collections.longshore.oci.plugins.module_utils._state import names
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
@@ -53,7 +53,7 @@ class TestScript:
         space = os.readlink(f"/proc/{db.pid}/ns/net")
         cgroup.place(scratch_cgroup + below, db.pid)
         done = self._run(store, str(db.pid), os.path.basename(scratch_cgroup))
-        cgroup.kill(scratch_cgroup, Deadline(5))
+        cgroup_removal.kill(scratch_cgroup, Deadline(5))
         assert done.stdout.strip() == space, done.stderr
         assert os.readlink(f"{store.paths('web').namespaces}/network/db").endswith("/fd/4")
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.process import PidFd
+from ansible_collections.longshore.oci.plugins.module_utils._base.pidfd import PidFd
 from ansible_collections.longshore.oci.plugins.module_utils._host.systemd import SYSTEMD
 from ansible_collections.longshore.oci.plugins.module_utils._service import stop_starting
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Status

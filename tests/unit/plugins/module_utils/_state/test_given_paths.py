@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._base.program import find_program
-from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
+from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup_removal
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Definition,
@@ -60,7 +60,7 @@ def place(tmp_path: pathlib.Path, scratch_cgroup: str) -> t.Iterator[Place]:
     made = Place(tmp_path, scratch_cgroup)
     yield made
     made.converge(Goal.ABSENT)
-    cgroup.remove(scratch_cgroup)
+    cgroup_removal.remove(scratch_cgroup)
 
 
 class TestPidFile:

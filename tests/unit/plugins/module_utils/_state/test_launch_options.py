@@ -17,17 +17,17 @@ from ansible_collections.longshore.oci.tests.unit import builders
 pytestmark = pytest.mark.pure
 
 
-def _check(*, name: str = "web", manager: str = "systemd", terminal: bool = False, **options: t.Any) -> None:
+def _check(*, name: str = "web", terminal: bool = False, **options: t.Any) -> None:
     paths = Store(state_dir="/state", run_dir="/run").paths(name)
-    launch_options.check(builders.definition(**options), paths, manager, terminal=terminal)
+    launch_options.check(builders.definition(**options), paths, terminal=terminal)
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        {}, {"service": True, "restart_policy": "always"}, {"runtime_root": "/r", "log_path": "/l", "conmon_pidfile": "/p"},
+        {}, {"runtime_root": "/r", "log_path": "/l", "conmon_pidfile": "/p"},
         {"conmon_env": {"A_1": "x y"}}, {"conmon_pidfile": "/p "}, {"log_driver": "passthrough"}, {"terminal": True},
-        {"sdnotify": "container"}, {"manager": "cgroupfs"},
+        {"sdnotify": "container"},
     ],
 )  # fmt: skip
 def test_what_is_possible(options: dict[str, t.Any]) -> None:
@@ -45,10 +45,6 @@ def test_what_is_possible(options: dict[str, t.Any]) -> None:
                               ("NOTIFY_SOCKET", "/x"), ("LISTEN_FDS", "1"))),
         ({"sdnotify": "container", "name": "n" * 120}, "too long for a socket"),
         ({"terminal": True, "log_driver": "passthrough"}, "passthrough cannot be used for a container with a terminal"),
-        ({"restart_policy": "always"}, "restart_policy needs service"),
-        ({"service": True, "manager": "cgroupfs"}, "A service needs systemd"),
-        ({"service": True, "conmon_pidfile": "/p "}, "cannot end with a blank or a backslash"),
-        ({"service": True, "conmon_pidfile": "/p\\"}, "cannot end with a blank or a backslash"),
     ],
 )  # fmt: skip
 def test_what_is_impossible(options: dict[str, t.Any], said: str) -> None:

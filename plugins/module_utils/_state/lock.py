@@ -9,9 +9,9 @@ import errno
 import fcntl
 import os
 
-from .deadline import IN_CLOSE, Deadline, wait_until
-from .errors import Conflict, LongshoreError
-from .files import make_directory, remove_file
+from .._base.deadline import Deadline
+from .._base.errors import Conflict, LongshoreError
+from .._base.files import make_directory, remove_file
 
 _AGAIN_SECONDS = 1.0
 # Errors of a run directory in which no file for the lock can be created.
@@ -76,9 +76,10 @@ class Lock:
         path = f"/proc/self/fd/{descriptor}"
         taken = _flock(descriptor, how)
         while not taken and deadline.remaining():
-            taken = wait_until(
-                lambda: _flock(descriptor, how), deadline.at_most(_AGAIN_SECONDS), path=path, mask=IN_CLOSE
-            )
+            from .._base import inotify
+
+            step = deadline.at_most(_AGAIN_SECONDS)
+            taken = inotify.wait_until(lambda: _flock(descriptor, how), step, path=path, mask=inotify.IN_CLOSE)
         if not taken:
             from .lock_holders import holders
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._host import timestamps
+from ansible_collections.longshore.oci.plugins.module_utils._state import timestamps
 
 pytestmark = pytest.mark.pure
 

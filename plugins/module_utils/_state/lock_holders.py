@@ -7,8 +7,8 @@ from __future__ import annotations
 import contextlib
 import os
 
-from .errors import LongshoreError
-from .files import read_text
+from .._base.errors import LongshoreError
+from .._base.files import read_text
 
 
 def holders(path: str) -> list[str]:

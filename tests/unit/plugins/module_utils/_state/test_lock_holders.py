@@ -12,7 +12,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base import lock_holders
+from ansible_collections.longshore.oci.plugins.module_utils._state import lock_holders
 
 pytestmark = pytest.mark.pure
 

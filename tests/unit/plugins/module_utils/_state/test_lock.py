@@ -17,8 +17,8 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import is_busy
-from ansible_collections.longshore.oci.plugins.module_utils._base.lock import Lock
-from ansible_collections.longshore.oci.plugins.module_utils._base.lock_holders import holders
+from ansible_collections.longshore.oci.plugins.module_utils._state.lock import Lock
+from ansible_collections.longshore.oci.plugins.module_utils._state.lock_holders import holders
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import programs
 
@@ -37,7 +37,7 @@ def _lock(places: Store) -> Lock:
 # Another process that takes the lock, says so, and keeps it until it is told to let go or is killed.
 HOLDER = """
 import sys
-from ansible_collections.longshore.oci.plugins.module_utils._base.lock import Lock
+from ansible_collections.longshore.oci.plugins.module_utils._state.lock import Lock
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 lock = Lock(sys.argv[1], "web")
 lock.acquire(Deadline(60))
