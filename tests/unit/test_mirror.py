@@ -24,6 +24,7 @@ UTILS = "plugins/module_utils"
 COVERED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "_bundle_spec/options": ("_bundle_spec/test_spec", "values without behaviour"),
     "_exec/request": ("_exec/test_plan", "values without behaviour"),
+    "_exec/detached": ("_exec/test_run", "needs commands that run in a container"),
     "_exec/session_status": ("_exec/test_session_store", "values without behaviour"),
     "_container/owner": ("_lifecycle/test_owners", "a Protocol, to which mypy holds both owners"),
     "_lifecycle/decider": ("_lifecycle/test_containers", "a Protocol"),

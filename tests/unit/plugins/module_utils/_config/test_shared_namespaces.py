@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._config import config, namespace_names
+from ansible_collections.longshore.oci.plugins.module_utils._config import config
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
 from ansible_collections.longshore.oci.tests.unit import builders
 
@@ -23,8 +23,3 @@ def test_a_config_has_the_name_and_a_launch_a_path() -> None:
     # The same again from what is recorded; and what the bundle says is left as it is.
     assert config.effective(launched, builders.record(), PATHS) == launched
     assert source["linux"]["namespaces"] == spaces
-    assert namespace_names.by_name(launched, PATHS.namespaces)["linux"]["namespaces"] == spaces
-
-
-def test_a_config_without_namespaces() -> None:
-    assert namespace_names.by_name({"a": 1}, PATHS.namespaces) == {"a": 1}

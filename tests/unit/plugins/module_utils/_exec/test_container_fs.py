@@ -16,13 +16,8 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
-    DeadlineExceeded,
-    InvalidOption,
-    LongshoreError,
-)
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._exec.container_fs import Rootfs
-from ansible_collections.longshore.oci.plugins.module_utils._trust import tree_search
 
 pytestmark = pytest.mark.pure
 
@@ -201,19 +196,6 @@ class TestHostile:
             _link(top, f"link{number}", f"{'etc/../' * 100}link{number + 1}")
         _link(top, "link39", "etc/passwd")
         assert Rootfs(str(top)).read_text("/link1") == "inside"
-
-    @pytest.mark.parametrize("pattern", ["/a" * 2048, "/*" * 2047, "/etc/.." * 500, "/[" * 2000])
-    def test_a_long_pattern(self, top: pathlib.Path, pattern: str) -> None:
-        assert Rootfs(str(top)).exists(pattern) is (pattern[:4] == "/etc")
-
-    def test_one_that_is_too_long(self, top: pathlib.Path) -> None:
-        with pytest.raises(InvalidOption, match="at most 4096 characters"):
-            Rootfs(str(top)).exists("/a" * 2049)
-
-    def test_a_search_that_takes_too_long(self, top: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(tree_search, "_SEARCH_SECONDS", 0.0)
-        with pytest.raises(DeadlineExceeded, match=r"The search for \* in the container took too long"):
-            Rootfs(str(top)).exists("/*/*/nothing")
 
 
 class TestExists:

@@ -11,8 +11,9 @@ from ansible_collections.longshore.oci.plugins.module_utils._module import conta
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Exit, Observed, Status
 from ansible_collections.longshore.oci.tests.unit import builders
 
+pytestmark = pytest.mark.pure
 
-@pytest.mark.pure
+
 class TestDescribe:
     KEYS: t.ClassVar[list[str]] = [
         "name", "status", "pid", "conmon_pid", "monitored", "exit_code", "exit_reason", "oom_killed", "created_at",
