@@ -55,28 +55,18 @@ _ONLY_RESTORE = (
 )  # fmt: skip
 
 
+_EXCLUDED = {
+    Goal.CHECKPOINTED: _ONLY_RESTORE, Goal.RESTORED: _ONLY_DUMP, Goal.ABSENT: (*_ONLY_DUMP, *_ONLY_RESTORE, "archive"),
+}  # fmt: skip
+
+
 def request(params: t.Mapping[str, t.Any]) -> Request:
     """Return the request. Raises InvalidOption for options that exclude each other."""
     goal = Goal(params["state"])
-    wrong = {
-        Goal.CHECKPOINTED: _ONLY_RESTORE,
-        Goal.RESTORED: _ONLY_DUMP,
-        Goal.ABSENT: (*_ONLY_DUMP, *_ONLY_RESTORE, "archive"),
-    }
-    for name in wrong[goal]:
+    for name in _EXCLUDED[goal]:
         if params[name]:
             raise InvalidOption(f"{name} cannot be used with state={goal.value}.")
-    for name in ("compression", "include_rootfs", "sign_key", "verify"):
-        if params[name] and not params["archive"]:
-            raise InvalidOption(f"{name} needs archive.")
-    for name in ("sign_key", "verify"):
-        for path in [params[name]] if name == "sign_key" else params[name] or []:
-            if path and not path.startswith("/"):
-                raise InvalidOption(f"{name} must be given as an absolute path, not {path!r}.")
-    if params["verify"] == []:
-        raise InvalidOption("verify is empty, so every archive would be refused.")
-    if params["archive"] and not params["archive"].startswith("/"):
-        raise InvalidOption(f"The archive {params['archive']} must be given as an absolute path.")
+    _check_archive(params)
     if params["tcp_close"] and params["tcp_established"]:
         raise InvalidOption("tcp_close and tcp_established exclude each other.")
     rounds = params["pre_dump_rounds"]
@@ -92,6 +82,20 @@ def request(params: t.Mapping[str, t.Any]) -> Request:
             "archive", "compression", "include_rootfs", "include_logs", "keep", "timeout", "sign_key",
         )},
     )  # fmt: skip
+
+
+def _check_archive(params: t.Mapping[str, t.Any]) -> None:
+    """Refuse options for an archive without one, and relative paths. Raises InvalidOption."""
+    for name in ("compression", "include_rootfs", "sign_key", "verify"):
+        if params[name] and not params["archive"]:
+            raise InvalidOption(f"{name} needs archive.")
+    for name, path in [("sign_key", params["sign_key"]), *(("verify", path) for path in params["verify"] or ())]:
+        if path and not path.startswith("/"):
+            raise InvalidOption(f"{name} must be given as an absolute path, not {path!r}.")
+    if params["verify"] == []:
+        raise InvalidOption("verify is empty, so every archive would be refused.")
+    if params["archive"] and not params["archive"].startswith("/"):
+        raise InvalidOption(f"The archive {params['archive']} must be given as an absolute path.")
 
 
 def described(checkpoint: Description) -> dict[str, t.Any]:
