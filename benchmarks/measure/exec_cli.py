@@ -17,7 +17,7 @@ from module_utils._exec import run as engine_exec
 from module_utils._exec.process_spec import Command
 from module_utils._host.detect import Host
 from module_utils._lifecycle.containers import Containers
-from module_utils._state.model import Definition, Desired, Goal, Timeouts
+from module_utils._state.model import CgroupManager, Definition, Desired, Goal, Timeouts
 
 from . import machine, podman, rounds, table, tasks
 from .clock import Lap
@@ -77,7 +77,11 @@ class Ours:
     def __init__(self, workspace: Workspace, *, runtime: str, conmon: str) -> None:
         self._directories = {"state_dir": f"{workspace.state}/longshore", "run_dir": f"{workspace.run}/longshore"}
         definition = Definition(
-            workspace.bundle, runtime=runtime, conmon=conmon, cgroup_manager="cgroupfs", cgroup_parent=workspace.cgroup
+            workspace.bundle,
+            runtime=runtime,
+            conmon=conmon,
+            cgroup_manager=CgroupManager.CGROUPFS,
+            cgroup_parent=workspace.cgroup,
         )
         self._converge(Goal.STARTED, definition)
         self._argv = [runtime, "--root", f"{workspace.run}/longshore/{os.path.basename(runtime)}", "exec", NAME]

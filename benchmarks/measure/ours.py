@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from module_utils._lifecycle.containers import Containers
-from module_utils._state.model import Action, Definition, Desired, Goal, Timeouts
+from module_utils._state.model import Action, CgroupManager, Definition, Desired, Goal, Timeouts
 
 from .clock import Lap
 from .workspace import Workspace
@@ -17,7 +17,11 @@ class Ours:
     def __init__(self, workspace: Workspace, *, runtime: str, conmon: str) -> None:
         self._directories = {"state_dir": f"{workspace.state}/longshore", "run_dir": f"{workspace.run}/longshore"}
         self._definition = Definition(
-            workspace.bundle, runtime=runtime, conmon=conmon, cgroup_manager="cgroupfs", cgroup_parent=workspace.cgroup
+            workspace.bundle,
+            runtime=runtime,
+            conmon=conmon,
+            cgroup_manager=CgroupManager.CGROUPFS,
+            cgroup_parent=workspace.cgroup,
         )
 
     def round(self, lap: Lap) -> None:

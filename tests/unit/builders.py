@@ -8,6 +8,7 @@ import os
 import typing as t
 
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
+    CgroupManager,
     Definition,
     Observed,
     Program,
@@ -26,7 +27,7 @@ def transcript(program: str, version: str, name: str) -> str:
 
 
 def definition(**changes: t.Any) -> Definition:
-    return Definition(**{"bundle": "/srv/web", **changes})
+    return Definition.from_json({"bundle": "/srv/web", **changes})
 
 
 def record(**changes: t.Any) -> Record:
@@ -42,7 +43,8 @@ def record(**changes: t.Any) -> Record:
         "boot": "00000000-0000-0000-0000-000000000000",
     }
     values.update(changes)
-    return Record(**{**values, "phase": Phase(values["phase"])})
+    typed = {"phase": Phase(values["phase"]), "cgroup_manager": CgroupManager(values["cgroup_manager"])}
+    return Record(**{**values, **typed})
 
 
 def observed(status: Status, *, phase: str = "running", **changes: t.Any) -> Observed:

@@ -219,6 +219,27 @@ def _compared_words(name: str) -> set[object]:
     return {each.value for side in compared for each in ast.walk(side) if isinstance(each, ast.Constant)}
 
 
+# Values of enums of a record. Other options also have the values "none" and "auto", so there the compared field counts.
+CHOICES = {
+    "cgroupfs", "systemd", "k8s-file", "journald", "passthrough", "slirp4netns", "pasta",
+}  # fmt: skip
+CHOICE_FIELDS = {"cgroup_manager", "manager", "log_driver", "driver", "network_helper", "helper"}
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_no_choice_is_compared_as_text(name: str) -> None:
+    found = []
+    for node in _nodes(name):
+        if isinstance(node, ast.Compare):
+            parts = [part for side in [node.left, *node.comparators] for part in ast.walk(side)]
+            words = {part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)}
+            fields = {getattr(part, "attr", getattr(part, "id", "")) for part in parts}
+            found += (
+                [ast.unparse(node)] if words & CHOICES or (words & {"auto", "none"} and fields & CHOICE_FIELDS) else []
+            )
+    assert found == []
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_modules_do_not_import_one_another(name: str) -> None:
     assert _closure(name) & set(MODULES) == {name}

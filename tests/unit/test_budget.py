@@ -27,11 +27,12 @@ MOST_UNCHANGED, MOST_EXECUTED, MOST_TOLD, MOST_UNCHANGED_NETWORK = 1540, 2660, 1
 TASK = """
 import sys
 from ansible_collections.longshore.oci.plugins.modules import oci_container
-from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Desired, Goal, Timeouts
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import CgroupManager, Definition, Desired, Goal, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 
 name, directory, goal, cgroup = sys.argv[1:]
-wanted = Definition(bundle=f"{directory}/bundle", runtime="runc", cgroup_manager="cgroupfs", cgroup_parent=cgroup)
+manager = CgroupManager.CGROUPFS
+wanted = Definition(bundle=f"{directory}/bundle", runtime="runc", cgroup_manager=manager, cgroup_parent=cgroup)
 outcome = Containers(state_dir=f"{directory}/state", run_dir=f"{directory}/run").converge(
     Desired(name, Goal(goal), wanted if goal == "started" else None, timeouts=Timeouts(stop=0))
 )

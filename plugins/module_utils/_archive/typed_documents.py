@@ -15,6 +15,7 @@ import typing as t
 
 from .._base.errors import InvalidOption
 from .._config import namespaces
+from .._state.model import CgroupManager, LogDriver, NetworkHelper
 from .layout import MANIFEST
 from .manifest import Container, Manifest
 
@@ -98,19 +99,21 @@ _SPEC: Document = {
     },
 }  # fmt: skip
 _PROGRAM = {"name": _WORD, "path": _TEXT, "version": _WORD}
+_LOG_DRIVER = _OneOf(tuple(LogDriver))
 # Another host uses only these parts of the definition of the container. It decides the rest itself.
 _DEFINITION = {
-    "bundle": _TEXT, "log_driver": _WORD, "log_size_max": _Number(1), "stdin": _FLAG, "sdnotify": _OneOf(("ignore", "conmon", "container")),
+    "bundle": _TEXT, "log_driver": _LOG_DRIVER, "log_size_max": _Number(1), "stdin": _FLAG, "sdnotify": _OneOf(("ignore", "conmon", "container")),
 }  # fmt: skip
 # All of it, for a stored checkpoint of this host.
 _OWN_DEFINITION: Document = {
     **dict.fromkeys((
-        "bundle", "runtime", "runtime_root", "conmon", "cgroup_manager", "cgroup_parent", "log_driver", "log_path", "log_tag",
-        "conmon_pidfile", "sdnotify", "restart_policy", "network_helper",
+        "bundle", "runtime", "runtime_root", "conmon", "cgroup_parent", "log_path", "log_tag", "conmon_pidfile", "sdnotify",
+        "restart_policy",
     ), _TEXT),
     **dict.fromkeys(("runtime_args", "exit_command", "reserve_ports", "listen", "publish", "network_options"), _TEXTS),
     **dict.fromkeys(("stdin", "no_pivot", "no_new_keyring", "service"), _FLAG),
-    "log_size_max": _INT, "exit_delay": _INT,
+    "log_size_max": _INT, "exit_delay": _INT, "log_driver": _LOG_DRIVER,
+    "cgroup_manager": _OneOf(tuple(CgroupManager)), "network_helper": _OneOf(tuple(NetworkHelper)),
 }  # fmt: skip
 _LEFT_OUT = (
     "cgroup_parent", "conmon_env", "conmon_pidfile", "exit_command", "listen", "log_path", "log_tag", "network_options", "publish",

@@ -7,7 +7,7 @@ from __future__ import annotations
 from .._base.errors import MissingPrerequisite, WrongState
 from .._base.versions import numbers
 from .._runtime import criu
-from .._state.model import Program, Record, Status
+from .._state.model import NetworkHelper, Program, Record, Status
 from .request import Request
 
 # The first CRIU that can dump a frozen container (criu pull request 2514).
@@ -40,10 +40,10 @@ def check_parts(name: str, record: Record) -> None:
             f"The container {name} cannot be checkpointed: its sockets (listen) belong to another network "
             "namespace than its own, which CRIU does not support."
         )
-    if record.definition.network_helper != "none":
+    if record.definition.network_helper is not NetworkHelper.NONE:
         raise WrongState(
             f"The container {name} cannot be checkpointed: CRIU cannot dump the network device that"
-            f" {record.definition.network_helper} holds.",
+            f" {record.definition.network_helper.value} holds.",
             hint="Only a container without network_helper can be checkpointed.",
         )
 

@@ -15,7 +15,7 @@ from .._archive.manifest import Manifest
 from .._archive.named_pipe import check_pipe, is_pipe
 from .._base.errors import InvalidOption
 from .._base.files import remove_file
-from .._state.model import Record
+from .._state.model import LogDriver, Record
 from .._trust import trust
 from . import checkpoint_store
 from .checkpoint_store import Stored
@@ -57,7 +57,7 @@ def export(request: Request, whole: Stored, record: Record, pipe: t.BinaryIO | N
         written.append(manifest.with_members(members))
         return written[-1]
 
-    log = record.log_path if request.include_logs and record.definition.log_driver == "k8s-file" else None
+    log = record.log_path if request.include_logs and record.definition.log_driver is LogDriver.K8S_FILE else None
     kind_of = compression.check(request.compression, pipe=pipe is not None)
     sign = None
     if request.sign_key:

@@ -14,7 +14,7 @@ from .._container.create import Launch, prepare
 from .._host.detect import Host
 from .._lifecycle.owners import owner_of
 from .._runtime import criu
-from .._state.model import Checkpoint, Definition, Desired, Program, Record, Timeouts
+from .._state.model import Checkpoint, Definition, Desired, LogDriver, Program, Record, Timeouts
 from .._state.phase import Phase
 from .._state.store import Store
 from .checkpoint_store import Stored
@@ -110,7 +110,7 @@ def definition_of(wanted: Wanted, source: Stored, known: Record | None) -> Defin
                 + (f" It was {was.bundle[:200]} on the host of the archive." if was.bundle else ""),
             )
         base = Definition(wanted.overrides["bundle"], **{name: getattr(was, name) for name in _TAKEN_OVER})
-        if was.log_driver in ("none", "journald"):
+        if was.log_driver in (LogDriver.NONE, LogDriver.JOURNALD):
             base = base._replace(log_driver=was.log_driver, log_size_max=None)
     else:
         if not was.bundle:

@@ -19,7 +19,7 @@ from .._base.errors import InvalidOption, LongshoreError
 from .._base.files import read_text
 from .._base.process import parse_signal
 from .._state import names
-from .._state.model import Desired, Record
+from .._state.model import CgroupManager, Desired, NetworkHelper, Record
 from .._state.store import Paths
 from .._trust import trust
 from . import namespaces
@@ -115,7 +115,7 @@ def _is_strings(value: t.Any) -> bool:
 def effective(config: Config, record: Record, paths: Paths) -> Config:
     """Return the config for the runtime, from the config of a bundle or from an effective one."""
     path = names.container_cgroup(record)
-    if record.cgroup_manager == "systemd":
+    if record.cgroup_manager is CgroupManager.SYSTEMD:
         path = f"{names.cgroup_parent(record)}:{names.prefix(record.realm)}:{names.unit_part(record.name)}"
     result = {**config, "linux": {**(config.get("linux") or {}), "cgroupsPath": path}}
     if any(each.startswith(namespaces.PEER) for each in namespaces.namespaces_of(result).values()):
@@ -135,7 +135,7 @@ def effective(config: Config, record: Record, paths: Paths) -> Config:
         mount = {"destination": NOTIFY_DIRECTORY, "type": "bind", "source": paths.notify, "options": options}
         others = [other for other in config.get("mounts") or [] if other.get("destination") != NOTIFY_DIRECTORY]
         result["mounts"] = [*others, mount]
-    if config.get("hooks") or record.definition.network_helper != "none":
+    if config.get("hooks") or record.definition.network_helper is not NetworkHelper.NONE:
         from . import hooks
 
         found = hooks.effective(config.get("hooks"), record, paths)

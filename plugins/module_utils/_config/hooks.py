@@ -13,7 +13,7 @@ import typing as t
 
 from .._base.errors import InvalidOption
 from .._base.program import SEARCH_PATH
-from .._state.model import Record
+from .._state.model import NetworkHelper, Record
 from .._state.store import Paths
 
 KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
@@ -61,7 +61,7 @@ def effective(value: t.Any, record: Record, paths: Paths) -> dict[str, list[dict
     """Return the hooks of a config, with Longshore's own hook only if this definition needs it for the network helper."""
     hooks = checked(value or {})
     others = [hook for hook in hooks.get("createContainer") or [] if _HOOK not in (hook.get("args") or [])]
-    if record.definition.network_helper != "none" and os.geteuid() != 0:
+    if record.definition.network_helper is not NetworkHelper.NONE and os.geteuid() != 0:
         arguments = ["sh", "-c", _HOOK, "sh", paths.network_asks, paths.network_answer]
         others.append(_with_environment({"path": "/bin/sh", "args": arguments}))
     return {**hooks, "createContainer": others} if others or "createContainer" in hooks else hooks

@@ -14,7 +14,7 @@ from .._base.versions import numbers
 from .._host import cgroup
 from .._runtime.runtime import global_arguments
 from .._state import names
-from .._state.model import Record
+from .._state.model import CgroupManager, Record
 from .._state.store import Paths
 
 # The first version with an option (tags of conmon's repository). All versions have the other options.
@@ -50,7 +50,7 @@ def common_argv(record: Record, paths: Paths, *, uuid: str, log: str) -> list[st
 
 def place(record: Record, pid: int, deadline: Deadline) -> None:
     """Move conmon out of the session that starts it, into a cgroup that is not the container's own."""
-    if record.cgroup_manager == "systemd":
+    if record.cgroup_manager is CgroupManager.SYSTEMD:
         from .._host import systemd
 
         with systemd.Bus(user=os.geteuid() != 0, deadline=deadline) as bus:

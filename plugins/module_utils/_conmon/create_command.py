@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from .._base.errors import MissingPrerequisite
-from .._state.model import Definition, Record
+from .._state.model import CgroupManager, Definition, LogDriver, Record
 from .._state.store import Paths
 from .conmon import SINCE, common_argv, has
 
@@ -27,7 +27,7 @@ def check_options(definition: Definition, version: str) -> None:
 def create_argv(record: Record, paths: Paths, *, terminal: bool) -> list[str]:
     """Return the command line of conmon for a create or restore."""
     wanted = record.definition
-    log = f"k8s-file:{record.log_path}" if wanted.log_driver == "k8s-file" else wanted.log_driver
+    log = f"k8s-file:{record.log_path}" if wanted.log_driver is LogDriver.K8S_FILE else wanted.log_driver.value
     # Never the log level debug: those lines would mix with what the container says.
     argv = [
         *common_argv(record, paths, uuid=record.runtime_id, log=log),
@@ -35,7 +35,7 @@ def create_argv(record: Record, paths: Paths, *, terminal: bool) -> list[str]:
         "--log-level", "warning", "--syslog",
     ]  # fmt: skip
     flags = {
-        "--systemd-cgroup": record.cgroup_manager == "systemd",
+        "--systemd-cgroup": record.cgroup_manager is CgroupManager.SYSTEMD,
         "--terminal": terminal, "--stdin": wanted.stdin and not terminal,
         # CRIU does neither, and crun does not know these options then.
         "--no-pivot": wanted.no_pivot and not record.checkpoint,

@@ -22,7 +22,7 @@ from .._host.detect import Host
 from .._host.selinux_state import has_labels
 from .._runtime.runtime import Runtime
 from .._state import names
-from .._state.model import Checkpoint, Definition, Desired, Record, Timeouts
+from .._state.model import CgroupManager, Checkpoint, Definition, Desired, LogDriver, NetworkHelper, Record, Timeouts
 from .._state.phase import Phase
 from .._state.store import Paths, Store
 from .._state.timestamps import timestamp
@@ -74,7 +74,8 @@ def prepare(
     config.check_root(source)
     manager = host.cgroup_manager(definition.cgroup_manager)
     _check_parent(definition.cgroup_parent, manager)
-    if definition._replace(runtime="auto", cgroup_manager="auto", cgroup_parent=None) != Definition(definition.bundle):
+    usual = definition._replace(runtime="auto", cgroup_manager=CgroupManager.AUTO, cgroup_parent=None)
+    if usual != Definition(definition.bundle):
         from .._state import launch_options
 
         launch_options.check(definition, paths, terminal=bool(source["process"].get("terminal")))
@@ -86,7 +87,7 @@ def prepare(
         before = given_paths.former_pidfile(definition.conmon_pidfile or "", recorded)
     runtime, monitor = host.runtime(definition.runtime), host.conmon(definition.conmon)
     check_options(definition, monitor.version)
-    if definition.network_helper != "none" or definition.publish or definition.network_options:
+    if definition.network_helper is not NetworkHelper.NONE or definition.publish or definition.network_options:
         from .._ports import network_helper
 
         network_helper.check(definition, source, paths, recorded)
@@ -111,7 +112,7 @@ def prepare(
 
 
 def log_path(definition: Definition, paths: Paths) -> str | None:
-    return (definition.log_path or paths.log) if definition.log_driver in ("k8s-file", "passthrough") else None
+    return None if definition.log_driver in (LogDriver.NONE, LogDriver.JOURNALD) else definition.log_path or paths.log
 
 
 def _check_texts(definition: Definition, paths: Paths) -> None:
@@ -125,14 +126,14 @@ def _check_texts(definition: Definition, paths: Paths) -> None:
         check_text(name, text)
 
 
-def _check_parent(parent: str | None, manager: str) -> None:
+def _check_parent(parent: str | None, manager: CgroupManager) -> None:
     if parent is not None and not parent.startswith("/") and not parent.endswith(".slice"):
         raise InvalidOption(f"cgroup_parent must be an absolute path, not {parent!r}.")
     if parent is not None and os.path.normpath(parent) != parent:
         raise InvalidOption(f"cgroup_parent must be a plain path, not {parent!r}.")
-    if parent is not None and parent.endswith(".slice") != (manager == "systemd"):
-        wanted = "a slice, such as machine.slice" if manager == "systemd" else "a path, such as /longshore"
-        raise InvalidOption(f"With the cgroup manager {manager}, cgroup_parent must be {wanted}, not {parent!r}.")
+    if parent is not None and parent.endswith(".slice") != (manager is CgroupManager.SYSTEMD):
+        wanted = "a slice, such as machine.slice" if manager is CgroupManager.SYSTEMD else "a path, such as /longshore"
+        raise InvalidOption(f"With the cgroup manager {manager.value}, cgroup_parent must be {wanted}, not {parent!r}.")
 
 
 def _check_free(store: Store, record: Record, paths: Paths) -> None:
@@ -152,7 +153,7 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
     """
     record, paths = launch.record, store.paths(launch.record.name)
     own = (names.container_cgroup(record), names.conmon_cgroup(record))
-    if record.cgroup_manager == "systemd" or any(map(cgroup.directories, own)):
+    if record.cgroup_manager is CgroupManager.SYSTEMD or any(map(cgroup.directories, own)):
         from .ownership import check_names
 
         check_names(record, previous)
@@ -204,7 +205,7 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
         except (LongshoreError, OSError) as exc:
             warnings.append(f"{what} of {record.name} stays in the cgroup of this task, and may end with it: {exc}")
 
-    passthrough = record.definition.log_driver == "passthrough" and record.log_path
+    passthrough = record.definition.log_driver is LogDriver.PASSTHROUGH and record.log_path
     with contextlib.ExitStack() as around:
         joined = around.enter_context(_namespaces(store, launch, paths))
         helper = around.enter_context(_network_helper(record, paths, place))
@@ -217,7 +218,7 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
             around.enter_context(restored_limits.no_groups())
         with conmon_launch.launch(
             argv, directory=paths.bundle, output=passthrough or paths.conmon_log, environment=environment, place=place,
-            birthplace=None if record.cgroup_manager == "systemd" else cgroup.birthplace(names.conmon_cgroup(record), where),
+            birthplace=None if record.cgroup_manager is CgroupManager.SYSTEMD else cgroup.birthplace(names.conmon_cgroup(record), where),
             preserve=preserve,
         ) as pipes:  # fmt: skip
             # Prepare files for the runtime while conmon starts.
@@ -281,17 +282,17 @@ def _namespaces(store: Store, launch: Launch, paths: Paths) -> t.ContextManager[
 def _network_helper(
     record: Record, paths: Paths, place: t.Callable[[int, str], None]
 ) -> t.ContextManager[Helper | None]:
-    if record.definition.network_helper == "none":
+    if record.definition.network_helper is NetworkHelper.NONE:
         return contextlib.nullcontext()
     from .._ports.network_helper import Helper
 
-    return Helper(record, paths, lambda pid: place(pid, record.definition.network_helper))
+    return Helper(record, paths, lambda pid: place(pid, record.definition.network_helper.value))
 
 
 def _own_cgroup(record: Record, pid: int, where: cgroup.Layout) -> str | None:
     """Return the container's cgroup, or None if the runtime could not create one and left it in a foreign cgroup (of a rootless
     session), which must never be frozen or killed."""
     path = cgroup.path_of(pid, where) or ""
-    in_scope = record.cgroup_manager == "systemd"
+    in_scope = record.cgroup_manager is CgroupManager.SYSTEMD
     own = names.container_unit(record.name, record.realm) if in_scope else names.container_cgroup(record)
     return path if f"{own}/" in f"{path}/" else None

@@ -10,7 +10,7 @@ import typing as t
 from .._base.process import in_pid_file
 from .._host import cgroup
 from .._state import names
-from .._state.model import Exit, Observed, Record, Status
+from .._state.model import CgroupManager, Exit, Observed, Record, Status
 from .._state.phase import Phase
 from .._state.store import Paths
 from .._state.unfinished import has_ended
@@ -46,7 +46,7 @@ def restored(record: Record, paths: Paths) -> Record | None:
     init, monitor = in_pid_file(paths.pidfile), in_pid_file(record.definition.conmon_pidfile or paths.conmon_pidfile)
     if init is None or monitor is None:
         return None
-    path, systemd = cgroup.path_of(init.pid), record.cgroup_manager == "systemd"
+    path, systemd = cgroup.path_of(init.pid), record.cgroup_manager is CgroupManager.SYSTEMD
     own = names.container_unit(record.name, record.realm) if systemd else names.container_cgroup(record)
     if f"{own}/" not in f"{path}/":
         return None

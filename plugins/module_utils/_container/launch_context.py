@@ -14,7 +14,7 @@ from .._config.namespaces import namespaces_of
 from .._conmon.fd_mapping import arrange
 from .._host import userns
 from .._ports import host_ports
-from .._state.model import Definition, Record
+from .._state.model import Definition, NetworkHelper, Record
 from .._state.store import Paths, Store
 
 
@@ -42,10 +42,8 @@ def check(store: Store, record: Record, config: Config, recorded: Record | None)
 
 def _check_listen(config: Config) -> None:
     if namespaces_of(config).get("pid") != "":
-        raise InvalidOption(
-            "listen needs a container with a pid namespace of its own.",
-            hint="A program takes its sockets only when LISTEN_PID is its own number, which must be known: 1.",
-        )
+        hint = "A program takes its sockets only when LISTEN_PID is its own number, which must be known: 1."
+        raise InvalidOption("listen needs a container with a pid namespace of its own.", hint=hint)
     if (config.get("process") or {}).get("terminal"):
         raise InvalidOption("listen cannot be used with a container that has a terminal.")
 
@@ -74,9 +72,9 @@ def launch_context(
             argv = userns.enter(config, paths, argv)
         if asked.listen:
             argv = arrange(argv, numbers)
-        if asked.reserve_ports and definition.network_helper != "none":
+        if asked.reserve_ports and definition.network_helper is not NetworkHelper.NONE:
             warnings.append(
-                f"reserve_ports does nothing with {definition.network_helper}, which has the ports that it publishes."
+                f"reserve_ports does nothing with {definition.network_helper.value}, which has the ports that it publishes."
             )
         yield LaunchContext(argv, environment, numbers, tuple(warnings))
 

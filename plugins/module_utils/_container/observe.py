@@ -15,7 +15,7 @@ from .._base.process import is_alive
 from .._host import cgroup
 from .._host.service_processes import is_unready, waits_for_systemd, with_service_processes
 from .._runtime.drivers import driver_of
-from .._state.model import Exit, Observed, Record, Status
+from .._state.model import Exit, NetworkHelper, Observed, Record, Status
 from .._state.phase import Phase
 from .._state.store import Store, link
 
@@ -63,7 +63,7 @@ def _observe(store: Store, name: str, record: Record | None) -> Observed:
 
     if is_alive(record.init):
         status, problem = _live(record)
-        disconnected = record.definition.network_helper != "none" and not is_alive(record.helper)
+        disconnected = record.definition.network_helper is not NetworkHelper.NONE and not is_alive(record.helper)
         seen = Observed(name, status, record, is_alive(record.monitor), disconnected=disconnected, problem=problem)
         seen = seen._replace(unready=is_unready(record))
         if seen.status is Status.PAUSED:

@@ -12,7 +12,7 @@ from .._base.process import in_pid_file
 from .._host import cgroup_removal
 from .._state import names
 from .._state.conmon_processes import find_conmons
-from .._state.model import Record
+from .._state.model import CgroupManager, Record
 from .._state.store import Paths, Store
 
 
@@ -21,7 +21,7 @@ def check_names(record: Record, previous: Record | None) -> None:
     launch, and may be removed with it."""
     known = (previous.cgroup_path, previous.conmon_cgroup_path) if previous else ()
     paths = (names.container_cgroup(record), names.conmon_cgroup(record))
-    for path in scopes(record) if record.cgroup_manager == "systemd" else paths:
+    for path in scopes(record) if record.cgroup_manager is CgroupManager.SYSTEMD else paths:
         found = cgroup_removal.members(path) if path not in known else []
         if found:
             raise Conflict(
@@ -35,7 +35,7 @@ def without_others(store: Store, record: Record) -> Record:
     releases, all state directories used the same names. The other container's objects must not be removed."""
     paths = store.paths(record.name)
     cgroups = (names.container_cgroup(record), names.conmon_cgroup(record))
-    own = scopes(record) if record.cgroup_manager == "systemd" else cgroups
+    own = scopes(record) if record.cgroup_manager is CgroupManager.SYSTEMD else cgroups
     found = {process for path in (*own, record.cgroup_path) for process in cgroup_removal.members(path)}
     files = (paths.pidfile, record.definition.conmon_pidfile or paths.conmon_pidfile)
     known = {record.init, record.monitor, *map(in_pid_file, files)}

@@ -14,7 +14,7 @@ from .._host import cgroup, cgroup_removal
 from .._runtime.deletion import Deletion
 from .._state import names
 from .._state.conmon_processes import RUNTIME_PIDFILE, find_conmons, find_runtimes
-from .._state.model import Record, Timeouts
+from .._state.model import CgroupManager, Record, Timeouts
 from .._state.phase import Phase
 from .._state.store import Store
 from .stop import kill_all
@@ -56,7 +56,7 @@ def sweep_leftovers(store: Store, record: Record, timeouts: Timeouts) -> None:
     if launched:
         # They end with conmon. Wait for them here too, because they may not have their own cgroup.
         stuck += kill_and_wait(find_runtimes(record.runtime, RUNTIME_PIDFILE, paths.pidfile), Deadline(timeouts.kill))
-    if record.cgroup_manager != "systemd":
+    if record.cgroup_manager is not CgroupManager.SYSTEMD:
         # Also unrecorded processes that a killed runtime has started below conmon.
         for path in (names.conmon_cgroup(record), names.container_cgroup(record)):
             stuck += cgroup_removal.kill(path, Deadline(timeouts.kill))
@@ -83,14 +83,12 @@ def sweep_leftovers(store: Store, record: Record, timeouts: Timeouts) -> None:
         remove_sockets(record.definition)
     remove_tree(paths.run)
     if left:
-        raise LongshoreError(
-            f"The container {record.name} has been removed, except for: {', '.join(left)}.",
-            hint=f"{record.runtime.name} said: {said}" if said else "",
-        )
+        hint = f"{record.runtime.name} said: {said}" if said else ""
+        raise LongshoreError(f"The container {record.name} has been removed, except for: {', '.join(left)}.", hint=hint)
 
 
 def _remove_cgroups(record: Record) -> list[str]:
-    if record.cgroup_manager != "systemd":
+    if record.cgroup_manager is not CgroupManager.SYSTEMD:
         return cgroup_removal.remove(names.conmon_cgroup(record)) + cgroup_removal.remove(
             names.container_cgroup(record)
         )

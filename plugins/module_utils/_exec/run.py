@@ -27,7 +27,7 @@ from .._container.observe import observe
 from .._host import cgroup
 from .._runtime.drivers import driver_of
 from .._state import names
-from .._state.model import Record, Status
+from .._state.model import CgroupManager, Record, Status
 from .._state.phase import Phase
 from .._state.store import Store, check_name
 from . import output, session_store
@@ -290,7 +290,7 @@ def _beside(record: Record) -> str | None:
     path = record.conmon_cgroup_path or ""
     own = (
         names.conmon_unit(record.name, record.realm)
-        if record.cgroup_manager == "systemd"
+        if record.cgroup_manager is CgroupManager.SYSTEMD
         else names.conmon_cgroup(record)
     )
     return path if own in path and cgroup.directories(path) else None

@@ -14,7 +14,7 @@ from .._base.files import make_directory, read_text, write_text
 from .._base.program import find_program, run, user_runtime_directory
 from .._base.versions import parse_program
 from .._runtime.drivers import DRIVERS, driver_of
-from .._state.model import Program
+from .._state.model import CgroupManager, Program
 from .._trust import trust
 from . import cgroup, remembered
 
@@ -82,16 +82,19 @@ class Host:
             trust.check(path, "conmon")
         return self._probe(path, runtime=False)
 
-    def cgroup_manager(self, wanted: str) -> str:
+    def cgroup_manager(self, wanted: CgroupManager) -> CgroupManager:
         """Return the cgroup manager. Raises MissingPrerequisite if it is systemd and this user cannot get a scope."""
-        manager = ("systemd" if systemd_runs() else "cgroupfs") if wanted == "auto" else wanted
-        if manager == "systemd" and not systemd_runs():
+        if wanted is CgroupManager.CGROUPFS or (wanted is CgroupManager.AUTO and not systemd_runs()):
+            return CgroupManager.CGROUPFS
+        if not systemd_runs():
             hint = "Use cgroup_manager: cgroupfs, or auto."
             raise MissingPrerequisite("systemd does not run on this host.", hint=hint)
-        if manager == "systemd" and os.geteuid() != 0 and not os.path.exists(f"{user_runtime_directory()}/bus"):
-            message = f"The user {os.geteuid()} has no session of systemd ({user_runtime_directory()}/bus), so it cannot get a scope."
-            raise MissingPrerequisite(message, hint="As root: loginctl enable-linger USER.")
-        return manager
+        if os.geteuid() != 0 and not os.path.exists(f"{user_runtime_directory()}/bus"):
+            raise MissingPrerequisite(
+                f"The user {os.geteuid()} has no session of systemd ({user_runtime_directory()}/bus), so it cannot get a scope.",
+                hint="As root: loginctl enable-linger USER.",
+            )
+        return CgroupManager.SYSTEMD
 
     def _probe(self, path: str, *, runtime: bool) -> Program:
         """Return the program with its version. This also detects a wrong architecture or missing libraries.

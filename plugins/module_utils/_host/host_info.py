@@ -13,7 +13,7 @@ from .._base.files import read_text
 from .._base.program import find_program
 from .._runtime import criu
 from .._runtime.drivers import DRIVERS
-from .._state.model import Program
+from .._state.model import CgroupManager, Program
 from . import cgroup
 from .detect import Host, systemd_runs
 
@@ -27,7 +27,10 @@ def survey(host: Host) -> dict[str, Value]:
         "conmon": _try(lambda: host.conmon(None)),
         "runtimes": [_runtime(host, name, program) for name in DRIVERS],
         "criu": {**(program._asdict() if program else _NO_PROGRAM), "tracks_memory": memory},
-        "cgroup": {"mode": cgroup.layout().mode, "manager": _try(lambda: host.cgroup_manager("auto"), key="manager")},
+        "cgroup": {
+            "mode": cgroup.layout().mode,
+            "manager": _try(lambda: host.cgroup_manager(CgroupManager.AUTO).value, key="manager"),
+        },
         "systemd": systemd_runs(),
         "kernel": platform.release(),
         "architecture": platform.machine(),

@@ -10,7 +10,7 @@ import typing as t
 from .._base.errors import InvalidOption, MissingPrerequisite
 from .._base.program import find_program
 from .._runtime.drivers import DRIVERS
-from .._state.model import Definition, Program, Record
+from .._state.model import CgroupManager, Definition, Program, Record
 from .._state.phase import Phase
 from .._state.store import Store
 from .._trust import trust
@@ -30,7 +30,7 @@ def orphans(store: Store, host: Host, name: str) -> list[Record]:
         Record(
             name=name, phase=Phase.CREATING, definition=Definition(bundle=""), config_digest="", runtime=program,
             runtime_root=f"{store.run_dir}/{program.name}", conmon=conmon, boot="",
-            cgroup_manager=host.cgroup_manager("auto"), realm=store.realm,
+            cgroup_manager=host.cgroup_manager(CgroupManager.AUTO), realm=store.realm,
         )
         for program in _runtimes(store)
     ]  # fmt: skip

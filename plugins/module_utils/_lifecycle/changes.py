@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import enum
 import typing as t
 
 from .._config import config, config_differences
-from .._state.model import Definition, Desired, Record
+from .._state.model import CgroupManager, Definition, Desired, Record
 from .._state.store import Store
 
 Differences = dict[str, tuple[t.Any, t.Any]]
@@ -15,7 +16,7 @@ Differences = dict[str, tuple[t.Any, t.Any]]
 
 def compare(store: Store, desired: Desired, wanted: Definition, record: Record) -> tuple[Differences, Differences]:
     """Return the differences that need a new container, and those of the stop settings, which need none."""
-    manager = record.cgroup_manager if wanted.cgroup_manager == "auto" else wanted.cgroup_manager
+    manager = record.cgroup_manager if wanted.cgroup_manager is CgroupManager.AUTO else wanted.cgroup_manager
     saved = store.load_config(desired.name)
     if saved is None and desired.definition is None:
         return {}, {}  # The record is of a create that was interrupted.
@@ -37,7 +38,7 @@ def definition_changes(definition: Definition, record: Record) -> dict[str, tupl
     taken = {
         "runtime": ("auto", record.runtime.path.rpartition("/")[2], record.runtime.path),
         "conmon": (None, record.conmon.path),
-        "cgroup_manager": ("auto", record.cgroup_manager),
+        "cgroup_manager": (CgroupManager.AUTO, record.cgroup_manager),
         "runtime_root": (record.runtime_root,),
         "log_path": (record.log_path,),
     }
@@ -51,4 +52,4 @@ def definition_changes(definition: Definition, record: Record) -> dict[str, tupl
 
 
 def _plain(value: t.Any) -> t.Any:
-    return list(value) if isinstance(value, tuple) else value
+    return value.value if isinstance(value, enum.Enum) else list(value) if isinstance(value, tuple) else value

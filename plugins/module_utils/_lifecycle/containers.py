@@ -19,7 +19,7 @@ from .._base.deadline import Deadline
 from .._base.errors import LongshoreError, reason_of
 from .._base.files import is_busy
 from .._container.observe import observe
-from .._state.model import Action, Definition, Desired, Goal, Observed, Outcome, Plan, Record
+from .._state.model import Action, Desired, Goal, Observed, Outcome, Plan
 from .._state.store import Store, check_name
 from . import owners
 from .plan import Differences, plan
@@ -82,14 +82,16 @@ class Containers:
     def decide(self, desired: Desired) -> tuple[Observed, Plan]:
         """Return the container as it is, and what has to be done. Only files are read."""
         before = observe(self.store, desired.name)
-        wanted = _wanted(desired, before.record)
+        definition = desired.definition
         changes: Differences = {}
         updates: Differences = {}
-        if wanted is not None and before.record is not None and desired.goal is not Goal.ABSENT:
+        if definition is None and desired.overrides and before.record is not None:
+            definition = before.record.definition._replace(**desired.overrides)
+        if definition is not None and before.record is not None and desired.goal is not Goal.ABSENT:
             from .changes import compare
 
-            changes, updates = compare(self.store, desired, wanted, before.record)
-        decided = plan(desired._replace(definition=wanted), before, changes=changes, updates=updates)
+            changes, updates = compare(self.store, desired, definition, before.record)
+        decided = plan(desired._replace(definition=definition), before, changes=changes, updates=updates)
         return before, owners.completed(desired, before, decided)
 
     def prepare(self, desired: Desired, before: Observed, decided: Plan, *, check: bool) -> Launch | None:
@@ -107,9 +109,3 @@ class Containers:
 
         check_whole(desired.name, held.checkpoint)
         return launch.restoring(held.checkpoint._replace(once=True), held.started_at)
-
-
-def _wanted(desired: Desired, record: Record | None) -> Definition | None:
-    if desired.definition is None and desired.overrides and record is not None:
-        return record.definition._replace(**desired.overrides)
-    return desired.definition

@@ -26,7 +26,7 @@ from .._container import interrupted, sweep
 from .._host.cgroup_removal import members, thaw
 from .._state import unfinished
 from .._state.conmon_processes import find_conmons, runs
-from .._state.model import Checkpoint, Record, Status, Timeouts
+from .._state.model import Checkpoint, NetworkHelper, Record, Status, Timeouts
 from .._state.phase import Phase
 from .._state.store import Paths, Store
 from .._state.timestamps import timestamp
@@ -177,7 +177,7 @@ def _can_be_taken_over(record: Record, settings: config.Config) -> bool:
     """Tell whether the rest of a launch can still be done. This is not possible for a network helper and for namespaces of other
     containers, whose descriptors have ended with the task."""
     shared = any(namespaces_of(settings).values())
-    return bool(settings) and record.definition.network_helper == "none" and not shared
+    return bool(settings) and record.definition.network_helper is NetworkHelper.NONE and not shared
 
 
 def _take_back(store: Store, record: Record, timeouts: Timeouts) -> Record:

@@ -30,11 +30,11 @@ def describe(observed: Observed) -> dict[str, t.Any]:
         "bundle": known.definition.bundle if known else None,
         "config_digest": known.config_digest if known else None,
         "runtime": {**known.runtime._asdict(), "root": known.runtime_root} if known else None,
-        "cgroup": {"manager": known.cgroup_manager, "path": known.cgroup_path, "conmon_path": known.conmon_cgroup_path}
+        "cgroup": {"manager": known.cgroup_manager.value, "path": known.cgroup_path, "conmon_path": known.conmon_cgroup_path}
         if known else None,
-        "log": {"driver": known.definition.log_driver, "path": known.log_path} if known else None,
+        "log": {"driver": known.definition.log_driver.value, "path": known.log_path} if known else None,
         "network": {
-            "helper": known.definition.network_helper, "publish": list(known.definition.publish),
+            "helper": known.definition.network_helper.value, "publish": list(known.definition.publish),
             "pid": known.helper.pid if known.helper and alive and not observed.disconnected else None,
         } if known else None,
         "service": unit_of(known) if known else None,

@@ -9,6 +9,7 @@ import typing as t
 from ansible.module_utils.common.text.formatters import human_to_bytes
 
 from .._base.errors import InvalidOption
+from .._state.model import CgroupManager, LogDriver, NetworkHelper, typed
 
 # The fields of a container's definition. They have no defaults here: these come from the record or from Definition.
 DEFINITION_ARGUMENTS: dict[str, dict[str, t.Any]] = {
@@ -18,9 +19,9 @@ DEFINITION_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "runtime_args": {"type": "list", "elements": "str"},
     "conmon": {"type": "path"},
     "conmon_env": {"type": "dict", "no_log": True},
-    "cgroup_manager": {"type": "str", "choices": ["auto", "systemd", "cgroupfs"]},
+    "cgroup_manager": {"type": "str", "choices": [each.value for each in CgroupManager]},
     "cgroup_parent": {"type": "str"},
-    "log_driver": {"type": "str", "choices": ["k8s-file", "journald", "none", "passthrough"]},
+    "log_driver": {"type": "str", "choices": [each.value for each in LogDriver]},
     "log_path": {"type": "path"},
     "log_size_max": {"type": "str"},
     "log_tag": {"type": "str"},
@@ -41,7 +42,7 @@ SERVICE_ARGUMENTS: dict[str, dict[str, t.Any]] = {
 }
 # CRIU cannot dump the device of a helper.
 NETWORK_ARGUMENTS: dict[str, dict[str, t.Any]] = {
-    "network_helper": {"type": "str", "choices": ["none", "slirp4netns", "pasta"]},
+    "network_helper": {"type": "str", "choices": [each.value for each in NetworkHelper]},
     "publish": {"type": "list", "elements": "str"},
     "network_options": {"type": "list", "elements": "str"},
 }
@@ -56,7 +57,7 @@ def definition(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
             given["log_size_max"] = human_to_bytes(given["log_size_max"])
         except ValueError as exc:
             raise InvalidOption(f"log_size_max is not a size: {exc}.") from exc
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    given = {name: typed(name, value) for name, value in given.items()}
     if "conmon_env" in given:
         given["conmon_env"] = {str(name): str(value) for name, value in given["conmon_env"].items()}
     return given

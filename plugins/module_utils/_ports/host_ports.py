@@ -19,7 +19,7 @@ from .._base.errors import Conflict, InvalidOption, LongshoreError, MissingPrere
 from .._base.files import remove_file
 from .._base.process import is_alive
 from .._config.config import listen_name
-from .._state.model import Definition, Record
+from .._state.model import Definition, NetworkHelper, Record
 from .._state.phase import Phase
 from .._trust import trust
 from .address import Ports, invalid, parse_ports
@@ -109,7 +109,7 @@ def replaceable_definition(recorded: Record | None) -> Definition | None:
 
 def without_forwarded(definition: Definition) -> Definition:
     """Return a definition without ports that the network helper binds itself, because a reservation would block the helper."""
-    return definition if definition.network_helper == "none" else definition._replace(reserve_ports=())
+    return definition if definition.network_helper is NetworkHelper.NONE else definition._replace(reserve_ports=())
 
 
 def check_free(definition: Definition, current: Definition | None, others: Containers) -> None:

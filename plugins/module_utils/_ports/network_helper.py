@@ -27,7 +27,7 @@ from .._base.process import ProcessId, identify, is_alive
 from .._base.program import clean_environment, find_program, tie
 from .._config.namespaces import namespaces_of
 from .._conmon.conmon_launch import Pipe, private
-from .._state.model import Definition, Record
+from .._state.model import Definition, NetworkHelper, Record
 from .._state.phase import Phase
 from .._state.store import Paths
 from . import host_loopback
@@ -38,11 +38,11 @@ _DEVICE = "/dev/net/tun"
 _PASTA_RESOLVER = "169.254.1.1"
 # Options that only Longshore may set, because other code depends on them.
 _OURS = {
-    "slirp4netns": (
+    NetworkHelper.SLIRP4NETNS: (
         "--configure", "-c", "--exit-fd", "-e", "--ready-fd", "-r", "--api-socket", "-a", "--netns-type", "--userns-path",
         "--target-type", "--help", "-h", "--version", "-v",
     ),
-    "pasta": (
+    NetworkHelper.PASTA: (
         "--foreground", "-f", "--pid", "-P", "--tcp-ports", "-t", "--udp-ports", "-u", "--userns", "--netns", "--netns-only",
         "--no-netns-quit", "--log-file", "-l", "--fd", "-F", "--runas", "--config-net", "--help", "-h", "--version",
     ),
@@ -55,26 +55,26 @@ _LATER = "@PID@"
 
 def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, recorded: Record | None) -> None:
     """Raises InvalidOption for impossible options. Ports of the ``recorded`` container are free when it is replaced."""
-    helper = definition.network_helper
+    helper, name = definition.network_helper, definition.network_helper.value
     published = [parse_published(text) for text in definition.publish]
-    if helper == "none":
+    if helper is NetworkHelper.NONE:
         raise InvalidOption(f"{'publish' if published else 'network_options'} needs a network_helper.")
-    if find_program(helper) is None:
+    if find_program(name) is None:
         hint = "The role longshore.oci.runtime installs it."
-        raise MissingPrerequisite(f"The network helper {helper} is not on this host.", hint=hint)
+        raise MissingPrerequisite(f"The network helper {name} is not on this host.", hint=hint)
     if not os.access(_DEVICE, os.R_OK | os.W_OK):
         hint = "Check that the kernel module tun is loaded."
-        raise MissingPrerequisite(f"{helper} needs {_DEVICE}, which this user cannot use.", hint=hint)
+        raise MissingPrerequisite(f"{name} needs {_DEVICE}, which this user cannot use.", hint=hint)
     if namespaces_of(config).get("network") != "":
         hint = "linux.namespaces in its config.json has none of the type network, or one with a path."
-        raise InvalidOption(f"network_helper: {helper} needs a container with its own network namespace.", hint=hint)
+        raise InvalidOption(f"network_helper: {name} needs a container with its own network namespace.", hint=hint)
     _check_options(helper, definition.network_options)
-    host_loopback.check(helper)
+    host_loopback.check(name)
     for text, ports in zip(definition.publish, published):
         if ports.protocol == "sctp":
             hint = "Use a network of oci_network."
-            raise invalid("publish", text, f"{helper} forwards tcp and udp, and no sctp", hint)
-    if helper == "slirp4netns":
+            raise invalid("publish", text, f"{name} forwards tcp and udp, and no sctp", hint)
+    if helper is NetworkHelper.SLIRP4NETNS:
         _check_slirp4netns(definition, config, published, paths)
     for number, ports in enumerate(published):
         _check_other_ports(helper, ports, published[:number], definition.publish[number])
@@ -88,25 +88,25 @@ def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, r
                 _check_port(source, helper)
 
 
-def _check_other_ports(helper: str, ports: PublishedPort, others: t.Sequence[PublishedPort], text: str) -> None:
+def _check_other_ports(helper: NetworkHelper, ports: PublishedPort, others: list[PublishedPort], text: str) -> None:
     for other in others:
         if ports.source.overlaps(other.source):
             raise InvalidOption(f"publish contains a port of the host twice: {text}.")
         same_number = ports.source._replace(host=None).overlaps(other.source)
-        if helper == "pasta" and same_number and ports.target - ports.port != other.target - other.port:
+        if helper is NetworkHelper.PASTA and same_number and ports.target - ports.port != other.target - other.port:
             # It keeps one target for each number. The last one on its command line would be that of all addresses.
             raise invalid(
                 "publish", text, f"pasta leads a port to one port of the container at all addresses, as {other} says"
             )
 
 
-def _check_options(helper: str, options: t.Sequence[str]) -> None:
+def _check_options(helper: NetworkHelper, options: t.Sequence[str]) -> None:
     for word in options:
         name = word.partition("=")[0]
         # Long options may be abbreviated, and short ones may be followed directly by their value.
         long = name.startswith("--")
         if any(ours.startswith(name) if long else ours == name[:2] for ours in _OURS[helper]):
-            raise InvalidOption(f"network_options cannot have {word}: Longshore sets this option of {helper}.")
+            raise InvalidOption(f"network_options cannot have {word}: Longshore sets this option of {helper.value}.")
 
 
 def _check_slirp4netns(
@@ -131,11 +131,11 @@ def _check_slirp4netns(
         raise InvalidOption(f"{paths.network_socket} is too long for a socket (107 bytes).", hint="Shorten the name.")
 
 
-def _check_port(port: Ports, helper: str) -> None:
+def _check_port(port: Ports, helper: NetworkHelper) -> None:
     from .host_ports import Address, bound
 
     # Without an address, pasta also uses those of IPv6, if available.
-    host = port.host or (None if helper == "pasta" else "0.0.0.0")
+    host = port.host or (None if helper is NetworkHelper.PASTA else "0.0.0.0")
     try:
         opened = bound(Address(port.protocol, host, port.first), reuse=True, listening=False)
         if opened is None:
@@ -148,15 +148,14 @@ def _check_port(port: Ports, helper: str) -> None:
             errno.EADDRNOTAVAIL: "The address must be one of this host.",
         }
         where = f"{port.first}/{port.protocol}" + (f" of {port.host}" if port.host else "")
-        raise InvalidOption(
-            f"The port {where} of this host cannot be published: {reason_of(exc)}.", hint=hints.get(exc.errno or 0, "")
-        ) from exc
+        hint = hints.get(exc.errno or 0, "")
+        raise InvalidOption(f"The port {where} of this host cannot be published: {reason_of(exc)}.", hint=hint) from exc
 
 
 def argv(definition: Definition, paths: Paths, pid: str, *, ready: str, root: bool) -> list[str]:
     """Return the command line of the helper for the namespaces of a process. ``ready`` is the descriptor for its readiness."""
-    program = find_program(definition.network_helper) or definition.network_helper
-    if definition.network_helper == "slirp4netns":
+    program = find_program(definition.network_helper.value) or definition.network_helper.value
+    if definition.network_helper is NetworkHelper.SLIRP4NETNS:
         words = [program, "--configure", "--mtu=65520", "--disable-host-loopback", *(() if root else _SANDBOX)]
         words += ["--exit-fd=0", f"--ready-fd={ready}", *definition.network_options]
         words += ["--api-socket", paths.network_socket] if definition.publish else []
@@ -247,11 +246,11 @@ class Helper:
         """Start the helper for the namespaces of a process, if it does not run yet, and wait until it is ready."""
         if self._child is not None:
             return
-        name = self._record.definition.network_helper
+        helper = self._record.definition.network_helper
         try:
             self._spawn(pid, deadline)
-            host_loopback.close(name, pid, deadline)
-            if name == "slirp4netns" and self._record.definition.publish:
+            host_loopback.close(helper.value, pid, deadline)
+            if helper is NetworkHelper.SLIRP4NETNS and self._record.definition.publish:
                 _publish(self._paths.network_socket, self._record.definition.publish, deadline)
         except (ProgramFailed, DeadlineExceeded) as exc:
             # slirp4netns warns that its seccomp is experimental, sometimes after the error.
@@ -261,7 +260,7 @@ class Helper:
             raise type(exc)(f"{exc.message}{said}", hint=exc.hint, network_log=log, **reason) from exc
 
     def _spawn(self, pid: int, deadline: Deadline) -> None:
-        definition, pasta = self._record.definition, self._record.definition.network_helper == "pasta"
+        definition, pasta = self._record.definition, self._record.definition.network_helper is NetworkHelper.PASTA
         ready, says = os.pipe()
         gate, opener = os.pipe()
         with open(ready, "rb", buffering=0) as stream, open(opener, "wb", buffering=0) as go_on:
@@ -285,9 +284,9 @@ class Helper:
             with contextlib.suppress(OSError):  # It has ended, which the code below reports.
                 go_on.write(b"\n")
             if not wait_readable([ready], deadline):
-                raise DeadlineExceeded(f"{definition.network_helper} did not connect the network in time")
+                raise DeadlineExceeded(f"{definition.network_helper.value} did not connect the network in time")
             if not stream.read(100):
-                raise ProgramFailed(f"{definition.network_helper} could not connect the network")
+                raise ProgramFailed(f"{definition.network_helper.value} could not connect the network")
 
 
 def _publish(path: str, published: t.Iterable[str], deadline: Deadline) -> None:

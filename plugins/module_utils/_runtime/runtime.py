@@ -11,7 +11,7 @@ from .._base.deadline import Deadline
 from .._base.errors import LongshoreError
 from .._base.files import make_directory, read_json, write_text
 from .._base.program import Completed, run
-from .._state.model import Record
+from .._state.model import CgroupManager, Record
 from .drivers import driver_of
 
 if t.TYPE_CHECKING:
@@ -29,7 +29,7 @@ def parse_bundle(state: t.Mapping[str, t.Any]) -> str | None:
 
 def global_arguments(record: Record, log: str) -> list[str]:
     """Return the options before the verb. They are the same for calls by conmon, and always contain the state root."""
-    systemd = ["--systemd-cgroup"] if record.cgroup_manager == "systemd" else []
+    systemd = ["--systemd-cgroup"] if record.cgroup_manager is CgroupManager.SYSTEMD else []
     logging = ["--log", log, "--log-format", "json"]
     return ["--root", record.runtime_root, *logging, *systemd, *record.definition.runtime_args]
 

@@ -35,7 +35,7 @@ from .._host.orphans import orphans
 from .._host.service_processes import with_service_processes
 from .._runtime.failure import error_in
 from .._state import names
-from .._state.model import Observed, Record, StopReport, Timeouts
+from .._state.model import CgroupManager, NetworkHelper, Observed, Record, StopReport, Timeouts
 from .._state.phase import Phase
 from .._state.store import Paths, Store
 from .._state.timestamps import timestamp
@@ -53,11 +53,11 @@ def check(store: Store, launch: Launch) -> None:
     record, wanted, closed = launch.record, launch.record.definition, userns.barrier(launch.config)
     sockets = "systemd has socket units for that."
     refused = (
-        (record.cgroup_manager != "systemd", "A service needs systemd, and the cgroup manager systemd.",
+        (record.cgroup_manager is not CgroupManager.SYSTEMD, "A service needs systemd, and the cgroup manager systemd.",
          "Leave out cgroup_manager."),
         ((wanted.conmon_pidfile or "/").endswith((" ", "\\")),
          "The conmon_pidfile of a service cannot end with a blank or a backslash: systemd removes them.", ""),
-        (wanted.network_helper == "slirp4netns", "slirp4netns cannot be used with service.", "Use network_helper: pasta."),
+        (wanted.network_helper is NetworkHelper.SLIRP4NETNS, "slirp4netns cannot be used with service.", "Use network_helper: pasta."),
         (closed, f"The root of the container cannot enter {closed}, which contains its root file system.",
          "A service needs access: use chmod o+x, or another path for the bundle."),
         (wanted.reserve_ports, "reserve_ports cannot be used with service.", sockets),
@@ -71,7 +71,7 @@ def check(store: Store, launch: Launch) -> None:
         trust.check(os.path.dirname(wanted.runtime_root.rstrip("/")), "runtime_root: the directory", missing=True)
     for kind, peer in peers(launch.config, store.paths(record.name)).items():
         other = store.load(peer)
-        if other is not None and other.cgroup_manager != "systemd":
+        if other is not None and other.cgroup_manager is not CgroupManager.SYSTEMD:
             what = f"the {kind} namespace of the container {peer} only with cgroup_manager: systemd of that"
             raise InvalidOption(f"A service can share {what}.", hint="Its unit knows the other container by its scope.")
 

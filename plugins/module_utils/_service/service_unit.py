@@ -16,7 +16,7 @@ from .._conmon.create_command import create_argv
 from .._container import sd_notify
 from .._host import overlay
 from .._runtime.runtime import global_arguments
-from .._state.model import Record, Timeouts
+from .._state.model import LogDriver, NetworkHelper, Record, Timeouts
 from .._state.store import Paths, Store
 
 _OVERLAY = ("lowerdir", "upperdir", "workdir", "redirect_dir", "metacopy", "context")
@@ -143,7 +143,7 @@ def start_seconds(record: Record, timeouts: Timeouts) -> float:
 
 def script_text(record: Record, paths: Paths, joins: t.Mapping[str, str] | None = None, *, terminal: bool) -> str:
     definition = record.definition
-    passthrough = record.log_path if definition.log_driver == "passthrough" else None
+    passthrough = record.log_path if definition.log_driver is LogDriver.PASSTHROUGH else None
     settings = clean_environment(**definition.conmon_env)
     runtime = [record.runtime.path, *global_arguments(record, paths.runtime_log)]
     grace, notifies = record.stop_timeout, definition.sdnotify == "container"
@@ -201,7 +201,7 @@ def overlay_at(root: str) -> tuple[str, str] | None:
 
 def _network(record: Record, paths: Paths) -> dict[str, str]:
     """Return the parts of the script for a network helper."""
-    if record.definition.network_helper == "none":
+    if record.definition.network_helper is NetworkHelper.NONE:
         return dict.fromkeys(("network", "before", "connect"), "")
     from .._ports.network_helper import script
 

@@ -14,7 +14,7 @@ import typing as t
 from .._base.errors import InvalidOption, LongshoreError
 from .._base.files import read_text, remove_file, write_text
 from .._trust import trust
-from .model import Definition, Record
+from .model import Definition, LogDriver, Record
 from .phase import Phase
 
 # The types of conmon's options are gint64 and gint (GOptionEntry in its cli.c). conmon refuses larger values.
@@ -42,9 +42,9 @@ def check(definition: Definition, hooks: t.Any) -> None:
 
 def _check_values(definition: Definition) -> None:
     """Refuse values that conmon would refuse only after the existing container has been removed."""
-    if definition.log_tag is not None and definition.log_driver != "journald":
+    if definition.log_tag is not None and definition.log_driver is not LogDriver.JOURNALD:
         raise InvalidOption("log_tag needs the log driver journald; conmon refuses it with any other.")
-    if definition.log_size_max is not None and definition.log_driver != "k8s-file":
+    if definition.log_size_max is not None and definition.log_driver is not LogDriver.K8S_FILE:
         raise InvalidOption("log_size_max needs the log driver k8s-file.")
     if definition.exit_delay is not None and not definition.exit_command:
         raise InvalidOption("exit_delay needs exit_command.")
@@ -96,9 +96,9 @@ def put_back(path: str, before: str | None) -> None:
         write_text(path, before, mode=0o644)
 
 
-def _check_log(path: str, driver: str) -> None:
-    if driver not in ("k8s-file", "passthrough"):
-        raise InvalidOption(f"log_path cannot be used with the log driver {driver}, which writes no file.")
+def _check_log(path: str, driver: LogDriver) -> None:
+    if driver not in (LogDriver.K8S_FILE, LogDriver.PASSTHROUGH):
+        raise InvalidOption(f"log_path cannot be used with the log driver {driver.value}, which writes no file.")
     if not os.path.isdir(os.path.dirname(path)):
         raise InvalidOption(f"The directory of the log {path} does not exist.")
     _check_file(path, "log_path")

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 
 from .._base.errors import InvalidOption
-from .model import Definition
+from .model import Definition, LogDriver
 from .store import Paths
 
 # The options sdnotify and listen set these.
@@ -30,5 +30,5 @@ def check(definition: Definition, paths: Paths, *, terminal: bool) -> None:
             raise InvalidOption(f"conmon_env cannot have {name} as root: the container would belong to that session.")
     if definition.sdnotify == "container" and len(os.fsencode(paths.ready_socket)) > 107:
         raise InvalidOption(f"{paths.ready_socket} is too long for a socket (107 bytes).", hint="Shorten the name.")
-    if terminal and definition.log_driver == "passthrough":
+    if terminal and definition.log_driver is LogDriver.PASSTHROUGH:
         raise InvalidOption("The log driver passthrough cannot be used for a container with a terminal.")

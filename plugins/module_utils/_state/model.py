@@ -58,6 +58,28 @@ class Recreate(str, enum.Enum):
     NEVER = "never"
 
 
+class CgroupManager(str, enum.Enum):
+    AUTO = "auto"  # only in a definition
+    SYSTEMD = "systemd"
+    CGROUPFS = "cgroupfs"
+
+
+class LogDriver(str, enum.Enum):
+    K8S_FILE = "k8s-file"
+    JOURNALD = "journald"
+    NONE = "none"
+    PASSTHROUGH = "passthrough"
+
+
+class NetworkHelper(str, enum.Enum):
+    NONE = "none"
+    SLIRP4NETNS = "slirp4netns"
+    PASTA = "pasta"
+
+
+_CHOICES = {"cgroup_manager": CgroupManager, "log_driver": LogDriver, "network_helper": NetworkHelper}
+
+
 class Definition(t.NamedTuple):
     """All requested options of a launch. A difference in any field needs a new container."""
 
@@ -67,9 +89,9 @@ class Definition(t.NamedTuple):
     runtime_args: tuple[str, ...] = ()
     conmon: str | None = None
     conmon_env: t.Mapping[str, str] = {}
-    cgroup_manager: str = "auto"
+    cgroup_manager: CgroupManager = CgroupManager.AUTO
     cgroup_parent: str | None = None
-    log_driver: str = "k8s-file"
+    log_driver: LogDriver = LogDriver.K8S_FILE
     log_path: str | None = None
     log_size_max: int | None = None  # bytes
     log_tag: str | None = None
@@ -84,14 +106,18 @@ class Definition(t.NamedTuple):
     listen: tuple[str, ...] = ()
     service: bool = False
     restart_policy: str = "no"
-    network_helper: str = "none"
+    network_helper: NetworkHelper = NetworkHelper.NONE
     publish: tuple[str, ...] = ()
     network_options: tuple[str, ...] = ()  # of the helper
 
     @classmethod
     def from_json(cls, value: t.Mapping[str, t.Any]) -> Definition:
-        known: dict[str, t.Any] = {field: value[field] for field in cls._fields if field in value}
-        return cls(**{**known, **{field: tuple(many) for field, many in known.items() if isinstance(many, list)}})
+        return cls(**{name: typed(name, each) for name, each in value.items() if name in cls._fields})
+
+
+def typed(name: str, value: t.Any) -> t.Any:
+    """Return a field of a definition from its JSON value. Raises ValueError for one that is not a choice."""
+    return _CHOICES[name](value) if name in _CHOICES else tuple(value) if isinstance(value, list) else value
 
 
 class Timeouts(t.NamedTuple):
@@ -157,7 +183,7 @@ class Record(t.NamedTuple):
     runtime: Program
     runtime_root: str
     conmon: Program
-    cgroup_manager: str
+    cgroup_manager: CgroupManager
     boot: str
     log_path: str | None = None
     cgroup_path: str | None = None
@@ -181,7 +207,7 @@ class Record(t.NamedTuple):
     @property
     def runtime_id(self) -> str:
         """Return the name. conmon's journald driver needs ids of more than 12 characters (ctr_logging.c), so extend short ones."""
-        short = self.definition.log_driver == "journald" and len(self.name) <= 12
+        short = self.definition.log_driver is LogDriver.JOURNALD and len(self.name) <= 12
         return f"{self.name}.longshore.oci" if short else self.name
 
     def to_json(self) -> dict[str, t.Any]:
@@ -191,8 +217,8 @@ class Record(t.NamedTuple):
     def from_json(cls, value: t.Mapping[str, t.Any]) -> Record:
         """Raises KeyError, TypeError or ValueError if a value is missing or wrong. The caller then treats the record as damaged."""
         known = {name: value[name] for name in cls._fields if name in value}
-        known["phase"] = Phase(value["phase"])
-        known["definition"] = Definition.from_json(value["definition"])
+        for name, read in (("phase", Phase), ("cgroup_manager", CgroupManager), ("definition", Definition.from_json)):
+            known[name] = read(value[name])
         kinds = {"runtime": Program, "conmon": Program, "init": ProcessId, "monitor": ProcessId, "last_exit": Exit}
         for name, kind in {**kinds, "checkpoint": Checkpoint, "helper": ProcessId}.items():
             known[name] = kind(*value[name]) if value.get(name) or name in ("runtime", "conmon") else None

@@ -7,14 +7,13 @@ from __future__ import annotations
 import os
 import pwd
 
-from .model import Record
+from .model import CgroupManager, Record
 
 
 def cgroup_parent(record: Record) -> str:
     """Return the parent of the cgroups of container and conmon: a slice under systemd, otherwise a path."""
-    default = "/longshore"
-    if record.cgroup_manager == "systemd":
-        default = "machine.slice" if os.geteuid() == 0 else "user.slice"
+    slice_name = "machine.slice" if os.geteuid() == 0 else "user.slice"
+    default = slice_name if record.cgroup_manager is CgroupManager.SYSTEMD else "/longshore"
     return record.definition.cgroup_parent or default
 
 

@@ -81,8 +81,10 @@ class Store:
 
     @functools.cached_property
     def realm(self) -> str:
-        """Return what names of the host have of the state directory, so that those of two are never the same."""
-        return _realm(self.state_dir)
+        """Return the part of names on the host that identifies the state directory. Empty for the default one."""
+        home = "/var/lib" if os.geteuid() == 0 else f"{pwd.getpwuid(os.geteuid()).pw_dir}/.local/state"
+        path = os.path.normpath(self.state_dir)
+        return "" if path == f"{home}/longshore" else hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
 
     def paths(self, name: str) -> Paths:
         return Paths(name, state_dir=self.state_dir, run_dir=self.run_dir)
@@ -190,10 +192,3 @@ def link(path: str) -> str | None:
         return os.readlink(path)
     except OSError:
         return None
-
-
-def _realm(state_dir: str) -> str:
-    """Return the part of names on the host that identifies a state directory. Empty for the default one."""
-    home = "/var/lib" if os.geteuid() == 0 else f"{pwd.getpwuid(os.geteuid()).pw_dir}/.local/state"
-    path = os.path.normpath(state_dir)
-    return "" if path == f"{home}/longshore" else hashlib.sha256(os.fsencode(path)).hexdigest()[:8]

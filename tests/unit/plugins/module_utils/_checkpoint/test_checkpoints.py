@@ -20,6 +20,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.checkpoi
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan import Goal
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.request import Request
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.restore import Wanted
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import CgroupManager
 from ansible_collections.longshore.oci.tests.unit import bundle, programs
 
 SIZE = 12 << 20  # of the memory in an archive: noise, so that no compression makes it smaller
@@ -41,7 +42,7 @@ class Place:
         runtime = programs.script(directory / "other", text)
         self.wanted = Wanted(
             overrides={
-                "bundle": f"{directory}/bundle", "runtime": runtime, "cgroup_manager": "cgroupfs", "cgroup_parent": cgroup,
+                "bundle": f"{directory}/bundle", "runtime": runtime, "cgroup_manager": CgroupManager.CGROUPFS, "cgroup_parent": cgroup,
             }
         )  # fmt: skip
 

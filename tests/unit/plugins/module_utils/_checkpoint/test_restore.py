@@ -12,11 +12,11 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import restore
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.restore import Wanted
 from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu import Options
-from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Program
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, LogDriver, Program
 from ansible_collections.longshore.oci.tests.unit import builders, stored
 
 FOREIGN = Definition(
-    "/theirs", log_driver="k8s-file", log_size_max=7, sdnotify="conmon", stdin=True, runtime_args=("--x",), exit_command=("/x",)
+    "/theirs", log_driver=LogDriver.K8S_FILE, log_size_max=7, sdnotify="conmon", stdin=True, runtime_args=("--x",), exit_command=("/x",)
 )  # fmt: skip
 HERE = Wanted(overrides={"bundle": "/srv/here"})
 
@@ -70,7 +70,7 @@ def test_cgroups(mode: str | None, foreign: bool, given: str | None, runtime: st
         ({"definition": FOREIGN, "from_archive": True}, HERE, {
             "bundle": "/srv/here", "log_size_max": 7, "sdnotify": "conmon", "stdin": True, "runtime": "runc",
         }),
-        ({"definition": FOREIGN._replace(log_driver="journald"), "from_archive": True}, HERE, {
+        ({"definition": FOREIGN._replace(log_driver=LogDriver.JOURNALD), "from_archive": True}, HERE, {
             "bundle": "/srv/here", "log_driver": "journald", "sdnotify": "conmon", "stdin": True, "runtime": "runc",
         }),
         ({"definition": None, "from_archive": True, "runtime": Software("evil", "/evil")}, HERE, {"bundle": "/srv/here"}),

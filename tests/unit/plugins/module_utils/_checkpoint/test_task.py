@@ -13,7 +13,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.checkpoi
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan import Action, Goal
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.request import Request
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.restore import Wanted
-from ansible_collections.longshore.oci.plugins.module_utils._state.model import Checkpoint, Status
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import CgroupManager, Checkpoint, Status
 from ansible_collections.longshore.oci.tests.unit import builders, bundle, programs, stored
 
 
@@ -29,7 +29,7 @@ class Place:
         self.wanted = {
             "bundle": f"{directory}/bundle",
             "runtime": runtime,
-            "cgroup_manager": "cgroupfs",
+            "cgroup_manager": CgroupManager.CGROUPFS,
             "cgroup_parent": cgroup,
         }
         self.spec = builders.config(root={"path": f"{directory}/bundle/rootfs"}, linux={})

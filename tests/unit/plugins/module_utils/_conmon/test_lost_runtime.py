@@ -19,6 +19,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._exec.request import
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup_removal
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
+    CgroupManager,
     Definition,
     Desired,
     Goal,
@@ -41,7 +42,7 @@ class Place:
         self.engine = Containers(state_dir=f"{directory}/state", run_dir=f"{directory}/run")
         path = bundle.make(directory / "bundle", "sleep", "1000")
         self.definition = Definition(
-            path, runtime=f"{directory}/bin/runc", cgroup_manager="cgroupfs", cgroup_parent=parent
+            path, runtime=f"{directory}/bin/runc", cgroup_manager=CgroupManager.CGROUPFS, cgroup_parent=parent
         )
         self.at("none", _DONE)
 

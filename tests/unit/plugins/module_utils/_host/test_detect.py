@@ -15,7 +15,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, detect, remembered
 from ansible_collections.longshore.oci.plugins.module_utils._host.cgroup import Layout
 from ansible_collections.longshore.oci.plugins.module_utils._host.detect import Host
-from ansible_collections.longshore.oci.plugins.module_utils._state.model import Program
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import CgroupManager, Program
 from ansible_collections.longshore.oci.tests.unit import programs
 
 
@@ -204,7 +204,7 @@ class TestChoice:
         self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, running: bool, wanted: str, taken: str
     ) -> None:
         monkeypatch.setattr(detect, "systemd_runs", lambda: running)
-        assert Host(run_dir=str(tmp_path)).cgroup_manager(wanted) == taken
+        assert Host(run_dir=str(tmp_path)).cgroup_manager(CgroupManager(wanted)) == taken
 
     @pytest.mark.pure
     def test_no_systemd(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +212,7 @@ class TestChoice:
         with pytest.raises(
             MissingPrerequisite, match=r"systemd does not run on this host\. Use cgroup_manager: cgroupfs"
         ):
-            Host(run_dir=str(tmp_path)).cgroup_manager("systemd")
+            Host(run_dir=str(tmp_path)).cgroup_manager(CgroupManager.SYSTEMD)
 
 
 def test_the_programs_of_this_host(tmp_path: pathlib.Path) -> None:

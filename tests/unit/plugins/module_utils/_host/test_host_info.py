@@ -15,7 +15,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
 from ansible_collections.longshore.oci.plugins.module_utils._host import detect, host_info
 from ansible_collections.longshore.oci.plugins.module_utils._runtime import criu
 from ansible_collections.longshore.oci.plugins.module_utils._runtime.drivers import DRIVERS
-from ansible_collections.longshore.oci.plugins.module_utils._state.model import Program
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import CgroupManager, Program
 
 pytestmark = pytest.mark.pure
 
@@ -43,8 +43,8 @@ class Host(detect.Host):
             raise InvalidOption(f"{wanted} cannot be used.")
         return Program("runc", "/usr/bin/runc", "1.1.5")
 
-    def cgroup_manager(self, wanted: str) -> str:
-        return "cgroupfs"
+    def cgroup_manager(self, wanted: CgroupManager) -> CgroupManager:
+        return CgroupManager.CGROUPFS
 
 
 def test_a_program_that_cannot_be_used_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:

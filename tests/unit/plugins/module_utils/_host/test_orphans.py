@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, MissingPrerequisite
 from ansible_collections.longshore.oci.plugins.module_utils._host import detect, orphans
-from ansible_collections.longshore.oci.plugins.module_utils._state.model import Program
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import CgroupManager, Program
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.plugins.module_utils._trust import trust
 
@@ -32,9 +32,9 @@ class Host(detect.Host):
             raise MissingPrerequisite("conmon is not installed.")
         return self._found
 
-    def cgroup_manager(self, wanted: str) -> str:
+    def cgroup_manager(self, wanted: CgroupManager) -> CgroupManager:
         assert wanted == "auto"
-        return "cgroupfs"
+        return CgroupManager.CGROUPFS
 
 
 @pytest.fixture

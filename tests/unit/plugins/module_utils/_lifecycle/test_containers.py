@@ -27,6 +27,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup,
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Action,
+    CgroupManager,
     Definition,
     Desired,
     Exit,
@@ -78,7 +79,9 @@ class TestLife:
     def definition(self, tmp_path: pathlib.Path, scratch_cgroup: str) -> t.Iterator[Definition]:
         (tmp_path / "bundle").mkdir()
         path = bundle.make(tmp_path / "bundle", "sleep", "60")
-        yield Definition(bundle=path, runtime="runc", cgroup_manager="cgroupfs", cgroup_parent=scratch_cgroup)
+        yield Definition(
+            bundle=path, runtime="runc", cgroup_manager=CgroupManager.CGROUPFS, cgroup_parent=scratch_cgroup
+        )
         cgroup_removal.remove(scratch_cgroup)
 
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

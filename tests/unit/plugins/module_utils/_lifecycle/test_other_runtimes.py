@@ -21,6 +21,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.container
 from ansible_collections.longshore.oci.plugins.module_utils._module.container_state import describe
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Action,
+    CgroupManager,
     Checkpoint,
     Definition,
     Desired,
@@ -50,7 +51,7 @@ class Host:
     @property
     def definition(self) -> Definition:
         return Definition(
-            bundle=self._bundle, runtime=self.runtime, cgroup_manager="cgroupfs", cgroup_parent=self._parent
+            bundle=self._bundle, runtime=self.runtime, cgroup_manager=CgroupManager.CGROUPFS, cgroup_parent=self._parent
         )
 
     def bring(self, goal: Goal, *, check: bool = False, defined: bool = True) -> tuple[tuple[Action, ...], Status]:

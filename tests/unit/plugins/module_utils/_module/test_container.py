@@ -14,6 +14,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._state.model import 
     Desired,
     Exit,
     Goal,
+    NetworkHelper,
     Outcome,
     Plan,
     Recreate,
@@ -61,7 +62,9 @@ class TestDesired:
 
     def test_a_network(self) -> None:
         given = {"network_helper": "pasta", "publish": ["8080:80"], "network_options": ["-4"]}
-        expected = Definition("/srv/web", network_helper="pasta", publish=("8080:80",), network_options=("-4",))
+        expected = Definition(
+            "/srv/web", network_helper=NetworkHelper.PASTA, publish=("8080:80",), network_options=("-4",)
+        )
         assert container.desired(_params(bundle="/srv/web", **given)).definition == expected
 
     def test_without_a_bundle_what_is_given_overrides_the_record(self) -> None:

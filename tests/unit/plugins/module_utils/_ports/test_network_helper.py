@@ -28,6 +28,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.pidfd import k
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import identify, is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._ports import network_helper
 from ansible_collections.longshore.oci.plugins.module_utils._ports.network_helper import Helper
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import NetworkHelper
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
 from ansible_collections.longshore.oci.tests.unit import builders, programs
 
@@ -162,7 +163,7 @@ def test_slirp4netns_is_not_for_a_container_that_writes_its_own_packets(
     definition = builders.definition(network_helper="slirp4netns")
     with pytest.raises(InvalidOption, match=r"slirp4netns lets a container with CAP_NET_\w+ reach the loopback"):
         network_helper.check(definition, config, paths, None)
-    network_helper.check(definition._replace(network_helper="pasta"), config, paths, None)
+    network_helper.check(definition._replace(network_helper=NetworkHelper.PASTA), config, paths, None)
     config["process"]["capabilities"] = {"bounding": ["CAP_CHOWN"]}
     network_helper.check(definition, config, paths, None)
 

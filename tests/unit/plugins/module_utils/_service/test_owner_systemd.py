@@ -24,7 +24,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._container.create im
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle import owners
 from ansible_collections.longshore.oci.plugins.module_utils._service import owner_systemd
 from ansible_collections.longshore.oci.plugins.module_utils._state import names
-from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Timeouts
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import CgroupManager, Definition, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._state.phase import Phase
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders
@@ -56,7 +56,7 @@ def test_a_service_that_cannot_be_made_leaves_what_was_there(
         store.claim_bundle("/srv/former", "web")
         pathlib.Path(paths.config).write_text("the former one")
     record = former._replace(
-        definition=Definition("/srv/new", service=True), cgroup_manager="systemd", phase=Phase.CREATING
+        definition=Definition("/srv/new", service=True), cgroup_manager=CgroupManager.SYSTEMD, phase=Phase.CREATING
     )
     config = {"root": {"path": f"{tmp_path}"}, "linux": {}, "process": {}}
     with pytest.raises(LongshoreError, match="Cannot reach the bus"):

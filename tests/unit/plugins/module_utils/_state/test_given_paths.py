@@ -18,6 +18,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.program import
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup_removal
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
+    CgroupManager,
     Definition,
     Desired,
     Goal,
@@ -38,7 +39,7 @@ class Place:
         self.engine = Containers(state_dir=f"{directory}/state", run_dir=f"{directory}/run")
         (directory / "bundle").mkdir()
         self.definition = Definition(
-            bundle=bundle.make(directory / "bundle", "sleep", "60"), runtime="runc", cgroup_manager="cgroupfs",
+            bundle=bundle.make(directory / "bundle", "sleep", "60"), runtime="runc", cgroup_manager=CgroupManager.CGROUPFS,
             cgroup_parent=path, conmon_pidfile=str(self.pidfile),
         )  # fmt: skip
 
@@ -110,11 +111,11 @@ class TestPidFile:
         runtime = programs.script(place.directory / "bin" / "runc", text)
         code = """
 import sys
-from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Desired
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import CgroupManager, Definition, Desired
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 top, name, runtime, cgroup = sys.argv[1:]
 wanted = Definition(
-    bundle=f"{top}/bundle", runtime=runtime, cgroup_manager="cgroupfs", cgroup_parent=cgroup, conmon_pidfile=f"{top}/conmon.pid"
+    bundle=f"{top}/bundle", runtime=runtime, cgroup_manager=CgroupManager.CGROUPFS, cgroup_parent=cgroup, conmon_pidfile=f"{top}/conmon.pid"
 )
 Containers(state_dir=f"{top}/state", run_dir=f"{top}/run").converge(Desired(name, definition=wanted))
 """

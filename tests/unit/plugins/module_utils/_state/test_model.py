@@ -12,9 +12,12 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     RECORD_FORMAT,
+    CgroupManager,
     Checkpoint,
     Definition,
     Exit,
+    LogDriver,
+    NetworkHelper,
     Record,
 )
 from ansible_collections.longshore.oci.tests.unit import builders
@@ -39,6 +42,26 @@ def test_a_record_comes_back_as_it_was(changes: dict[str, t.Any]) -> None:
     # JSON has no tuples: where a list comes back, its content is the same.
     assert found.checkpoint is None or list(found.checkpoint.options) == list(record.checkpoint.options)  # type: ignore[union-attr]
     assert found.replace(checkpoint=None) == record.replace(checkpoint=None)
+
+
+def test_choices_are_words_in_the_file() -> None:
+    """Former releases wrote these words, and read them."""
+    given = builders.definition(log_driver="k8s-file", network_helper="pasta", cgroup_manager="auto")
+    value = _through_json(builders.record(definition=given, cgroup_manager="systemd"))
+    words = {name: value["definition"][name] for name in ("log_driver", "network_helper", "cgroup_manager")}
+    assert words == {"log_driver": "k8s-file", "network_helper": "pasta", "cgroup_manager": "auto"}
+    assert value["cgroup_manager"] == "systemd"
+    found = Record.from_json(value)
+    assert found.cgroup_manager is CgroupManager.SYSTEMD
+    assert found.definition.log_driver is LogDriver.K8S_FILE
+    assert found.definition.network_helper is NetworkHelper.PASTA
+
+
+@pytest.mark.parametrize("name", ["log_driver", "network_helper", "cgroup_manager"])
+def test_another_word_is_damage(name: str) -> None:
+    value = _through_json(builders.record())
+    with pytest.raises(ValueError, match="'other' is not a valid"):
+        Record.from_json({**value, "definition": {**value["definition"], name: "other"}})
 
 
 def test_it_says_its_format() -> None:
