@@ -112,7 +112,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._module import bound
 
 def look(module: AnsibleModule) -> dict[str, t.Any]:
     directories = boundary.directories(module.params)
-    return {"changed": False, **survey(Host(run_dir=directories["run_dir"], remember=False))}
+    return {"changed": False, **survey(Host(run_dir=directories["run_dir"]))}
 
 
 def main() -> None:

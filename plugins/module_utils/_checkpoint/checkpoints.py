@@ -40,7 +40,7 @@ class Checkpoints:
         """
         check_name(request.name)
         check_name(request.target)
-        host = Host(run_dir=self.store.run_dir, remember=not check)
+        host = Host(run_dir=self.store.run_dir)
         if request.goal is Goal.RESTORED and is_pipe(request.archive):
             return self._receive(request, host, check=check)
         return self._converge(request, host, check=check)

@@ -142,6 +142,7 @@ class Task:
         record = self._found.target.record
         if record is None and source.is_foreign:
             self._warnings += left_out(source, request.wanted)
+        self._context.host.remember()
         lay_out(self._store, request.target, launch, source, with_log=request.include_logs)
         try:
             made, warnings = create(self._store, launch, previous=record, timeouts=self._timeouts)

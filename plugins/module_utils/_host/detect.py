@@ -39,14 +39,12 @@ def systemd_runs() -> bool:
 
 
 class Host:
-    """The programs of this host. A search starts no program. Versions are queried once and cached in the run directory.
-
-    ``remember`` False (check mode) writes nothing. Thread-safe.
+    """The programs of this host. A search starts no program. Each version is queried once, and nothing is written before
+    ``remember``. Thread-safe.
     """
 
-    def __init__(self, *, run_dir: str, remember: bool = True) -> None:
+    def __init__(self, *, run_dir: str) -> None:
         self._run_dir = run_dir
-        self._remember = remember
         self._lock = threading.Lock()
         self._answers: dict[str, str] = {}
 
@@ -89,12 +87,20 @@ class Host:
         if not systemd_runs():
             hint = "Use cgroup_manager: cgroupfs, or auto."
             raise MissingPrerequisite("systemd does not run on this host.", hint=hint)
-        if os.geteuid() != 0 and not os.path.exists(f"{user_runtime_directory()}/bus"):
-            raise MissingPrerequisite(
-                f"The user {os.geteuid()} has no session of systemd ({user_runtime_directory()}/bus), so it cannot get a scope.",
-                hint="As root: loginctl enable-linger USER.",
-            )
+        bus = f"{user_runtime_directory()}/bus"
+        if os.geteuid() != 0 and not os.path.exists(bus):
+            reason = f"The user {os.geteuid()} has no session of systemd ({bus}), so it cannot get a scope."
+            raise MissingPrerequisite(reason, hint="As root: loginctl enable-linger USER.")
         return CgroupManager.SYSTEMD
+
+    def remember(self) -> None:
+        """Save new answers in the run directory. Later tasks then need not start these programs, and find what runtimes without
+        a record have left (orphans.py)."""
+        with self._lock:
+            known = remembered.load(self._run_dir)
+            if not self._answers.items() <= known.items():
+                make_directory(self._run_dir)
+                write_text(f"{self._run_dir}/programs.json", json.dumps({**known, **self._answers}))
 
     def _probe(self, path: str, *, runtime: bool) -> Program:
         """Return the program with its version. This also detects a wrong architecture or missing libraries.
@@ -122,7 +128,4 @@ class Host:
                 name, self._answers[version_key] = program or (base, "unknown")
                 if runtime:
                     self._answers[name_key] = name
-                if self._remember:
-                    make_directory(self._run_dir)
-                    write_text(f"{self._run_dir}/programs.json", json.dumps(self._answers))
             return Program(self._answers[name_key] if runtime else base, path, self._answers[version_key])

@@ -13,6 +13,7 @@ nothing to do needs only a small part of the engine.
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 from .._base.deadline import Deadline
@@ -34,15 +35,13 @@ class Containers:
 
     def __init__(self, *, state_dir: str, run_dir: str) -> None:
         self.store = Store(state_dir=state_dir, run_dir=run_dir)
-        self._hosts: dict[bool, Host] = {}
 
-    def host(self, *, check: bool) -> Host:
-        """Return what was found out about this host, once for all threads; in check mode nothing of it is written."""
-        if check not in self._hosts:
-            from .._host.detect import Host
+    @functools.cached_property
+    def host(self) -> Host:
+        """Return what was found out about this host, once for all threads."""
+        from .._host.detect import Host
 
-            return self._hosts.setdefault(check, Host(run_dir=self.store.run_dir, remember=not check))
-        return self._hosts[check]
+        return Host(run_dir=self.store.run_dir)
 
     def converge(self, desired: Desired, *, check: bool = False) -> Outcome:
         """Bring a container to the desired state. With nothing to do, and no other task at work, take no lock and start no
@@ -58,7 +57,7 @@ class Containers:
     def _converge(self, desired: Desired, *, check: bool) -> Outcome:
         before, decided = self.decide(desired)
         # An input that cannot work is refused before a lock is taken.
-        launch = self.prepare(desired, before, decided, check=check)
+        launch = self.prepare(desired, before, decided)
         if check or not (decided.actions or is_busy(self.store.run_dir, desired.name)):
             return Outcome(decided, before, before, decided.actions, warnings=(*decided.warnings, *self._busy(desired)))
         with self.store.locked(desired.name, Deadline(desired.timeouts.create)) as lock:
@@ -94,13 +93,13 @@ class Containers:
         decided = plan(desired._replace(definition=definition), before, changes=changes, updates=updates)
         return before, owners.completed(desired, before, decided)
 
-    def prepare(self, desired: Desired, before: Observed, decided: Plan, *, check: bool) -> Launch | None:
+    def prepare(self, desired: Desired, before: Observed, decided: Plan) -> Launch | None:
         """Return what a create or restore of the plan needs. Raises InvalidOption or Conflict where it cannot work."""
         if decided.definition is None:
             return None
         from .._container.create import prepare
 
-        launch = prepare(self.store, self.host(check=check), desired, decided.definition, before.record)
+        launch = prepare(self.store, self.host, desired, decided.definition, before.record)
         owners.owner_of(decided.definition).check(self.store, launch)
         held = before.record if Action.RESTORE in decided.actions else None
         if held is None or held.checkpoint is None:

@@ -41,7 +41,7 @@ class Task:
         for _round in range(5):
             before, decided = self._decider.decide(self._desired)
             if first or (before, decided) != earlier:
-                launch = self._decider.prepare(self._desired, before, decided, check=False)
+                launch = self._decider.prepare(self._desired, before, decided)
             first = first or (before, decided)
             if self._perform(before, decided, launch):
                 after = observe(self._store, self._name)
@@ -75,6 +75,7 @@ class Task:
         return True
 
     def _create(self, launch: Launch, previous: Record | None) -> Record:
+        self._decider.host.remember()
         owner = owners.owner_of(launch.record.definition)
         record, warnings = owner.create(self._store, launch, previous=previous, timeouts=self._desired.timeouts)
         self._warnings += warnings
@@ -87,8 +88,7 @@ class Task:
     def _remove(self, before: Observed, record: Record | None, launch: Launch | None) -> Record | None:
         from .delete import delete_container
 
-        host = self._decider.host(check=False)
-        record = delete_container(self._store, host, before, record, self._desired.timeouts)
+        record = delete_container(self._store, self._decider.host, before, record, self._desired.timeouts)
         if record is not None and launch is not None:
             return record
         # A replaced container keeps its log and its kept checkpoints, also if a killed task began the replacement.

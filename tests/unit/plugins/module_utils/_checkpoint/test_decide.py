@@ -28,7 +28,7 @@ def store(tmp_path: pathlib.Path) -> Store:
 
 def _context(store: Store, goal: Goal, **changes: t.Any) -> Context:
     request = Request("web", goal, **changes)
-    return Context(store, Host(run_dir=store.run_dir, remember=False), request, Source(store, request))
+    return Context(store, Host(run_dir=store.run_dir), request, Source(store, request))
 
 
 def _checkpointed(store: Store, **changes: t.Any) -> str:

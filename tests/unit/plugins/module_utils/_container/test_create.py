@@ -58,7 +58,7 @@ class Place:
     def prepare(self, *, name: str = "web", **wanted: t.Any) -> create.Launch:
         values = {"bundle": self.bundle, "runtime": self.runtime, "conmon": self.monitor, "cgroup_manager": "cgroupfs"}
         definition = builders.definition(**{**values, **wanted})
-        host = Host(run_dir=self.store.run_dir, remember=False)
+        host = Host(run_dir=self.store.run_dir)
         return create.prepare(self.store, host, Desired(name, definition=definition), definition, None)
 
     def tree(self) -> list[str]:

@@ -46,22 +46,40 @@ class TestVersions:
         path = _program(directory, "runc", "echo runc version 1.2.3")
         first = Host(run_dir=f"{tmp_path}/run")
         assert [first.runtime("runc") for _time in range(3)] == [Program("runc", path, "1.2.3")] * 3
+        first.remember()
         assert Host(run_dir=f"{tmp_path}/run").runtime("auto") == Program("runc", path, "1.2.3")
         assert _runs(directory) == 1
 
-    def test_a_check_mode_writes_nothing(self, directory: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    def test_a_question_writes_nothing(self, directory: pathlib.Path, tmp_path: pathlib.Path) -> None:
         _program(directory, "runc", "echo runc version 1.2.3")
-        checking = Host(run_dir=f"{tmp_path}/run", remember=False)
+        checking = Host(run_dir=f"{tmp_path}/run")
         for _time in range(2):
             assert checking.runtime("runc").version == "1.2.3"
         assert _runs(directory) == 1
         assert not (tmp_path / "run").exists()
 
-    def test_a_check_mode_reads_what_is_remembered(self, directory: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    def test_only_what_is_new_is_written(self, directory: pathlib.Path, tmp_path: pathlib.Path) -> None:
         _program(directory, "runc", "echo runc version 1.2.3")
-        Host(run_dir=f"{tmp_path}/run").runtime("runc")
-        Host(run_dir=f"{tmp_path}/run", remember=False).runtime("runc")
-        assert _runs(directory) == 1
+        host = Host(run_dir=f"{tmp_path}/run")
+        host.remember()
+        assert not (tmp_path / "run").exists()
+        host.runtime("runc")
+        host.remember()
+        file = tmp_path / "run" / "programs.json"
+        before = file.stat()
+        host.remember()
+        assert file.stat() == before
+
+    def test_what_another_task_has_written_in_the_meantime_stays(
+        self, directory: pathlib.Path, tmp_path: pathlib.Path
+    ) -> None:
+        for name in ("runc", "crun"):
+            _program(directory, name, f"echo {name} version 1.2.3")
+        first, second = Host(run_dir=f"{tmp_path}/run"), Host(run_dir=f"{tmp_path}/run")
+        assert (first.runtime("runc").name, second.runtime("crun").name) == ("runc", "crun")
+        first.remember()
+        second.remember()
+        assert sorted(remembered.runtimes(f"{tmp_path}/run")) == ["crun", "runc"]
 
     def test_an_upgrade_is_seen(self, directory: pathlib.Path, tmp_path: pathlib.Path) -> None:
         _program(directory, "runc", "echo runc version 1.2.3")
@@ -112,8 +130,10 @@ class TestWhatCannotBeUsed:
         self, directory: pathlib.Path, tmp_path: pathlib.Path, says: str, error: str
     ) -> None:
         path = _program(directory, "runc", says)
+        host = Host(run_dir=f"{tmp_path}/run")
         with pytest.raises(MissingPrerequisite, match=f"^{path} {error}"):
-            Host(run_dir=f"{tmp_path}/run").runtime("runc")
+            host.runtime("runc")
+        host.remember()
         # Not remembered: it may be repaired.
         assert not (tmp_path / "run").exists()
 
@@ -241,7 +261,9 @@ class TestWhatAProgramIs:
         path = _program(directory, file, f"echo '{says}'")
         name, version = found
         for _time in range(2):
-            assert Host(run_dir=f"{tmp_path}/run").runtime(path) == Program(name, path, version)
+            host = Host(run_dir=f"{tmp_path}/run")
+            assert host.runtime(path) == Program(name, path, version)
+            host.remember()
         assert _runs(directory) == 1
         assert remembered.runtimes(f"{tmp_path}/run") == {name: path}
 
@@ -254,7 +276,9 @@ class TestWhatAProgramIs:
         (tmp_path / "run" / "programs.json").write_text(
             json.dumps({key: "1.21", "/bin/conmon 1 2 3": "2.1.6", "bad": 5})
         )
-        assert Host(run_dir=f"{tmp_path}/run").runtime(path) == Program("crun", path, "1.21")
+        host = Host(run_dir=f"{tmp_path}/run")
+        assert host.runtime(path) == Program("crun", path, "1.21")
+        host.remember()
         kept = json.loads((tmp_path / "run" / "programs.json").read_text())
         assert kept == {key: "1.21", "/bin/conmon 1 2 3": "2.1.6", f"{key} name": "crun"}
 
