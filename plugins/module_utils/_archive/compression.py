@@ -25,7 +25,7 @@ def of(head: bytes) -> str:
 
 def check(name: str | None, *, pipe: bool = False) -> str:
     """Return the compression. None means zstd if this host has it, otherwise gzip, and no compression for a pipe. Raises
-    InvalidOption for an unavailable one."""
+    InvalidOption for another one, MissingPrerequisite for one that is not on this host."""
     if pipe:
         if name == "zstd":
             raise InvalidOption("The compression zstd cannot be used with a pipe.", hint="Use none or gzip.")
@@ -84,7 +84,7 @@ def _zstd_process(arguments: list[str], **streams: t.Any) -> t.Iterator[subproce
 def decompressor(descriptor: int) -> t.Iterator[t.IO[bytes]]:
     """Give the data of an open file from its beginning. The file stays open, for the next one who reads it.
 
-    Raises InvalidOption where zstd is missing, ProgramFailed where it fails.
+    Raises MissingPrerequisite where zstd is missing, ProgramFailed where it fails.
     """
     os.lseek(descriptor, 0, os.SEEK_SET)
     compression = of(os.pread(descriptor, 4, 0))

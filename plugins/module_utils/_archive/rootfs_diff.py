@@ -189,7 +189,7 @@ def _check_room(root: str, needed: int, *, whole: bool) -> None:
 
 
 def require_room(directory: str, needed: int, what: str) -> None:
-    """Raises InvalidOption if a file system has less free space."""
+    """Raises LongshoreError if a file system has less free space."""
     found = os.statvfs(directory)
     free = found.f_bavail * found.f_frsize
     if needed > free:

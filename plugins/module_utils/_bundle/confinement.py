@@ -83,8 +83,8 @@ def default_profile(loaded: t.Mapping[str, str], previous: str | None) -> str | 
 def apparmor_profile(
     options: Options, uid: int, previous: str | None, path: str | None = None
 ) -> tuple[str | None, bool]:
-    """Return the profile of a container, and whether it should have one but does not. Raises InvalidOption for a requested
-    profile that is not loaded, because crun would run the container without it."""
+    """Return the profile of a container, and whether it should have one but does not. Raises MissingPrerequisite for a
+    requested profile that is not loaded, because crun would run the container without it."""
     wanted = options.apparmor_profile
     if wanted == UNCONFINED or (not wanted and (options.privileged or uid != 0)):
         return None, False

@@ -36,8 +36,8 @@ def architecture() -> str:
 
 
 def gather(options: Options, store: Store, path: str, record: t.Mapping[str, t.Any]) -> Facts:
-    """Return the facts for the bundle at ``path`` with this ``record``. Raises InvalidOption for options that need something
-    that the host lacks."""
+    """Return the facts for the bundle at ``path`` with this ``record``. Raises InvalidOption or MissingPrerequisite for
+    options that need something that the host lacks."""
     for mount in map(parse.mount, options.mounts):
         if mount["type"] == "bind" and not os.path.lexists(mount["source"]):
             raise InvalidOption(f"The source {mount['source']} of the mount at {mount['destination']} does not exist.")

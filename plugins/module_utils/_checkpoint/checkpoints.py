@@ -36,7 +36,7 @@ class Checkpoints:
     def converge(self, request: Request, *, check: bool = False) -> Outcome:
         """Bring a checkpoint to the requested state, or with ``check`` only predict it.
 
-        Raises LongshoreError, and InvalidOption before anything is changed.
+        Raises LongshoreError. A request that cannot work is refused before anything is changed.
         """
         check_name(request.name)
         check_name(request.target)

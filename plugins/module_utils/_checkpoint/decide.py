@@ -74,7 +74,8 @@ def _has_archive(request: Request, whole: Stored | None) -> bool | None:
 
 
 def prepare(context: Context, found: Found, source: Stored) -> Launch:
-    """Return the launch of a restore. Raises InvalidOption for one that cannot be made."""
+    """Return the launch of a restore. Raises InvalidOption, MissingPrerequisite or WrongState for one that cannot be
+    made."""
     request = context.request
     return prepare_restore(
         context.store, context.host, request.target, request.wanted, source, found.target.record, request.options

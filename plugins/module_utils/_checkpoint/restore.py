@@ -42,7 +42,8 @@ def left_out(source: Stored, wanted: Wanted) -> list[str]:
 def prepare_restore(
     store: Store, host: Host, name: str, wanted: Wanted, source: Stored, recorded: Record | None, options: criu.Options
 ) -> Launch:  # fmt: skip
-    """Return a launch from a checkpoint. Raises InvalidOption for all detectable problems.
+    """Return a launch from a checkpoint. Raises InvalidOption, MissingPrerequisite or WrongState for all detectable
+    problems.
 
     ``source.path`` is the directory where it will be unpacked, or empty before that decision.
     """

@@ -39,7 +39,8 @@ class Source:
         return self._received or checkpoint_store.newest(self._store, self._request.name)
 
     def look(self) -> Stored:
-        """Return the checkpoint to restore. Of an archive, read only the needed documents; its path is empty. Raises InvalidOption."""
+        """Return the checkpoint to restore. Of an archive, read only the needed documents; its path is empty. Raises
+        InvalidOption or WrongState."""
         if self._request.archive is None:
             found = t.cast(Stored, self.stored())
             check_whole(self._request.name, Checkpoint(found.path))

@@ -61,7 +61,7 @@ def prepare(
     store: Store, host: Host, desired: Desired, definition: Definition, recorded: Record | None,
     source: config.Config | None = None,
 ) -> Launch:  # fmt: skip
-    """Return the launch. Raises InvalidOption or Conflict for all detectable problems, before anything is changed.
+    """Return the launch. Raises InvalidOption, MissingPrerequisite, WrongState or Conflict before anything is changed.
 
     Without a bundle in ``desired``, recreate the recorded container from its former config. ``source`` overrides the config.
     """

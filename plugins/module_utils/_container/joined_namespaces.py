@@ -29,7 +29,8 @@ _AGAIN = (
 
 
 def check(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> None:
-    """Raises InvalidOption if a namespace of an effective config cannot be joined, or not identified reliably."""
+    """Raises InvalidOption or WrongState if a namespace of an effective config cannot be joined, or not identified
+    reliably."""
     paths = store.paths(record.name)
     rootless = os.geteuid() != 0 and namespaces_of(config).get("user") == ""
     for kind, path in namespaces_of(config).items():
@@ -93,7 +94,7 @@ def _init(store: Store, name: str) -> ProcessId | None:
 @contextlib.contextmanager
 def offered(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> t.Iterator[t.Callable[[int], None]]:
     """Create the paths of the namespaces for a launch. Yield a function that checks, with the pid of the first process, that it
-    has joined them. Raises InvalidOption if the other container does not run."""
+    has joined them. Raises WrongState if the other container does not run."""
     paths, opened = store.paths(record.name), {}
     try:
         for kind, peer in peers(config, paths).items():

@@ -51,7 +51,7 @@ class Preserved(t.Protocol):
 
 
 def running(store: Store, name: str) -> tuple[Record, ProcessId]:
-    """Return the record and the first process of a running container. Raises InvalidOption for any other container."""
+    """Return the record and the first process of a running container. Raises WrongState for any other container."""
     check_name(name)
     seen = observe(store, name)
     record, status = seen.record, seen.status
@@ -86,9 +86,9 @@ def run(
 ) -> Result:  # fmt: skip
     """Run a command and wait until it ends. ``stdin`` None is an empty input, ``keep`` is the destination of its output.
 
-    ``preserve`` are open files for it (preserved_files). Raises InvalidOption or Conflict before anything is changed, and
-    ProgramFailed with ``rc`` 126 or 127 for a command that could not run. The session is always removed. If this process is
-    killed, the next call for this container removes it.
+    ``preserve`` are open files for it (preserved_files). Raises InvalidOption, WrongState or Conflict before anything is
+    changed, and ProgramFailed with ``rc`` 126 or 127 for a command that could not run. The session is always removed.
+    If this process is killed, the next call for this container removes it.
     """
     output.check(keep)
     plan = _Launch(store, name, command, session, limits, preserve, has_input=stdin is not None)

@@ -37,7 +37,7 @@ def barrier(config: Config) -> str | None:
 
 
 def check(config: Config, paths: Paths) -> None:
-    """Raises InvalidOption if this is needed and not possible."""
+    """Raises InvalidOption or MissingPrerequisite if this is needed and not possible."""
     closed = barrier(config)
     if closed is None:
         return

@@ -94,7 +94,7 @@ class Containers:
         return before, owners.completed(desired, before, decided)
 
     def prepare(self, desired: Desired, before: Observed, decided: Plan) -> Launch | None:
-        """Return what a create or restore of the plan needs. Raises InvalidOption or Conflict where it cannot work."""
+        """Return what a create or restore of the plan needs. Refuses what cannot work (see create.prepare)."""
         if decided.definition is None:
             return None
         from .._container.create import prepare

@@ -46,7 +46,7 @@ _AS_BEFORE = {Status.RUNNING: "start", Status.PAUSED: "start pause"}
 def plan(desired: Desired, observed: Observed, *, changes: Differences, updates: Differences) -> Plan:
     """Return the actions. ``changes`` are the differences that need a new container, ``updates`` those that do not.
 
-    Raises InvalidOption if a container must be created and its bundle is unknown, LongshoreError if its state is unknown.
+    Raises WrongState if a container must be created and its bundle is unknown, or if its state is unknown.
     """
     if observed.unfinished:
         # Recovery comes first. The task plans again after it, so the other actions are a prediction.

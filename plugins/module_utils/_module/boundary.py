@@ -22,7 +22,7 @@ DIRECTORY_ARGUMENTS: dict[str, dict[str, t.Any]] = {"state_dir": {"type": "path"
 def directories(params: t.Mapping[str, t.Any]) -> dict[str, str]:
     """Return the two directories of the engine: the given ones, otherwise those of the system for root, and of the user for others.
 
-    Raises InvalidOption for a user without a session, and for directories that other users can change.
+    Raises MissingPrerequisite for a user without a session, InvalidOption for directories that other users can change.
     """
     if os.geteuid() == 0:
         state, run = "/var/lib/longshore", "/run/longshore"

@@ -14,7 +14,7 @@ from .._netlink import nftables
 
 
 def program() -> str:
-    """Return the path of nft. Raises InvalidOption if nft is not on this host."""
+    """Return the path of nft. Raises MissingPrerequisite if nft is not on this host."""
     path = find_program("nft")
     if path is None:
         raise MissingPrerequisite(

@@ -31,7 +31,7 @@ _SCRIPT = (
 
 
 def check(helper: str) -> None:
-    """Raise InvalidOption if a program for the routes is missing."""
+    """Raise MissingPrerequisite if a program for the routes is missing."""
     missing = [name for name in _PROGRAMS if find_program(name) is None]
     if missing:
         raise MissingPrerequisite(

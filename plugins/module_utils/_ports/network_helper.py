@@ -54,7 +54,8 @@ _LATER = "@PID@"
 
 
 def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, recorded: Record | None) -> None:
-    """Raises InvalidOption for impossible options. Ports of the ``recorded`` container are free when it is replaced."""
+    """Raises InvalidOption for impossible options, MissingPrerequisite for what the host lacks. Ports of the
+    ``recorded`` container are free when it is replaced."""
     helper, name = definition.network_helper, definition.network_helper.value
     published = [parse_published(text) for text in definition.publish]
     if helper is NetworkHelper.NONE:

@@ -95,7 +95,7 @@ def discard(path: str) -> None:
 
 
 def check_whole(name: str, checkpoint: Checkpoint | None) -> None:
-    """Raises InvalidOption if the checkpoint of a container is missing."""
+    """Raises WrongState if the checkpoint of a container is missing."""
     path = checkpoint.path if checkpoint else ""
     if not _is(path, "checkpoint/inventory.img") or not (_is(path, MANIFEST) or _is(path, PENDING)):
         raise WrongState(
