@@ -274,7 +274,7 @@ class _Fields:
         value, where = self._take(name, int, 0, "a whole number")
         if not 0 <= value <= _MOST_NUMBER:
             raise _not_valid(where, "is out of range")
-        return t.cast(int, value)
+        return int(value)
 
     def digest(self) -> str:
         """Return the digest of a descriptor."""

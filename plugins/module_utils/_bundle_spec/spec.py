@@ -243,7 +243,7 @@ def _mounts(image: ImageConfig, options: Options, facts: Facts, maps: t.Mapping[
     found += [parse.tmpfs(value) for value in options.tmpfs]
     found += [parse.mount(value) for value in options.mounts]
     by_place = {mount["destination"]: mount for mount in found}
-    return sorted(by_place.values(), key=lambda mount: t.cast(int, mount["destination"].count("/")))
+    return sorted(by_place.values(), key=lambda mount: str(mount["destination"]).count("/"))
 
 
 def _bind(source: str, destination: str, *options: str) -> Config:

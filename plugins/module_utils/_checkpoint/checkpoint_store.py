@@ -20,6 +20,7 @@ from .._archive import typed_documents
 from .._archive.archive_reader import read
 from .._archive.layout import MANIFEST
 from .._archive.manifest import Manifest
+from .._base.errors import WrongState
 from .._base.files import make_directory, read_json, remove_file, write_text
 from .._state.model import Record
 from .._state.phase import Phase
@@ -49,6 +50,13 @@ def load(path: str) -> Stored | None:
     return manifest and Stored(path, manifest, _spec(path, manifest))
 
 
+def present(whole: Stored | None, name: str) -> Stored:
+    """Return a checkpoint that was found before. Raises WrongState if another task has removed it in the meantime."""
+    if whole is None:
+        raise WrongState(f"The checkpoint of the container {name} is not there any more.")
+    return whole
+
+
 def _manifest(path: str, name: str) -> Manifest | None:
     value = read_json(f"{path}/{name}")  # None too for one that was not written to its end: there is no checkpoint.
     return None if value is None else typed_documents.stored_manifest(value, name, path)
@@ -58,11 +66,6 @@ def _spec(path: str, manifest: Manifest) -> dict[str, t.Any]:
     if not manifest.from_archive:
         return read_json(f"{path}/spec.dump") or {}
     return typed_documents.spec(read(f"{path}/spec.dump"), typed_documents.damaged_checkpoint(path))
-
-
-def pending(path: str) -> Manifest | None:
-    """Return what was known before a dump; None where that has become a checkpoint. Raises InvalidOption for a damaged one."""
-    return _manifest(path, PENDING)
 
 
 def _top(store: Store, name: str) -> str:

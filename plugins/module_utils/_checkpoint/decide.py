@@ -13,7 +13,6 @@ from .._base.errors import InvalidOption
 from .._container.create import Launch
 from .._container.observe import observe
 from .._host.detect import Host
-from .._state.model import Record
 from .._state.store import Store
 from . import checkpoint_store
 from .checkpoint_store import Stored
@@ -46,7 +45,7 @@ def decide(context: Context) -> tuple[Found, Plan]:
     if Action.RECOVER in decided.actions:
         return found, decided  # After the recovery, the caller decides again.
     if Action.CHECKPOINT in decided.actions:
-        check_dump(request, t.cast(Record, source.record), source.status)
+        check_dump(request, source.existing, source.status)
     if Action.EXPORT in decided.actions:
         check_export(request)
     if Action.RESTORE in decided.actions:

@@ -41,7 +41,7 @@ _LOG_LINES, _LOG_BYTES = 400, 1 << 17
 
 
 def dump(
-    store: Store, before: Observed, options: criu.Options, program: Program, *, with_rootfs: bool, measure: bool,
+    store: Store, before: Observed, options: criu.Options, program: Program | None, *, with_rootfs: bool, measure: bool,
     deadline: Deadline, timeouts: Timeouts, export: str | None = None, keeps: t.Sequence[int] = (),
 ) -> Stored:  # fmt: skip
     """Dump a container. Return the checkpoint. Raises LongshoreError with CRIU's reason; then the container runs.
@@ -51,7 +51,7 @@ def dump(
     runtime is not killed with the task, because a half dumped container might be unusable. ``keeps`` are the descriptors of the
     lock, which the runtime holds until it ends.
     """
-    record = t.cast(Record, before.record)
+    record = before.existing
     moment = timestamp()
     spec = by_name(store.load_config(record.name) or {}, store.paths(record.name).namespaces)
     needed = _memory(record) + (rootfs_diff.measure(spec["root"]["path"]) if with_rootfs else 0)
@@ -80,7 +80,7 @@ def dump(
         if is_alive(record.init) or not has_ended(path):
             raise _undo(store, before, path, exc, timeouts) from exc
         kind = None
-    whole = complete(path, measure=measure, rootfs=kind)
+    whole = complete(path, manifest, measure=measure, rootfs=kind)
     if options.leave_running:
         store.save(record)
     else:
@@ -90,11 +90,11 @@ def dump(
 
 
 def describe(
-    record: Record, spec: t.Mapping[str, t.Any], moment: str, program: Program, options: criu.Options
+    record: Record, spec: t.Mapping[str, t.Any], moment: str, program: Program | None, options: criu.Options
 ) -> Manifest:  # fmt: skip
     """Return what is known before a dump. ``moment`` is the time of it."""
     return Manifest(
-        record.name, created_at=moment, criu=Software(*program), options=options, runtime=Software(*record.runtime),
+        record.name, created_at=moment, criu=program and Software(*program), options=options, runtime=Software(*record.runtime),
         kernel=platform.release(), architecture=platform.machine(), definition=record.definition,
         config_digest=record.config_digest, stop_signal=record.stop_signal, stop_timeout=record.stop_timeout,
         started_at=record.started_at, annotated=checkpoint_store.MANAGER not in (spec.get("annotations") or {}),
@@ -112,12 +112,10 @@ def _memory(record: Record) -> int:
     return 0
 
 
-def complete(path: str, *, measure: bool, rootfs: str | None) -> Stored:
+def complete(path: str, manifest: Manifest, *, measure: bool, rootfs: str | None) -> Stored:
     """Write the manifest, which makes the checkpoint count."""
-    manifest = t.cast(Manifest, checkpoint_store.pending(path))
-    return checkpoint_store.write_manifest(
-        path, _filled_in(manifest._replace(rootfs=rootfs, paused=False), path, measure=measure)
-    )
+    manifest = manifest._replace(rootfs=rootfs, paused=False)
+    return checkpoint_store.write_manifest(path, _filled_in(manifest, path, measure=measure))
 
 
 def fill_in(store: Store, name: str) -> None:
@@ -214,7 +212,7 @@ def _environment(record: Record) -> dict[str, str]:
 
 def _undo(store: Store, before: Observed, path: str, exc: BaseException, timeouts: Timeouts) -> BaseException:
     """Resume the container, keep only the log, and return the error of the dump."""
-    record = t.cast(Record, before.record)
+    record = before.existing
     log = read_tail(f"{path}/dump.log", lines=_LOG_LINES, limit=_LOG_BYTES)
     kept = f"{store.paths(record.name).state}/dump.log"
     left = ""

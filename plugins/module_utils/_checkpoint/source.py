@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import typing as t
-
 from .._archive import manifest, tar_members
 from .._archive.archive_reader import Archive, Documents, Verify, unpack_pipe
 from .._archive.manifest import Manifest
@@ -42,7 +40,7 @@ class Source:
         """Return the checkpoint to restore. Of an archive, read only the needed documents; its path is empty. Raises
         InvalidOption or WrongState."""
         if self._request.archive is None:
-            found = t.cast(Stored, self.stored())
+            found = checkpoint_store.present(self.stored(), self._request.name)
             check_whole(self._request.name, Checkpoint(found.path))
             return found
         documents = self._opened().peek(room=tar_members.room_in(self._store.state_dir))

@@ -17,7 +17,7 @@ from .._container.observe import observe
 from .._lifecycle.delete import delete_container
 from .._lifecycle.recovery import recover, used_up
 from .._runtime import criu
-from .._state.model import Checkpoint, Exit, Program, Record, Timeouts
+from .._state.model import Exit, Timeouts
 from .._state.phase import Phase
 from .._state.unfinished import discard
 from . import checkpoint_store
@@ -101,15 +101,15 @@ class Task:
     def _dump(self) -> None:
         request, source = self._request, self._found.source
         self._whole = dump(
-            self._store, source, request.options, t.cast(Program, criu.find()), with_rootfs=request.include_rootfs,
+            self._store, source, request.options, criu.find(), with_rootfs=request.include_rootfs,
             measure=request.archive is None, deadline=self._deadline, timeouts=self._timeouts, export=request.archive,
             keeps=[descriptor for lock in self._locks for descriptor in lock.descriptors],
         )  # fmt: skip
         self._statistics = self._whole.manifest.statistics or {}
 
     def _export(self) -> None:
-        record = t.cast(Record, self._found.source.record)
-        self._whole = export(self._request, t.cast(Stored, self._whole), record, self._pipe)
+        whole = checkpoint_store.present(self._whole, self._request.name)
+        self._whole = export(self._request, whole, self._found.source.existing, self._pipe)
 
     def _remove(self) -> None:
         """Remove the rest of the former container. Its record and log stay, like those of any ended container."""
@@ -131,13 +131,13 @@ class Task:
 
     def _restore(self) -> None:
         """Restore. The checkpoint stays until the record says that the container runs. The record then marks it for removal."""
-        request, source = self._request, t.cast(Stored, self._whole)
+        request, source = self._request, checkpoint_store.present(self._whole, self._request.name)
         if request.keep:
             self._whole = source = checkpoint_store.keep(self._store, request.target, source)
             self._imported = self._imported and source.path
         # From the unpacked files: nothing comes from the read before.
         launch = prepare(self._context, self._found, source)
-        checkpoint = t.cast(Checkpoint, launch.record.checkpoint)._replace(once=not request.keep)
+        checkpoint = launch.record.checkpoint and launch.record.checkpoint._replace(once=not request.keep)
         launch = launch._replace(record=launch.record.replace(checkpoint=checkpoint))
         record = self._found.target.record
         if record is None and source.is_foreign:

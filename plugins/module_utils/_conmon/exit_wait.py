@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import typing as t
 
 from .._base.deadline import Deadline
 from .._base.files import read_text
@@ -29,7 +28,7 @@ def collect_exit(record: Record, paths: Paths, deadline: Deadline) -> Exit:
         # conmon ends right after it has written, unless it has a command to run then. Its end is cheaper to wait for:
         # closing an inotify descriptor takes the kernel some 10 ms.
         if written(files) is None and not monitor.wait(deadline.at_most(0.05)) and os.path.isdir(paths.exits):
-            gone = [t.cast(int, monitor.fd)]
+            gone = [] if monitor.fd is None else [monitor.fd]
             wait_until(lambda: written(files) is not None, deadline, path=paths.exits, mask=IN_MOVED_TO, until=gone)
         monitored = monitor.fd is not None and not monitor.wait(Deadline(0))
     # conmon 2.1.6 leaves the mark in its working directory, which is the bundle; later ones in the persist directory.

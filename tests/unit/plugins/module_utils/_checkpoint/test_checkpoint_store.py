@@ -9,6 +9,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.longshore.oci.plugins.module_utils._archive import typed_documents
 from ansible_collections.longshore.oci.plugins.module_utils._archive.manifest import Manifest
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import checkpoint_store
@@ -100,7 +101,8 @@ def test_from_before_a_dump_to_a_whole_one(store: Store) -> None:
     spec = {**stored.SPEC, "annotations": {"a": "b"}}
     checkpoint_store.describe_before(path, builders.record(), spec, before)
     assert checkpoint_store.load(path) is None
-    assert checkpoint_store.pending(path) == before
+    noted = json.loads(pathlib.Path(path, "pending.json").read_text())
+    assert typed_documents.stored_manifest(noted, "pending.json", path) == before
     container = json.loads(pathlib.Path(path, "config.dump").read_text())
     assert (container["name"], container["rootfsImageName"], container["checkpointedTime"]) == (
         "web",
@@ -109,7 +111,7 @@ def test_from_before_a_dump_to_a_whole_one(store: Store) -> None:
     )
     whole = checkpoint_store.write_manifest(path, before._replace(paused=False))
     assert whole.spec["annotations"] == {"io.container.manager": "libpod", "a": "b"}
-    assert checkpoint_store.pending(path) is None
+    assert not os.path.exists(f"{path}/pending.json")
     assert checkpoint_store.newest(store, "web") == whole
 
 
