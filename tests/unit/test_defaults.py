@@ -21,7 +21,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import confinement, facts
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import spec
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_document import ImageConfig
-from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Options
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import BundleRecord, Options
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders
 
@@ -66,7 +66,7 @@ def _dump(directory: pathlib.Path, **changes: t.Any) -> Config:
     profile = directory / "seccomp.json"
     profile.write_text(builders.transcript("podman", VERSION, "seccomp.json"), encoding="utf-8")
     store = Store(state_dir=str(directory), run_dir=str(directory))
-    found = facts.gather(Options(seccomp=str(profile)), store, "/srv/web", {})._replace(
+    found = facts.gather(Options(seccomp=str(profile)), store, "/srv/web", BundleRecord())._replace(
         architecture="amd64", capabilities=CAPABILITIES, cgroup2=True, uid=0, gid=0, pids=True, most={},
         apparmor=None, labels=None,
     )  # fmt: skip
@@ -195,7 +195,7 @@ def test_without_a_profile_of_seccomp_nothing_is_made(tmp_path: pathlib.Path, mo
     monkeypatch.setattr(facts, "DEFAULT_PATHS", (str(tmp_path / "none"), str(tmp_path / "neither")))
     store = Store(state_dir=str(tmp_path), run_dir=str(tmp_path))
     with pytest.raises(MissingPrerequisite, match="This host has no default seccomp profile"):
-        facts.gather(Options(), store, "/srv/web", {})
+        facts.gather(Options(), store, "/srv/web", BundleRecord())
 
 
 def test_where_there_is_apparmor_or_selinux(tmp_path: pathlib.Path) -> None:

@@ -29,20 +29,18 @@ from .._base.errors import Conflict, InvalidOption, LongshoreError, MissingPrere
 from .._base.files import is_busy, make_directory, read_json, write_text
 from .._bundle_spec import spec
 from .._bundle_spec.image_document import ImageConfig, is_digest
-from .._bundle_spec.options import FIRST_RECORD, RECORD, RECORD_FORMAT, Action, Facts, Options, Plan, Request, Source
+from .._bundle_spec.options import FIRST_RECORD, RECORD, Action, BundleRecord, Facts, Options, Plan, Request, Source
 from .._bundle_spec.plan import plan
 from .._config import config, config_differences
 from .._state.store import Store
 from .._trust import trust
 from . import directory
 from .confinement import level_of
-from .facts import gather, inside, leads_to, look_up
+from .facts import gather, inside, look_up
 from .image import Images, other_platform
 
 if t.TYPE_CHECKING:
     from .rootfs import Maps, Roots
-
-Record = dict[str, t.Any]
 
 
 class Outcome(t.NamedTuple):
@@ -51,13 +49,13 @@ class Outcome(t.NamedTuple):
     plan: Plan
     actions: tuple[Action, ...]
     existed: bool
-    record: Record
+    record: BundleRecord
     warnings: tuple[str, ...] = ()
 
 
 class _Decision(t.NamedTuple):
     plan: Plan
-    record: Record
+    record: BundleRecord
     config: dict[str, t.Any]
     user: User | None  # None: it depends on the image, which is not fetched yet
 
@@ -96,29 +94,31 @@ class Bundles:
         if decided.plan.actions:
             warnings += _missing(request.options, facts)
         if check or not (decided.plan.actions or self._is_left(request.path, before)):
-            return Outcome(decided.plan, decided.plan.actions, bool(before), before, warnings)
+            return Outcome(decided.plan, decided.plan.actions, bool(before.root), before, warnings)
         with self._locked(request.path, deadline):
             self._tidy(request.path)
             if not source.cached:
                 source = self._images.fetch(request, source, deadline)
             if decided.user is None or Action.ROOTFS in decided.plan.actions:
+                from .rootfs import check_places
+
                 check_places(self._roots.unpack(source, self._images, deadline), source.config, request.options)
             now = self._decide(request, facts, source)
             record = now.record
             if now.plan.actions:
                 record = self._apply(request, facts, source, now, deadline)
-            elif record.get("unfinished"):
+            elif record.unfinished:
                 self._complete(request.path, record)
         pulled = (Action.PULL,) if Action.PULL in decided.plan.actions else ()
         actions = (*pulled, *(action for action in now.plan.actions if action is not Action.PULL))
-        return Outcome(now.plan, actions, bool(before), record, warnings)
+        return Outcome(now.plan, actions, bool(before.root), record, warnings)
 
     def _locked(self, path: str, deadline: Deadline) -> t.ContextManager[object]:
         return self._store.locked(_lock_name(path), deadline, f"the bundle {path}")
 
-    def _is_left(self, path: str, record: Record) -> bool:
+    def _is_left(self, path: str, record: BundleRecord) -> bool:
         """Tell whether a task works on the bundle, or was killed while it did."""
-        return bool(record.get("unfinished")) or is_busy(self._store.run_dir, _lock_name(path))
+        return record.unfinished or is_busy(self._store.run_dir, _lock_name(path))
 
     def _tidy(self, path: str) -> None:
         """Remove the leftovers of killed tasks, and complete a removal. A container created in between has all its files, because
@@ -141,7 +141,7 @@ class Bundles:
         # With an empty image instead of the real one, to report invalid options now.
         spec.make(ImageConfig(cmd=("true",)), request.options, facts, User(), path)
 
-    def _look(self, request: Request, record: Record, deadline: Deadline) -> Source:
+    def _look(self, request: Request, record: BundleRecord, deadline: Deadline) -> Source:
         if request.image is not None:
             return self._images.look(request, deadline)
         path = request.rootfs or ""
@@ -156,8 +156,8 @@ class Bundles:
             if f"{request.path}/".startswith(f"{path}/"):
                 raise InvalidOption(f"The bundle {request.path} cannot be inside its own root file system {path}.")
             return Source("directory", rootfs.directory_digest(path), path=path)
-        known = record.get("rootfs_digest")
-        same = record.get("source") == path and record.get("stamp") == list(stamp) and is_digest(known)
+        known = record.rootfs_digest
+        same = record.source == path and list(record.stamp) == list(stamp) and is_digest(known)
         digest = str(known) if same else rootfs.tar_digest(path)
         return Source("tar", digest, path=path, stamp=stamp, files=digest)
 
@@ -197,16 +197,18 @@ class Bundles:
         )  # fmt: skip
         return _Decision(decided, record, desired, user)
 
-    def _user(self, request: Request, source: Source, record: Record) -> User | None:
+    def _user(self, request: Request, source: Source, record: BundleRecord) -> User | None:
         """Return the user from the image's passwd. Read it once, because the container may write to its copy."""
         wanted = _wanted_user(request, source)
-        if record.get("rootfs_digest") == source.digest and record["user"]["wanted"] == wanted:
-            known = record["user"]
+        if record.rootfs_digest == source.digest and record.user["wanted"] == wanted:
+            known = record.user
             return User(known["uid"], known["gid"], tuple(known["groups"]), known["home"])
         root = self._roots.path(source)
         return look_up(root, wanted) if root else None
 
-    def _apply(self, request: Request, facts: Facts, source: Source, decided: _Decision, deadline: Deadline) -> Record:
+    def _apply(
+        self, request: Request, facts: Facts, source: Source, now: _Decision, deadline: Deadline
+    ) -> BundleRecord:
         from . import rootfs, tools
 
         path, maps = request.path, spec.id_maps(request.options, facts)
@@ -215,11 +217,11 @@ class Bundles:
         tools.take_over(path, *directory.owner_and_mode(maps))
         if not _is_ours(path):
             write_text(f"{path}/{RECORD}", FIRST_RECORD)  # From now on, the directory is known as a bundle.
-        elif decided.record and not decided.record.get("unfinished"):
-            _save(path, {**decided.record, "unfinished": True}, durable=False)
-        root, used = f"{path}/{decided.plan.root}", self._used_root(path)
+        elif now.record.root and not now.record.unfinished:
+            _save(path, now.record._replace(unfinished=True), durable=False)
+        root, used = f"{path}/{now.plan.root}", self._used_root(path)
         # An unrecorded one with this name may have been changed, unless a container with exactly this config uses it.
-        if Action.ROOTFS in decided.plan.actions and not (root == used and os.path.isdir(root)):
+        if Action.ROOTFS in now.plan.actions and not (root == used and os.path.isdir(root)):
             rootfs.remove(root)
             if request.rootfs_mode == "copy":
                 self._copy(source, "/", root, maps, deadline)
@@ -229,23 +231,22 @@ class Bundles:
         self._make_files(request, source, maps, deadline)
         if facts.labels and facts.labels[1]:
             directory.label(path, [] if request.rootfs_mode == "overlay" else [root], facts.labels[1])
-        record = self._record(request, facts, source, decided)
-        write_text(f"{path}/config.json", json.dumps(decided.config, indent=1) + "\n")
+        record = self._record(request, facts, source, now)
+        write_text(f"{path}/config.json", json.dumps(now.config, indent=1) + "\n")
         self._complete(path, record)
         return record
 
-    def _complete(self, path: str, record: Record) -> None:
+    def _complete(self, path: str, record: BundleRecord) -> None:
         """Remove unrecorded root file systems after this record is on the disk, and mark the change as complete."""
         from . import rootfs, tools, upkeep
 
-        record.pop("unfinished", None)
-        others = upkeep.other_roots(path, (f"{path}/{record['root']}", self._used_root(path)))
+        others = upkeep.other_roots(path, (f"{path}/{record.root}", self._used_root(path)))
         if others:
-            _save(path, {**record, "unfinished": True})
+            _save(path, record._replace(unfinished=True))
             tools.flush_directory(path)
         for root in others:
             rootfs.remove(root)
-        _save(path, record, durable=not others)
+        _save(path, record._replace(unfinished=False), durable=not others)
 
     def _make_files(self, request: Request, source: Source, maps: Maps, deadline: Deadline) -> None:
         """Create the files that config.json mounts from the bundle. A volume starts with the files of the image, and stays."""
@@ -279,21 +280,20 @@ class Bundles:
         # The container may have been given another path to the bundle.
         return f"{path}/{os.path.basename(saved['root']['path'])}" if saved else None
 
-    def _record(self, request: Request, facts: Facts, source: Source, decided: _Decision) -> Record:
-        user = decided.user or User()
-        return {
-            "format": RECORD_FORMAT, "root": decided.plan.root, "rootfs_digest": source.digest,
-            "rootfs_mode": request.rootfs_mode, "image": source.image, "source": source.path, "stamp": source.stamp,
-            "apparmor": facts.apparmor, "level": level_of(facts.labels[0]) if facts.labels else None,
-            "user": {"wanted": _wanted_user(request, source), **user._asdict()}, "config_digest": config.digest(decided.config),
-            "healthcheck": source.config.healthcheck._asdict() if source.config.healthcheck else None,
-        }  # fmt: skip
+    def _record(self, request: Request, facts: Facts, source: Source, decided: _Decision) -> BundleRecord:
+        return BundleRecord(
+            root=decided.plan.root, rootfs_digest=source.digest, rootfs_mode=request.rootfs_mode, image=source.image,
+            source=source.path, stamp=source.stamp, apparmor=facts.apparmor,
+            level=level_of(facts.labels[0]) if facts.labels else None, config_digest=config.digest(decided.config),
+            user={"wanted": _wanted_user(request, source), **(decided.user or User())._asdict()},
+            healthcheck=source.config.healthcheck and source.config.healthcheck._asdict(),
+        )  # fmt: skip
 
-    def _remove(self, path: str, record: Record, check: bool) -> Outcome:
+    def _remove(self, path: str, record: BundleRecord, check: bool) -> Outcome:
         decided = self._plan_removal(path)
         if not check and (decided.actions or self._is_left(path, record)):
             with self._locked(path, Deadline(60)):
-                decided, record = self._plan_removal(path), {}
+                decided, record = self._plan_removal(path), BundleRecord()
                 from . import upkeep
 
                 upkeep.tidy(path, self._store.state_dir)
@@ -344,30 +344,17 @@ def _wanted_user(request: Request, source: Source) -> str:
     return request.options.user or source.config.user  # As in podman, an empty text counts as not given.
 
 
-def check_places(root: str, image: ImageConfig, options: Options) -> None:
-    """Refuse an image in which links lead a volume or the working directory to a forbidden place."""
-    for place in spec.wanted_volumes(image, options):
-        to = leads_to(root, place)
-        if to is None or (spec.is_reserved(to) and not spec.is_reserved(place)):
-            hint = "Mount something else there, or set image_volumes: ignore."
-            raise InvalidOption(f"The image is not valid: its volume {place} leads to {to or 'itself'}.", hint=hint)
-    # CVE-2024-21626: there may be descriptors of the host. The image has the links, even if the task sets the directory.
-    cwd = options.chdir or image.workdir
-    to = leads_to(root, cwd)
-    if to is None or (f"{to}/".startswith("/proc/") and not (options.chdir or "").startswith("/proc/")):
-        raise InvalidOption(f"The image is not valid: its working directory {cwd} leads to {to or 'itself'}.")
-
-
-def _load(path: str) -> Record:
+def _load(path: str) -> BundleRecord:
     """Return the record, empty if there is no bundle, or one that is incomplete or being removed."""
     found = read_json(f"{path}/{RECORD}") or {}
-    if found.get("format", RECORD_FORMAT) != RECORD_FORMAT:
+    none = BundleRecord()
+    if found.get("format", none.format) != none.format:
         raise InvalidOption(f"The bundle {path} was created by a newer release of longshore.oci.", hint="Use that.")
-    return {} if found.get("removing") else found
+    return none if found.get("removing") else BundleRecord.from_json(found)
 
 
-def _save(path: str, record: Record, *, durable: bool = True) -> None:
-    write_text(f"{path}/{RECORD}", json.dumps(record) + "\n", durable=durable)
+def _save(path: str, record: BundleRecord, *, durable: bool = True) -> None:
+    write_text(f"{path}/{RECORD}", json.dumps(record.to_json()) + "\n", durable=durable)
 
 
 def _lock_name(path: str) -> str:

@@ -94,9 +94,8 @@ def apparmor_profile(
             raise MissingPrerequisite(f"There is no AppArmor on this host for the profile {wanted}.")
         # Users other than root cannot read the list.
         if text and wanted not in profiles(text):
-            raise MissingPrerequisite(
-                f"The AppArmor profile {wanted} is not loaded.", hint="Load it with apparmor_parser --replace FILE."
-            )
+            hint = "Load it with apparmor_parser --replace FILE."
+            raise MissingPrerequisite(f"The AppArmor profile {wanted} is not loaded.", hint=hint)
         return wanted, False
     found = default_profile(profiles(text or ""), previous)
     return found, text is not None and found is None
@@ -170,7 +169,6 @@ def host_labels(
     """Return the labels, none if SELinux is not enabled, except a label that the task sets."""
     if options.selinux_label and not re.fullmatch(r"[^:\s]+:[^:\s]+:[^:\s]+(:[^\s]+)?", options.selinux_label):
         if options.selinux_label != DISABLED:
-            raise InvalidOption(
-                f"selinux_label cannot be {options.selinux_label!r}.", hint="Write user:role:type:level, or disable."
-            )
+            hint = "Write user:role:type:level, or disable."
+            raise InvalidOption(f"selinux_label cannot be {options.selinux_label!r}.", hint=hint)
     return labels(options, path, previous(), taken, policy()) if has_labels() else None

@@ -14,7 +14,7 @@ from .._base.capabilities import bounding, known_to
 from .._base.errors import InvalidOption, LongshoreError, MissingPrerequisite, reason_of
 from .._base.files import read_text
 from .._bundle_spec import parse
-from .._bundle_spec.options import Facts, Options
+from .._bundle_spec.options import BundleRecord, Facts, Options
 from .._bundle_spec.seccomp import DEFAULT_PATHS
 from .._config.namespace_paths import KINDS, check_path
 from .._state.store import Store, check_name
@@ -35,7 +35,7 @@ def architecture() -> str:
     return _ARCHITECTURES.get(machine, machine)
 
 
-def gather(options: Options, store: Store, path: str, record: t.Mapping[str, t.Any]) -> Facts:
+def gather(options: Options, store: Store, path: str, record: BundleRecord) -> Facts:
     """Return the facts for the bundle at ``path`` with this ``record``. Raises InvalidOption or MissingPrerequisite for
     options that need something that the host lacks."""
     for mount in map(parse.mount, options.mounts):
@@ -46,7 +46,7 @@ def gather(options: Options, store: Store, path: str, record: t.Mapping[str, t.A
     capabilities, uid = available_capabilities(), os.geteuid()
     # In its own user namespace, a process cannot raise its limits, like a user other than root.
     may_raise = uid == 0 and not options.userns and "CAP_SYS_RESOURCE" in capabilities
-    apparmor, unconfined = confinement.apparmor_profile(options, uid, record.get("apparmor"))
+    apparmor, unconfined = confinement.apparmor_profile(options, uid, record.apparmor)
     return Facts(
         architecture=architecture(), capabilities=capabilities, uid=uid, gid=os.getegid(),
         cgroup2=os.path.exists("/sys/fs/cgroup/cgroup.controllers"), namespaces=namespaces,
@@ -68,7 +68,7 @@ def _levels(store: Store) -> set[str]:
     return {level for level in found if level is not None}
 
 
-def _level(options: Options, store: Store, record: t.Mapping[str, t.Any]) -> str | None:
+def _level(options: Options, store: Store, record: BundleRecord) -> str | None:
     """Return the required level of a bundle: of the container whose processes or memory it shares, otherwise the recorded one."""
     for wanted in (options.pid, options.ipc):
         if wanted.startswith("container:"):
@@ -76,7 +76,7 @@ def _level(options: Options, store: Store, record: t.Mapping[str, t.Any]) -> str
             check_name(name)
             process = (store.load_config(name) or {}).get("process") or {}
             return confinement.level_of(process.get("selinuxLabel"))
-    return record.get("level")
+    return record.level
 
 
 def _joined(kind: str, wanted: str) -> str | None:

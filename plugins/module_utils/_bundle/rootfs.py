@@ -17,11 +17,12 @@ import typing as t
 from .._base.deadline import Deadline
 from .._base.errors import InvalidOption, LongshoreError, reason_of
 from .._base.trees import mounted, refuse_mounts, unmount
-from .._bundle_spec import parse
-from .._bundle_spec.image_document import file_name
-from .._bundle_spec.options import Source
+from .._bundle_spec import parse, spec
+from .._bundle_spec.image_document import ImageConfig, file_name
+from .._bundle_spec.options import Options, Source
 from .._trust.tree_walk import Entry, walk
 from . import tools
+from .facts import leads_to
 from .image import Images
 
 Maps = t.Mapping[str, t.Sequence[parse.IdMap]]
@@ -190,3 +191,17 @@ def directory_digest(path: str) -> str:
             repr((name, link, s.st_mode, s.st_uid, s.st_gid, size, time, s.st_rdev)).encode("utf-8", "replace")
         )  # fmt: skip
     return f"sha256:{total.hexdigest()}"
+
+
+def check_places(root: str, image: ImageConfig, options: Options) -> None:
+    """Refuse an image in which links lead a volume or the working directory to a forbidden place."""
+    for place in spec.wanted_volumes(image, options):
+        to = leads_to(root, place)
+        if to is None or (spec.is_reserved(to) and not spec.is_reserved(place)):
+            hint = "Mount something else there, or set image_volumes: ignore."
+            raise InvalidOption(f"The image is not valid: its volume {place} leads to {to or 'itself'}.", hint=hint)
+    # CVE-2024-21626: there may be descriptors of the host. The image has the links, even if the task sets the directory.
+    cwd = options.chdir or image.workdir
+    to = leads_to(root, cwd)
+    if to is None or (f"{to}/".startswith("/proc/") and not (options.chdir or "").startswith("/proc/")):
+        raise InvalidOption(f"The image is not valid: its working directory {cwd} leads to {to or 'itself'}.")

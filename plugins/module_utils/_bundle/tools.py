@@ -73,9 +73,8 @@ def call(argv: t.Sequence[str], deadline: Deadline, *, what: str, place: str = "
         details: dict[str, t.Any] = {"argv": list(argv), "rc": done.rc, "stderr": done.stderr[-2000:]}
         for pattern, meaning, hint in _MEANINGS:
             if re.search(pattern, said, re.IGNORECASE):
-                raise ProgramFailed(
-                    f"Cannot {what}: {meaning}. {_quote(argv[0], said)}", hint=hint.format(place=place), **details
-                )
+                hint = hint.format(place=place)
+                raise ProgramFailed(f"Cannot {what}: {meaning}. {_quote(argv[0], said)}", hint=hint, **details)
         raise ProgramFailed(f"Cannot {what}. {_quote(argv[0], said or f'exit code {done.rc}')}", **details)
     return done
 

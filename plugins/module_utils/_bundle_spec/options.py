@@ -127,6 +127,31 @@ class Source(t.NamedTuple):
     files: str = ""
 
 
+class BundleRecord(t.NamedTuple):
+    """The recorded facts about a bundle, one JSON file in it. Empty (``root`` too) for one that is missing or incomplete."""
+
+    root: str = ""  # the name of the root file system in the bundle
+    rootfs_digest: str | None = None
+    rootfs_mode: str | None = None
+    image: t.Mapping[str, t.Any] | None = None
+    source: str = ""
+    stamp: t.Sequence[int] = ()
+    apparmor: str | None = None
+    level: str | None = None
+    user: t.Mapping[str, t.Any] = {}  # accounts.User, and ``wanted``: the name that it has in the image
+    config_digest: str | None = None
+    healthcheck: t.Mapping[str, t.Any] | None = None
+    unfinished: bool = False
+    format: int = RECORD_FORMAT
+
+    def to_json(self) -> dict[str, t.Any]:
+        return {name: each for name, each in self._asdict().items() if each or name != "unfinished"}
+
+    @classmethod
+    def from_json(cls, value: t.Mapping[str, t.Any]) -> BundleRecord:
+        return cls(**{name: value[name] for name in cls._fields if name in value})
+
+
 class Plan(t.NamedTuple):
     """The actions for a bundle, and their reasons."""
 

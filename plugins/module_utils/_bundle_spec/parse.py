@@ -61,9 +61,8 @@ def mount(value: t.Any) -> dict[str, t.Any]:
         hint = "Named volumes are not supported. Use the absolute path of a directory."
         raise InvalidOption(f"The mount at {where} needs an absolute path of the host, not {source!r}.", hint=hint)
     if {"z", "Z", "U"} & set(options):
-        raise InvalidOption(
-            f"The mount at {where} cannot relabel or chown its source (z, Z, U).", hint="Use chcon, chown."
-        )
+        hint = "Use chcon, chown."
+        raise InvalidOption(f"The mount at {where} cannot relabel or chown its source (z, Z, U).", hint=hint)
     if not {"bind", "rbind"} & set(options):
         options = ["rbind", *options]
     if not _PROPAGATION & set(options):

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import typing as t
 
-from .options import Action, Plan, Source
+from .options import Action, BundleRecord, Plan, Source
 
 Differences = t.Mapping[str, tuple[t.Any, t.Any]]
 
 
 def plan(
-    *, record: t.Mapping[str, t.Any], source: Source, root: str, root_is_there: bool, is_mounted: bool,
+    *, record: BundleRecord, source: Source, root: str, root_is_there: bool, is_mounted: bool,
     overlay: bool, config: Differences, files_differ: bool,
 ) -> Plan:  # fmt: skip
     """Return the plan. ``record`` is empty for an incomplete bundle, ``config`` has the differences of config.json.
@@ -24,7 +24,7 @@ def plan(
     differences = dict(config)
     for name, pair in changes(record, source, overlay).items():
         differences[name] = pair
-    if record.get("root") != root or not root_is_there:
+    if record.root != root or not root_is_there:
         actions.append(Action.ROOTFS)
         differences.pop("root.path", None)  # Only the name differs.
     elif overlay and not is_mounted:
@@ -34,10 +34,10 @@ def plan(
     return Plan(tuple(actions), root, differences)
 
 
-def changes(record: t.Mapping[str, t.Any], source: Source, overlay: bool) -> dict[str, tuple[t.Any, t.Any]]:
+def changes(record: BundleRecord, source: Source, overlay: bool) -> dict[str, tuple[t.Any, t.Any]]:
     """Return the differences between the requested and the recorded source of a bundle."""
-    before, after = record.get("image") or {}, source.image or {}
+    before, after = record.image or {}, source.image or {}
     pairs = {f"image.{key}": (before.get(key), after.get(key)) for key in ("reference", "digest", "platform")}
-    pairs["rootfs_digest"] = (record.get("rootfs_digest"), source.digest)
-    pairs["rootfs_mode"] = (record.get("rootfs_mode"), "overlay" if overlay else "copy")
+    pairs["rootfs_digest"] = (record.rootfs_digest, source.digest)
+    pairs["rootfs_mode"] = (record.rootfs_mode, "overlay" if overlay else "copy")
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

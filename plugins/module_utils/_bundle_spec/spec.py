@@ -160,9 +160,8 @@ def _process(
         raise InvalidOption(f"chdir must be an absolute path in the container, not {cwd!r}.")
     for kind, number in (("uid", user.uid), ("gid", user.gid)):
         if maps and parse.mapped(number, maps[kind]) is None:
-            raise InvalidOption(
-                f"The container's {kind} {number} is not mapped to one of the host.", hint="See userns."
-            )
+            hint = "See userns."
+            raise InvalidOption(f"The container's {kind} {number} is not mapped to one of the host.", hint=hint)
     who: Config = {"uid": user.uid, "gid": user.gid, "umask": 0o22}
     groups = [group for group in user.groups if not maps or parse.mapped(group, maps["gid"]) is not None]
     if groups:

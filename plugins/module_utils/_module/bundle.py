@@ -103,13 +103,13 @@ def result(module: AnsibleModule, outcome: Outcome) -> dict[str, t.Any]:
     for warning in outcome.warnings:
         module.warn(warning)
     path, record = module.params["path"].rstrip("/"), outcome.record
-    image = record.get("image")
+    image = record.image
     bundle = {
         "path": path,
-        "config_digest": record.get("config_digest"),
+        "config_digest": record.config_digest,
         "image": {key: image.get(key) for key in ("reference", "platform", "digest")} if image else None,
-        "rootfs": f"{path}/{record['root']}" if record.get("root") else None,
-        "rootfs_digest": record.get("rootfs_digest"),
+        "rootfs": f"{path}/{record.root}" if record.root else None,
+        "rootfs_digest": record.rootfs_digest,
     }
     actions = [action.value for action in outcome.actions]
     return {"changed": bool(actions), "actions": actions, "bundle": bundle, "diff": diff(_differences(outcome))}

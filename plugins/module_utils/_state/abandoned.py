@@ -32,7 +32,5 @@ def end_programs(record: Record | None, log: str) -> None:
     ]  # fmt: skip
     left = kill_and_wait(found, Deadline(_SECONDS))
     if left:
-        raise LongshoreError(
-            f"SIGKILL does not end process {left[0].pid}, which a killed task has started.",
-            hint="A process in state D waits for a device or file system. It ends only when that answers.",
-        )
+        hint = "A process in state D waits for a device or file system. It ends only when that answers."
+        raise LongshoreError(f"SIGKILL does not end process {left[0].pid}, which a killed task has started.", hint=hint)

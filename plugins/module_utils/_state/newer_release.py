@@ -19,7 +19,5 @@ def check_record(name: str, value: t.Mapping[str, t.Any]) -> None:
     elif isinstance(phase, str) and phase not in PHASES:
         said = f"has the phase {phase!r}, which this release does not know"
     if said:
-        raise LongshoreError(
-            f"The record of the container {name} {said}.",
-            hint="Use the newer release of longshore.oci that created it.",
-        )
+        hint = "Use the newer release of longshore.oci that created it."
+        raise LongshoreError(f"The record of the container {name} {said}.", hint=hint)

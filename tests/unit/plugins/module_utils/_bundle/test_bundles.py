@@ -30,7 +30,6 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     MissingPrerequisite,
     ProgramFailed,
 )
-from ansible_collections.longshore.oci.plugins.module_utils._bundle import bundles as bundle_bundles
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import confinement, rootfs, tools
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.bundles import Bundles
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_document import ImageConfig
@@ -147,7 +146,7 @@ def test_a_config_that_somebody_changed_is_put_right(tmp_path: pathlib.Path, bun
 
 def test_a_root_file_system_that_is_gone_is_made_again(tmp_path: pathlib.Path, bundles: Bundles, images: str) -> None:
     wanted = request(tmp_path, f"{images}:web-1")
-    root = f"{wanted.path}/{bundles.converge(wanted).record['root']}"
+    root = f"{wanted.path}/{bundles.converge(wanted).record.root}"
     tools.discard(root)
     assert bundles.converge(wanted).actions == (Action.ROOTFS, Action.CONFIG)
     assert os.path.isfile(f"{root}/etc/version")
@@ -179,7 +178,7 @@ def test_what_was_interrupted_is_never_taken_for_complete(
     assert not os.path.exists(f"{wanted.path}/config.json")
     outcome = bundles.converge(wanted)
     assert outcome.actions == (ALL if program == "skopeo" else ALL[1:])
-    assert os.path.isfile(f"{wanted.path}/{outcome.record['root']}/etc/version")
+    assert os.path.isfile(f"{wanted.path}/{outcome.record.root}/etc/version")
     assert left(tmp_path) == []
 
 
@@ -198,7 +197,7 @@ def test_sources_on_the_host(tmp_path: pathlib.Path, bundles: Bundles) -> None:
     packed = wanted._replace(rootfs=str(archive))
     outcome = bundles.converge(packed)
     assert outcome.actions == (Action.ROOTFS, Action.CONFIG)
-    assert pathlib.Path(wanted.path, outcome.record["root"], "etc", "version").read_text() == "22"
+    assert pathlib.Path(wanted.path, outcome.record.root, "etc", "version").read_text() == "22"
     os.utime(archive)
     assert bundles.converge(packed).actions == ()  # Read once more: it is the same.
 
@@ -280,7 +279,7 @@ def test_a_root_file_system_that_is_deep_is_removed(
     tmp_path: pathlib.Path, bundles: Bundles, images: str, depth: int
 ) -> None:
     wanted = request(tmp_path, f"{images}:web-1")
-    root = bundles.converge(wanted).record["root"]
+    root = bundles.converge(wanted).record.root
     deepen(pathlib.Path(wanted.path, root), depth)
     assert bundles.converge(wanted).actions == ()
     assert bundles.converge(Request(wanted.path, absent=True)).actions == (Action.REMOVE,)
@@ -374,7 +373,7 @@ def test_no_image_has_the_files_of_another(
     assert ("diffid mismatch" if evil == "update-claimed" else "The image is not valid: it has") in said
     outcome = bundles.converge(honest)
     assert outcome.actions == (() if first == "honest" else ALL)
-    assert pathlib.Path(honest.path, outcome.record["root"], "etc", "auth").read_text() == "required\n"
+    assert pathlib.Path(honest.path, outcome.record.root, "etc", "auth").read_text() == "required\n"
     assert len(os.listdir(tmp_path / "state" / "roots")) == 1
 
 
@@ -393,7 +392,7 @@ def test_layers_do_not_reach_what_is_outside(tmp_path: pathlib.Path, bundles: Bu
     bundles.converge(request(tmp_path, f"{images}:web-1")._replace(path=f"{tmp_path}/other"))
     before = names_in(tmp_path / "state" / "roots"), names_in(tmp_path / "other")
     with contextlib.suppress(LongshoreError):
-        root = bundles.converge(request(tmp_path, f"{images}:trick-{name}")).record["root"]
+        root = bundles.converge(request(tmp_path, f"{images}:trick-{name}")).record.root
         assert not (tmp_path / "web" / root / "hard").exists()
     assert names_in(outside) == ["secret"]
     roots = names_in(tmp_path / "state" / "roots")
@@ -458,11 +457,11 @@ def test_a_cache_of_an_earlier_release_is_read_again_and_not_believed(
             {**known, "digest": "../../..", "config": {"config": {"Cmd": ["/evil"]}, "rootfs": {"diff_ids": [".."]}}}
         )
     )
-    files.rename(files.parent / made.record["rootfs_digest"][7:])
+    files.rename(files.parent / str(made.record.rootfs_digest)[7:])
     assert bundles.converge(wanted).actions == ()
     outcome = bundles.converge(request(tmp_path, f"{images}:web-1", hostname="new"))
     assert outcome.actions == (Action.ROOTFS, Action.CONFIG)
-    assert outcome.record["rootfs_digest"] == made.record["rootfs_digest"]
+    assert outcome.record.rootfs_digest == made.record.rootfs_digest
     assert files.is_dir()
 
 
@@ -491,7 +490,7 @@ def test_a_blob_that_is_not_what_its_name_says_is_not_believed(
     tmp_path: pathlib.Path, bundles: Bundles, images: str
 ) -> None:
     wanted = request(tmp_path, f"{images}:web-1")
-    manifest = bundles.converge(wanted).record["image"]["manifest"]
+    manifest = dict(bundles.converge(wanted).record.image or {})["manifest"]
     blob = tmp_path / "state" / "images" / "blobs" / "sha256" / manifest[7:]
     document = json.loads(blob.read_text())
     blob.write_text(json.dumps({**document, "layers": document["layers"][:1]}))
@@ -501,10 +500,10 @@ def test_a_blob_that_is_not_what_its_name_says_is_not_believed(
 
 def test_what_an_image_says_of_its_health_is_kept(tmp_path: pathlib.Path, bundles: Bundles, images: str) -> None:
     made = bundles.converge(request(tmp_path, f"{images}:app"))
-    assert json.loads(json.dumps(made.record["healthcheck"])) == {
+    assert json.loads(json.dumps(made.record.healthcheck)) == {
         "test": ["CMD-SHELL", "true"], "interval": 5000000000, "timeout": 0, "start_period": 0, "start_interval": 0, "retries": 2,
     }  # fmt: skip
-    assert bundles.converge(request(tmp_path, f"{images}:web-1", argv=("/x",))).record["healthcheck"] is None
+    assert bundles.converge(request(tmp_path, f"{images}:web-1", argv=("/x",))).record.healthcheck is None
 
 
 def test_device_nodes_are_taken_out(tmp_path: pathlib.Path) -> None:
@@ -613,7 +612,7 @@ def test_where_selinux_is_enabled(
     wanted = request(tmp_path, f"{images}:app")
     made = bundles.converge(wanted)
     config = json.loads((tmp_path / "web" / "config.json").read_text())
-    level = made.record["level"]
+    level = made.record.level
     assert config["process"]["selinuxLabel"] == f"system_u:system_r:container_t:{level}"
     label = f"system_u:object_r:container_file_t:{level}"
     assert config["linux"]["mountLabel"] == label
@@ -757,7 +756,7 @@ def test_no_link_of_an_image_leads_the_working_directory_away(
     (tmp_path / "srv").mkdir()
     image, options = ImageConfig(workdir=workdir), Options(chdir=chdir)
     with pytest.raises(InvalidOption, match="its working directory") if refused else contextlib.nullcontext():
-        bundle_bundles.check_places(str(tmp_path), image, options)
+        rootfs.check_places(str(tmp_path), image, options)
 
 
 def test_a_directory_with_something_mounted_in_it_is_not_removed(tmp_path: pathlib.Path) -> None:

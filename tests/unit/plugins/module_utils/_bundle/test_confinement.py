@@ -18,7 +18,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import confinement, facts
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import spec
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_document import ImageConfig
-from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Facts, Options
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import BundleRecord, Facts, Options
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders
 
@@ -80,7 +80,7 @@ class TestLimits:
         userns = {"uidmap": ["0:100000:65536"]}
 
         def most(**options: t.Any) -> t.Mapping[str, int]:
-            return facts.gather(Options(seccomp="unconfined", **options), store, "/srv/web", {}).most
+            return facts.gather(Options(seccomp="unconfined", **options), store, "/srv/web", BundleRecord()).most
 
         monkeypatch.setattr(facts, "available_capabilities", lambda: ("CAP_SYS_RESOURCE",))
         assert most().keys() == {"RLIMIT_NOFILE"}
@@ -264,19 +264,19 @@ class TestSELinux:
         monkeypatch.setattr(confinement, "has_labels", lambda: True)
         monkeypatch.setattr(confinement, "policy", lambda: {"process": "a:b:c:s0", "file": "a:b:f:s0"})
         store = Store(state_dir=str(tmp_path), run_dir=str(tmp_path))
-        first = facts.gather(Options(seccomp="unconfined"), store, "/srv/web", {}).labels
+        first = facts.gather(Options(seccomp="unconfined"), store, "/srv/web", BundleRecord()).labels
         assert first is not None
         (tmp_path / "containers" / "other").mkdir(parents=True)
         store.save(builders.record(name="other"))
         config = json.dumps({"process": {"selinuxLabel": first[0]}})
         (tmp_path / "containers" / "other" / "config.json").write_text(config, encoding="ascii")
-        second = facts.gather(Options(seccomp="unconfined"), store, "/srv/web", {}).labels
+        second = facts.gather(Options(seccomp="unconfined"), store, "/srv/web", BundleRecord()).labels
         assert second is not None
         assert second[0] != first[0]
         level = confinement.level_of(first[0])
-        assert facts.gather(Options(seccomp="unconfined"), store, "/srv/web", {"level": level}).labels == first
+        assert facts.gather(Options(seccomp="unconfined"), store, "/srv/web", BundleRecord(level=level)).labels == first
         shares = Options(seccomp="unconfined", pid="container:other")
-        assert facts.gather(shares, store, "/srv/web", {"level": "s0:c1,c2"}).labels == first
+        assert facts.gather(shares, store, "/srv/web", BundleRecord(level="s0:c1,c2")).labels == first
 
     def test_the_config(self) -> None:
         found = _config(FACTS._replace(labels=("a:b:c:s0:c1,c2", "a:b:f:s0:c1,c2")))

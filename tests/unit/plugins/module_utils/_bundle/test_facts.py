@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.accounts import User
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import facts
-from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Options
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import BundleRecord, Options
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 
 pytestmark = pytest.mark.pure
@@ -118,7 +118,9 @@ def test_a_fifo_holds_nobody_up(root: str) -> None:
 
 def test_what_this_host_says(tmp_path: pathlib.Path) -> None:
     store = Store(state_dir=str(tmp_path), run_dir=str(tmp_path))
-    found = facts.gather(Options(seccomp="unconfined", devices=("/dev/null:/dev/zero:r",)), store, "/srv/web", {})
+    found = facts.gather(
+        Options(seccomp="unconfined", devices=("/dev/null:/dev/zero:r",)), store, "/srv/web", BundleRecord()
+    )
     assert "CAP_CHOWN" in found.capabilities
     device, access = found.devices[0]
     assert (device["path"], device["type"], device["major"], device["minor"], access) == ("/dev/zero", "c", 1, 3, "r")

@@ -9,7 +9,13 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.bundles import Outcome
-from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Action, Options, Plan, Request
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import (
+    Action,
+    BundleRecord,
+    Options,
+    Plan,
+    Request,
+)
 from ansible_collections.longshore.oci.plugins.module_utils._module import bundle, secret_values
 
 pytestmark = pytest.mark.pure
@@ -81,10 +87,10 @@ def test_the_values_of_environments_are_hidden(value: t.Any, hidden: t.Any) -> N
 
 
 class TestResult:
-    RECORD: t.ClassVar[dict[str, t.Any]] = {
-        "config_digest": "sha256:1", "root": "rootfs-1", "rootfs_digest": "sha256:2",
-        "image": {"reference": "oci:/x:1", "platform": None, "digest": "sha256:3", "manifest": "sha256:4"},
-    }  # fmt: skip
+    RECORD = BundleRecord(
+        config_digest="sha256:1", root="rootfs-1", rootfs_digest="sha256:2",
+        image={"reference": "oci:/x:1", "platform": None, "digest": "sha256:3", "manifest": "sha256:4"},
+    )  # fmt: skip
 
     def _result(
         self, plan: Plan, *, existed: bool = True, record: t.Any = None, warnings: tuple[str, ...] = ()
@@ -115,7 +121,7 @@ class TestResult:
     def test_one_that_comes_or_goes(self) -> None:
         made = self._result(Plan((Action.ROOTFS, Action.CONFIG), differences={"$.a": (None, 1)}), existed=False)
         assert made["diff"] == {"before": {"state": "absent"}, "after": {"state": "present"}}
-        removed = self._result(Plan((Action.REMOVE,)), record={})
+        removed = self._result(Plan((Action.REMOVE,)), record=BundleRecord())
         assert removed["diff"] == {"before": {"state": "present"}, "after": {"state": "absent"}}
         assert removed["bundle"]["rootfs"] is None
         assert removed["bundle"]["image"] is None
