@@ -54,12 +54,12 @@ def kill_and_wait(
     before_waiting: t.Callable[[], None] = lambda: None,
 ) -> list[ProcessId]:  # fmt: skip
     """Send SIGKILL, or another signal. Return the processes that still run at the deadline."""
-    handles = [(process, PidFd(process)) for process in processes]
+    pidfds = [(process, PidFd(process)) for process in processes]
     try:
-        for _process, handle in handles:
-            handle.send(number)
+        for _process, pidfd in pidfds:
+            pidfd.send(number)
         before_waiting()
-        return [process for process, handle in handles if not handle.wait(deadline)]
+        return [process for process, pidfd in pidfds if not pidfd.wait(deadline)]
     finally:
-        for _process, handle in handles:
-            handle.close()
+        for _process, pidfd in pidfds:
+            pidfd.close()

@@ -33,9 +33,9 @@ def wait(descriptors: t.Sequence[int], pidfile: str, deadline: Deadline) -> set[
     ready: set[int] = set()
     while not ready and deadline.remaining():
         monitor, runtime = _look(pidfile)
-        with PidFd(runtime) as handle:
-            if handle.fd is not None:
-                ready = wait_readable([*descriptors, handle.fd], deadline) - {handle.fd}
+        with PidFd(runtime) as pidfd:
+            if pidfd.fd is not None:
+                ready = wait_readable([*descriptors, pidfd.fd], deadline) - {pidfd.fd}
                 continue
         ready = wait_readable(descriptors, deadline.at_most(_GRACE))
         # A stopped conmon, or one that has had no time to run, may still report.

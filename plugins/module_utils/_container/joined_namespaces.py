@@ -113,8 +113,8 @@ def offered(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> t.It
 
 def _open(init: ProcessId | None, kind: str) -> int | None:
     """Open a namespace, or return None if the process has ended. A process that lives before and after lived all the time."""
-    with PidFd(init) as handle:
-        if handle.fd is None or init is None:
+    with PidFd(init) as pidfd:
+        if pidfd.fd is None or init is None:
             return None
         try:
             descriptor = os.open(f"/proc/{init.pid}/ns/{KINDS[kind]}", os.O_RDONLY | os.O_CLOEXEC)

@@ -100,8 +100,8 @@ def _let_end(monitors: list[ProcessId]) -> None:
     """Wait for conmon, which ends after its process. Kill one that does not, because its client has stopped reading."""
     deadline = Deadline(EXIT_FILE_SECONDS)
     for monitor in monitors:
-        with PidFd(monitor) as handle:
-            if not handle.wait(deadline):
+        with PidFd(monitor) as pidfd:
+            if not pidfd.wait(deadline):
                 kill_and_wait([monitor], Deadline(EXIT_FILE_SECONDS))
 
 

@@ -195,10 +195,10 @@ def _wait(record: Record, paths: Paths) -> None:
         return os.path.exists(paths.pidfile) and (is_alive(init) or exit_file(record, paths) is not None)
 
     for monitor in find_conmons(record.conmon, paths.pidfile.__eq__)[:1]:
-        with PidFd(monitor) as handle:
-            if handle.fd is None or not os.path.isdir(paths.exits):
+        with PidFd(monitor) as pidfd:
+            if pidfd.fd is None or not os.path.isdir(paths.exits):
                 continue
-            deadline, until = Deadline(_RESTORE_SECONDS), [handle.fd]
+            deadline, until = Deadline(_RESTORE_SECONDS), [pidfd.fd]
             mask = IN_MOVED_TO | IN_CLOSE
             if wait_until(lambda: os.path.exists(paths.pidfile), deadline, path=paths.run, mask=mask, until=until):
                 wait_until(settled, deadline.at_most(5), path=paths.exits, mask=mask, until=until)

@@ -32,8 +32,8 @@ def find_conmons(conmon: Program, accept: t.Callable[[str], bool]) -> list[Proce
     deadline = Deadline(_WRAPPED_SECONDS)
     for process in wrapped:
         # A program that prepares the launch (userns.py, fd_mapping.py) may become conmon in a moment.
-        with PidFd(process) as handle:
-            handle.wait(deadline)
+        with PidFd(process) as pidfd:
+            pidfd.wait(deadline)
             found += [process] if runs(process.pid, conmon.path) and identify(process.pid) == process else []
     return found
 
