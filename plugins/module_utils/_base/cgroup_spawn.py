@@ -14,7 +14,7 @@ import typing as t
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
-def born_into(
+def spawn_into(
     cgroup: str, argv: t.Sequence[str], *, directory: str, environment: t.Mapping[str, str], output: int,
     inherited: t.Sequence[int],
 ) -> int:  # fmt: skip

@@ -69,9 +69,9 @@ def spawn(
     """
     environment = clean_environment(**environment)
     if cgroup is not None and not any("\0" in word for word in (*argv, *environment.values())):
-        from .cgroup_spawn import born_into
+        from .cgroup_spawn import spawn_into
 
-        pid = born_into(cgroup, argv, directory=directory, environment=environment, output=output, inherited=inherited)
+        pid = spawn_into(cgroup, argv, directory=directory, environment=environment, output=output, inherited=inherited)
         if pid > 0:
             return pid, True
     child = subprocess.Popen(

@@ -82,13 +82,13 @@ class Pipe:
 @contextlib.contextmanager
 def launch(
     argv: t.Sequence[str], *, directory: str, output: str, environment: t.Mapping[str, str],
-    place: t.Callable[[int], None], birthplace: str | None = None, names: t.Sequence[str] = ("SYNC", "START"),
+    place: t.Callable[[int], None], spawn_directory: str | None = None, names: t.Sequence[str] = ("SYNC", "START"),
     preserve: t.Sequence[int] = (),
 ) -> t.Iterator[dict[str, Pipe]]:  # fmt: skip
     """Start conmon in its cgroup, and yield the pipes to it. conmon prepares itself and waits for a message on START. SYNC
     receives its reports.
 
-    If possible, conmon starts in the cgroup with the directory ``birthplace``. Otherwise ``place`` is called with its pid
+    If possible, conmon starts in the cgroup with the directory ``spawn_directory``. Otherwise ``place`` is called with its pid
     before conmon may fork, so all its children are in its cgroup. ``output`` is the file for the output of conmon before
     it detaches (and, with the log driver passthrough, of the container). conmon also inherits the descriptors
     ``preserve``. An exception, here (ProgramFailed) or of the caller, kills a conmon that has not detached. If conmon
@@ -105,7 +105,7 @@ def launch(
             with open(output, "ab", opener=private) as stream:
                 pid, placed = spawn(
                     argv, directory=directory, environment={**environment, **named}, output=stream.fileno(),
-                    inherited=[*preserve, *map(int, named.values())], cgroup=birthplace,
+                    inherited=[*preserve, *map(int, named.values())], cgroup=spawn_directory,
                 )  # fmt: skip
         except (OSError, ValueError) as exc:  # ValueError: a NUL in an argument
             raise ProgramFailed(f"Cannot run conmon ({argv[0]}): {reason_of(exc)}", reason=Reason.UNREPORTED) from exc

@@ -218,7 +218,7 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
             around.enter_context(restored_limits.no_groups())
         with conmon_launch.launch(
             argv, directory=paths.bundle, output=passthrough or paths.conmon_log, environment=environment, place=place,
-            birthplace=None if record.cgroup_manager is CgroupManager.SYSTEMD else cgroup.birthplace(names.conmon_cgroup(record), where),
+            spawn_directory=None if record.cgroup_manager is CgroupManager.SYSTEMD else cgroup.spawn_directory(names.conmon_cgroup(record), where),
             preserve=preserve,
         ) as pipes:  # fmt: skip
             # Prepare files for the runtime while conmon starts.

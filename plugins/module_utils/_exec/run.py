@@ -269,7 +269,7 @@ def _start(
         conmon_launch.launch(
             argv, directory=paths.bundle, output=paths.conmon_log, environment=record.definition.conmon_env,
             place=lambda pid: _place(record, pid, deadline.at_most(10)),
-            birthplace=cgroup.birthplace(_beside(record), cgroup.layout()),
+            spawn_directory=cgroup.spawn_directory(_beside(record), cgroup.layout()),
             names=("SYNC", "START", "ATTACH") if streams else ("SYNC", "START"), preserve=plan.preserve.numbers if plan.preserve else (),
         )
     )  # fmt: skip

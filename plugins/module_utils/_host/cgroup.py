@@ -87,7 +87,7 @@ def place(path: str, pid: int) -> None:
             stream.write(str(pid))
 
 
-def birthplace(path: str | None, where: Layout) -> str | None:
+def spawn_directory(path: str | None, where: Layout) -> str | None:
     """Create a cgroup and return its directory, in which a process can start. None if it has more than one directory."""
     if path is None or where.v2 is None or where.v1:
         return None

@@ -32,7 +32,7 @@ print(json.dumps({"fds": fds, "cwd": os.getcwd(), "env": dict(os.environ), "lead
 """
 
     @pytest.fixture
-    def birthplace(self) -> t.Iterator[str]:
+    def spawn_directory(self) -> t.Iterator[str]:
         """A directory of cgroup2, which a hybrid host has too."""
         root = cgroup.layout().v2
         assert root is not None, "the tests need cgroup2 to be mounted"
@@ -57,8 +57,8 @@ print(json.dumps({"fds": fds, "cwd": os.getcwd(), "env": dict(os.environ), "lead
         return json.loads((tmp_path / "output").read_text()), given
 
     @pytest.mark.parametrize("born", [False, True])
-    def test_what_the_program_gets(self, tmp_path: pathlib.Path, birthplace: str, born: bool) -> None:
-        seen, given = self._look(tmp_path, cgroup=birthplace if born else None)
+    def test_what_the_program_gets(self, tmp_path: pathlib.Path, spawn_directory: str, born: bool) -> None:
+        seen, given = self._look(tmp_path, cgroup=spawn_directory if born else None)
         output = str(tmp_path / "output")
         own = {number: path for number, path in seen["fds"].items() if not path.startswith("/proc/")}
         assert own.keys() == {"0", "1", "2", str(given)}
@@ -69,22 +69,22 @@ print(json.dumps({"fds": fds, "cwd": os.getcwd(), "env": dict(os.environ), "lead
         assert seen["env"].keys() - {"LC_CTYPE"} == {"PATH", "LC_ALL", "HOME", "WORD"} | (
             {"XDG_RUNTIME_DIR"} if os.geteuid() else set()
         )
-        assert (f"0::/{os.path.basename(birthplace)}\n" in seen["cgroup"]) is self.placed is born
+        assert (f"0::/{os.path.basename(spawn_directory)}\n" in seen["cgroup"]) is self.placed is born
 
-    def test_both_ways_reset_the_same_signals(self, tmp_path: pathlib.Path, birthplace: str) -> None:
-        seen = [self._look(tmp_path, cgroup=place)[0]["signals"] for place in (None, birthplace)]
+    def test_both_ways_reset_the_same_signals(self, tmp_path: pathlib.Path, spawn_directory: str) -> None:
+        seen = [self._look(tmp_path, cgroup=place)[0]["signals"] for place in (None, spawn_directory)]
         assert seen[0] == seen[1]
 
-    def test_a_program_with_threads_does_not_fork_raw(self, tmp_path: pathlib.Path, birthplace: str) -> None:
+    def test_a_program_with_threads_does_not_fork_raw(self, tmp_path: pathlib.Path, spawn_directory: str) -> None:
         done = threading.Event()
         thread = threading.Thread(target=done.wait)
         thread.start()
         try:
-            seen, _given = self._look(tmp_path, cgroup=birthplace)
+            seen, _given = self._look(tmp_path, cgroup=spawn_directory)
         finally:
             done.set()
             thread.join()
-        assert f"/{os.path.basename(birthplace)}\n" not in seen["cgroup"]
+        assert f"/{os.path.basename(spawn_directory)}\n" not in seen["cgroup"]
         assert not self.placed
 
     def test_where_the_kernel_refuses(self, tmp_path: pathlib.Path) -> None:
@@ -92,7 +92,7 @@ print(json.dumps({"fds": fds, "cwd": os.getcwd(), "env": dict(os.environ), "lead
         seen, _given = self._look(tmp_path, cgroup="/proc")
         assert seen["cwd"] == str(tmp_path)
 
-    def test_what_cannot_be_run_says_so(self, tmp_path: pathlib.Path, birthplace: str) -> None:
+    def test_what_cannot_be_run_says_so(self, tmp_path: pathlib.Path, spawn_directory: str) -> None:
         with open(tmp_path / "output", "wb") as output:
             pid, _placed = program.spawn(
                 ["/nowhere/program"],
@@ -100,12 +100,12 @@ print(json.dumps({"fds": fds, "cwd": os.getcwd(), "env": dict(os.environ), "lead
                 environment={},
                 output=output.fileno(),
                 inherited=(),
-                cgroup=birthplace,
+                cgroup=spawn_directory,
             )
         assert os.waitpid(pid, 0)[1] == 127 << 8
         assert "cannot run /nowhere/program: [Errno 2]" in (tmp_path / "output").read_text()
 
-    def test_nothing_stays_open(self, tmp_path: pathlib.Path, birthplace: str, open_files: t.Any) -> None:
+    def test_nothing_stays_open(self, tmp_path: pathlib.Path, spawn_directory: str, open_files: t.Any) -> None:
         before = open_files()
-        self._look(tmp_path, cgroup=birthplace)
+        self._look(tmp_path, cgroup=spawn_directory)
         assert open_files() == before
