@@ -61,8 +61,8 @@ class Checkpoints:
             deadline = Deadline(request.timeout)
             with contextlib.ExitStack() as locks:
                 # Always in the same order, so that two tasks cannot wait for each other.
-                held = [locks.enter_context(self.store.locked(name, deadline)) for name in names]
-                return Task(context, deadline, held).run()
+                taken = [locks.enter_context(self.store.locked(name, deadline)) for name in names]
+                return Task(context, deadline, taken).run()
 
     def _receive(self, request: Request, host: Host, *, check: bool) -> Outcome:
         """Restore from a pipe. It can be read only once, so store the checkpoint first, and restore it from there."""

@@ -63,16 +63,16 @@ def dump(
     checkpoint_store.describe_before(path, record, spec, manifest)
     store.save(record.replace(phase=Phase.CHECKPOINTING, checkpoint=Checkpoint(path, words)))
     # The memory and the files of a container that continues must match.
-    held = with_rootfs and bool(options.leave_running) and before.status is Status.RUNNING
+    paused = with_rootfs and bool(options.leave_running) and before.status is Status.RUNNING
     try:
-        if held:
+        if paused:
             Runtime(record, store.paths(record.name).runtime_log).call("pause")
         with labelled(path, spec):
             before_it = pre_dump(record, path, options, deadline, keeps) if options.pre_dump else None
             more = ["--parent-path", f"../{before_it}"] if before_it else []
             call_checkpoint(record, path, [*more, *criu.words("checkpoint", options)], "checkpoint", deadline, keeps)
         kind = add_rootfs(path, spec) if options.leave_running and with_rootfs else None
-        if held:
+        if paused:
             thaw(record.cgroup_path)
         if options.leave_running:
             _check_alive(record, before.status)

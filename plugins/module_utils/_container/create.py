@@ -209,8 +209,8 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
     with contextlib.ExitStack() as around:
         joined = around.enter_context(_namespaces(store, launch, paths))
         helper = around.enter_context(_network_helper(record, paths, place))
-        held = helper.preserved if helper else []
-        argv, environment, preserve, noticed = around.enter_context(_launch_context(store, launch, paths, held))
+        fds = helper.preserved if helper else []
+        argv, environment, preserve, noticed = around.enter_context(_launch_context(store, launch, paths, fds))
         warnings += noticed
         if record.checkpoint:
             from . import restored_limits
@@ -248,9 +248,9 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
 
 @contextlib.contextmanager
 def _launch_context(
-    store: Store, launch: Launch, paths: Paths, held: list[int]
+    store: Store, launch: Launch, paths: Paths, fds: list[int]
 ) -> t.Iterator[tuple[list[str], t.Mapping[str, str], t.Sequence[int], t.Sequence[str]]]:
-    """Return how to start conmon (command line, environment, descriptors including ``held``), and warnings."""
+    """Return how to start conmon (command line, environment, descriptors including ``fds``), and warnings."""
     record, terminal = launch.record, bool(launch.config["process"].get("terminal"))
     argv = create_argv(record, paths, terminal=terminal)
     with contextlib.ExitStack() as around:
@@ -261,11 +261,11 @@ def _launch_context(
             if record.checkpoint:
                 selinux.label_file(paths.bundle, launch.config)  # CRIU writes its log there
         if launch.is_plain:
-            yield argv, record.definition.conmon_env, held, ()
+            yield argv, record.definition.conmon_env, fds, ()
         else:
             from . import launch_context
 
-            yield around.enter_context(launch_context.launch_context(store, record, launch.config, paths, argv, held))
+            yield around.enter_context(launch_context.launch_context(store, record, launch.config, paths, argv, fds))
         if has_labels() and record.log_path:
             selinux.label_file(record.log_path, launch.config)
 

@@ -50,16 +50,16 @@ def _check_listen(config: Config) -> None:
 
 @contextlib.contextmanager
 def launch_context(
-    store: Store, record: Record, config: Config, paths: Paths, argv: list[str], held: t.Sequence[int]
+    store: Store, record: Record, config: Config, paths: Paths, argv: list[str], fds: t.Sequence[int]
 ) -> t.Iterator[LaunchContext]:
-    """Open, and make, what is asked for. Our own copies are closed when conmon has been started with it. ``held`` are more
+    """Open, and make, what is asked for. Our own copies are closed when conmon has been started with it. ``fds`` are more
     descriptors for conmon."""
     definition, environment = record.definition, dict(record.definition.conmon_env)
     with contextlib.ExitStack() as opened:
         # CRIU brings the listening sockets back by itself.
         asked = definition._replace(listen=()) if record.checkpoint else definition
         sockets, warnings = host_ports.open_all(host_ports.without_forwarded(asked), _others(store, record.name))
-        numbers = (*(opened.enter_context(each).fileno() for each in sockets), *held)
+        numbers = (*(opened.enter_context(each).fileno() for each in sockets), *fds)
         if asked.listen:
             environment.update(LISTEN_FDS=str(len(asked.listen)), LISTEN_PID="1")
             argv = [*argv, "--replace-listen-pid"]  # by the pid of the runtime, which passes them on

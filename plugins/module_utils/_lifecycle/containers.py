@@ -101,10 +101,10 @@ class Containers:
 
         launch = prepare(self.store, self.host, desired, decided.definition, before.record)
         owners.owner_of(decided.definition).check(self.store, launch)
-        held = before.record if Action.RESTORE in decided.actions else None
-        if held is None or held.checkpoint is None:
+        record = before.record if Action.RESTORE in decided.actions else None
+        if record is None or record.checkpoint is None:
             return launch
         from .._state.unfinished import check_whole
 
-        check_whole(desired.name, held.checkpoint)
-        return launch.restoring(held.checkpoint._replace(once=True), held.started_at)
+        check_whole(desired.name, record.checkpoint)
+        return launch.restoring(record.checkpoint._replace(once=True), record.started_at)
