@@ -216,7 +216,7 @@ class _Tree:
         self._root = root
         self._fd = -1
         self._last: tuple[list[str], int] = [], -1  # the last opened directory, which usually contains the next entry
-        self._made: set[str] = set()
+        self._created: set[str] = set()
         self._directories: list[tuple[list[str], tarfile.TarInfo]] = []
 
     def __enter__(self) -> _Tree:
@@ -282,7 +282,7 @@ class _Tree:
                 os.utime(parts[-1], (member.mtime, member.mtime), dir_fd=parent)
             else:
                 self._file(tar, member, parts[-1], parent)
-        self._made.add("/".join(parts))
+        self._created.add("/".join(parts))
 
     def _file(self, tar: tarfile.TarFile, member: tarfile.TarInfo, name: str, parent: int) -> None:
         descriptor = os.open(
@@ -318,7 +318,7 @@ class _Tree:
         """Return the paths that the tar did not have, without those below them."""
         gone: list[str] = []
         for name in (entry.path for entry in walk(self._root)):
-            if name not in self._made and not (gone and name.startswith(gone[-1] + "/")):
+            if name not in self._created and not (gone and name.startswith(gone[-1] + "/")):
                 gone.append(name)
         return gone
 

@@ -45,16 +45,16 @@ def sign(text: bytes, key: str) -> bytes:
         if _SSH_PRIVATE.search(found):
             argv = [_program("ssh-keygen"), "-Y", "sign", "-q", "-n", NAMESPACE, "-f", key, path]
             result = run(argv, Deadline(_SECONDS), what="sign", env=_QUIET)
-            made = f"{path}.sig"
+            output = f"{path}.sig"
         elif _is_pgp(found, b"PRIVATE"):
-            made = f"{path}.asc"
-            result = _sign_pgp(directory, key, path, made)
+            output = f"{path}.asc"
+            result = _sign_pgp(directory, key, path, output)
         else:
             raise InvalidOption(f"{key} is not a private key of OpenSSH or GnuPG.", hint="sign_key needs such a file.")
-        if result.rc != 0 or not os.path.exists(made):
+        if result.rc != 0 or not os.path.exists(output):
             hint = "A key with a passphrase cannot be used."
             raise InvalidOption(f"Cannot sign with {key}: {_said(result)}.", hint=hint)
-        with open(made, "rb") as stream:
+        with open(output, "rb") as stream:
             return stream.read(_MOST_BYTES)
 
 
@@ -118,11 +118,11 @@ def _verify_pgp(keys: str, message: str, signed: str) -> str:
     return "" if good else _said(result)
 
 
-def _sign_pgp(directory: str, key: str, path: str, made: str) -> Completed:
+def _sign_pgp(directory: str, key: str, path: str, output: str) -> Completed:
     common = [_program("gpg"), "--batch", "--no-tty", "--quiet", "--homedir", directory, "--pinentry-mode", "error"]
     result = run([*common, "--import", key], Deadline(_SECONDS), what="read the key")
     if result.rc == 0:
-        result = run([*common, "--armor", "--output", made, "--detach-sign", path], Deadline(_SECONDS), what="sign")
+        result = run([*common, "--armor", "--output", output, "--detach-sign", path], Deadline(_SECONDS), what="sign")
     agent = find_program("gpgconf")
     if agent:
         run([agent, "--homedir", directory, "--kill", "gpg-agent"], Deadline(_SECONDS), what="end the agent of GnuPG")

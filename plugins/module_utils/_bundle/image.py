@@ -108,19 +108,19 @@ class Images:
         blobs = f"{self._root}/blobs/sha256"
         make_directory(blobs, mode=0o700)
         with tools.workspace(f"{self._root}/layouts") as space, _credentials(request) as login:
-            made = f"{space}/layout"
-            os.mkdir(made, 0o700)
-            os.symlink(f"{self._root}/blobs", f"{made}/blobs")
+            layout = f"{space}/layout"
+            os.mkdir(layout, 0o700)
+            os.symlink(f"{self._root}/blobs", f"{layout}/blobs")
             argv = [
                 "skopeo", *_platform(request), "copy", "--quiet", *login, _tls(request, "src-"),
-                pinned(image["reference"], image["digest"]), f"oci:{made}:{TAG}",
+                pinned(image["reference"], image["digest"]), f"oci:{layout}:{TAG}",
             ]  # fmt: skip
             if request.ca_cert_dir:
                 argv[-2:-2] = ["--src-cert-dir", request.ca_cert_dir]
             tools.call(argv, deadline, what=f"fetch the image {image['reference']}", place=self._root, temporary=space)
-            image["manifest"] = image_document.parse_index(_read(f"{made}/index.json"))
+            image["manifest"] = image_document.parse_index(_read(f"{layout}/index.json"))
             fetched = self._source(image)
-            tools.keep(made, self._path(image["manifest"]))
+            tools.keep(layout, self._path(image["manifest"]))
         make_directory(f"{self._root}/references", mode=0o700)
         write_text(self._remembered(request), json.dumps({"image": image}))
         return fetched

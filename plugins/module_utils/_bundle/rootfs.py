@@ -55,22 +55,22 @@ class Roots:
         if found:
             return found
         with tools.workspace(self._root) as space:
-            made = f"{space}/root"
+            unpacked = f"{space}/root"
             what = f"unpack {(source.image or {}).get('reference') or source.path}"
             if source.kind == "image":
                 rootless = ["--rootless"] if os.geteuid() != 0 else []
-                argv = ["umoci", "raw", "unpack", *rootless, "--image", images.layout(source), made]
+                argv = ["umoci", "raw", "unpack", *rootless, "--image", images.layout(source), unpacked]
             else:
-                os.mkdir(made)
-                os.chmod(made, 0o755)
+                os.mkdir(unpacked)
+                os.chmod(unpacked, 0o755)
                 same = ["--same-owner"] if os.geteuid() == 0 else ["--no-same-owner"]
                 argv = [
-                    "tar", "--extract", "--file", source.path, "--directory", made, "--numeric-owner", *same,
+                    "tar", "--extract", "--file", source.path, "--directory", unpacked, "--numeric-owner", *same,
                     "--preserve-permissions", "--xattrs", "--xattrs-include=*",
                 ]  # fmt: skip
             tools.call(argv, deadline, what=what, place=self._root, temporary=space)
-            tame(made)
-            tools.keep(made, self._path(source))
+            tame(unpacked)
+            tools.keep(unpacked, self._path(source))
         return self._path(source)
 
 

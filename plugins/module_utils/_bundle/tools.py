@@ -169,12 +169,12 @@ def flush_directory(path: str) -> None:
         os.close(descriptor)
 
 
-def keep(made: str, path: str) -> None:
+def keep(directory: str, path: str) -> None:
     """Rename a complete directory to its final path, after it is on the disk, so that a power cut leaves no partial one.
 
     If another task has created the same in the meantime, use that.
     """
-    descriptor = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         # syncfs(2) flushes only this file system, and not the others of a busy host.
         if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
@@ -182,7 +182,7 @@ def keep(made: str, path: str) -> None:
     finally:
         os.close(descriptor)
     try:
-        os.rename(made, path)
+        os.rename(directory, path)
         flush_directory(os.path.dirname(path))
     except OSError:
         if not os.path.isdir(path):

@@ -111,10 +111,10 @@ def files(options: Options, path: str) -> dict[str, str]:
     if options.uts != "private":
         return {}
     name = hostname(options, path)
-    made = {"hostname": f"{name}\n"}
+    texts = {"hostname": f"{name}\n"}
     if options.network != "host":
-        made["hosts"] = f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 {name}\n"
-    return made
+        texts["hosts"] = f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 {name}\n"
+    return texts
 
 
 def volumes(image: ImageConfig, options: Options) -> dict[str, str]:

@@ -145,13 +145,13 @@ class Task:
         self._context.host.remember()
         lay_out(self._store, request.target, launch, source, with_log=request.include_logs)
         try:
-            made, warnings = create(self._store, launch, previous=record, timeouts=self._timeouts)
+            restored, warnings = create(self._store, launch, previous=record, timeouts=self._timeouts)
         except LongshoreError as exc:
             exc.hint = exc.hint or criu.hint(exc.details.get("restore_log", ()))
             raise
         self._warnings += warnings
-        self._statistics = statistics(f"{self._store.paths(made.name).bundle}/stats-restore")
-        used_up(self._store, made)
+        self._statistics = statistics(f"{self._store.paths(restored.name).bundle}/stats-restore")
+        used_up(self._store, restored)
 
     def _delete(self) -> None:
         """Delete the checkpoint. Update the record first, because it must not name a missing checkpoint."""

@@ -50,11 +50,11 @@ def read_only_root(root: str, argv: t.Sequence[str], staged: str | None = None) 
     """
     flags = os.statvfs(root).f_flag
     options = ",".join(["remount", "bind", "ro", *(name for name, bit in _KEPT.items() if flags & bit)])
-    made = _make_directory(f"{root}/tmp")
+    created = _make_directory(f"{root}/tmp")
     try:
         yield [find_program("unshare") or "unshare", *_ENTER, _MOUNT, "sh", staged or root, options, *argv]
     finally:
-        if made:
+        if created:
             with contextlib.suppress(OSError):
                 os.rmdir(f"{root}/tmp")
 

@@ -60,15 +60,15 @@ def plan(desired: Desired, observed: Observed, *, changes: Differences, updates:
     if desired.goal is Goal.ABSENT:
         return Plan(steps, Status.ABSENT)
     kept = bool(changes) and desired.recreate is Recreate.NEVER and observed.status is not Status.ABSENT
-    made = Action.CREATE in steps
-    definition = _definition(desired, observed, kept=kept) if made else None
-    if not made and updates:
+    creates = Action.CREATE in steps
+    definition = _definition(desired, observed, kept=kept) if creates else None
+    if not creates and updates:
         steps = (Action.UPDATE, *steps)
     if Action.RESTORE in steps:
         definition = observed.existing.definition._replace(runtime=observed.existing.runtime.path)
         steps = (Action.REMOVE, *steps) if observed.leftovers else steps
-    shown = {**({} if kept else changes), **({} if made else updates)}
-    stays = not made and Action.STOP not in steps
+    shown = {**({} if kept else changes), **({} if creates else updates)}
+    stays = not creates and Action.STOP not in steps
     warnings: tuple[str, ...] = ()
     if kept or (observed.disconnected and stays):
         from .plan_warnings import plan_warnings
