@@ -55,12 +55,12 @@ def _of(config: Config, name: str) -> Config:
 
 
 def _process(asked: Config, allowed: Config) -> t.Iterator[str]:
-    told: set[str] = set()
+    listed: set[str] = set()
     for kind in _SETS:
         more = (
-            set(_of(asked, "capabilities").get(kind) or []) - set(_of(allowed, "capabilities").get(kind) or []) - told
+            set(_of(asked, "capabilities").get(kind) or []) - set(_of(allowed, "capabilities").get(kind) or []) - listed
         )
-        told |= more
+        listed |= more
         yield from (f"capability {name}" + ("" if kind == "bounding" else f" ({kind})") for name in sorted(more))
     if allowed.get("noNewPrivileges") and not asked.get("noNewPrivileges"):
         yield "new privileges (noNewPrivileges is off)"

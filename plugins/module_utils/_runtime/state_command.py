@@ -48,15 +48,15 @@ def ask(record: Record, argv: t.Sequence[str]) -> State:
 
 
 def _parse(text: str, record: Record) -> State:
-    told = f"{record.runtime.name} does not tell the state of {record.name}"
+    problem = f"{record.runtime.name} does not tell the state of {record.name}"
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as exc:
-        raise ProgramFailed(f"{told}: its answer is no JSON ({text.strip()[:100]!r}).") from exc
+        raise ProgramFailed(f"{problem}: its answer is no JSON ({text.strip()[:100]!r}).") from exc
     fields = value if isinstance(value, dict) else {}
     if fields.get("id") != record.runtime_id:
-        raise ProgramFailed(f"{told}: its answer is of another container ({str(fields.get('id'))[:100]!r}).")
+        raise ProgramFailed(f"{problem}: its answer is of another container ({str(fields.get('id'))[:100]!r}).")
     status, bundle = fields.get("status"), fields.get("bundle")
     if not isinstance(status, str) or status not in _STATUS:
-        raise ProgramFailed(f"{told}: it answers {str(status)[:100]!r}.")
+        raise ProgramFailed(f"{problem}: it answers {str(status)[:100]!r}.")
     return State(_STATUS[status], bundle if isinstance(bundle, str) else None)

@@ -190,7 +190,7 @@ def stop(
                 if record.init is None:  # During a start: no process has begun its work.
                     bus.kill(unit)
                 with _unlocked(lock, timeouts):
-                    with stop_starting.told(bus, unit, record, init, number if grace > 0 else 9):
+                    with stop_starting.stop_sent(bus, unit, record, init, number if grace > 0 else 9):
                         ended = init.wait(Deadline(grace)) if grace > 0 else init.fd is None
                     bus.wait_for_job(job)
             now = still_stopping(store, record)

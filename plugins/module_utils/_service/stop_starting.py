@@ -53,7 +53,7 @@ class Bus(systemd.Bus):
 
 
 @contextlib.contextmanager
-def told(bus: Bus, unit: str, record: Record, init: PidFd, number: int) -> t.Iterator[None]:
+def stop_sent(bus: Bus, unit: str, record: Record, init: PidFd, number: int) -> t.Iterator[None]:
     """Send a container the stop signal if no script does so, and kill it after the block if it still runs. A container whose
     program has not started only reacts to SIGKILL."""
     alone = init.fd is not None and bus.runs_no_stop(unit)

@@ -76,6 +76,6 @@ def test_what_the_container_is_sent(
 ) -> None:
     monkeypatch.setattr(stop_starting, "live_status", lambda _record: status)
     init = Init(fd)
-    with stop_starting.told(Bus(substate), "web.service", builders.record(), init, 15):
+    with stop_starting.stop_sent(Bus(substate), "web.service", builders.record(), init, 15):
         assert init.signals == before
     assert init.signals == after
