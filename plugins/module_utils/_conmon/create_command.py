@@ -26,32 +26,32 @@ def check_options(definition: Definition, version: str) -> None:
 
 def create_argv(record: Record, paths: Paths, *, terminal: bool) -> list[str]:
     """Return the command line of conmon for a create or restore."""
-    wanted = record.definition
-    log = f"k8s-file:{record.log_path}" if wanted.log_driver is LogDriver.K8S_FILE else wanted.log_driver.value
+    definition = record.definition
+    log = f"k8s-file:{record.log_path}" if definition.log_driver is LogDriver.K8S_FILE else definition.log_driver.value
     # Never the log level debug: those lines would mix with what the container says.
     argv = [
         *common_argv(record, paths, uuid=record.runtime_id, log=log),
-        "--conmon-pidfile", wanted.conmon_pidfile or paths.conmon_pidfile,
+        "--conmon-pidfile", definition.conmon_pidfile or paths.conmon_pidfile,
         "--log-level", "warning", "--syslog",
     ]  # fmt: skip
     flags = {
         "--systemd-cgroup": record.cgroup_manager is CgroupManager.SYSTEMD,
-        "--terminal": terminal, "--stdin": wanted.stdin and not terminal,
+        "--terminal": terminal, "--stdin": definition.stdin and not terminal,
         # CRIU does neither, and crun does not know these options then.
-        "--no-pivot": wanted.no_pivot and not record.checkpoint,
-        "--no-new-keyring": wanted.no_new_keyring and not record.checkpoint,
+        "--no-pivot": definition.no_pivot and not record.checkpoint,
+        "--no-new-keyring": definition.no_new_keyring and not record.checkpoint,
     }  # fmt: skip
     values = {
-        "--log-size-max": wanted.log_size_max, "--log-tag": wanted.log_tag,
-        "--sdnotify-socket": paths.ready_socket if wanted.sdnotify == "container" else None,
-        "--exit-delay": wanted.exit_delay,
+        "--log-size-max": definition.log_size_max, "--log-tag": definition.log_tag,
+        "--sdnotify-socket": paths.ready_socket if definition.sdnotify == "container" else None,
+        "--exit-delay": definition.exit_delay,
     }  # fmt: skip
     argv += [flag for flag, asked in flags.items() if asked]
     if record.checkpoint:
         argv += ["--restore", f"{record.checkpoint.path}/checkpoint"]
         argv += [f"--runtime-opt={word}" for word in record.checkpoint.options]
-    if wanted.exit_command:
-        argv += ["--exit-command", wanted.exit_command[0]]
-        argv += [f"--exit-command-arg={word}" for word in wanted.exit_command[1:]]
+    if definition.exit_command:
+        argv += ["--exit-command", definition.exit_command[0]]
+        argv += [f"--exit-command-arg={word}" for word in definition.exit_command[1:]]
     argv += [word for name, value in values.items() if value is not None for word in (name, str(value))]
     return argv
