@@ -33,9 +33,8 @@ def check(name: str | None, *, pipe: bool = False) -> str:
     if name is None:
         return "zstd" if _zstd() else "gzip"
     if name == "zstd" and not _zstd():
-        raise MissingPrerequisite(
-            "The compression zstd needs the program zstd on the host.", hint="Install it, or use gzip."
-        )
+        hint = "Install it, or use gzip."
+        raise MissingPrerequisite("The compression zstd needs the program zstd on the host.", hint=hint)
     return name
 
 

@@ -126,8 +126,6 @@ def check(manifest: Manifest, name: str, path: str) -> Manifest:
     if manifest.format != FORMAT:
         raise InvalidOption(f"{path} has the format {manifest.format}, which needs a newer release.")
     if manifest.name != name:
-        raise InvalidOption(
-            f"{path} is of the container {manifest.name}, not of {name}.",
-            hint=f"Set name: {manifest.name}, and new_name to use another name.",
-        )
+        hint = f"Set name: {manifest.name}, and new_name to use another name."
+        raise InvalidOption(f"{path} is of the container {manifest.name}, not of {name}.", hint=hint)
     return manifest._replace(from_archive=True)

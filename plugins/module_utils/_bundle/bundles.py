@@ -347,10 +347,9 @@ def _wanted_user(request: Request, source: Source) -> str:
 def _load(path: str) -> BundleRecord:
     """Return the record, empty if there is no bundle, or one that is incomplete or being removed."""
     found = read_json(f"{path}/{RECORD}") or {}
-    none = BundleRecord()
-    if found.get("format", none.format) != none.format:
+    if found.get("format", BundleRecord().format) != BundleRecord().format:
         raise InvalidOption(f"The bundle {path} was created by a newer release of longshore.oci.", hint="Use that.")
-    return none if found.get("removing") else BundleRecord.from_json(found)
+    return BundleRecord() if found.get("removing") else BundleRecord.from_json(found)
 
 
 def _save(path: str, record: BundleRecord, *, durable: bool = True) -> None:

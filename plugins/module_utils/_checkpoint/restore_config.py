@@ -54,16 +54,12 @@ def agreed(asked: dict[str, t.Any], here: dict[str, t.Any]) -> dict[str, t.Any]:
     rights, or does not fit."""
     more = rights.excess(asked, here)
     if more:
-        raise InvalidOption(
-            f"The checkpoint asks for more than the bundle allows: {rights.named(more)}.",
-            hint="To allow it, change the config.json of the bundle.",
-        )
+        hint = "To allow it, change the config.json of the bundle."
+        raise InvalidOption(f"The checkpoint asks for more than the bundle allows: {rights.named(more)}.", hint=hint)
     other = rights.differences(asked, here)
     if other:
-        raise InvalidOption(
-            f"The checkpoint does not fit the bundle: {rights.named(other)}.",
-            hint="The bundle must have the same mounts and namespaces as the original bundle of the container.",
-        )
+        hint = "The bundle must have the same mounts and namespaces as the original bundle of the container."
+        raise InvalidOption(f"The checkpoint does not fit the bundle: {rights.named(other)}.", hint=hint)
     linux = dict(here["linux"])
     for name in ("maskedPaths", "readonlyPaths"):  # CRIU needs them, because they are mounts.
         paths = (asked.get("linux") or {}).get(name) or []
@@ -111,10 +107,8 @@ def _mount(store: Store, name: str, mount: t.Mapping[str, t.Any], *, from_podman
         return {**mount, "source": f"{store.paths(name).state}/mounts{where}"}
     if os.path.exists(source):
         return dict(mount)
-    raise InvalidOption(
-        f"The container has {source} mounted at {where}, which does not exist on this host.",
-        hint="Create it with the content that the container expects.",
-    )
+    hint = "Create it with the content that the container expects."
+    raise InvalidOption(f"The container has {source} mounted at {where}, which does not exist on this host.", hint=hint)
 
 
 def _is_podmans(mount: t.Mapping[str, t.Any]) -> bool:

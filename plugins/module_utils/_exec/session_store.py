@@ -28,10 +28,8 @@ _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 def check_id(identifier: str) -> None:
     if not _ID.fullmatch(identifier):
-        raise InvalidOption(
-            f"{identifier!r} cannot be the id of a session.",
-            hint="Use letters, digits, '_', '-' and '.', at most 64 of them, with no '-' or '.' at the beginning.",
-        )
+        hint = "Use letters, digits, '_', '-' and '.', at most 64 of them, with no '-' or '.' at the beginning."
+        raise InvalidOption(f"{identifier!r} cannot be the id of a session.", hint=hint)
 
 
 class SessionPaths(Paths):

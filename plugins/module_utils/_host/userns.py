@@ -48,9 +48,8 @@ def check(config: Config, paths: Paths) -> None:
     # enter() opens Longshore's own directories for it, but not those above.
     above = _closed(os.path.dirname(os.path.dirname(os.path.dirname(paths.run))), _owner(config))
     if above is not None:
-        raise InvalidOption(
-            f"The root of the container can enter neither {closed} nor {above}.", hint="Choose another run_dir."
-        )
+        hint = "Choose another run_dir."
+        raise InvalidOption(f"The root of the container can enter neither {closed} nor {above}.", hint=hint)
 
 
 def enter(config: Config, paths: Paths, argv: t.Sequence[str]) -> list[str]:

@@ -34,9 +34,8 @@ def check(helper: str) -> None:
     """Raise MissingPrerequisite if a program for the routes is missing."""
     missing = [name for name in _PROGRAMS if find_program(name) is None]
     if missing:
-        raise MissingPrerequisite(
-            f"{helper} needs {missing[0]}, which is not on this host.", hint="It is in util-linux or in iproute2."
-        )
+        hint = "It is in util-linux or in iproute2."
+        raise MissingPrerequisite(f"{helper} needs {missing[0]}, which is not on this host.", hint=hint)
 
 
 def close(helper: str, pid: int, deadline: Deadline) -> None:

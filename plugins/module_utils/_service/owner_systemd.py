@@ -110,9 +110,8 @@ def check_unit(record: Record, paths: Paths) -> None:
     directories, or a user."""
     if not has_unit(record, paths):
         path = names.service_path(record.name, record.realm)
-        raise Conflict(
-            f"{path} is not a unit of this container.", hint="It belongs to another state_dir, or was written by hand."
-        )
+        hint = "It belongs to another state_dir, or was written by hand."
+        raise Conflict(f"{path} is not a unit of this container.", hint=hint)
 
 
 def write(store: Store, record: Record, timeouts: Timeouts) -> None:
