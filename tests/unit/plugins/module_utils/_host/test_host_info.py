@@ -79,6 +79,6 @@ def test_runtimes_have_the_names_that_tasks_choose_them_by(
     program.write_text(f'#!/bin/sh\nexec {shutil.which("runc")} "$@"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    crun, runc = host_info.survey(detect.Host(run_dir=str(tmp_path), remember=False))["runtimes"]
+    crun, runc = host_info.survey(detect.Host(run_dir=str(tmp_path)))["runtimes"]
     assert (crun["name"], runc["name"]) == ("crun", "runc")
     assert (crun["path"], crun["version"]) == (str(program), runc["version"])
