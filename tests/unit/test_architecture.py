@@ -56,7 +56,7 @@ ONLY_FOR_ACTIONS = {
 # conmon with all that a session is. oci_network asks who has a port, and which container keeps it. A dump takes far longer than
 # that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
-    "plugins.modules.oci_container": (107, 5660), "plugins.modules.oci_exec": (68, 3700),
+    "plugins.modules.oci_container": (108, 5660), "plugins.modules.oci_exec": (68, 3700),
     "plugins.modules.oci_checkpoint": (134, 8340), "plugins.modules.oci_bundle": (55, 3550),
     "plugins.modules.oci_network": (57, 3500), "plugins.modules.oci_network_info": (58, 3540),
     "plugins.modules.oci_container_info": (47, 2050),

@@ -8,7 +8,7 @@ import enum
 import typing as t
 
 from .._base.errors import WrongState
-from .._service.plan import check_restorable
+from .._service.restorable import check_restorable
 from .._state.model import Observed, Status
 from .._state.phase import Phase
 

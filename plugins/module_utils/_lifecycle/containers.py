@@ -22,8 +22,8 @@ from .._base.files import is_busy
 from .._container.observe import observe
 from .._state.model import Action, Desired, Goal, Observed, Outcome, Plan
 from .._state.store import Store, check_name
-from . import owners
 from .plan import Differences, plan
+from .unfinished_work import completed
 
 if t.TYPE_CHECKING:
     from .._container.create import Launch
@@ -91,13 +91,14 @@ class Containers:
 
             changes, updates = compare(self.store, desired, definition, before.record)
         decided = plan(desired._replace(definition=definition), before, changes=changes, updates=updates)
-        return before, owners.completed(desired, before, decided)
+        return before, completed(desired, before, decided)
 
     def prepare(self, desired: Desired, before: Observed, decided: Plan) -> Launch | None:
         """Return what a create or restore of the plan needs. Refuses what cannot work (see create.prepare)."""
         if decided.definition is None:
             return None
         from .._container.create import prepare
+        from . import owners
 
         launch = prepare(self.store, self.host, desired, decided.definition, before.record)
         owners.owner_of(decided.definition).check(self.store, launch)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._state.model import Definition, Desired, Observed, Plan
+from .._state.model import Definition
 
 if t.TYPE_CHECKING:
     from .._container.owner import Owner
@@ -21,12 +21,3 @@ def owner_of(definition: Definition | None, *, has_unit: bool = False) -> Owner:
     from . import owner_conmon
 
     return owner_conmon
-
-
-def completed(desired: Desired, observed: Observed, plan: Plan) -> Plan:
-    """Return the plan, with what the owner is still at since an earlier task was killed. Only systemd works on by itself."""
-    if observed.record is None or not observed.record.definition.service:
-        return plan
-    from .._service.plan import completed
-
-    return completed(desired, observed, plan)

@@ -8,15 +8,9 @@ joins a running job (the same call waits for it) or replaces it by the opposite 
 
 from __future__ import annotations
 
-from .._base.errors import WrongState
 from .._state.model import Action, Desired, Goal, Observed, Plan, Record, Status
 from .._state.phase import Phase
-
-
-def check_restorable(seen: Observed, hint: str) -> None:
-    """Raise WrongState for a service. The script with which systemd starts it always creates the container."""
-    if seen.record is not None and seen.record.definition.service and seen.status is not Status.ABSENT:
-        raise WrongState(f"The container {seen.name} is a service, and systemd cannot restore a container.", hint=hint)
+from .restorable import check_restorable
 
 
 def completed(desired: Desired, observed: Observed, plan: Plan) -> Plan:

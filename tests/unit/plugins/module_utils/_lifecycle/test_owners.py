@@ -8,13 +8,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle import owner_conmon, owners
 from ansible_collections.longshore.oci.plugins.module_utils._service import owner_systemd
-from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
-    Action,
-    Definition,
-    Desired,
-    Plan,
-    Status,
-)
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition
 from ansible_collections.longshore.oci.tests.unit import builders
 
 pytestmark = pytest.mark.pure
@@ -34,13 +28,3 @@ pytestmark = pytest.mark.pure
 def test_the_owner(definition: Definition | None, has_unit: bool, by_systemd: bool) -> None:
     found = owners.owner_of(definition, has_unit=has_unit)
     assert found is (owner_systemd if by_systemd else owner_conmon)
-
-
-def test_only_a_service_adds_to_a_plan() -> None:
-    plan = Plan((), Status.RUNNING)
-    for record in (None, builders.record(unit_pending=True)):
-        observed = builders.observed(Status.RUNNING)._replace(record=record)
-        assert owners.completed(Desired("web"), observed, plan) is plan
-    service = builders.record(definition=builders.definition(service=True), unit_pending=True)
-    observed = builders.observed(Status.RUNNING)._replace(record=service)
-    assert owners.completed(Desired("web"), observed, plan).actions == (Action.UPDATE,)

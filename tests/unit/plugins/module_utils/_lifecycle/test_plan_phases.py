@@ -16,6 +16,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import plan as checkpoint_plan
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle import owners
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.plan import plan
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.unfinished_work import completed
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     Desired,
     Goal,
@@ -149,7 +150,7 @@ def test_no_plan_of_a_container_reaches_a_missing_transition(phase: Phase, servi
         changes = {"config.process.args[0]": ("sh", "sleep")} if changed else {}
         try:
             decided = plan(desired, seen, changes=changes, updates={})
-            decided = owners.completed(desired, seen, decided)
+            decided = completed(desired, seen, decided)
         except WrongState:
             continue
         _walk(seen.record, seen.status, [action.value for action in decided.actions], service=service)

@@ -11,8 +11,8 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import WrongState
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import identify
 from ansible_collections.longshore.oci.plugins.module_utils._container.observe import observe
-from ansible_collections.longshore.oci.plugins.module_utils._lifecycle import owners
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.plan import plan
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.unfinished_work import completed
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Action, Desired, Goal, Record, Status
 from ansible_collections.longshore.oci.plugins.module_utils._state.phase import Phase
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
@@ -60,9 +60,7 @@ ROWS = [line.partition("|") for line in TABLE.strip().splitlines()]
 
 def _plan(record: Record, status: Status, goal: Goal, **updates: tuple[float, float]) -> tuple[list[str], Status]:
     desired, seen = Desired("web", goal), builders.observed(status)._replace(record=record)
-    decided = owners.completed(
-        desired, seen, plan(desired._replace(definition=None), seen, changes={}, updates=updates)
-    )
+    decided = completed(desired, seen, plan(desired._replace(definition=None), seen, changes={}, updates=updates))
     return [action.value for action in decided.actions], decided.result
 
 
@@ -124,7 +122,7 @@ def test_a_restore_of_an_earlier_release(goal: Goal) -> None:
     assert _plan(record, Status.CHECKPOINTED, Goal.ABSENT) == (["remove"], Status.ABSENT)
     desired = Desired("web", goal, restore=False)
     seen = builders.observed(Status.CHECKPOINTED)._replace(record=record)
-    assert Action.CREATE in owners.completed(desired, seen, plan(desired, seen, changes={}, updates={})).actions
+    assert Action.CREATE in completed(desired, seen, plan(desired, seen, changes={}, updates={})).actions
 
 
 @pytest.mark.parametrize("goal", [Goal.PRESENT, Goal.STARTED, Goal.STOPPED])
@@ -133,5 +131,5 @@ def test_a_recovery_comes_first(goal: Goal) -> None:
     record = builders.record(phase="checkpointing", definition=builders.definition(service=True))
     seen = builders.observed(Status.STOPPED)._replace(record=record, unfinished=True)
     desired = Desired("web", goal, definition=None)
-    decided = owners.completed(desired, seen, plan(desired, seen, changes={}, updates={}))
+    decided = completed(desired, seen, plan(desired, seen, changes={}, updates={}))
     assert decided.actions[0] is Action.RECOVER

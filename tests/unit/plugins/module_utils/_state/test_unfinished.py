@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._archive import layout
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, WrongState
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import WrongState
 from ansible_collections.longshore.oci.plugins.module_utils._state import unfinished
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Checkpoint, Record
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths, Store
@@ -121,5 +121,5 @@ def test_a_checkpoint_that_is_not_there_any_more(paths: Paths, gone: str) -> Non
     with pytest.raises(WrongState, match="The checkpoint of the container web is not there any more") as caught:
         unfinished.check_whole("web", Checkpoint(path))
     assert "restore: false" in caught.value.hint
-    with pytest.raises(InvalidOption):
+    with pytest.raises(WrongState):
         unfinished.check_whole("web", None)
