@@ -156,7 +156,9 @@ def labelled(path: str, spec: t.Mapping[str, t.Any]) -> t.Iterator[None]:
             from .._host import selinux
 
             selinux.label_file(path, spec)  # new files inherit it
-            around.enter_context(selinux.for_sockets(spec))
+            # CRIU passes its sockets to the processes of the container.
+            process = (spec.get("process") or {}).get("selinuxLabel")
+            around.enter_context(selinux.attribute(f"{selinux.ATTRIBUTES}/sockcreate", process))
         yield
 
 

@@ -14,7 +14,7 @@ import typing as t
 from .._base.files import read_text
 
 _NAME = "security.selinux"
-_ATTRIBUTES = "/proc/thread-self/attr"
+ATTRIBUTES = "/proc/thread-self/attr"
 _LOWEST = "s0"
 
 
@@ -25,17 +25,10 @@ def lowest_level(label: str) -> str | None:
 
 
 @contextlib.contextmanager
-def for_conmon(attributes: str = _ATTRIBUTES) -> t.Iterator[None]:
+def for_conmon(attributes: str = ATTRIBUTES) -> t.Iterator[None]:
     """Run programs that this thread starts at level s0, because conmon handles containers of every level."""
     label = lowest_level(read_text(f"{attributes}/current") or "")
-    with _attribute(f"{attributes}/exec", label):
-        yield
-
-
-@contextlib.contextmanager
-def for_sockets(config: t.Mapping[str, t.Any], attributes: str = _ATTRIBUTES) -> t.Iterator[None]:
-    """Create sockets with the label of the container's processes, to which CRIU passes them."""
-    with _attribute(f"{attributes}/sockcreate", (config.get("process") or {}).get("selinuxLabel")):
+    with attribute(f"{attributes}/exec", label):
         yield
 
 
@@ -47,7 +40,8 @@ def label_file(path: str, config: t.Mapping[str, t.Any]) -> None:
 
 
 @contextlib.contextmanager
-def _attribute(path: str, label: str | None) -> t.Iterator[None]:
+def attribute(path: str, label: str | None) -> t.Iterator[None]:
+    """Give this thread an attribute while the block runs; None leaves it as it is."""
     if not label:
         yield
         return

@@ -64,10 +64,8 @@ def _check_pidfile(path: str, log: str | None) -> None:
     if not os.path.isdir(os.path.dirname(path)):
         raise InvalidOption(f"The directory of the conmon_pidfile {path} does not exist.")
     if os.path.lexists(path) and _number_in(path) is None:
-        raise InvalidOption(
-            f"conmon_pidfile: {path} exists, and is not a pid file. conmon would overwrite it.",
-            hint="Use another path, or remove the file.",
-        )
+        what = f"conmon_pidfile: {path} exists, and is not a pid file. conmon would overwrite it."
+        raise InvalidOption(what, hint="Use another path, or remove the file.")
 
 
 def _number_in(path: str) -> str | None:

@@ -18,10 +18,8 @@ def check_run(store: Store, name: str, record: Record | None) -> None:
     paths = store.paths(name)
     owner = link(paths.owner) or os.path.dirname(link(f"{paths.bundle}/config.json") or "")
     if owner and os.path.realpath(owner) != os.path.realpath(paths.state) and os.path.exists(f"{owner}/record.json"):
-        raise Conflict(
-            f"{paths.run} belongs to the container {name} in another state directory: {owner}.",
-            hint="Use a separate run_dir for each state_dir, or choose another name.",
-        )
+        hint = "Use a separate run_dir for each state_dir, or choose another name."
+        raise Conflict(f"{paths.run} belongs to the container {name} in another state directory: {owner}.", hint=hint)
     if record and record.definition.runtime_root is None and is_alive(record.init):
         there = os.path.dirname(record.runtime_root)
         if os.path.realpath(there) != os.path.realpath(store.run_dir):

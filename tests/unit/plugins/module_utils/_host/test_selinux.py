@@ -64,11 +64,16 @@ def test_the_label_goes_whatever_happens(attributes: pathlib.Path) -> None:
     assert (attributes / "exec").read_text(encoding="ascii") == ""
 
 
-def test_sockets_have_the_label_of_the_container(attributes: pathlib.Path) -> None:
-    with selinux.for_sockets({"process": {"selinuxLabel": CONTAINER}}, str(attributes)):
+def test_sockets_have_the_label_of_the_container(
+    attributes: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dump, "has_labels", lambda: True)
+    monkeypatch.setattr(selinux, "ATTRIBUTES", str(attributes))
+    with dump.labelled("/images", {"process": {"selinuxLabel": CONTAINER}}):
         assert (attributes / "sockcreate").read_text(encoding="ascii") == CONTAINER
     assert (attributes / "sockcreate").read_text(encoding="ascii") == ""
-    with selinux.for_sockets({"process": {}}, "/nowhere"):
+    monkeypatch.setattr(selinux, "ATTRIBUTES", "/nowhere")
+    with dump.labelled("/images", {"process": {}}):
         pass
 
 
@@ -87,7 +92,7 @@ def test_where_it_is_disabled_nothing_of_it_is_looked_at(
 ) -> None:
     monkeypatch.setattr(create, "has_labels", lambda: False)
     monkeypatch.setattr(dump, "has_labels", lambda: False)
-    for name in ("for_conmon", "for_sockets", "label_file", "read_text"):
+    for name in ("for_conmon", "attribute", "label_file", "read_text"):
         monkeypatch.delattr(selinux, name)
     with dump.labelled(str(tmp_path), {}):
         pass
