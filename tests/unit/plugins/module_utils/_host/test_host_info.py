@@ -71,6 +71,7 @@ def test_a_program_that_cannot_be_used_is_a_reason(monkeypatch: pytest.MonkeyPat
     assert "pre_dump" in runtimes["runc"]["checkpoint"]["options"]["checkpoint"]
 
 
+@pytest.mark.impure
 def test_runtimes_have_the_names_that_tasks_choose_them_by(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
