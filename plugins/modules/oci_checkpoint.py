@@ -16,8 +16,8 @@ description:
   - There are no partial checkpoints. If a checkpoint fails, the container continues, and the error contains the messages of CRIU. If a
     restore fails, the module removes all parts of the container, and the checkpoint stays as it was.
   - Only systemd starts a service (O(longshore.oci.oci_container#module:service)), with a script that cannot restore. So a service can be
-    checkpointed with O(leave_running=true) only, and the module restores it under another name (O(new_name)), or from O(archive) after
-    the service has been removed. The restored container is not a service.
+    checkpointed with O(leave_running=true) only, and the module restores it under another name with another bundle (O(new_name),
+    O(bundle)), or from O(archive) after the service has been removed. The restored container is not a service.
   - A restored container works like any other. Its log and attached clients use the same files, and its exit code is recorded.
 extends_documentation_fragment:
   - longshore.oci._attributes

@@ -48,6 +48,7 @@ ONLY_FOR_ACTIONS = {
         "_bundle.rootfs",
         "_bundle.upkeep",
         "_base.leftovers",
+        "_state.newer_release",
         "_network_spec.operations",
         "_network.apply",
     )

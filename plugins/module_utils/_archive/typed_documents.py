@@ -99,10 +99,9 @@ _SPEC: Document = {
     },
 }  # fmt: skip
 _PROGRAM = {"name": _WORD, "path": _TEXT, "version": _WORD}
-_LOG_DRIVER = _OneOf(tuple(LogDriver))
 # Another host uses only these parts of the definition of the container. It decides the rest itself.
 _DEFINITION = {
-    "bundle": _TEXT, "log_driver": _LOG_DRIVER, "log_size_max": _Number(1), "stdin": _FLAG, "sdnotify": _OneOf(("ignore", "conmon", "container")),
+    "bundle": _TEXT, "log_driver": _WORD, "log_size_max": _Number(1), "stdin": _FLAG, "sdnotify": _OneOf(("ignore", "conmon", "container")),
 }  # fmt: skip
 # All of it, for a stored checkpoint of this host.
 _OWN_DEFINITION: Document = {
@@ -112,7 +111,7 @@ _OWN_DEFINITION: Document = {
     ), _TEXT),
     **dict.fromkeys(("runtime_args", "exit_command", "reserve_ports", "listen", "publish", "network_options"), _TEXTS),
     **dict.fromkeys(("stdin", "no_pivot", "no_new_keyring", "service"), _FLAG),
-    "log_size_max": _INT, "exit_delay": _INT, "log_driver": _LOG_DRIVER,
+    "log_size_max": _INT, "exit_delay": _INT, "log_driver": _OneOf(tuple(LogDriver)),
     "cgroup_manager": _OneOf(tuple(CgroupManager)), "network_helper": _OneOf(tuple(NetworkHelper)),
 }  # fmt: skip
 _LEFT_OUT = (
@@ -217,6 +216,9 @@ def _manifest(value: t.Any, kind: Document, damaged: Damaged, name: str = MANIFE
     found = _object(value, kind, name, damaged)
     if "format" not in found or "name" not in found:
         raise damaged(f"{name} has no format or no name")
+    definition = found.get("definition") or {}
+    if definition.get("log_driver") not in tuple(LogDriver):
+        definition.pop("log_driver", None)  # An archive may name one of a later release. This host decides then.
     return Manifest.from_json(found)
 
 

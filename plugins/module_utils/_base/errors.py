@@ -10,7 +10,7 @@
     |-- ProgramFailed         conmon, the runtime, skopeo, ... failed         read ``runtime_log``, ``conmon_log``
     `-- DeadlineExceeded      an operation took too long                      raise the time limit; find what hangs
 
-InvalidOption, MissingPrerequisite and WrongState are raised before the host is changed.
+Whatever can be known before is refused before the host is changed. A later error undoes the operation.
 """
 
 from __future__ import annotations

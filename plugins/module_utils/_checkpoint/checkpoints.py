@@ -67,7 +67,9 @@ class Checkpoints:
     def _receive(self, request: Request, host: Host, *, check: bool) -> Outcome:
         """Restore from a pipe. It can be read only once, so store the checkpoint first, and restore it from there."""
         target = observe(self.store, request.target)
-        decided = plan(request.goal, Found(target, target, False, True), leave_running=False, keep=request.keep)
+        # A restore completes what is unfinished, if there is a restore.
+        settled = target._replace(unfinished=False)
+        decided = plan(request.goal, Found(settled, settled, False, True), leave_running=False, keep=request.keep)
         if not decided.actions:
             return Outcome(decided, target, target, None, {})
         check_pipe(str(request.archive))

@@ -101,7 +101,10 @@ def _restore(found: Found, *, keep: bool) -> Plan:
         raise WrongState(f"There is no checkpoint of the container {found.source.name}.", hint=hint)
     if found.archive is False:
         raise WrongState(f"There is no archive to restore {target.name} from.", hint="Check its path.")
-    check_restorable(target, "Use new_name: the restored container is not a service. Or remove the service first.")
+    check_restorable(
+        target,
+        "Use new_name with another bundle: the restored container is not a service. Or remove the service first.",
+    )
     idle = target.status is Status.CHECKPOINTED or (target.record is not None and target.record.phase is Phase.REMOVED)
     in_the_way = target.leftovers or (target.status is not Status.ABSENT and not idle)
     actions = [Action.REMOVE] if in_the_way else []

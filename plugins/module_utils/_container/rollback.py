@@ -57,7 +57,7 @@ def _explain(
     unreported = isinstance(exc, ProgramFailed) and exc.reason is Reason.UNREPORTED
     if "network_log" in exc.details and not unreported:
         reason = exc.message
-    elif unreported or isinstance(exc, DeadlineExceeded):
+    elif unreported or not isinstance(exc, ProgramFailed):
         reason = ": ".join(text for text in (exc.message.rstrip("."), said or conmon_said) if text)
     verb = "restore" if record.checkpoint else "create"
     message = f"Cannot {verb} the container {record.name}: {reason}"

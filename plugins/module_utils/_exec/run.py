@@ -51,7 +51,8 @@ class Preserved(t.Protocol):
 
 
 def running(store: Store, name: str) -> tuple[Record, ProcessId]:
-    """Return the record and the first process of a running container. Raises WrongState for any other container."""
+    """Return the record and the first process of a running container. Raises WrongState or Conflict for any other
+    container, and LongshoreError if its state is unknown."""
     check_name(name)
     seen = observe(store, name)
     record, status = seen.record, seen.status
@@ -63,7 +64,7 @@ def running(store: Store, name: str) -> tuple[Record, ProcessId]:
         Status.CHECKPOINTED: ("is checkpointed", "Restore it: oci_container with state=started."),
     }
     if status is Status.UNKNOWN:
-        raise WrongState(f"No command can run in the container {name}: {seen.problem}")
+        raise LongshoreError(f"No command can run in the container {name}: {seen.problem}")
     if status in says:
         words, hint = says[status]
         code = f" with exit code {seen.exit.code}" if seen.exit and seen.exit.code is not None else ""

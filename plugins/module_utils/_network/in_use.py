@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._base.errors import Conflict, InvalidOption, MissingPrerequisite
+from .._base.errors import Conflict, InvalidOption
 from .._base.files import read_text
 from .._netlink import netns
 from .._ports.address import PublishedPort
@@ -40,7 +40,7 @@ def check_ports(entries: t.Sequence[PublishedPort], gateways: t.Collection[str],
                 check_socket(address, listening=True, others=lambda: ())
             except Conflict as exc:
                 raise Conflict(f"{entry} cannot be published: {exc.message}", hint=exc.hint) from exc
-            except (InvalidOption, MissingPrerequisite):
+            except InvalidOption:
                 if entry.ip in gateways:
                     break
                 # It may get it later, as addresses do that move from host to host.

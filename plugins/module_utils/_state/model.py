@@ -77,7 +77,7 @@ class NetworkHelper(str, enum.Enum):
     PASTA = "pasta"
 
 
-_CHOICES = {"cgroup_manager": CgroupManager, "log_driver": LogDriver, "network_helper": NetworkHelper}
+CHOICES = {"cgroup_manager": CgroupManager, "log_driver": LogDriver, "network_helper": NetworkHelper}
 
 
 class Definition(t.NamedTuple):
@@ -117,7 +117,7 @@ class Definition(t.NamedTuple):
 
 def typed(name: str, value: t.Any) -> t.Any:
     """Return a field of a definition from its JSON value. Raises ValueError for one that is not a choice."""
-    return _CHOICES[name](value) if name in _CHOICES else tuple(value) if isinstance(value, list) else value
+    return CHOICES[name](value) if name in CHOICES else tuple(value) if isinstance(value, list) else value
 
 
 class Timeouts(t.NamedTuple):

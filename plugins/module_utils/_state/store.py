@@ -21,7 +21,6 @@ from .._base.deadline import Deadline
 from .._base.errors import Conflict, InvalidOption, LongshoreError
 from .._base.files import lock_file, make_directory, read_json, remove_file, remove_tree, write_text
 from .model import RECORD_FORMAT, Record
-from .phase import PHASES
 
 if t.TYPE_CHECKING:
     from .lock import Lock
@@ -103,14 +102,13 @@ class Store:
         value = read_json(self.paths(name).record)
         if value is None:
             return None
-        if value.get("format") != RECORD_FORMAT or str(value.get("phase")) not in PHASES:
-            from .newer_release import check_record
+        with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
+            if value.get("format") == RECORD_FORMAT:
+                return Record.from_json(value)
+        from .newer_release import check_record
 
-            check_record(name, value)
-        try:
-            return Record.from_json(value)
-        except (AttributeError, KeyError, TypeError, ValueError):
-            return None
+        check_record(name, value)
+        return None
 
     def save(self, record: Record) -> Record:
         write_text(self.paths(record.name).record, json.dumps(record.to_json()))

@@ -92,6 +92,11 @@ def test_a_good_manifest_is_as_it_was() -> None:
     assert _read("longshore.json", json.loads(json.dumps(found.to_json())))._replace(left_out=()) == found
 
 
+def test_a_log_driver_of_a_later_release_is_left_to_this_host() -> None:
+    found = _read("longshore.json", {**MANIFEST, "definition": {"bundle": "/b", "log_driver": "json-file"}})
+    assert found.definition == Definition("/b")
+
+
 def test_a_good_description_of_podman() -> None:
     moment = "2026-06-01T12:00:00Z"
     assert _read("config.dump", CONTAINER) == Container("web", "/usr/bin/runc", moment, None, 15, 10)

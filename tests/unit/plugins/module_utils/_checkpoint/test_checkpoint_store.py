@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._archive import typed_documents
 from ansible_collections.longshore.oci.plugins.module_utils._archive.manifest import Manifest
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, WrongState
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import checkpoint_store
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Checkpoint
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
@@ -153,3 +153,10 @@ def test_a_copy_takes_no_room_and_is_not_whole(store: Store) -> None:
     checkpoint_store.link(source, work)
     assert os.stat(f"{work}/checkpoint/inventory.img").st_nlink == 2
     assert checkpoint_store.load(work) is None
+
+
+def test_one_that_another_task_has_removed() -> None:
+    whole = stored.whole()
+    assert checkpoint_store.present(whole, "web") is whole
+    with pytest.raises(WrongState, match="The checkpoint of the container web is not there any more"):
+        checkpoint_store.present(None, "web")

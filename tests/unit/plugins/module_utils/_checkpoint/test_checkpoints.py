@@ -16,12 +16,13 @@ from ansible_collections.longshore.oci.plugins.module_utils._archive.compression
 from ansible_collections.longshore.oci.plugins.module_utils._archive.manifest import Manifest
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, ProgramFailed
+from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import checkpoints
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.checkpoints import Checkpoints
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan import Goal
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.request import Request
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.restore import Wanted
-from ansible_collections.longshore.oci.plugins.module_utils._state.model import CgroupManager
-from ansible_collections.longshore.oci.tests.unit import bundle, programs
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import CgroupManager, Status
+from ansible_collections.longshore.oci.tests.unit import builders, bundle, programs
 
 SIZE = 12 << 20  # of the memory in an archive: noise, so that no compression makes it smaller
 
@@ -143,3 +144,14 @@ def test_a_pipe_is_read_once(place: Place) -> None:
     # What the other thread has read of the disk counts too.
     assert 1.9 < (_bytes_read() - before) / SIZE < 2.2
     assert place.left() == []
+
+
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_a_pipe_for_a_container_that_runs_is_not_read(
+    place: Place, unfinished: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if a killed task has left something: that is for a restore to complete, and there is none."""
+    os.mkfifo(f"{place.directory}/pipe", 0o600)
+    seen = builders.observed(Status.RUNNING)._replace(unfinished=unfinished)
+    monkeypatch.setattr(checkpoints, "observe", lambda _store, _name: seen)
+    assert place.restore(f"{place.directory}/pipe").plan.actions == ()

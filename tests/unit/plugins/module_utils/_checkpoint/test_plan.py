@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError, WrongState
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import WrongState
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan import Found, Goal, plan
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Status
 from ansible_collections.longshore.oci.tests.unit import builders
@@ -105,7 +105,7 @@ def test_one_whose_runtime_does_not_tell_its_state_is_left_alone(goal: Goal, of_
     seen = builders.observed(Status.UNKNOWN)._replace(problem="youki does not tell the state of web")
     other = builders.observed(Status.RUNNING if goal is Goal.CHECKPOINTED else Status.CHECKPOINTED, name="other")
     pair = (other, seen) if of_target else (seen, other)
-    with pytest.raises(LongshoreError, match="youki does not tell the state"):
+    with pytest.raises(WrongState, match="youki does not tell the state"):
         actions(goal, Found(*pair, True, True))
 
 
@@ -131,7 +131,7 @@ def _service(status: Status, phase: str) -> Found:
 @pytest.mark.parametrize("archive", [None, True])
 def test_a_service_is_not_restored_under_its_name(status: Status, phase: str, archive: bool | None) -> None:
     what = _service(status, phase)._replace(archive=archive)
-    with pytest.raises(LongshoreError, match="The container web is a service") as caught:
+    with pytest.raises(WrongState, match="The container web is a service") as caught:
         actions(Goal.RESTORED, what)
     assert "new_name" in caught.value.hint
     other = what._replace(target=builders.observed(Status.ABSENT, name="other"))
@@ -148,7 +148,7 @@ def test_what_was_not_created_is_no_service() -> None:
 
 def test_a_checkpoint_does_not_end_a_service() -> None:
     what = _service(Status.RUNNING, "running")
-    with pytest.raises(LongshoreError, match="The container web is a service") as caught:
+    with pytest.raises(WrongState, match="The container web is a service") as caught:
         actions(Goal.CHECKPOINTED, what)
     assert "leave_running" in caught.value.hint
     assert actions(Goal.CHECKPOINTED, what, leave_running=True) == "checkpoint"

@@ -10,9 +10,11 @@ import pathlib
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, LongshoreError
+from ansible_collections.longshore.oci.plugins.module_utils._exec import run
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
 from ansible_collections.longshore.oci.plugins.module_utils._exec.request import Goal, Request
 from ansible_collections.longshore.oci.plugins.module_utils._exec.sessions import Sessions
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import Observed, Status
 from ansible_collections.longshore.oci.tests.unit import builders
 
 pytestmark = pytest.mark.pure
@@ -61,6 +63,16 @@ def test_what_is_gone_needs_no_removal(sessions: Sessions) -> None:
 def test_a_session_of_no_container_cannot_be_waited_for(sessions: Sessions) -> None:
     with pytest.raises(LongshoreError):
         sessions.converge(Request("web", Goal.FINISHED, session="one"))
+
+
+def test_check_mode_refuses_a_container_whose_state_is_unknown(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Earlier tasks of the play do not change that."""
+    seen = Observed("web", Status.UNKNOWN, builders.record(), problem="youki does not tell its state.")
+    monkeypatch.setattr(run, "observe", lambda _store, _name: seen)
+    with pytest.raises(LongshoreError, match="No command can run in the container web: youki does not tell its state"):
+        sessions.converge(Request("web", command=COMMAND, creates="/done"), check=True)
 
 
 def test_check_mode_changes_nothing(tmp_path: pathlib.Path, sessions: Sessions) -> None:

@@ -64,9 +64,7 @@ def test_the_label_goes_whatever_happens(attributes: pathlib.Path) -> None:
     assert (attributes / "exec").read_text(encoding="ascii") == ""
 
 
-def test_sockets_have_the_label_of_the_container(
-    attributes: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sockets_have_the_label_of_the_container(attributes: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dump, "has_labels", lambda: True)
     monkeypatch.setattr(selinux, "ATTRIBUTES", str(attributes))
     with dump.labelled("/images", {"process": {"selinuxLabel": CONTAINER}}):

@@ -10,7 +10,12 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._module import definition
-from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
+    CgroupManager,
+    Definition,
+    LogDriver,
+    NetworkHelper,
+)
 
 pytestmark = pytest.mark.pure
 
@@ -23,11 +28,17 @@ pytestmark = pytest.mark.pure
         ({"stdin": False, "exit_delay": 0}, {"stdin": False, "exit_delay": 0}),
         ({"log_size_max": "10M"}, {"log_size_max": 10 * 2**20}),
         ({"listen": ["80", "81"], "publish": []}, {"listen": ("80", "81"), "publish": ()}),
+        ({"log_driver": "none"}, {"log_driver": LogDriver.NONE}),
+        ({"network_helper": "pasta"}, {"network_helper": NetworkHelper.PASTA}),
+        ({"cgroup_manager": "cgroupfs"}, {"cgroup_manager": CgroupManager.CGROUPFS}),
         ({"conmon_env": {"A": 1, 2: True}}, {"conmon_env": {"A": "1", "2": "True"}}),
     ],
 )
 def test_the_given_fields(params: dict[str, t.Any], fields: dict[str, t.Any]) -> None:
-    assert definition.definition(params) == fields
+    found = definition.definition(params)
+    assert found == fields
+    # A choice equals its word, and the engine compares by identity.
+    assert {name: type(value) for name, value in found.items()} == {name: type(value) for name, value in fields.items()}
 
 
 def test_a_size_that_is_none() -> None:

@@ -103,6 +103,17 @@ class TestRecords:
         with pytest.raises(LongshoreError, match=r"record of the container web has the format 2.*newer release"):
             places.load("web")
 
+    @pytest.mark.parametrize("name", ["log_driver", "network_helper", "cgroup_manager"])
+    def test_a_choice_of_a_newer_release_is_not_damage(self, places: Store, name: str) -> None:
+        """Its container may run. Without a record, it would count as a leftover, and be removed."""
+        _save(places)
+        path = pathlib.Path(places.paths("web").record)
+        value = json.loads(path.read_text(encoding="utf-8"))
+        value["definition"][name] = "later"
+        path.write_text(json.dumps(value), encoding="utf-8")
+        with pytest.raises(LongshoreError, match=f"record of the container web has the {name} 'later'.*newer release"):
+            places.load("web")
+
     def test_names(self, places: Store) -> None:
         assert places.names() == []
         for name in ("web", "db"):
