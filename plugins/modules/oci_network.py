@@ -310,7 +310,7 @@ actions:
     - The actions of the module in this order. In check mode, the actions that it would carry out.
     - V(record) recorded the definition of the network, V(bridge) created, changed or removed a bridge, V(namespace) created the namespace,
       V(interface) created, changed or removed interfaces, V(route) changed routes, V(forwarding) enabled forwarding on the host, V(rules)
-      replaced the nftables table, V(remove) removed the network.
+      replaced the nftables table, V(unlock) removed rules of CRIU that dropped all packets in the namespace, V(remove) removed the network.
   returned: success
   type: list
   elements: str

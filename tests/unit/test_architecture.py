@@ -49,6 +49,7 @@ ONLY_FOR_ACTIONS = {
         "_bundle.upkeep",
         "_base.leftovers",
         "_state.newer_release",
+        "_ports.packet_lock",
         "_network_spec.operations",
         "_network.apply",
     )
@@ -57,9 +58,9 @@ ONLY_FOR_ACTIONS = {
 # conmon with all that a session is. oci_network asks who has a port, and which container keeps it. A dump takes far longer than
 # that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
-    "plugins.modules.oci_container": (108, 5660), "plugins.modules.oci_exec": (68, 3700),
-    "plugins.modules.oci_checkpoint": (134, 8340), "plugins.modules.oci_bundle": (55, 3550),
-    "plugins.modules.oci_network": (57, 3500), "plugins.modules.oci_network_info": (58, 3540),
+    "plugins.modules.oci_container": (109, 5675), "plugins.modules.oci_exec": (68, 3700),
+    "plugins.modules.oci_checkpoint": (135, 8350), "plugins.modules.oci_bundle": (55, 3550),
+    "plugins.modules.oci_network": (58, 3520), "plugins.modules.oci_network_info": (59, 3560),
     "plugins.modules.oci_container_info": (47, 2050),
 }  # fmt: skip
 # What has a use for more than the standard library: who has a port, telling a service manager, and netlink.

@@ -24,6 +24,7 @@ from .._host.cgroup import directories
 from .._host.cgroup_removal import thaw
 from .._host.selinux_state import has_labels
 from .._lifecycle.recovery import release, settle
+from .._ports import packet_lock
 from .._runtime import criu
 from .._runtime.criu_log import criu_error
 from .._runtime.failure import last_error
@@ -220,6 +221,7 @@ def _undo(store: Store, before: Observed, path: str, exc: BaseException, timeout
     left = ""
     try:
         release(record, path, before.status, timeouts)
+        packet_lock.release(store, record)
         if os.path.exists(f"{path}/dump.log"):
             os.replace(f"{path}/dump.log", kept)
         remove_tree(path)

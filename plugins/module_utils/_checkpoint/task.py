@@ -12,10 +12,12 @@ from .._archive.named_pipe import is_pipe, writer
 from .._base.deadline import Deadline
 from .._base.errors import LongshoreError
 from .._base.files import remove_tree
+from .._config.namespaces import namespaces_of
 from .._container.create import create
 from .._container.observe import observe
 from .._lifecycle.delete import delete_container
 from .._lifecycle.recovery import recover, used_up
+from .._ports import packet_lock
 from .._runtime import criu
 from .._state.model import Exit, Timeouts
 from .._state.phase import Phase
@@ -140,6 +142,10 @@ class Task:
         checkpoint = launch.record.checkpoint and launch.record.checkpoint._replace(once=not request.keep)
         launch = launch._replace(record=launch.record.replace(checkpoint=checkpoint))
         record = self._found.target.record
+        if record is not None and record.phase is Phase.CHECKPOINTED:
+            before = self._store.load_config(record.name) or {}
+            if namespaces_of(before).get("network") != namespaces_of(launch.config).get("network"):
+                self._warnings += packet_lock.give_up(self._store, record)
         if record is None and source.is_foreign:
             self._warnings += left_out(source, request.wanted)
         self._context.host.remember()
@@ -157,6 +163,7 @@ class Task:
         """Delete the checkpoint. Update the record first, because it must not name a missing checkpoint."""
         record = self._store.load(self._request.name)
         if record is not None and record.phase is Phase.CHECKPOINTED:
+            self._warnings += packet_lock.give_up(self._store, record)
             ended = Exit(None, "checkpoint-deleted", None, False)
             self._store.save(record.replace(phase=Phase.REMOVED, checkpoint=None, last_exit=ended))
             if record.checkpoint is not None:

@@ -24,6 +24,7 @@ from .._config.namespaces import namespaces_of
 from .._conmon.exit_files import exit_file
 from .._container import interrupted, sweep
 from .._host.cgroup_removal import members, thaw
+from .._ports import packet_lock
 from .._state import unfinished
 from .._state.conmon_processes import find_conmons, runs
 from .._state.model import Checkpoint, NetworkHelper, Record, Status, Timeouts
@@ -111,6 +112,7 @@ def _dumped(store: Store, record: Record, checkpoint: Checkpoint, timeouts: Time
     if not is_alive(record.init) and unfinished.has_ended(path):
         complete(path)
         return settle(store, record, timeouts)
+    packet_lock.release(store, record)  # CRIU was killed with its task.
     # With a manifest, it is a complete checkpoint of a container that continues. It replaces the earlier one.
     whole = os.path.exists(f"{path}/{unfinished.MANIFEST}")
     record = store.save(record.replace(phase=Phase.RUNNING, checkpoint=None))

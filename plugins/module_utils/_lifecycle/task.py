@@ -86,8 +86,9 @@ class Task:
         return used_up(self._store, record)
 
     def _remove(self, before: Observed, record: Record | None, launch: Launch | None) -> Record | None:
-        from .delete import delete_container
+        from .delete import delete_container, give_up
 
+        self._warnings += give_up(self._store, before, launch)
         record = delete_container(self._store, self._decider.host, before, record, self._desired.timeouts)
         if record is not None and launch is not None:
             return record

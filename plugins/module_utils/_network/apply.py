@@ -12,6 +12,7 @@ from .._base.errors import LongshoreError
 from .._netlink import netns
 from .._netlink.links import Link, Links
 from .._network_spec import operations as to
+from .._ports import packet_lock
 from .._state.store import Store
 from . import firewall, foreign_rules, forwarding, forwarding_changes, in_use
 from .records import Records
@@ -39,7 +40,8 @@ class Applier:
                     self._keep(operation)
 
     def _keep(
-        self, operation: to.SaveRecord | to.CreateNamespace | to.CheckUnused | to.RemoveNamespace | to.Forget
+        self,
+        operation: to.SaveRecord | to.CreateNamespace | to.Unlock | to.CheckUnused | to.RemoveNamespace | to.Forget,
     ) -> None:
         """Work on the record and the namespace."""
         if isinstance(operation, to.SaveRecord):
@@ -49,6 +51,8 @@ class Applier:
             self._note_namespace(operation.network, 0)
             netns.create(operation.network)
             self._note_namespace(operation.network, netns.inode(operation.network))
+        elif isinstance(operation, to.Unlock):
+            packet_lock.remove(netns.path_of(operation.network), self._deadline)
         elif isinstance(operation, to.CheckUnused):
             # A launch takes no lock of networks: one may have come since the look.
             with netns.hidden(operation.network) as descriptor:

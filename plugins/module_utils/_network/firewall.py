@@ -65,3 +65,11 @@ def _names(table: str) -> tuple[str, str]:
 
 def _chains(table: str) -> list[nftables.Chain]:
     return [chain for chain in nftables.chains() if chain.table in _names(table)]
+
+
+def has_packet_lock() -> bool:
+    """Tell whether CRIU drops all packets in the namespace of this thread. The kernel does not list rules of iptables-legacy."""
+    return any(
+        chain.table.startswith("inet CRIU-") or (chain.name == "CRIU" and chain.table in ("ip filter", "ip6 filter"))
+        for chain in nftables.chains()
+    )

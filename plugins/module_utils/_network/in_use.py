@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from .._base.errors import Conflict, InvalidOption
 from .._base.files import read_text
 from .._netlink import netns
+from .._ports import packet_lock
 from .._ports.address import PublishedPort
 from .._ports.host_ports import Address, active_definition, addresses_of, check_socket
 from .._state.store import Store
@@ -64,6 +66,15 @@ def users(name: str, store: Store, descriptor: int | None = None) -> list[User]:
         return []
     containers = {record.init.pid: record.name for record in map(store.load, store.names()) if record and record.init}
     return [User(pid, (read_text(f"/proc/{pid}/comm") or "").strip(), containers.get(pid)) for pid in pids]
+
+
+def checkpointed(name: str, store: Store) -> list[str]:
+    """Return the checkpointed containers that were in the namespace. Their restore removes the rules of CRIU there."""
+    descriptor = os.open(netns.path_of(name), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return packet_lock.holders(store, descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def check_unused(name: str, store: Store, descriptor: int | None = None) -> None:

@@ -165,6 +165,10 @@ class Networks:
     def _compare(
         self, wanted: NetworkRecord, former: History, others: t.Sequence[NetworkRecord], seen: Observed, changed: Changed, listed: str
     ) -> _Decision:  # fmt: skip
+        if seen.locked:
+            from . import in_use
+
+            seen = seen._replace(locked=not in_use.checkpointed(wanted.name, self._store))
         seen, target = self._compared(seen, [*others, wanted], {*seen.host, *bridges_of([wanted])}, changed, listed)
         return _Decision(plan(wanted, former, others, seen, target), wanted, target.rules)
 

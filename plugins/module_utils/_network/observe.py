@@ -15,7 +15,7 @@ from .._network_spec import names, sysctls
 from .._network_spec.differences import Observed, is_connected
 from .._network_spec.parse import Request, Surroundings
 from .._network_spec.record import NetworkRecord
-from . import forwarding
+from . import firewall, forwarding
 
 
 def look(request: Request, old: NetworkRecord | None, created: int | None, state_dir: str) -> Observed:
@@ -38,16 +38,17 @@ def look(request: Request, old: NetworkRecord | None, created: int | None, state
         what = f"The network namespace {request.name} already exists, and Longshore has not created it."
         raise Conflict(what, hint=hint)
     names_inside = {"lo", *ends}
-    inside, routes = netns.inside(request.name, lambda: _inside(names_inside)) if namespace else ({}, [])
+    inside, routes, locked = netns.inside(request.name, lambda: _inside(names_inside)) if namespace else ({}, [], False)
     host.update((name, _with_settings(host[name])) for name in ours)
     ends = {name: _with_settings(end) for name, end in ends.items()}
-    return Observed(namespace, host, ours, ends, inside, routes, foreign=foreign)
+    return Observed(namespace, host, ours, ends, inside, routes, locked=locked, foreign=foreign)
 
 
-def _inside(ours: t.Collection[str]) -> tuple[dict[str, Link], list[Route]]:
+def _inside(ours: t.Collection[str]) -> tuple[dict[str, Link], list[Route], bool]:
     with Links() as links:
         found, routes = links.all(lasting=True), links.routes()
-    return {name: _with_settings(link) if name in ours else link for name, link in found.items()}, routes
+    found = {name: _with_settings(link) if name in ours else link for name, link in found.items()}
+    return found, routes, firewall.has_packet_lock()
 
 
 def _with_settings(link: Link) -> Link:

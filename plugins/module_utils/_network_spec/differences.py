@@ -25,7 +25,8 @@ class Observed(t.NamedTuple):
     ``namespace``: whether its namespace exists; ``foreign``: whether one of another program has its name. ``host`` and
     ``inside``: links by name. ``ends``: the host's ends of the network's own interfaces, by interface. ``sysctls``:
     those with another value than the needed one. ``obsolete_sysctls``: whether a changed sysctl is no longer needed.
-    ``rules``: whether the table of nftables is the one that the networks need."""
+    ``rules``: whether the table of nftables is the one that the networks need. ``locked``: whether CRIU drops all packets in the
+    namespace, without a container whose restore will remove that."""
 
     namespace: bool
     host: t.Mapping[str, Link]
@@ -36,6 +37,7 @@ class Observed(t.NamedTuple):
     sysctls: t.Mapping[str, Pair] = {}
     obsolete_sysctls: bool = False
     rules: bool = True
+    locked: bool = False
     foreign: bool = False
 
     @property

@@ -94,6 +94,12 @@ class LoadRules(t.NamedTuple):
     udp: tuple[PublishedPort, ...]
 
 
+class Unlock(t.NamedTuple):
+    """Remove the rules with which CRIU drops all packets in the namespace."""
+
+    network: str
+
+
 class RestoreSysctls(t.NamedTuple):
     """Restore the changed sysctls, except those that are ``needed``."""
 
@@ -116,7 +122,7 @@ class Forget(t.NamedTuple):
 
 Operation = t.Union[
     SaveRecord, CreateBridge, CreateNamespace, CreateVethPair, ConfigureLink, RemoveLink, ChangeRoutes, SetSysctls, LoadRules,
-    RestoreSysctls, CheckUnused, RemoveNamespace, Forget,
+    Unlock, RestoreSysctls, CheckUnused, RemoveNamespace, Forget,
 ]  # fmt: skip
 _Steps = t.Iterator[Operation]
 
@@ -143,6 +149,8 @@ def change(
             replaced = {route.to for route in missing}
             yield ChangeRoutes(wanted.name, add, tuple(route for route in drop if route.to not in replaced))
         yield from _ways([wanted, *former], seen, target)
+        if seen.locked:
+            yield Unlock(wanted.name)
         yield from _unused(there, seen)
         if not saved and former:
             yield SaveRecord(wanted)

@@ -26,6 +26,7 @@ class Action(str, enum.Enum):
     ROUTE = "route"
     FORWARDING = "forwarding"
     RULES = "rules"
+    UNLOCK = "unlock"  # removes the rules with which CRIU drops all packets in the namespace
     REMOVE = "remove"
 
 
@@ -48,6 +49,7 @@ def plan(
         Action.INTERFACE: _interfaces(wanted, former, seen),
         Action.ROUTE: _routes(wanted, former, seen),
         Action.FORWARDING: {path.replace("/", "."): pair for path, pair in seen.sysctls.items()},
+        Action.UNLOCK: {"locked": (True, False)} if seen.locked else {},
         Action.RULES: {} if seen.rules else {"rules": ("missing or changed", "loaded")},
     }
     options = _options(former[0] if former else None, wanted)

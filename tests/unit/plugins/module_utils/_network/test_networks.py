@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import subprocess
@@ -22,7 +23,9 @@ from ansible_collections.longshore.oci.plugins.module_utils._network import forw
 from ansible_collections.longshore.oci.plugins.module_utils._network.networks import Networks
 from ansible_collections.longshore.oci.plugins.module_utils._network.survey import Survey
 from ansible_collections.longshore.oci.plugins.module_utils._network_spec.parse import Interface, Request
-from ansible_collections.longshore.oci.tests.unit import programs
+from ansible_collections.longshore.oci.plugins.module_utils._state.phase import Phase
+from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
+from ansible_collections.longshore.oci.tests.unit import builders, programs
 from ansible_collections.longshore.oci.tests.unit.network_host import OTHER, POOL, WEB, Host, asked, host, serving
 
 __all__ = ["host"]  # the fixture
@@ -224,3 +227,27 @@ def test_only_root_makes_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: pat
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(MissingPrerequisite, match=r"Only root can create networks, and .*network_helper"):
         Networks(state_dir=str(tmp_path), run_dir=str(tmp_path)).converge(Request("web"))
+
+
+def test_rules_of_criu_are_seen_and_removed(host: Host) -> None:
+    """What a dump leaves in a network that outlives its container, as CRIU loads it (criu/net.c)."""
+    wanted: dict[str, t.Any] = {"publish": ("8080:80",)}
+    host.converge(WEB, POOL, **wanted)
+    lock = "*filter\n:CRIU - [0:0]\n-I INPUT -j CRIU\n-I OUTPUT -j CRIU\n-A CRIU -j DROP\nCOMMIT\n"
+    subprocess.run(["ip", "netns", "exec", WEB, "iptables-restore", "-n"], input=lock, text=True, check=True)
+    assert host.describe(WEB).outcome.plan.actions == ("unlock",)
+    predicted = host.converge(WEB, POOL, check=True, **wanted).plan
+    assert predicted.differences == {"locked": (True, False)}
+    assert host.converge(WEB, POOL, **wanted).plan == predicted
+    with serving(WEB):
+        assert asked(host.name, "tcp", "192.0.2.7", 8080) == "192.0.2.7"
+    assert host.describe(WEB).outcome.plan.actions == ()
+    # A restore removes them: until then, no connection of the container is reset.
+    store = Store(state_dir=str(host.run_dir.parent / "state"), run_dir=str(host.run_dir))
+    config = {"linux": {"namespaces": [{"type": "network", "path": netns.path_of(WEB)}]}}
+    os.makedirs(os.path.dirname(store.paths("db").config))
+    pathlib.Path(store.paths("db").config).write_text(json.dumps(config), encoding="utf-8")
+    store.save(builders.record(name="db", phase=Phase.CHECKPOINTED, init=None, monitor=None))
+    subprocess.run(["ip", "netns", "exec", WEB, "iptables-restore", "-n"], input=lock, text=True, check=True)
+    assert host.describe(WEB).outcome.plan.actions == ()
+    assert host.converge(WEB, POOL, **wanted).plan.actions == ()
