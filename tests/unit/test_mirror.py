@@ -22,7 +22,6 @@ UTILS = "plugins/module_utils"
 
 # A file without a test of its name: which test covers it, and why it is another one. An entry that is no longer needed fails.
 COVERED_ELSEWHERE: dict[str, tuple[str, str]] = {
-    "_bundle_spec/options": ("_bundle_spec/test_spec", "values without behaviour"),
     "_exec/request": ("_exec/test_plan", "values without behaviour"),
     "_exec/detached": ("_exec/test_run", "needs commands that run in a container"),
     "_exec/session_status": ("_exec/test_session_store", "values without behaviour"),
@@ -35,7 +34,6 @@ COVERED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "_runtime/criu_crun": ("_runtime/test_criu", "declarations; one table has the versions of all runtimes"),
     "_runtime/criu_runc": ("_runtime/test_criu", "declarations; one table has the versions of all runtimes"),
     "_network_spec/operations": ("_network_spec/test_plan", "one table has each plan with its operations"),
-    "_container/delete": ("_base/test_leftovers", "needs a container that has ended"),
     "_container/launch_context": ("_container/test_create", "needs the launch of a container"),
     "_lifecycle/task": ("_lifecycle/test_containers", "carries out whole plans, so it needs containers"),
     "_runtime/deletion": ("_runtime/test_runtime", "tested with the other commands of a runtime"),

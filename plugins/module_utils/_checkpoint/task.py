@@ -75,6 +75,8 @@ class Task:
             Action.DELETE: self._delete,
         }  # fmt: skip
         try:
+            if Action.RESTORE in decided.actions:
+                self._context.host.remember()  # A failure must not come after the former container was removed.
             if Action.EXPORT in decided.actions and is_pipe(self._request.archive):
                 self._pipe = writer(str(self._request.archive), self._deadline)
             for action in decided.actions:
@@ -148,7 +150,6 @@ class Task:
                 self._warnings += packet_lock.give_up(self._store, record)
         if record is None and source.is_foreign:
             self._warnings += left_out(source, request.wanted)
-        self._context.host.remember()
         lay_out(self._store, request.target, launch, source, with_log=request.include_logs)
         try:
             restored, warnings = create(self._store, launch, previous=record, timeouts=self._timeouts)

@@ -16,7 +16,7 @@ import typing as t
 
 from .._base import mountinfo
 from .._base.deadline import Deadline
-from .._base.errors import InvalidOption, LongshoreError, ProgramFailed
+from .._base.errors import LongshoreError, MissingPrerequisite, ProgramFailed
 from .._base.files import read_text
 from .._base.program import find_program, run
 
@@ -32,10 +32,10 @@ def is_read_only(config: Config) -> bool:
 
 
 def check_programs(config: Config) -> None:
-    """Raises InvalidOption if a program is missing that a read-only root file system needs."""
+    """Raise MissingPrerequisite if a program is missing that a read-only root file system needs."""
     missing = [name for name in ("unshare", "mount") if find_program(name) is None]
     if is_read_only(config) and missing:
-        raise InvalidOption(
+        raise MissingPrerequisite(
             f"The root file system of the container is read-only, and {missing[0]} is missing: CRIU would restore it writable.",
             hint="Install util-linux.",
         )

@@ -13,7 +13,6 @@ nothing to do needs only a small part of the engine.
 
 from __future__ import annotations
 
-import functools
 import typing as t
 
 from .._base.deadline import Deadline
@@ -35,13 +34,14 @@ class Containers:
 
     def __init__(self, *, state_dir: str, run_dir: str) -> None:
         self.store = Store(state_dir=state_dir, run_dir=run_dir)
+        self._hosts: dict[str, Host] = {}
 
-    @functools.cached_property
+    @property
     def host(self) -> Host:
         """Return what was found out about this host, once for all threads."""
         from .._host.detect import Host
 
-        return Host(run_dir=self.store.run_dir)
+        return self._hosts.setdefault("", Host(run_dir=self.store.run_dir))
 
     def converge(self, desired: Desired, *, check: bool = False) -> Outcome:
         """Bring a container to the desired state. With nothing to do, and no other task at work, take no lock and start no

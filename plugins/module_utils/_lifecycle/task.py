@@ -58,6 +58,8 @@ class Task:
         """Return False if the task must decide again: another task replaced the container while the lock was free, or a
         recovery has changed its state."""
         record = before.record
+        if launch is not None:
+            self._decider.host.remember()  # A failure must not come after the former container was removed.
         for action in decided.actions:
             if action is Action.RECOVER:
                 from .recovery import recover
@@ -75,7 +77,6 @@ class Task:
         return True
 
     def _create(self, launch: Launch, previous: Record | None) -> Record:
-        self._decider.host.remember()
         owner = owners.owner_of(launch.record.definition)
         record, warnings = owner.create(self._store, launch, previous=previous, timeouts=self._desired.timeouts)
         self._warnings += warnings

@@ -13,6 +13,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.checkpoi
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan import Action, Goal
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.request import Request
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.restore import Wanted
+from ansible_collections.longshore.oci.plugins.module_utils._host import remembered
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import CgroupManager, Checkpoint, Status
 from ansible_collections.longshore.oci.tests.unit import builders, bundle, programs, stored
 
@@ -88,3 +89,5 @@ def test_a_restore_that_fails_leaves_the_checkpoint(place: Place, new_name: str 
     assert place.own.converge(Request("web", Goal.CHECKPOINTED)).after.status is Status.CHECKPOINTED
     assert os.listdir(os.path.dirname(place.path)) == ["1"]
     assert not os.path.exists(place.store.paths("there").state)
+    # The next task finds by it what a killed restore has left.
+    assert remembered.runtimes(place.store.run_dir) == {"other": place.wanted["runtime"]}

@@ -98,6 +98,20 @@ class TestStatus:
         record = host.record(phase=phase, init=host.alive(), monitor=host.alive())
         assert host.look() == Observed("web", Status.RUNNING, record, monitored=True)
 
+    @pytest.mark.parametrize(
+        ("phase", "service", "alive", "unready"),
+        [
+            ("starting", False, True, True), ("starting", True, True, False), ("running", False, True, False),
+            ("created", False, True, False), ("starting", False, False, False),
+        ],
+    )  # fmt: skip
+    def test_readiness_that_no_process_waits_for(
+        self, host: Host, phase: str, service: bool, alive: bool, unready: bool
+    ) -> None:
+        init = host.alive() if alive else host.dead()
+        host.record(phase=phase, init=init, definition=builders.definition(service=service))
+        assert host.look().unready is unready
+
     def test_running_without_a_monitor(self, host: Host) -> None:
         """conmon was killed; the container goes on."""
         record = host.record(init=host.alive(), monitor=host.dead())

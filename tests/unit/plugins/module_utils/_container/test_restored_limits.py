@@ -11,7 +11,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import mountinfo
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, ProgramFailed
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import MissingPrerequisite, ProgramFailed
 from ansible_collections.longshore.oci.plugins.module_utils._container import restored_limits
 from ansible_collections.longshore.oci.tests.unit import programs
 
@@ -106,7 +106,7 @@ def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     restored_limits.check_programs({"root": {"readonly": True}})
     monkeypatch.setattr(restored_limits, "find_program", lambda name: None)
     restored_limits.check_programs({"root": {}})
-    with pytest.raises(InvalidOption, match="unshare is missing"):
+    with pytest.raises(MissingPrerequisite, match="unshare is missing"):
         restored_limits.check_programs({"root": {"readonly": True}})
 
 

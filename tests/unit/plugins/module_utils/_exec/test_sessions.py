@@ -9,7 +9,11 @@ import pathlib
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, LongshoreError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
+    InvalidOption,
+    LongshoreError,
+    WrongState,
+)
 from ansible_collections.longshore.oci.plugins.module_utils._exec import run
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
 from ansible_collections.longshore.oci.plugins.module_utils._exec.request import Goal, Request
@@ -61,7 +65,7 @@ def test_what_is_gone_needs_no_removal(sessions: Sessions) -> None:
 
 
 def test_a_session_of_no_container_cannot_be_waited_for(sessions: Sessions) -> None:
-    with pytest.raises(LongshoreError):
+    with pytest.raises(WrongState, match="The container web has no session one"):
         sessions.converge(Request("web", Goal.FINISHED, session="one"))
 
 

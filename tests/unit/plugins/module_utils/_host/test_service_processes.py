@@ -47,6 +47,14 @@ def test_what_waits_for_systemd(service: bool, phase: str, waits: bool) -> None:
     assert service_processes.waits_for_systemd(_record(service=service, phase=phase)) == waits
 
 
+@pytest.mark.parametrize(
+    ("service", "phase", "unready"),
+    [(False, "starting", True), (True, "starting", False), (False, "running", False), (False, "created", False)],
+)
+def test_what_nobody_waits_for(service: bool, phase: str, unready: bool) -> None:
+    assert service_processes.is_unready(_record(service=service, phase=phase)) == unready
+
+
 def test_its_unit() -> None:
     assert service_processes.unit_of(_record(service=False)) is None
     assert service_processes.unit_of(_record()) == "longshore-web.service"

@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError, WrongState
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import WrongState
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.changes import definition_changes
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.plan import plan
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
@@ -122,7 +122,7 @@ def test_nothing_is_done_to_a_container_whose_state_is_unknown_but_to_remove_it(
     if goal is Goal.ABSENT:
         assert _names(_plan(goal, seen)) == ["stop", "remove"]
     else:
-        with pytest.raises(LongshoreError, match=r"^youki does not tell the state of web\. state=absent removes it"):
+        with pytest.raises(WrongState, match=r"^youki does not tell the state of web\. state=absent removes it"):
             _plan(goal, seen)
 
 

@@ -17,6 +17,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
 from ansible_collections.longshore.oci.plugins.module_utils._base.program import find_program
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup_removal
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
+from ansible_collections.longshore.oci.plugins.module_utils._state import given_paths
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
     CgroupManager,
     Definition,
@@ -153,3 +154,9 @@ class TestValues:
         with pytest.raises(InvalidOption):
             place.converge(Goal.STARTED, **changes)
         assert place.engine.observe(place.name) == before
+
+
+@pytest.mark.pure
+def test_a_runtime_root_that_only_this_user_can_change() -> None:
+    """Also below a directory of all users, and before it exists. For a service, such a place is refused."""
+    given_paths.check(Definition("/srv/web", runtime_root="/tmp/longshore-nowhere/"), None)
