@@ -326,6 +326,7 @@ def test_a_library_needs_the_standard_library_alone() -> None:
                 "_base.program",
                 "_config.default_capabilities",
                 "_config.hooks",
+                "_config.program_words",
             },
             {"hashlib", "posixpath", "re"},
         ),

@@ -18,6 +18,7 @@ from .._base.capabilities import full_names
 from .._base.errors import InvalidOption
 from .._base.process import parse_signal
 from .._base.program import SEARCH_PATH
+from .._config import program_words
 from .._config.default_capabilities import DEFAULT
 from .._trust.annotations import from_outside, is_signal
 from . import parse, seccomp
@@ -72,6 +73,8 @@ def make(image: ImageConfig, options: Options, facts: Facts, user: User, path: s
         from .._config import hooks
 
         config["hooks"] = hooks.checked(config["hooks"])
+    if isinstance(config.get("process"), dict):
+        program_words.check(config["process"])
     return config
 
 

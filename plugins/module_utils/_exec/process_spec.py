@@ -13,6 +13,7 @@ import typing as t
 from .._base.accounts import User
 from .._base.capabilities import full_names
 from .._base.errors import InvalidOption
+from .._config import program_words
 
 
 class Command(t.NamedTuple):
@@ -37,6 +38,8 @@ def check(command: Command) -> None:
     for name in command.env:
         if not name.isprintable() or not name or "=" in name:
             raise InvalidOption(f"env cannot have a variable {name!r}.")
+    variables = [f"{name}={value}" for name, value in command.env.items()]
+    program_words.check({"args": list(command.argv), "env": variables, "cwd": command.cwd})
     if command.cwd is not None and not command.cwd.startswith("/"):
         raise InvalidOption(f"The directory must be an absolute path in the container, not {command.cwd!r}.")
     full_names(command.capabilities)
@@ -77,6 +80,7 @@ def process_spec(
         spec["apparmorProfile"] = "unconfined"
     if command.no_new_privs is not None or command.privileged:
         spec["noNewPrivileges"] = bool(command.no_new_privs)
+    program_words.check(spec)
     return spec
 
 
