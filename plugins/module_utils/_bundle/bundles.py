@@ -27,7 +27,7 @@ from .._base.accounts import User
 from .._base.deadline import Deadline
 from .._base.errors import Conflict, InvalidOption, LongshoreError, MissingPrerequisite, WrongState
 from .._base.files import is_busy, make_directory, read_json, write_text
-from .._bundle_spec import spec
+from .._bundle_spec import parse, spec
 from .._bundle_spec.image_document import ImageConfig, is_digest
 from .._bundle_spec.options import FIRST_RECORD, RECORD, Action, BundleRecord, Facts, Options, Plan, Request, Source
 from .._bundle_spec.plan import plan

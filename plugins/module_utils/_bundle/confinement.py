@@ -9,6 +9,7 @@ recorded choice stays as long as it is possible.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
@@ -17,7 +18,9 @@ import resource
 import typing as t
 
 from .._base.errors import InvalidOption, MissingPrerequisite
+from .._base.files import has_labels, read_text
 from .._base.files import read_text
+from .._base.versions import numbers
 from .._bundle_spec.options import Options
 from .._host.selinux_state import has_labels
 
@@ -38,11 +41,11 @@ class Labels(t.NamedTuple):
     file: str
 
 
-def most(*, may_raise: bool, open_files: int | None = None) -> dict[str, int]:
+def most(*, may_raise: bool, open_files: int | None = None, more: t.Iterable[str] = ()) -> dict[str, int]:
     """Return the highest possible limits by type: those of this process, unless ``may_raise``, and never more open files than
-    the kernel allows (``open_files``)."""
-    kinds = () if may_raise else ("RLIMIT_NOFILE", "RLIMIT_NPROC")
-    found = {kind: _hard(getattr(resource, kind)) for kind in kinds}
+    the kernel allows (``open_files``). ``more`` are types beside those of open files and processes."""
+    kinds = () if may_raise else ("RLIMIT_NOFILE", "RLIMIT_NPROC", *more)
+    found = {kind: _hard(getattr(resource, kind)) for kind in kinds if hasattr(resource, kind)}
     if open_files is not None:
         found["RLIMIT_NOFILE"] = min(open_files, found.get("RLIMIT_NOFILE", open_files))
     return found
@@ -60,6 +63,23 @@ def counts_processes(uid: int, root: str = "/sys/fs/cgroup") -> bool:
     if controllers is not None:
         return "pids" in controllers.split()
     return uid == 0 and os.path.isdir(f"{root}/pids")
+
+
+def limits_swap(uid: int, root: str = "/sys/fs/cgroup") -> bool:
+    """Tell whether cgroups of this user can limit swap: a kernel may lack that, or not count it."""
+    if os.path.isdir(f"{root}/memory"):
+        return os.path.exists(f"{root}/memory/memory.memsw.limit_in_bytes")
+    below = [""] if uid == 0 else [f"user.slice/user-{uid}.slice/user@{uid}.service"]
+    if uid == 0:  # The root of cgroup v2 has no limits, and its children have the same ones.
+        with contextlib.suppress(OSError):
+            below = sorted(os.listdir(root))
+    has_memory = [name for name in below if os.path.exists(f"{root}/{name}/memory.max")]
+    return not has_memory or os.path.exists(f"{root}/{has_memory[0]}/memory.swap.max")
+
+
+def can_set_recursively(release: str) -> bool:
+    """Tell whether a kernel can change the flags of all mounts below one: mount_setattr(2), since Linux 5.12."""
+    return numbers(release)[:2] >= (5, 12)
 
 
 def profiles(text: str) -> dict[str, str]:

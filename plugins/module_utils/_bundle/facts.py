@@ -38,14 +38,19 @@ def architecture() -> str:
 def gather(options: Options, store: Store, path: str, record: BundleRecord) -> Facts:
     """Return the facts for the bundle at ``path`` with this ``record``. Raises InvalidOption or MissingPrerequisite for
     options that need something that the host lacks."""
-    for mount in map(parse.mount, options.mounts):
-        if mount["type"] == "bind" and not os.path.lexists(mount["source"]):
+    recursive, mounts = confinement.can_set_recursively(os.uname().release), list(map(parse.mount, options.mounts))
+    binds = [mount for mount in mounts if mount["type"] == "bind"]
+    for mount in binds:
+        if not os.path.lexists(mount["source"]):
             raise InvalidOption(f"The source {mount['source']} of the mount at {mount['destination']} does not exist.")
+        if not recursive and "rro" in mount["options"] and "ro" not in mount["options"]:
+            raise MissingPrerequisite(f"rro of the mount at {mount['destination']} needs Linux 5.12.", hint="Use ro.")
     paths = {kind: _joined(kind, getattr(options, kind)) for kind in KINDS}
     namespaces = {kind: found for kind, found in paths.items() if found is not None}
     capabilities, uid = available_capabilities(), os.geteuid()
     # In its own user namespace, a process cannot raise its limits, like a user other than root.
     may_raise = uid == 0 and not options.userns and "CAP_SYS_RESOURCE" in capabilities
+    highest = [one["type"] for one in map(parse.ulimit, options.ulimits) if one["hard"] == parse.UNLIMITED]
     apparmor, unconfined = confinement.apparmor_profile(options, uid, record.apparmor)
     return Facts(
         architecture=architecture(), capabilities=capabilities, uid=uid, gid=os.getegid(),
@@ -53,8 +58,11 @@ def gather(options: Options, store: Store, path: str, record: BundleRecord) -> F
         env_files=tuple((path, _read(path, "env_files")) for path in options.env_files),
         devices=tuple(found for value in options.devices for found in _devices(value)),
         seccomp=_profile(options), resolv_conf=_resolv_conf(options.network), apparmor=apparmor, unconfined=unconfined,
-        most=confinement.most(may_raise=may_raise, open_files=int(read_text("/proc/sys/fs/nr_open") or 2**20)),
-        pids=confinement.counts_processes(uid),
+        most=confinement.most(
+            may_raise=may_raise, open_files=int(read_text("/proc/sys/fs/nr_open") or 2**20), more=highest
+        ),
+        pids=confinement.counts_processes(uid), swap=confinement.limits_swap(uid), recursive=recursive,
+        files=frozenset(mount["source"] for mount in binds if not os.path.isdir(mount["source"])),
         labels=confinement.host_labels(
             options, path, lambda: _level(options, store, record), lambda: _levels(store)
         ),

@@ -86,6 +86,9 @@ class Facts(t.NamedTuple):
     resolv_conf: str | None = None
     most: t.Mapping[str, int] = {}  # the highest limits that can be set, by type; none where any can
     pids: bool = True  # whether processes can be counted
+    swap: bool = True  # whether swap can be limited
+    recursive: bool = True  # whether the kernel can change flags of all mounts below one (5.12)
+    files: frozenset[str] = frozenset()  # the sources of mounts that are no directories
     apparmor: str | None = None  # the profile
     unconfined: bool = False  # whether one is missing
     labels: tuple[str, str] | None = None  # of SELinux, for processes and for files

@@ -14,7 +14,6 @@ UNLIMITED = 2**64 - 1  # RLIM_INFINITY in a config.json
 _UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _LIMITS = "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack"
 _DENIED = {"suid": "nosuid", "dev": "nodev", "exec": "noexec"}
-_PROPAGATION = {"shared", "slave", "private", "unbindable", "rshared", "rslave", "rprivate", "runbindable"}
 
 
 class IdMap(t.NamedTuple):
@@ -50,22 +49,21 @@ def mount(value: t.Any) -> dict[str, t.Any]:
         value = {"source": words[0], "destination": words[1], "options": [w for w in words[2:3] for w in w.split(",")]}
     if not isinstance(value, dict) or not value.keys() <= {"type", "source", "destination", "options"}:
         raise InvalidOption(f"The mount {value!r} is not valid.", hint="It has type, source, destination, options.")
+    from . import mount_options
+
     where = destination(value.get("destination"), "mounts")
     options = value.get("options") or []
     if not isinstance(options, list) or not all(isinstance(word, str) for word in options):
         raise InvalidOption(f"The options of the mount at {where} must be a list of words.")
-    kind, source = value.get("type") or "bind", value.get("source") or ""
+    kind, source = mount_options.check_type(value.get("type") or "bind", where), value.get("source") or ""
     if kind != "bind":
-        return {"destination": where, "type": kind, "source": source or kind, "options": options}
+        words = mount_options.checked(kind, options, where)
+        return {"destination": where, "type": kind, "source": source or kind, "options": words}
     if not isinstance(source, str) or not source.startswith("/") or "\0" in source:
         hint = "Named volumes are not supported. Use the absolute path of a directory."
         raise InvalidOption(f"The mount at {where} needs an absolute path of the host, not {source!r}.", hint=hint)
-    if {"z", "Z", "U"} & set(options):
-        hint = "Use chcon, chown."
-        raise InvalidOption(f"The mount at {where} cannot relabel or chown its source (z, Z, U).", hint=hint)
-    if not {"bind", "rbind"} & set(options):
-        options = ["rbind", *options]
-    if not _PROPAGATION & set(options):
+    options = mount_options.checked(kind, options, where)
+    if not {*mount_options.PROPAGATION} & {*options}:
         options = [*options, "rprivate"]
     return {"destination": where, "type": "bind", "source": source, "options": guarded(options, "nosuid", "nodev")}
 
@@ -73,15 +71,20 @@ def mount(value: t.Any) -> dict[str, t.Any]:
 def guarded(options: t.Sequence[str], *defaults: str) -> list[str]:
     """Return the options with these defaults, unless the options contain the opposite."""
     opposite = {no: yes for yes, no in _DENIED.items()}
-    more = [word for word in defaults if word not in options and opposite.get(word, "") not in options]
+    undone = {word: {word, opposite.get(word, word), f"r{opposite.get(word)}"} for word in defaults}
+    more = [word for word in defaults if not undone[word] & {*options}]
     return [*[word for word in options if word and word not in _DENIED], *more]
 
 
 def tmpfs(value: str) -> dict[str, t.Any]:
     """Parse ``DESTINATION[:OPTION,...]``."""
-    path, _colon, options = value.partition(":")
-    words = guarded(options.split(","), "nosuid", "nodev", "noexec", "tmpcopyup")
-    return {"destination": destination(path, "tmpfs"), "type": "tmpfs", "source": "tmpfs", "options": words}
+    from . import mount_options
+
+    path, colon, options = value.partition(":")
+    where, words = destination(path, "tmpfs"), options.split(",") if colon else []
+    more = [] if "notmpcopyup" in words else ["tmpcopyup"]
+    words = guarded(mount_options.checked("tmpfs", words, where), "nosuid", "nodev", "noexec", *more)
+    return {"destination": where, "type": "tmpfs", "source": "tmpfs", "options": words}
 
 
 def ulimit(value: str) -> dict[str, t.Any]:

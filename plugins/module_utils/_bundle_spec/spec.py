@@ -228,7 +228,7 @@ def _capabilities(options: Options, facts: Facts, user: User) -> dict[str, list[
 
 def _mounts(image: ImageConfig, options: Options, facts: Facts, maps: t.Mapping[str, t.Any], path: str) -> list[Config]:
     """Return the mounts. Later ones replace earlier ones with the same destination. Parents come before their children."""
-    found = _kernel_mounts(options, maps)
+    found = _kernel_mounts(options, facts, maps)
     for name in files(options, path):
         found.append(_bind(f"{path}/etc/{name}", f"/etc/{name}"))
     if options.network == "host":
@@ -243,9 +243,18 @@ def _mounts(image: ImageConfig, options: Options, facts: Facts, maps: t.Mapping[
         found += [{"destination": p, "type": "tmpfs", "source": "tmpfs", "options": words} for p in places]
     found += [_bind(f"{path}/volumes/{name}", place) for place, name in volumes(image, options).items()]
     found += [parse.tmpfs(value) for value in options.tmpfs]
-    found += [parse.mount(value) for value in options.mounts]
+    found += [_without_recursion(parse.mount(value), facts) for value in options.mounts]
     by_place = {mount["destination"]: mount for mount in found}
     return sorted(by_place.values(), key=lambda mount: str(mount["destination"]).count("/"))
+
+
+def _without_recursion(mount: Config, facts: Facts) -> Config:
+    """Return the mount without ``rro`` where the kernel lacks it (before 5.12), and where nothing can be mounted below the source,
+    because crun before 1.14.4 cannot do that to a file."""
+    words = mount["options"]
+    if "rro" not in words or (facts.recursive and mount["source"] not in facts.files):
+        return mount
+    return {**mount, "options": list(dict.fromkeys("ro" if word == "rro" else word for word in words))}
 
 
 def _bind(source: str, destination: str, *options: str) -> Config:
@@ -253,7 +262,7 @@ def _bind(source: str, destination: str, *options: str) -> Config:
     return {"destination": destination, "type": "bind", "source": source, "options": words}
 
 
-def _kernel_mounts(options: Options, maps: t.Mapping[str, t.Any]) -> list[Config]:
+def _kernel_mounts(options: Options, facts: Facts, maps: t.Mapping[str, t.Any]) -> list[Config]:
     quiet, may_write = ["nosuid", "noexec", "nodev"], [] if options.privileged else ["ro"]
     # The group tty, if it is mapped in the container.
     group = ["gid=5"] if not maps or parse.mapped(5, maps["gid"]) is not None else []
@@ -275,7 +284,8 @@ def _kernel_mounts(options: Options, maps: t.Mapping[str, t.Any]) -> list[Config
     for place, kind, words in table:
         source = joined.get(place)
         if source:
-            mounts.append(_bind(source, place, "noexec", *(may_write if place == "/sys" else [])))
+            more = [*may_write, *(["rro"] if may_write and facts.recursive else [])] if place == "/sys" else []
+            mounts.append(_bind(source, place, "noexec", *more))
         else:
             mounts.append({"destination": place, "type": kind, "source": kind, "options": words})
     return mounts

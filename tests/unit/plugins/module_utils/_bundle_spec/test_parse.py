@@ -41,7 +41,7 @@ def test_what_is_no_size(text: str) -> None:
     ("value", "options"),
     [
         ("/a:/b", ["rbind", "rprivate", "nosuid", "nodev"]),
-        ("/a:/b:ro", ["rbind", "ro", "rprivate", "nosuid", "nodev"]),
+        ("/a:/b:ro", ["rbind", "ro", "rro", "rprivate", "nosuid", "nodev"]),
         ("/a:/b:bind,rslave,suid,dev,exec", ["bind", "rslave"]),
         ({"source": "/a", "destination": "/b"}, ["rbind", "rprivate", "nosuid", "nodev"]),
     ],

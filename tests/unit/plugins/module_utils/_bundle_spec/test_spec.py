@@ -233,13 +233,14 @@ def test_everything_at_once_is_valid() -> None:
     assert linux["resources"]["cpu"] == {"shares": 512, "cpus": "0", "period": 100000, "quota": 50000}
     assert linux["resources"]["memory"] == {"limit": 2**26, "reservation": 2**25, "swap": 2**27}
     by_place = {mount["destination"]: mount for mount in made["mounts"]}
-    assert by_place["/host"]["options"] == ["rbind", "ro", "rprivate", "nosuid", "nodev"]
+    assert by_place["/host"]["options"] == ["rbind", "ro", "rro", "rprivate", "nosuid", "nodev"]
     assert by_place["/data"]["options"] == ["rbind", "rw", "rshared", "nosuid"]
     assert by_place["/dev/shm"]["type"] == "tmpfs"
     assert by_place["/scratch"]["options"] == ["size=1m", "nosuid", "nodev", "tmpcopyup"]
     # What the kernel does not mount for a user namespace that does not own the other one.
     assert by_place["/proc"]["source"] == "/proc"
     assert by_place["/sys"]["source"] == "/sys"
+    assert by_place["/sys"]["options"][-3:] == ["noexec", "ro", "rro"]
     assert made["annotations"]["org.opencontainers.image.stopSignal"] == "HUP"
 
 

@@ -1,0 +1,162 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Check the options of mounts, and translate those of podman and docker for the runtimes. Pure.
+
+A runtime passes a word that it does not know to the file system as data. For a bind mount, the kernel ignores data: ``RO`` would
+mount with write access, without an error. So each word for a bind mount or a tmpfs is in a table here, and both runtimes know it
+(crun since 1.8, runc since 1.1).
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from .._base.errors import InvalidOption
+
+PROPAGATION = ("shared", "slave", "private", "unbindable", "rshared", "rslave", "rprivate", "runbindable")
+# The opposites among the flags of one mount. Each also has a recursive form with an r in front (mount_setattr(2)).
+_PAIRS = (
+    ("ro", "rw"), ("nosuid", "suid"), ("nodev", "dev"), ("noexec", "exec"), ("noatime", "atime"), ("nodiratime", "diratime"),
+    ("relatime", "norelatime"), ("strictatime", "nostrictatime"),
+)  # fmt: skip
+# The opposites among the flags of a file system. They have no effect on a bind mount.
+_OF_FILE_SYSTEMS = (("sync", "async"), ("mand", "nomand"))
+_SIZE, _COUNT, _ID = r"[0-9]+[kmgtpe]?|[0-9]+%", r"[0-9]+[kmgtpe]?", r"[0-9]{1,10}"
+_TMPFS = {
+    "size": _SIZE, "nr_blocks": _COUNT, "nr_inodes": _COUNT, "mode": "0?[0-7]{1,4}", "uid": _ID, "gid": _ID,
+    "huge": "never|always|within_size|advise", "mpol": r"[a-z][a-z0-9=:,-]*",
+}  # fmt: skip
+_DEVPTS = {"uid": _ID, "gid": _ID, "mode": "0?[0-7]{1,4}", "ptmxmode": "0?[0-7]{1,4}", "max": r"[0-9]+"}
+# Of podman and docker for a bind mount, and what they mean. An empty one has no meaning on Linux.
+_TRANSLATED = {
+    "readonly": "ro", "bind-nonrecursive": "bind", "bind-recursive=enabled": "rbind", "bind-recursive=disabled": "bind",
+    "bind-recursive=readonly": "rro", "nocopy": "", "cached": "", "delegated": "", "consistent": "", "consistency=default": "",
+    "consistency=cached": "", "consistency=delegated": "", "consistency=consistent": "",
+}  # fmt: skip
+WRITABLE = "bind-recursive=writable"  # docker's: ro, but not for the file systems below
+_RELABEL = ("The module neither relabels nor chowns the source of a mount", "Use chcon, chown.")
+_VOLUMES = ("It is for named volumes, which are not supported", "Mount a directory of the host.")
+_IDMAP = ("runc before 1.2 ignores it", "Use userns, or chown the source.")
+_NOT_SUPPORTED = {
+    "z": _RELABEL, "Z": _RELABEL, "U": _RELABEL, "chown": _RELABEL, "relabel": _RELABEL,
+    "copy": _VOLUMES, "subpath": _VOLUMES, "volume-opt": _VOLUMES, "volume-subpath": _VOLUMES, "nocreate": _VOLUMES,
+    "idmap": _IDMAP, "ridmap": _IDMAP, "O": ("There are no temporary overlays", "Use a mount with the type overlay."),
+    "remount": ("It is not for a new mount", ""),
+}  # fmt: skip
+# The types with an own meaning, for hints: any other is that of a file system, which the kernel knows.
+TYPES = ("bind", "tmpfs", "overlay", "proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2", "ramfs")
+
+
+def check_type(kind: t.Any, where: str) -> str:
+    """Return the type of a mount. Refuse those that are not for the kernel, and misspelled ones."""
+    if kind in ("volume", "image", "npipe", "cluster", "glob", "artifact"):
+        raise InvalidOption(
+            f"The type {kind} of the mount at {where} is not supported.", hint="Mount a directory of the host."
+        )
+    if not isinstance(kind, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", kind):
+        raise InvalidOption(f"The type of the mount at {where} cannot be {str(kind)[:100]!r}.", hint="Leave it out.")
+    near = "" if kind in TYPES else _near(kind, TYPES, 0.8)
+    if near:
+        raise InvalidOption(f"The type {kind} of the mount at {where} is not known.", hint=f"Did you mean {near}?")
+    return kind
+
+
+def checked(kind: str, given: t.Sequence[str], where: str) -> list[str]:
+    """Return the options of a mount for the runtimes. Raises InvalidOption for a word that is not known, for opposites, and for a
+    word or a value that is given twice.
+
+    A bind mount with ``ro`` also has ``rro``, which makes the file systems below it read-only, unless it has no such file
+    systems (``bind``).
+    """
+    split = kind in ("bind", "tmpfs")
+    words = [part for word in given for part in (word.split(",") if split and "=" not in word else [word])]
+    found: list[str] = []
+    chosen: dict[str, tuple[str, str]] = {}
+    for word in words:
+        if kind == "bind":
+            if _TRANSLATED.get(word) == "":
+                continue
+            word = _TRANSLATED.get(word, word.replace("bind-propagation=", "", 1))
+        _check_word(kind, word, where)
+        subject, choice = _choice(word)
+        other, first = chosen.setdefault(subject, (word, choice))
+        if word in found:
+            raise InvalidOption(f"The mount at {where} cannot have {word} twice.")
+        if choice != first:
+            raise InvalidOption(f"The mount at {where} cannot have both {other} and {word}.")
+        found.append(word)
+    return _with_recursion(found) if kind == "bind" else [word for word in found if word != "notmpcopyup"]
+
+
+def _with_recursion(words: list[str]) -> list[str]:
+    """Return the words of a bind mount with ``bind`` or ``rbind``, and with ``rro`` if all below has to be read-only."""
+    writable = WRITABLE in words
+    words = [word for word in words if word != WRITABLE and not (word == "ro" and "rro" in words)]
+    if "bind" not in words and "rbind" not in words:
+        words = ["rbind", *words]
+    return [*words, "rro"] if "ro" in words and "rbind" in words and not writable else words
+
+
+def _check_word(kind: str, word: str, where: str) -> None:
+    flags, values = _known(kind)
+    key, equals, value = word.partition("=")
+    if word in flags or (equals and key in values and re.fullmatch(values[key], value, re.IGNORECASE)):
+        return
+    what = f"The mount option {word[:100]!r} at {where}"
+    if kind not in ("bind", "tmpfs", "devpts") and "\0" not in word:
+        # The kernel refuses a word that the file system does not know.
+        if equals or (re.fullmatch(r"\S+", word) and word.lower() not in flags):
+            return
+    if equals and key in values:
+        raise InvalidOption(f"{what} has a value that is not valid.", hint=_like(key))
+    if key in _NOT_SUPPORTED:
+        why, hint = _NOT_SUPPORTED[key]
+        raise InvalidOption(f"{what} is not supported. {why}.", hint=hint)
+    tmpfs_flags, tmpfs_values = _known("tmpfs")
+    if kind == "bind" and (word in tmpfs_flags or key in tmpfs_values):
+        raise InvalidOption(
+            f"{what} has no effect on a bind mount.", hint="Options of a file system are for a new one."
+        )
+    near = _near(key if key in values or key.strip().lower() in values else word, (*flags, *values, *_TRANSLATED))
+    raise InvalidOption(
+        f"{what} is not known.", hint=f"Did you mean {near}?" if near else "See the documentation of mounts."
+    )
+
+
+def _known(kind: str) -> tuple[set[str], dict[str, str]]:
+    """Return the words of a type, and patterns of the values of others."""
+    flags = {word for pair in _PAIRS for word in (*pair, *(f"r{each}" for each in pair))} | {*PROPAGATION, "defaults"}
+    if kind == "bind":
+        return flags | {"bind", "rbind", WRITABLE}, {}
+    flags |= {word for pair in _OF_FILE_SYSTEMS for word in pair} | {"dirsync"}
+    if kind == "tmpfs":
+        return flags | {"tmpcopyup", "notmpcopyup", "noswap", "inode32", "inode64"}, _TMPFS
+    return (flags | {"newinstance"}, _DEVPTS) if kind == "devpts" else (flags, {})
+
+
+def _choice(word: str) -> tuple[str, str]:
+    """Return the subject of a word, and the choice. Two different choices for a subject exclude each other."""
+    others = (("bind", "rbind"), ("tmpcopyup", "notmpcopyup"), ("inode32", "inode64"), PROPAGATION)
+    for words in (*_PAIRS, *_OF_FILE_SYSTEMS, *others):
+        if word in words:
+            return words[0], word
+    for pair in _PAIRS:
+        if word[1:] in pair and word[0] == "r":
+            return pair[0], word[1:]
+    key, equals, value = word.partition("=")
+    return (f"{key}=", value) if equals else (word, word)
+
+
+def _like(key: str) -> str:
+    examples = {"size": "size=64m or size=50%", "mode": "mode=1777", "ptmxmode": "ptmxmode=0666", "huge": "huge=advise"}
+    return f"Write {examples.get(key, f'{key}=1000')}."
+
+
+def _near(word: str, known: t.Iterable[str], cutoff: float = 0.7) -> str:
+    """Return the known word that is nearest to another, or an empty text."""
+    import difflib
+
+    words = sorted(known)
+    exact = [each for each in words if each.lower() == word.strip().lower()]
+    return next(iter(exact or difflib.get_close_matches(word.strip().lower(), words, n=1, cutoff=cutoff)), "")

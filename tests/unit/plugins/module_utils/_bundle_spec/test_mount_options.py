@@ -1,0 +1,167 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every word of a mount is known or refused, and what it becomes for the runtimes."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import parse
+
+pytestmark = pytest.mark.pure
+
+
+def bind(words: str) -> list[str]:
+    """The options of a bind mount, without those that every one has."""
+    found: list[str] = parse.mount(f"/a:/b:{words}")["options"]
+    return [word for word in found if word not in ("rbind", "rprivate", "nosuid", "nodev")]
+
+
+def typed(kind: str, *options: str) -> list[str]:
+    found: list[str] = parse.mount({"type": kind, "destination": "/b", "options": list(options)})["options"]
+    return found
+
+
+# The hint names the nearest word, where there is one.
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("RO", "ro"), (" ro", "ro"), ("ro ", "ro"), ("\tro", "ro"), ("Ro", "ro"), ("r0", ""), ("read-only", "readonly"), ("rro ", "rro"),
+        ("foo=bar", ""), ("ro=true", ""), ("ro;noexec", ""), ("no-exec", "noexec"), ("NOEXEC", "noexec"), ("nosiud", "nosuid"), ("noexe", "noexec"),
+        ("rslav", "rslave"), ("RSHARED", "rshared"), ("bind-propagation=rslav", "rslave"), ("bind-recursive=no", ""), ("", ""),
+        ("_netdev", ""), ("user", ""), ("nofail", ""), ("lazytime", ""), ("nosymfollow", ""), ("acl", ""),
+    ],
+)  # fmt: skip
+def test_no_word_of_a_bind_mount_passes_that_is_not_known(word: str, near: str) -> None:
+    with pytest.raises(InvalidOption, match=r"The mount option .* at /b is not known") as caught:
+        bind(word)
+    assert repr(word.replace("bind-propagation=", "")) in caught.value.message
+    assert not near or caught.value.hint == f"Did you mean {near}?"
+    with pytest.raises(InvalidOption):
+        parse.mount({"source": "/a", "destination": "/b", "options": ["noexec", word]})
+
+
+@pytest.mark.parametrize(
+    ("word", "why"),
+    [
+        ("z", "relabels"), ("Z", "relabels"), ("U", "relabels"), ("relabel=shared", "relabels"), ("chown", "relabels"), ("O", "no temporary overlays"),
+        ("idmap", "runc before 1.2"), ("idmap=uids=0-1-1", "runc before 1.2"), ("ridmap", "runc before 1.2"), ("copy", "named volumes"),
+        ("subpath=x", "named volumes"), ("volume-opt=a=b", "named volumes"), ("nocreate", "named volumes"), ("remount", "not for a new mount"),
+        ("size=1m", "no effect on a bind mount"), ("sync", "no effect on a bind mount"), ("mode=0700", "no effect on a bind mount"),
+        ("uid=0", "no effect on a bind mount"), ("tmpcopyup", "no effect on a bind mount"), ("noswap", "no effect on a bind mount"),
+        ("mand", "no effect on a bind mount"), ("dirsync", "no effect on a bind mount"),
+    ],
+)  # fmt: skip
+def test_words_that_a_bind_mount_cannot_have(word: str, why: str) -> None:
+    with pytest.raises(InvalidOption, match=r"The mount option .* at /b ") as caught:
+        bind(f"noexec,{word}")
+    assert why in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        # Read-only is all that is below, unless nothing is.
+        ("ro", ["ro", "rro"]), ("readonly", ["ro", "rro"]), ("rbind,ro", ["ro", "rro"]), ("rro", ["rro"]), ("ro,rro", ["rro"]), ("rw", ["rw"]),
+        ("bind,ro", ["bind", "ro"]), ("bind-nonrecursive,ro", ["bind", "ro"]), ("ro,bind-recursive=disabled", ["ro", "bind"]),
+        ("ro,bind-recursive=enabled", ["ro", "rro"]), ("ro,bind-recursive=writable", ["ro"]), ("ro,bind-recursive=readonly", ["rro"]),
+        # Those of docker and podman without a meaning here.
+        ("ro,cached", ["ro", "rro"]), ("delegated", []), ("consistent", []), ("consistency=cached", []), ("nocopy", []),
+        ("noexec", ["noexec"]), ("exec", []), ("noatime", ["noatime"]), ("relatime,nodiratime", ["relatime", "nodiratime"]), ("defaults", ["defaults"]),
+        ("rnoexec,rnosuid,rnodev", ["rnoexec", "rnosuid", "rnodev"]), ("strictatime", ["strictatime"]), ("rrelatime", ["rrelatime"]),
+    ],
+)  # fmt: skip
+def test_words_that_a_bind_mount_can_have(words: str, options: list[str]) -> None:
+    assert bind(words) == options
+
+
+@pytest.mark.parametrize(
+    "word", ["shared", "slave", "private", "unbindable", "rshared", "rslave", "rprivate", "runbindable"]
+)
+def test_propagation(word: str) -> None:
+    for words in (word, f"bind-propagation={word}"):
+        assert parse.mount(f"/a:/b:{words}")["options"] == ["rbind", word, "nosuid", "nodev"]
+    assert typed("tmpfs", word) == [word]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "ro,rw", "rw,ro", "rro,rw", "ro,rrw", "noexec,exec", "rnoexec,exec", "suid,nosuid", "dev,rnodev", "bind,rbind", "bind,bind-recursive=enabled",
+        "shared,rshared", "private,rslave", "atime,noatime", "relatime,norelatime", "ro,readonly", "ro,ro", "noexec,noexec",
+    ],
+)  # fmt: skip
+def test_words_that_exclude_each_other(words: str) -> None:
+    with pytest.raises(InvalidOption, match=r"The mount at /b cannot have (both )?\w+ (and \w+|twice)\."):
+        bind(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ("size=64m", ["size=64m"]), ("size=50%,mode=1777", ["size=50%", "mode=1777"]), ("size=64M", ["size=64M"]), ("rw,size=787448k", ["rw", "size=787448k"]),
+        ("nr_inodes=1k,nr_blocks=10", ["nr_inodes=1k", "nr_blocks=10"]), ("uid=1000,gid=10", ["uid=1000", "gid=10"]),
+        ("mpol=prefer:1,noswap", ["mpol=prefer:1", "noswap"]), ("huge=advise", ["huge=advise"]), ("ro,noatime", ["ro", "noatime"]), ("mode=0", ["mode=0"]),
+        ("sync,dirsync,nomand", ["sync", "dirsync", "nomand"]), ("inode64", ["inode64"]), ("exec,suid,dev", []),
+    ],
+)  # fmt: skip
+def test_words_of_a_tmpfs(words: str, options: list[str]) -> None:
+    found = parse.tmpfs(f"/b:{words}")["options"]
+    opposite = {"noexec": "exec", "nosuid": "suid", "nodev": "dev"}
+    defaults = [word for word in ("nosuid", "nodev", "noexec") if opposite[word] not in words.split(",")]
+    assert found == [*options, *defaults, "tmpcopyup"]
+    assert typed("tmpfs", *words.split(",")) == words.split(",")
+
+
+def test_a_tmpfs_does_not_have_to_copy() -> None:
+    assert parse.tmpfs("/b:notmpcopyup")["options"] == ["nosuid", "nodev", "noexec"]
+    assert typed("tmpfs", "notmpcopyup", "size=1m") == ["size=1m"]
+    assert parse.tmpfs("/b")["options"] == ["nosuid", "nodev", "noexec", "tmpcopyup"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "", "SIZE=1m", "size", "size=", "size=64mb", "size=1.5g", "size=-1", "size= 1m", "siez=1m", "size=1m,size=2m", "size=1m,size=1m", "mode=999",
+        "mode=u+w", "uid=app", "gid=-1", "bind", "rbind", "z", "RO", " ro", "ro,rw", "tmpcopyup,notmpcopyup", "tmpcopup", "huge=sometimes", "foo",
+        "nr_inodes=10%", "noexec;nosuid", "inode32,inode64",
+    ],
+)  # fmt: skip
+def test_words_that_a_tmpfs_cannot_have(words: str) -> None:
+    with pytest.raises(InvalidOption, match="/b"):
+        parse.tmpfs(f"/b:{words}")
+    with pytest.raises(InvalidOption, match="/b"):
+        typed("tmpfs", *words.split(","))
+
+
+def test_a_list_may_have_commas() -> None:
+    assert typed("tmpfs", "ro,noexec", "size=1m") == ["ro", "noexec", "size=1m"]
+    assert "rro" in parse.mount({"source": "/a", "destination": "/b", "options": ["noexec,ro"]})["options"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("overlay", ["lowerdir=/l1:/l 2", "upperdir=/u", "workdir=/w", "metacopy=on", "volatile"]), ("proc", ["hidepid=2", "ro"]),
+        ("devpts", ["newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]), ("ext4", ["ro", "data=ordered", "nobarrier"]), ("sysfs", ["ro"]),
+        ("nfs", ["vers=4.2", "addr=10.0.0.1"]), ("devtmpfs", []), ("mqueue", []), ("fuse.sshfs", ["allow_other"]),
+    ],
+)  # fmt: skip
+def test_other_types(kind: str, words: list[str]) -> None:
+    assert typed(kind, *words) == words
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("overlay", ["RO"]), ("ext4", [" ro"]), ("proc", ["ro", "rw"]), ("overlay", ["upperdir=/u", "upperdir=/x"]), ("devpts", ["ptmxmode=rw"]),
+        ("xfs", ["a b"]), ("nfs", ["NoExec"]), ("overlay", ["lowerdir=/a\0b"]),
+        ("Bind", []), ("tmpf", []), ("overlayfs", []), ("volume", []), ("image", []), ("npipe", []), ("a b", []), (True, []), (["bind"], []), ("tmpfs\0", []),
+    ],
+)  # fmt: skip
+def test_what_no_type_has(kind: t.Any, words: list[str]) -> None:
+    with pytest.raises(InvalidOption, match="/b"):
+        typed(kind, *words)
