@@ -74,7 +74,7 @@ options:
     type: list
     elements: str
   shm_size:
-    description: Size of C(/dev/shm). Default is V(64m).
+    description: Size of C(/dev/shm). Default is V(64m). V(0) means no limit.
     type: str
   image_volumes:
     description:
@@ -87,19 +87,24 @@ options:
     type: str
     choices: [directory, tmpfs, ignore]
   memory:
-    description: Memory limit, such as V(512m).
+    description: Memory limit, such as V(512m). V(0), V(-1) and V(unlimited) mean no limit.
     type: str
   memory_reservation:
-    description: Amount of memory that the kernel leaves to the container when the host has too little memory.
+    description:
+      - Amount of memory that the kernel leaves to the container when the host has too little memory. It is at most O(memory). V(0) means
+        none.
     type: str
   memory_swap:
-    description: Limit for memory and swap together. V(-1) means no limit. Requires O(memory).
+    description:
+      - Limit for memory and swap together. V(-1) and V(unlimited) mean no limit. Requires O(memory).
+      - Default, also with V(0), is twice the value of O(memory), as in podman and docker. On a host that does not limit swap, this option has
+        no effect, and the module warns when it creates or changes the bundle.
     type: str
   cpus:
-    description: Limit for processor time, as a number of processors, such as V(1.5).
+    description: Limit for processor time, as a number of processors, such as V(1.5), and at least V(0.01). V(0) means no limit.
     type: float
   cpu_shares:
-    description: Share of the processor time when all processors are busy, relative to 1024.
+    description: Share of the processor time when all processors are busy, relative to 1024, from 2 to 262144. V(0) means the default.
     type: int
   cpuset_cpus:
     description: Processors that the container can use, such as V(0-3,5).
@@ -168,7 +173,8 @@ options:
     type: str
   ulimits:
     description:
-      - Limits of processes, as C(NAME=SOFT[:HARD]), such as V(nofile=1024:4096). V(-1) means no limit.
+      - Limits of processes, as C(NAME=SOFT[:HARD]), such as V(nofile=1024:4096). V(-1), V(unlimited) and V(infinity) mean as much as
+        possible. For a container that cannot raise limits, this is the limit of the task, rounded down to a power of two.
       - The defaults V(nofile=524288) and V(nproc=65536) apply unless this option gives a limit of that name. The limits do not depend on
         the session of the task. Commands of M(longshore.oci.oci_exec) have the same limits.
       - For a user who cannot raise limits, and for a container with O(userns), a default is at most the limit of the task, rounded down to
@@ -181,7 +187,9 @@ options:
     type: dict
     aliases: [sysctl]
   devices:
-    description: Devices of the host, as C(HOST[:CONTAINER][:rwm]). A directory means all devices in it.
+    description:
+      - Devices of the host, as C(HOST[:CONTAINER][:ACCESS]). A directory means all devices in it.
+      - The access is one or more of C(r) (read), C(w) (write) and C(m) (create the device node). Default is C(rwm).
     type: list
     elements: str
     aliases: [device]

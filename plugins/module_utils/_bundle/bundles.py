@@ -331,6 +331,14 @@ def _missing(options: Options, facts: Facts) -> tuple[str, ...]:
         )
     if options.pids_limit is None and not facts.pids:
         found.append("The number of processes has no limit, because the cgroups of this host have no pids controller.")
+    if not facts.swap and parse.size_limit(options.memory or "0", "memory"):
+        found.append("The memory is limited without swap, because the cgroups of this host do not limit swap.")
+    if not facts.recursive:
+        kept = [mount for mount in map(parse.mount, options.mounts) if {"ro", "rro"} <= {*mount["options"]}]
+        if any(mount["source"] not in facts.files for mount in kept):
+            found.append(
+                "File systems below a read-only mount stay writable, because rro needs Linux 5.12. Use bind with ro."
+            )
     return tuple(found)
 
 

@@ -11,7 +11,9 @@ import typing as t
 from .._base.errors import InvalidOption
 
 UNLIMITED = 2**64 - 1  # RLIM_INFINITY in a config.json
-_UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+MOST = 2**63 - 1  # of a number in a config.json
+NO_LIMIT = ("-1", "unlimited", "infinity")
+_UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
 _LIMITS = "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack"
 _DENIED = {"suid": "nosuid", "dev": "nodev", "exec": "noexec"}
 
@@ -22,12 +24,31 @@ class IdMap(t.NamedTuple):
     size: int
 
 
-def size(text: str, name: str) -> int:
+def check_text(name: str, value: t.Any) -> None:
+    """Refuse NUL anywhere in an option: programs written in C read only what stands in front of it."""
+    if isinstance(value, str) and "\0" in value:
+        raise InvalidOption(f"{name} cannot have a NUL character in it.")
+    if isinstance(value, t.Mapping):
+        value = (*value, *value.values())
+    for each in value if isinstance(value, (tuple, list)) else ():
+        check_text(name, each)
+
+
+def size(text: t.Any, name: str) -> int:
     """Return the bytes of ``64m``, ``1.5g`` or ``4096``."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?", str(text).strip().lower())
+    found = re.fullmatch(r"([0-9]+)(\.[0-9]+)?\s*([bkmgtp]?)(?:i?b)?", str(text).strip().lower())
     if not found:
-        raise InvalidOption(f"{name} cannot be {text!r}.", hint="Use a size such as 512m or 2g.")
-    return int(float(found[1]) * _UNITS[found[2] or "b"])
+        raise InvalidOption(f"{name} cannot be {str(text)[:100]!r}.", hint="Use a size such as 512m or 2g.")
+    unit = _UNITS[found[3] or "b"]
+    result = int(found[1]) * unit + int(float(found[2] or 0) * unit)
+    if result > MOST:
+        raise InvalidOption(f"{name} cannot be {str(text)[:100]!r}: it is too large for the kernel.")
+    return result
+
+
+def size_limit(text: t.Any, name: str) -> int | None:
+    """Return the bytes of a limit, or None for no limit: ``0`` as in docker and podman, ``-1`` as in the kernel, or a word."""
+    return None if str(text).strip().lower() in ("0", *NO_LIMIT) else size(text, name) or None
 
 
 def destination(path: t.Any, name: str) -> str:
@@ -88,25 +109,39 @@ def tmpfs(value: str) -> dict[str, t.Any]:
 
 
 def ulimit(value: str) -> dict[str, t.Any]:
-    """Parse ``NAME=SOFT[:HARD]`` (podman) or ``NAME:SOFT[:HARD]`` (docker modules). -1 means no limit."""
-    found = re.fullmatch(r"(?:rlimit_)?([a-z]+)[=:](-1|\d+)(?::(-1|\d+))?", value.strip().lower())
+    """Parse ``NAME=SOFT[:HARD]`` (podman) or ``NAME:SOFT[:HARD]`` (docker modules). -1, unlimited and infinity mean no limit."""
+    word = "-1|[0-9]+|unlimited|infinity"
+    found = re.fullmatch(f"(?:rlimit_)?([a-z]+)[=:]({word})(?::({word}))?", value.strip().lower())
     if not found or found[1] not in _LIMITS.split():
         hint = f"Write NAME=SOFT:HARD. The names are {_LIMITS}."
-        raise InvalidOption(f"The ulimit {value!r} is not valid.", hint=hint)
-    soft, hard = (UNLIMITED if word == "-1" else int(word) for word in (found[2], found[3] or found[2]))
+        raise InvalidOption(f"The ulimit {value[:100]!r} is not valid.", hint=_near_limit(value) or hint)
+    soft, hard = (UNLIMITED if word in NO_LIMIT else int(word) for word in (found[2], found[3] or found[2]))
     if max(soft, hard) > UNLIMITED:
-        raise InvalidOption(f"The ulimit {value!r} is too large for the kernel.", hint="-1 means no limit.")
+        raise InvalidOption(f"The ulimit {value[:100]!r} is too large for the kernel.", hint="-1 means no limit.")
     if soft > hard:
         raise InvalidOption(f"The ulimit {value!r} has a soft limit above its hard limit.")
     return {"type": f"RLIMIT_{found[1].upper()}", "soft": soft, "hard": hard}
 
 
+def _near_limit(value: str) -> str:
+    import difflib
+
+    name = re.split("[=:]", value.strip().lower().replace("rlimit_", "", 1))[0].strip()
+    near = difflib.get_close_matches(name, _LIMITS.split(), n=1)
+    return f"Did you mean {near[0]}?" if near and name not in _LIMITS.split() else ""
+
+
 def device(value: str) -> tuple[str, str, str]:
     """Parse ``HOST[:CONTAINER][:ACCESS]``. Return the path on the host, the path in the container and the access."""
     words = value.split(":")
-    access = words.pop() if len(words) > 1 and re.fullmatch("[rwm]{1,3}", words[-1]) else "rwm"
-    if len(words) not in (1, 2) or not words[0].startswith("/"):
-        raise InvalidOption(f"The device {value!r} is not valid.", hint="Write /dev/HOST:/dev/CONTAINER:rwm.")
+    access = words.pop() if len(words) > 1 and not words[-1].startswith("/") else "rwm"
+    if not re.fullmatch("[rwm]{1,3}", access) or len({*access}) < len(access):
+        raise InvalidOption(
+            f"The device {value[:300]!r} cannot have the access {access[:100]!r}.",
+            hint="It is one or more of r (read), w (write) and m (mknod), such as rw.",
+        )
+    if len(words) not in (1, 2) or not words[0].startswith("/") or "\0" in value:
+        raise InvalidOption(f"The device {value[:300]!r} is not valid.", hint="Write /dev/HOST:/dev/CONTAINER:rwm.")
     return words[0], destination(words[-1], "devices"), access
 
 

@@ -21,7 +21,7 @@ from .._base.program import SEARCH_PATH
 from .._config import program_words
 from .._config.default_capabilities import DEFAULT
 from .._trust.annotations import from_outside, is_signal
-from . import parse, seccomp
+from . import limits, parse, seccomp
 from .image_document import ImageConfig
 from .options import Facts, Options
 
@@ -33,10 +33,6 @@ MASKED = (
     "/proc/timer_list", "/proc/timer_stats", "/sys/dev/block", "/sys/devices/virtual/powercap", "/sys/firmware",
     "/sys/fs/selinux",
 )  # fmt: skip
-# Open files: as podman gets from a session of systemd. Processes: above the limit of pids. Hard and soft limits are the
-# same, because runc 1.1.5 gives a command the hard limit of open files also as its soft limit.
-LIMITS = {"RLIMIT_NOFILE": 524288, "RLIMIT_NPROC": 65536}
-PIDS = 2048
 READ_ONLY = ("/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 # The sysctls that belong to a namespace, by its type.
 _SYSCTLS = {
@@ -172,26 +168,14 @@ def _process(
     process: Config = {
         "terminal": options.tty, "user": who, "args": list(words), "env": _environment(image, options, facts, user, path),
         "cwd": posixpath.normpath(cwd), "capabilities": capabilities, "noNewPrivileges": options.no_new_privileges,
-        "rlimits": _limits(options, facts),
+        "rlimits": limits.rlimits(options, facts),
     }  # fmt: skip
     label = options.selinux_label if options.selinux_label != "disable" else None
     optional = {
-        "oomScoreAdj": options.oom_score_adj, "apparmorProfile": facts.apparmor,
+        "oomScoreAdj": limits.oom_score(options), "apparmorProfile": facts.apparmor,
         "selinuxLabel": facts.labels[0] if facts.labels else label,
     }  # fmt: skip
     return {**process, **{key: value for key, value in optional.items() if value is not None}}
-
-
-def _limits(options: Options, facts: Facts) -> list[Config]:
-    """Return the limits. Without them, a container would have those of its task's session, and commands those of another."""
-    limits = {}
-    for kind, wanted in LIMITS.items():
-        most = facts.most.get(kind, wanted)
-        # The largest power of two: the kernel's default depends on the memory of the host, which varies slightly.
-        value = wanted if most >= wanted else 1 << max(most, 1).bit_length() - 1
-        limits[kind] = {"type": kind, "soft": value, "hard": value}
-    limits.update((one["type"], one) for one in map(parse.ulimit, options.ulimits))
-    return list(limits.values())
 
 
 def _environment(image: ImageConfig, options: Options, facts: Facts, user: User, path: str) -> list[str]:
@@ -324,7 +308,7 @@ def _linux(
             for kind, wanted in kinds.items()
             if wanted != "host"
         ],
-        "resources": _resources(options, facts),
+        "resources": limits.resources(options, facts),
         "sysctl": _sysctls(options),
     }
     for kind, one in maps.items():
@@ -344,29 +328,6 @@ def _linux(
             f"{options.cgroup_parent}:longshore:{name}" if slice_ else f"{options.cgroup_parent}/{name}"
         )
     return linux
-
-
-def _resources(options: Options, facts: Facts) -> Config:
-    rules: list[Config] = [{"allow": options.privileged, "access": "rwm"}]
-    for device, access in facts.devices if not options.privileged else ():
-        rules.append({"allow": True, "access": access, **{key: device[key] for key in ("type", "major", "minor")}})
-    sizes = {"limit": options.memory, "reservation": options.memory_reservation}
-    memory = {key: parse.size(value, "memory") for key, value in sizes.items() if value is not None}
-    if options.memory_swap is not None:
-        swap = memory["swap"] = -1 if options.memory_swap == "-1" else parse.size(options.memory_swap, "memory_swap")
-        if "limit" not in memory or -1 < swap < memory["limit"]:
-            raise InvalidOption("memory_swap is the sum of memory and swap. It needs memory, and cannot be less.")
-    cpu: Config = {"shares": options.cpu_shares, "cpus": options.cpuset_cpus}
-    if options.cpus is not None:
-        if options.cpus <= 0:
-            raise InvalidOption("cpus must be more than 0.")
-        cpu.update(period=100000, quota=max(1000, int(options.cpus * 100000)))
-    found: Config = {"devices": rules, "memory": memory, "cpu": {k: v for k, v in cpu.items() if v is not None}}
-    pids = PIDS if options.pids_limit is None else options.pids_limit
-    # Without the controller, runtimes refuse even "no limit". A requested limit is left to them to refuse.
-    if facts.pids or (options.pids_limit or 0) > 0:
-        found["pids"] = {"limit": pids if pids > 0 else -1}
-    return {key: value for key, value in found.items() if value}
 
 
 def _sysctls(options: Options) -> dict[str, str]:

@@ -70,6 +70,10 @@ def test_what_is_no_mount(value: t.Any) -> None:
         ("nofile:10:20", ("RLIMIT_NOFILE", 10, 20)),
         ("RLIMIT_CORE=0:-1", ("RLIMIT_CORE", 0, parse.UNLIMITED)),
         ("nproc=-1", ("RLIMIT_NPROC", parse.UNLIMITED, parse.UNLIMITED)),
+        (" nofile=5\n", ("RLIMIT_NOFILE", 5, 5)),
+        ("core=unlimited", ("RLIMIT_CORE", parse.UNLIMITED, parse.UNLIMITED)),
+        ("memlock:1024:infinity", ("RLIMIT_MEMLOCK", 1024, parse.UNLIMITED)),
+        ("STACK=0:Unlimited", ("RLIMIT_STACK", 0, parse.UNLIMITED)),
     ],
 )
 def test_ulimits(value: str, limit: tuple[str, int, int]) -> None:
@@ -82,6 +86,45 @@ def test_ulimits(value: str, limit: tuple[str, int, int]) -> None:
 def test_limits_that_no_kernel_can_count(value: str) -> None:
     with pytest.raises(InvalidOption, match="is too large for the kernel"):
         parse.ulimit(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ("nofiles=1", "Did you mean nofile?"), ("rlimit_nprocs=1", "Did you mean nproc?"), ("mem_lock=-1", "Did you mean memlock?"),
+        ("nofile", "NAME=SOFT:HARD"), ("nofile=", "NAME=SOFT:HARD"), ("nofile=many", "NAME=SOFT:HARD"), ("nofile=1:2:3", "NAME=SOFT:HARD"),
+        ("nofile=-2", "NAME=SOFT:HARD"), ("nofile=1.5", "NAME=SOFT:HARD"), ("host", "NAME=SOFT:HARD"), ("nofile = 5", "NAME=SOFT:HARD"),
+        ("nofile=\u0665", "NAME=SOFT:HARD"), ("nofile=1k", "NAME=SOFT:HARD"),
+    ],
+)  # fmt: skip
+def test_what_is_no_ulimit(value: str, hint: str) -> None:
+    with pytest.raises(InvalidOption, match=r"The ulimit .* is not valid") as caught:
+        parse.ulimit(value)
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("value", ["nofile=2:1", "nofile=-1:5", "core=unlimited:0"])
+def test_a_soft_limit_is_below_the_hard_one(value: str) -> None:
+    with pytest.raises(InvalidOption, match="has a soft limit above its hard limit"):
+        parse.ulimit(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["/dev/a:rwx", "/dev/a:RW", "/dev/a:rr", "/dev/a:/dev/b:rwmr", "/dev/a:", "/dev/a:/dev/b:", "/dev/a: r", "/dev/a:ro"],
+)  # fmt: skip
+def test_what_is_no_access_to_a_device(value: str) -> None:
+    with pytest.raises(InvalidOption, match=r"The device .* cannot have the access") as caught:
+        parse.device(value)
+    assert "w (write)" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "value", ["", "dev/a", "dev/a:rw", "/dev/a\0:rw", "/dev/a:/b:/c:rw", "/dev/a:/dev/b:r:w", "vendor.com/gpu=0"]
+)
+def test_what_is_no_device(value: str) -> None:
+    with pytest.raises(InvalidOption, match=r"The device .* is not valid|cannot have the access"):
+        parse.device(value)
 
 
 @pytest.mark.parametrize(

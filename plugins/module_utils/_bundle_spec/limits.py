@@ -1,0 +1,115 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Create the limits of a container: linux.resources and process.rlimits of a config.json. Pure.
+
+``0`` and ``-1`` mean what they mean to docker and podman: no limit (0), or none on purpose (-1).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import typing as t
+
+from .._base.errors import InvalidOption
+from . import parse
+from .options import Facts, Options
+
+Config = dict[str, t.Any]
+
+# Open files: as podman gets from a session of systemd. Processes: above the limit of pids. Hard and soft limits are the
+# same, because runc 1.1.5 gives a command the hard limit of open files also as its soft limit.
+LIMITS = {"RLIMIT_NOFILE": 524288, "RLIMIT_NPROC": 65536}
+PIDS = 2048
+_PERIOD = 100000  # microseconds, as in docker and podman
+_SHARES = (2, 262144)  # cgroup v1's, which the runtimes convert for v2
+_MOST_CPUS = 8192  # of any kernel
+
+
+def rlimits(options: Options, facts: Facts) -> list[Config]:
+    """Return the limits. Without them, a container would have those of its task's session, and commands those of another."""
+    limits = {}
+    for kind, wanted in LIMITS.items():
+        most = facts.most.get(kind, wanted)
+        value = wanted if most >= wanted else _stable(most)
+        limits[kind] = {"type": kind, "soft": value, "hard": value}
+    given = [parse.ulimit(value) for value in options.ulimits]
+    for one in given:
+        kind, name, most = one["type"], one["type"][7:].lower(), facts.most.get(one["type"], parse.UNLIMITED)
+        if [other["type"] for other in given].count(kind) > 1:
+            raise InvalidOption(f"ulimits contains {name} twice.")
+        for key in ("soft", "hard"):
+            if one[key] == parse.UNLIMITED and most != parse.UNLIMITED:
+                one[key] = _stable(most)  # As in podman: as much as possible.
+        if one["soft"] > one["hard"]:
+            raise InvalidOption(f"The ulimit {name} has a soft limit above its hard limit.")
+        limits[kind] = one
+    return list(limits.values())
+
+
+def _stable(most: int) -> int:
+    """Return the largest power of two: the kernel's default depends on the memory of the host, which varies slightly."""
+    return 1 << max(most, 1).bit_length() - 1
+
+
+def resources(options: Options, facts: Facts) -> Config:
+    rules: list[Config] = [{"allow": options.privileged, "access": "rwm"}]
+    for device, access in facts.devices if not options.privileged else ():
+        rules.append({"allow": True, "access": access, **{key: device[key] for key in ("type", "major", "minor")}})
+    found: Config = {"devices": rules, "memory": _memory(options, facts), "cpu": _cpu(options)}
+    pids = PIDS if options.pids_limit is None else _whole("pids_limit", options.pids_limit)
+    # Without the controller, runtimes refuse even "no limit". A requested limit is left to them to refuse.
+    if facts.pids or (options.pids_limit or 0) > 0:
+        found["pids"] = {"limit": pids if pids > 0 else -1}
+    return {key: value for key, value in found.items() if value}
+
+
+def _memory(options: Options, facts: Facts) -> dict[str, int]:
+    """Return the limits in bytes. ``swap`` is the sum of memory and swap, and twice the memory by default, as in podman."""
+    names = {"limit": "memory", "reservation": "memory_reservation"}
+    sizes = {key: parse.size_limit(getattr(options, name) or "0", name) for key, name in names.items()}
+    memory = {key: value for key, value in sizes.items() if value is not None}
+    limit, wanted = memory.get("limit"), str(options.memory_swap or "0").strip().lower()
+    if limit is not None and memory.get("reservation", 0) > limit:
+        raise InvalidOption("memory_reservation cannot be more than memory.")
+    if limit is None and wanted != "0":
+        raise InvalidOption("memory_swap is the sum of memory and swap. It needs memory.")
+    if limit is not None and facts.swap:
+        swap = None if wanted in parse.NO_LIMIT else parse.size(wanted, "memory_swap") or min(2 * limit, parse.MOST)
+        if swap is not None and swap < limit:
+            raise InvalidOption("memory_swap is the sum of memory and swap, so it cannot be less than memory.")
+        memory["swap"] = -1 if swap is None else swap
+    return memory
+
+
+def _cpu(options: Options) -> Config:
+    cpu: Config = {}
+    if options.cpu_shares:
+        if not _SHARES[0] <= options.cpu_shares <= _SHARES[1]:
+            raise InvalidOption(f"cpu_shares cannot be {options.cpu_shares}.", hint="Use a number from 2 to 262144.")
+        cpu["shares"] = options.cpu_shares
+    if options.cpuset_cpus:
+        if not re.fullmatch(r"[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*", options.cpuset_cpus):
+            raise InvalidOption(
+                f"cpuset_cpus cannot be {options.cpuset_cpus[:100]!r}.", hint="Use a list such as 0-3,5."
+            )
+        cpu["cpus"] = options.cpuset_cpus
+    cpus = options.cpus or 0
+    if not math.isfinite(cpus) or not (cpus == 0 or 0.01 <= cpus <= _MOST_CPUS):
+        raise InvalidOption(f"cpus cannot be {cpus}.", hint="Use a number from 0.01 up, such as 1.5. 0 means no limit.")
+    if cpus:
+        cpu.update(period=_PERIOD, quota=round(cpus * _PERIOD))
+    return cpu
+
+
+def oom_score(options: Options) -> int | None:
+    score = options.oom_score_adj
+    if score is not None and not -1000 <= score <= 1000:
+        raise InvalidOption(f"oom_score_adj cannot be {score}.", hint="Use a number from -1000 to 1000.")
+    return score
+
+
+def _whole(name: str, number: int) -> int:
+    if abs(number) > parse.MOST:
+        raise InvalidOption(f"{name} cannot be {str(number)[:30]}: it is too large for the kernel.")
+    return number

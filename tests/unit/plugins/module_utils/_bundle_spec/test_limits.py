@@ -1,0 +1,137 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The limits of a container, as podman and docker have them."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._base.accounts import User
+from ansible_collections.longshore.oci.plugins.module_utils._base.capabilities import CAPABILITIES
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import spec
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.image_document import ImageConfig
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Facts, Options
+
+pytestmark = pytest.mark.pure
+
+FACTS = Facts("amd64", CAPABILITIES, cgroup2=True, uid=0, gid=0)
+MIB, GIB, UNLIMITED = 2**20, 2**30, 2**64 - 1
+
+
+def made(facts: Facts = FACTS, **options: t.Any) -> dict[str, t.Any]:
+    return spec.make(ImageConfig(cmd=("x",)), Options(**options), facts, User(), "/srv/web")
+
+
+def resources(facts: Facts = FACTS, **options: t.Any) -> t.Any:
+    return made(facts, **options)["linux"]["resources"]
+
+
+@pytest.mark.parametrize(
+    ("options", "memory"),
+    [
+        ({"memory": "256m"}, {"limit": 256 * MIB, "swap": 512 * MIB}),
+        ({"memory": "256m", "memory_swap": "256m"}, {"limit": 256 * MIB, "swap": 256 * MIB}),
+        ({"memory": "1g", "memory_swap": "1536m"}, {"limit": GIB, "swap": 1536 * MIB}),
+        ({"memory": "1g", "memory_swap": "-1"}, {"limit": GIB, "swap": -1}),
+        ({"memory": "1g", "memory_swap": "unlimited"}, {"limit": GIB, "swap": -1}),
+        ({"memory": "1g", "memory_swap": "0"}, {"limit": GIB, "swap": 2 * GIB}),  # docker: as if it were not given
+        ({"memory": "0"}, None), ({"memory": "0m"}, None), ({"memory": "-1"}, None), ({"memory": " Unlimited "}, None), ({"memory": "infinity"}, None),
+        ({"memory": "0", "memory_swap": "0"}, None),
+        ({"memory_reservation": "64m"}, {"reservation": 64 * MIB}), ({"memory_reservation": "0"}, None),
+        ({"memory": "64m", "memory_reservation": "64m"}, {"limit": 64 * MIB, "reservation": 64 * MIB, "swap": 128 * MIB}),
+        ({"memory": str(2**63 - 1)}, {"limit": 2**63 - 1, "swap": 2**63 - 1}), ({"memory": "9007199254740993"}, {"limit": 2**53 + 1, "swap": 2**54 + 2}),
+    ],
+)  # fmt: skip
+def test_memory(options: dict[str, str], memory: dict[str, int] | None) -> None:
+    assert resources(FACTS, **options).get("memory") == memory
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"memory": "-2"}, {"memory": "-1m"}, {"memory": "lots"}, {"memory": str(2**63)}, {"memory": "9" * 30 + "g"}, {"memory": "1e3"},
+        {"memory_swap": "1g"}, {"memory_swap": "-1"}, {"memory": "0", "memory_swap": "1g"}, {"memory": "1g", "memory_swap": "1m"},
+        {"memory": "1g", "memory_swap": "-2"}, {"memory": "1g", "memory_swap": "9" * 25}, {"memory": "64m", "memory_reservation": "65m"},
+        {"shm_size": "-1"}, {"shm_size": "8388608t"}, {"memory_reservation": "-5"},
+    ],
+)  # fmt: skip
+def test_memory_that_no_kernel_has(options: dict[str, str]) -> None:
+    with pytest.raises(InvalidOption, match=r"memory|shm_size"):
+        resources(FACTS, **options)
+
+
+def test_memory_where_the_kernel_does_not_limit_swap() -> None:
+    facts = FACTS._replace(swap=False)
+    assert resources(facts, memory="256m")["memory"] == {"limit": 256 * MIB}
+    assert resources(facts, memory="256m", memory_swap="300m")["memory"] == {"limit": 256 * MIB}
+
+
+def test_no_limit_of_shared_memory() -> None:
+    (shm,) = (mount for mount in made(shm_size="0")["mounts"] if mount["destination"] == "/dev/shm")
+    assert shm["options"][-1] == "size=0"
+
+
+@pytest.mark.parametrize(
+    ("cpus", "quota"),
+    [(0.29, 29000), (1.15, 115000), (0.57, 57000), (2.3, 230000), (0.01, 1000), (1, 100000), (100, 10000000), (0.015, 1500), (1.1, 110000)],
+)  # fmt: skip
+def test_cpus(cpus: float, quota: int) -> None:
+    assert resources(cpus=cpus)["cpu"] == {"period": 100000, "quota": quota}
+
+
+def test_no_limit_of_processors() -> None:
+    assert "cpu" not in resources(cpus=0, cpu_shares=0, cpuset_cpus="")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cpus": -1}, {"cpus": 0.001}, {"cpus": 0.0099}, {"cpus": float("nan")}, {"cpus": float("inf")}, {"cpus": 1e300}, {"cpus": -0.5},
+        {"cpu_shares": -1}, {"cpu_shares": 1}, {"cpu_shares": 262145}, {"cpu_shares": 10**30},
+        {"cpuset_cpus": "all"}, {"cpuset_cpus": "0 1"}, {"cpuset_cpus": "0-"}, {"cpuset_cpus": "-1"}, {"cpuset_cpus": "0,,1"},
+        {"oom_score_adj": 1001}, {"oom_score_adj": -1001}, {"pids_limit": 2**63}, {"pids_limit": 10**40},
+    ],
+)  # fmt: skip
+def test_numbers_that_no_kernel_has(options: dict[str, t.Any]) -> None:
+    with pytest.raises(InvalidOption, match=f"{next(iter(options))} cannot be "):
+        resources(**options)
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"), [(None, 2048), (0, -1), (-1, -1), (-5, -1), (7, 7), (2**63 - 1, 2**63 - 1)]
+)
+def test_processes(limit: int | None, expected: int) -> None:
+    assert resources(pids_limit=limit)["pids"] == {"limit": expected}
+
+
+def rlimits(facts: Facts = FACTS, *ulimits: str) -> dict[str, tuple[int, int]]:
+    return {one["type"][7:]: (one["soft"], one["hard"]) for one in made(facts, ulimits=ulimits)["process"]["rlimits"]}
+
+
+def test_as_much_as_possible() -> None:
+    """-1 is no limit, and where the kernel has one, that."""
+    assert rlimits(FACTS, "core=-1", "nofile=-1")["NOFILE"] == (UNLIMITED, UNLIMITED)
+    facts = FACTS._replace(most={"RLIMIT_NOFILE": 1073741816, "RLIMIT_CORE": 5000})
+    found = rlimits(facts, "nofile=1024:-1", "core=unlimited", "cpu=infinity")
+    assert found == {
+        "NOFILE": (1024, 2**29),
+        "NPROC": (65536, 65536),
+        "CORE": (4096, 4096),
+        "CPU": (UNLIMITED, UNLIMITED),
+    }
+
+
+@pytest.mark.parametrize(
+    "ulimits", [("nofile=1", "nofile=2"), ("NOFILE=1:2", "nofile:1:2"), ("core=0", "rlimit_core=0")]
+)
+def test_a_limit_is_given_once(ulimits: tuple[str, ...]) -> None:
+    with pytest.raises(InvalidOption, match=r"ulimits contains (nofile|core) twice"):
+        rlimits(FACTS, *ulimits)
+
+
+def test_the_highest_limit_may_be_below_the_soft_one() -> None:
+    with pytest.raises(InvalidOption, match="nofile has a soft limit above its hard limit"):
+        rlimits(FACTS._replace(most={"RLIMIT_NOFILE": 1024}), "nofile=2000:-1")
