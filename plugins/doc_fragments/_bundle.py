@@ -48,7 +48,8 @@ options:
     description: Whether the container has a terminal. Default is V(false).
     type: bool
   hostname:
-    description: Host name of the container. Default is the last component of O(path).
+    description:
+      - Host name of the container, of at most 64 bytes without blanks, C(#) or C(/). Default is the last component of O(path).
     type: str
   mounts:
     description:
@@ -183,7 +184,7 @@ options:
     elements: str
     aliases: [ulimit]
   sysctls:
-    description: Kernel settings that belong to a namespace of the container.
+    description: Kernel settings that belong to a namespace of the container. Values are strings or integers.
     type: dict
     aliases: [sysctl]
   devices:
@@ -232,6 +233,7 @@ options:
     description:
       - Annotations, in addition to those of the image. Annotations can control runtimes and systemd, so of the labels of an image only
         those below C(org.opencontainers.) become annotations. This limit does not apply to this option.
+      - Values are strings or integers.
     type: dict
   hooks:
     description:

@@ -81,6 +81,8 @@ class Bundles:
             raise LongshoreError(f"Cannot work on the bundle {request.path}: {exc.strerror} ({exc.filename}).") from exc
 
     def _converge(self, request: Request, check: bool) -> Outcome:
+        for name, value in {**request._replace(options=Options())._asdict(), **request.options._asdict()}.items():
+            parse.check_text(name, value)
         directory.check(request)
         before = _load(request.path)
         if request.absent:

@@ -166,12 +166,21 @@ def mapped(number: int, maps: t.Sequence[IdMap]) -> int | None:
 
 
 def environment(values: t.Mapping[str, t.Any]) -> dict[str, str]:
-    """Accept only strings and integers, because YAML turns an unquoted yes or 1.10 into another value."""
-    for name, value in values.items():
+    """Return the variables by name."""
+    for name in values:
         if not isinstance(name, str) or not name.isprintable() or not name or "=" in name:
-            raise InvalidOption(f"env: {name!r} cannot be the name of a variable.")
+            raise InvalidOption(f"env: {str(name)[:100]!r} cannot be the name of a variable.")
+    return texts("env", values)
+
+
+def texts(option: str, values: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Accept only strings and integers, because YAML turns an unquoted yes, null or 1.10 into another value."""
+    for name, value in values.items():
+        if not isinstance(name, str) or not name or "\0" in name:
+            raise InvalidOption(f"{option}: {str(name)[:100]!r} cannot be a name.", hint="Put it in quotes.")
         if isinstance(value, bool) or not isinstance(value, (str, int)) or "\0" in str(value):
-            raise InvalidOption(f"env: the value of {name} must be text.", hint="Put it in quotes.")
+            hint = "A NUL cannot be in it." if isinstance(value, str) else "Put it in quotes."
+            raise InvalidOption(f"{option}: the value of {name[:100]} must be text.", hint=hint)
     return {name: str(value) for name, value in values.items()}
 
 

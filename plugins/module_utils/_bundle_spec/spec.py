@@ -100,8 +100,9 @@ def hostname(options: Options, path: str) -> str:
     """Return the given host name, otherwise one from the bundle's name."""
     fallback = re.sub(r"[^A-Za-z0-9.-]+", "-", posixpath.basename(path)).strip("-.")[:63] or "container"
     name = options.hostname or fallback
-    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?", name):
-        raise InvalidOption(f"{name!r} cannot be a hostname.")
+    # The kernel takes any name (sethostname(2)). This one also becomes a word of /etc/hosts.
+    if len(name.encode("utf-8", "replace")) > 64 or not name.isprintable() or re.search(r"[\s#/]", name):
+        raise InvalidOption(f"{name[:100]!r} cannot be a hostname.", hint="It has at most 64 bytes, without blanks.")
     return name
 
 
@@ -152,11 +153,16 @@ def _process(
         # The image's arguments are only for its entry point.
         entrypoint, arguments = options.entrypoint, arguments or ()
     words = [*entrypoint, *(arguments if arguments is not None else image.cmd)]
-    if not words:
-        raise InvalidOption("There is no program to run, because the image has none.", hint="Give argv or command.")
+    if not words or not words[0]:
+        given = next((name for name in ("argv", "entrypoint") if getattr(options, name) is not None), None)
+        why = f"{given} is empty" if given else "the image names none"
+        raise InvalidOption(
+            f"There is no program to run: {why}.",
+            hint="Give argv or command, or leave out both for the image's program.",
+        )
     cwd = options.chdir or image.workdir or "/"
     if not cwd.startswith("/"):
-        raise InvalidOption(f"chdir must be an absolute path in the container, not {cwd!r}.")
+        raise InvalidOption(f"chdir must be an absolute path in the container, not {cwd[:100]!r}.")
     for kind, number in (("uid", user.uid), ("gid", user.gid)):
         if maps and parse.mapped(number, maps[kind]) is None:
             hint = "See userns."
@@ -291,7 +297,7 @@ def _annotations(image: ImageConfig, options: Options) -> dict[str, str]:
     if options.stop_signal:
         parse_signal(options.stop_signal)
         found[f"{_IMAGE}.stopSignal"] = options.stop_signal
-    return {**found, **{str(key): str(value) for key, value in options.annotations.items()}}
+    return {**found, **parse.texts("annotations", options.annotations)}
 
 
 def _linux(
@@ -333,12 +339,26 @@ def _linux(
 def _sysctls(options: Options) -> dict[str, str]:
     """Return the sysctls. Refuse those that do not belong to a namespace of the container: they would change the host."""
     wanted = {"network": options.network, "ipc": options.ipc, "uts": options.uts}
-    for name in options.sysctls:
-        kind = next((kind for kind, pattern in _SYSCTLS.items() if re.fullmatch(pattern, str(name))), None)
-        if kind is None:
-            raise InvalidOption(f"The sysctl {name} belongs to no namespace. It would change the whole host.")
+    values = parse.texts("sysctls", options.sysctls)
+    for name in values:
+        kind = next((kind for kind, pattern in _SYSCTLS.items() if re.fullmatch(pattern, name)), None)
+        if kind is None or ".." in name or re.search(r"\s", name):
+            raise InvalidOption(
+                f"The sysctl {name[:100]!r} belongs to no namespace. It would change the whole host.",
+                hint=_near_sysctl(name),
+            )
         if wanted[kind] == "host":
             raise InvalidOption(
                 f"The sysctl {name} would change the host, because the container uses its {kind} namespace."
             )
-    return {str(name): str(value) for name, value in options.sysctls.items()}
+    return values
+
+
+def _near_sysctl(name: str) -> str:
+    near = name.strip().lower().replace("/", ".")
+    known = near != name and any(re.fullmatch(pattern, near) for pattern in _SYSCTLS.values())
+    return (
+        f"Did you mean {near}?"
+        if known
+        else "Namespaces have net.*, fs.mqueue.*, kernel.shm*, kernel.msg* and kernel.sem."
+    )

@@ -152,6 +152,34 @@ def test_an_environment_is_text(value: t.Any) -> None:
     assert str(value) not in str(caught.value) or value is None
 
 
+@pytest.mark.parametrize("value", [True, False, None, 1.5, 0.0, ["a"], {"a": 1}, "nul\0", b"x"])
+@pytest.mark.parametrize("option", ["sysctls", "annotations"])
+def test_what_the_kernel_reads_is_text(option: str, value: t.Any) -> None:
+    with pytest.raises(InvalidOption, match=f"{option}: the value of net.a must be text"):
+        parse.texts(option, {"net.a": value})
+    assert parse.texts(option, {"net.a": 1, "b": "yes", "c": -3, "d": ""}) == {
+        "net.a": "1",
+        "b": "yes",
+        "c": "-3",
+        "d": "",
+    }
+
+
+@pytest.mark.parametrize("name", [True, None, 5, "", "a\0b", ("a",)])
+def test_a_name_is_text(name: t.Any) -> None:
+    with pytest.raises(InvalidOption, match=r"annotations: .* cannot be a name"):
+        parse.texts("annotations", {name: "x"})
+
+
+@pytest.mark.parametrize(
+    "value", ["a\0", ("a", "b\0"), ["x", ["\0"]], {"a": {"b": "c\0"}}, {"a\0": 1}, {"hooks": ({"path": "/\0"},)}]
+)
+def test_no_option_has_a_nul(value: t.Any) -> None:
+    with pytest.raises(InvalidOption, match="chdir cannot have a NUL character in it"):
+        parse.check_text("chdir", value)
+    parse.check_text("chdir", ("a", {"b": ["\\0", 5, None, True]}))
+
+
 def test_a_line_of_an_env_file_is_never_shown() -> None:
     with pytest.raises(InvalidOption, match="line 2: this is not NAME=VALUE") as caught:
         parse.env_file("A=1\nmy secret", "/x.env")

@@ -327,6 +327,93 @@ def test_a_stop_signal_of_an_image_is_one(signal: str) -> None:
     assert make(image, stop_signal="INT")["annotations"]["org.opencontainers.image.stopSignal"] == "INT"
 
 
+def test_read_only_is_all_that_is_below() -> None:
+    """But for a file, below which nothing is, and for a kernel that cannot do that."""
+
+    def options(facts: Facts, *mounts: str, **more: t.Any) -> list[list[str]]:
+        made = {mount["destination"]: mount["options"] for mount in make(facts=facts, mounts=mounts, **more)["mounts"]}
+        return [made[mount.split(":")[1]] for mount in mounts]
+
+    rest = ["rprivate", "nosuid", "nodev"]
+    given = ("/a:/b:ro", "/f:/g:ro", "/f:/h:rro", "/c:/d:bind,ro", "/e:/i:ro,bind-recursive=writable")
+    facts = FACTS._replace(files=frozenset({"/f"}))
+    same = [["bind", "ro", *rest], ["rbind", "ro", *rest]]
+    whole = ["rbind", "ro", "rro", *rest]
+    assert options(facts, *given) == [whole, ["rbind", "ro", *rest], ["rbind", "ro", *rest], *same]
+    old = facts._replace(recursive=False)
+    assert options(old, *given) == [["rbind", "ro", *rest]] * 3 + same
+    (sys,) = options(old, "/sys:/sys:ro", network="path:/n", userns={"uidmap": ["0:1:9"]})
+    assert "rro" not in sys
+
+
+@pytest.mark.parametrize("name", ["my_host", "a.", "-a", "a_b.example.", "x" * 64, "_", "b\u00fccher", "1.2.3.4", "A"])
+def test_host_names(name: str) -> None:
+    made = make(hostname=name)
+    assert made["hostname"] == name
+    assert f"HOSTNAME={name}" in made["process"]["env"]
+    assert spec.files(Options(hostname=name), "/srv/web") == {
+        "hostname": f"{name}\n", "hosts": f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 {name}\n",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 65, "\u00fc" * 33, "a b", "a\nb", "a\tb", "a/b", "a#b", "\u2028", "a\u00a0b", "\x7f"]
+)
+def test_what_is_no_host_name(name: str) -> None:
+    with pytest.raises(InvalidOption, match="cannot be a hostname"):
+        make(hostname=name)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"argv": ()}, "argv is empty"), ({"argv": ("",)}, "argv is empty"), ({"argv": ("", "x")}, "argv is empty"),
+        ({"entrypoint": ()}, "entrypoint is empty"), ({"entrypoint": ("",)}, "entrypoint is empty"), ({"entrypoint": (), "argv": ()}, "argv is empty"),
+    ],
+)  # fmt: skip
+def test_no_program(options: dict[str, t.Any], why: str) -> None:
+    with pytest.raises(InvalidOption, match=f"There is no program to run: {why}"):
+        make({"config": {"Cmd": ["/x"]}}, **options)
+    with pytest.raises(InvalidOption, match="There is no program to run: the image names none"):
+        make({"config": {}})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"argv": ("x", "y" * 140000)}, "argument 2 of the program has 140000 bytes"), ({"env": {"A": "b" * 140000}}, "variable A has 140002 bytes"),
+        ({"argv": (), "entrypoint": ("/" + "a" * 70000,)}, "name of the program"), ({"chdir": "/" + "a" * 70000}, "working directory"),
+        ({"spec": {"process": {"args": ["/x", "y" * 140000]}}}, "argument 1"), ({"env": {f"A{n}": "b" * 100000 for n in range(30)}}, "together"),
+    ],
+)  # fmt: skip
+def test_words_that_no_kernel_takes(options: dict[str, t.Any], said: str) -> None:
+    with pytest.raises(InvalidOption, match=said) as caught:
+        make(**options)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("vm.swappiness", "Namespaces have"), ("net/ipv4/ip_forward", "Did you mean net.ipv4.ip_forward?"), (" net.ipv4.ip_forward", "Did you mean"),
+        ("NET.ipv4.ip_forward", "Did you mean"), ("kernel.hostnames", "Namespaces have"), ("net", "Namespaces have"), ("kernel.shmmax ", "Did you mean"),
+        ("net.a b", ""), ("net.ipv4/../../vm/x", ""),
+    ],
+)  # fmt: skip
+def test_sysctls_that_belong_to_no_namespace(name: str, hint: str) -> None:
+    with pytest.raises(InvalidOption, match="belongs to no namespace") as caught:
+        make(sysctls={name: "1"})
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("value", [True, False, None, 1.5, [1], "1\0"])
+def test_what_yaml_makes_of_a_value_is_not_written_to_the_kernel(value: t.Any) -> None:
+    with pytest.raises(InvalidOption, match=r"sysctls: the value of net\.ipv4\.ip_forward must be text"):
+        make(sysctls={"net.ipv4.ip_forward": value})
+    with pytest.raises(InvalidOption, match="annotations: the value of a must be text"):
+        make(annotations={"a": value})
+
+
 def test_a_mount_takes_the_place_of_a_default_one() -> None:
     made = make(mounts=("/srv/hosts:/etc/hosts", "/dev/shm:/dev/shm"), tmpfs=("/data",))
     by_place = [mount["destination"] for mount in made["mounts"]]
