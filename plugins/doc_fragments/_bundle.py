@@ -176,8 +176,9 @@ options:
     description:
       - Limits of processes, as C(NAME=SOFT[:HARD]), such as V(nofile=1024:4096). V(-1), V(unlimited) and V(infinity) mean as much as
         possible. For a container that cannot raise limits, this is the limit of the task, rounded down to a power of two.
-      - The defaults V(nofile=524288) and V(nproc=65536) apply unless this option gives a limit of that name. The limits do not depend on
-        the session of the task. Commands of M(longshore.oci.oci_exec) have the same limits.
+      - The defaults V(nofile=524288), V(nproc=65536), V(sigpending=65536) and V(memlock=8388608) apply unless this option gives a limit of
+        that name. All other defaults are those of the kernel, such as V(core=0:-1) and V(stack=8388608:-1). The limits do not depend
+        on the session of the task. Commands of M(longshore.oci.oci_exec) have the same limits.
       - For a user who cannot raise limits, and for a container with O(userns), a default is at most the limit of the task, rounded down to
         a power of two.
     type: list

@@ -41,11 +41,11 @@ class Labels(t.NamedTuple):
     file: str
 
 
-def most(*, may_raise: bool, open_files: int | None = None, more: t.Iterable[str] = ()) -> dict[str, int]:
+def most(*, may_raise: bool, open_files: int | None = None) -> dict[str, int]:
     """Return the highest possible limits by type: those of this process, unless ``may_raise``, and never more open files than
-    the kernel allows (``open_files``). ``more`` are types beside those of open files and processes."""
-    kinds = () if may_raise else ("RLIMIT_NOFILE", "RLIMIT_NPROC", *more)
-    found = {kind: _hard(getattr(resource, kind)) for kind in kinds if hasattr(resource, kind)}
+    the kernel allows (``open_files``)."""
+    kinds = [] if may_raise else [name for name in dir(resource) if name.startswith("RLIMIT_")]
+    found = {kind: _hard(getattr(resource, kind)) for kind in kinds}
     if open_files is not None:
         found["RLIMIT_NOFILE"] = min(open_files, found.get("RLIMIT_NOFILE", open_files))
     return found

@@ -50,7 +50,6 @@ def gather(options: Options, store: Store, path: str, record: BundleRecord) -> F
     capabilities, uid = available_capabilities(), os.geteuid()
     # In its own user namespace, a process cannot raise its limits, like a user other than root.
     may_raise = uid == 0 and not options.userns and "CAP_SYS_RESOURCE" in capabilities
-    highest = [one["type"] for one in map(parse.ulimit, options.ulimits) if one["hard"] == parse.UNLIMITED]
     apparmor, unconfined = confinement.apparmor_profile(options, uid, record.apparmor)
     return Facts(
         architecture=architecture(), capabilities=capabilities, uid=uid, gid=os.getegid(),
@@ -58,9 +57,7 @@ def gather(options: Options, store: Store, path: str, record: BundleRecord) -> F
         env_files=tuple((path, _read(path, "env_files")) for path in options.env_files),
         devices=tuple(found for value in options.devices for found in _devices(value)),
         seccomp=_profile(options), resolv_conf=_resolv_conf(options.network), apparmor=apparmor, unconfined=unconfined,
-        most=confinement.most(
-            may_raise=may_raise, open_files=int(read_text("/proc/sys/fs/nr_open") or 2**20), more=highest
-        ),
+        most=confinement.most(may_raise=may_raise, open_files=int(read_text("/proc/sys/fs/nr_open") or 2**20)),
         pids=confinement.counts_processes(uid), swap=confinement.limits_swap(uid), recursive=recursive,
         files=frozenset(mount["source"] for mount in binds if not os.path.isdir(mount["source"])),
         labels=confinement.host_labels(

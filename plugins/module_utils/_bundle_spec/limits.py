@@ -17,9 +17,15 @@ from .options import Facts, Options
 
 Config = dict[str, t.Any]
 
-# Open files: as podman gets from a session of systemd. Processes: above the limit of pids. Hard and soft limits are the
-# same, because runc 1.1.5 gives a command the hard limit of open files also as its soft limit.
-LIMITS = {"RLIMIT_NOFILE": 524288, "RLIMIT_NPROC": 65536}
+# Soft and hard limits, without which a container would have those of its task's session. Open files: as podman gets from a session of
+# systemd; hard and soft are the same, because runc 1.1.5 gives a command the hard limit also as its soft limit. Processes: above the
+# limit of pids. The others are the kernel's defaults (Linux 5.16), but for those that depend on the memory of the host.
+LIMITS = {
+    **{f"RLIMIT_{name}": (parse.UNLIMITED, parse.UNLIMITED) for name in ("AS", "CPU", "DATA", "FSIZE", "RSS", "RTTIME")},
+    "RLIMIT_CORE": (0, parse.UNLIMITED), "RLIMIT_MEMLOCK": (8 << 20, 8 << 20), "RLIMIT_MSGQUEUE": (819200, 819200),
+    "RLIMIT_NICE": (0, 0), "RLIMIT_NOFILE": (524288, 524288), "RLIMIT_NPROC": (65536, 65536), "RLIMIT_RTPRIO": (0, 0),
+    "RLIMIT_SIGPENDING": (65536, 65536), "RLIMIT_STACK": (8 << 20, parse.UNLIMITED),
+}  # fmt: skip
 PIDS = 2048
 _PERIOD = 100000  # microseconds, as in docker and podman
 _SHARES = (2, 262144)  # cgroup v1's, which the runtimes convert for v2
@@ -29,10 +35,10 @@ _MOST_CPUS = 8192  # of any kernel
 def rlimits(options: Options, facts: Facts) -> list[Config]:
     """Return the limits. Without them, a container would have those of its task's session, and commands those of another."""
     limits = {}
-    for kind, wanted in LIMITS.items():
-        most = facts.most.get(kind, wanted)
-        value = wanted if most >= wanted else _stable(most)
-        limits[kind] = {"type": kind, "soft": value, "hard": value}
+    for kind, (soft, hard) in LIMITS.items():
+        most = facts.most.get(kind, hard)
+        hard = hard if most >= hard else _stable(most)
+        limits[kind] = {"type": kind, "soft": min(soft, hard), "hard": hard}
     given = [parse.ulimit(value) for value in options.ulimits]
     for one in given:
         kind, name, most = one["type"], one["type"][7:].lower(), facts.most.get(one["type"], parse.UNLIMITED)
@@ -49,7 +55,7 @@ def rlimits(options: Options, facts: Facts) -> list[Config]:
 
 def _stable(most: int) -> int:
     """Return the largest power of two: the kernel's default depends on the memory of the host, which varies slightly."""
-    return 1 << max(most, 1).bit_length() - 1
+    return 1 << most.bit_length() - 1 if most else 0
 
 
 def resources(options: Options, facts: Facts) -> Config:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import resource
 import typing as t
 
 import pytest
@@ -111,17 +112,36 @@ def rlimits(facts: Facts = FACTS, *ulimits: str) -> dict[str, tuple[int, int]]:
     return {one["type"][7:]: (one["soft"], one["hard"]) for one in made(facts, ulimits=ulimits)["process"]["rlimits"]}
 
 
+def test_no_limit_is_that_of_a_session() -> None:
+    """Those of a kernel without a session, wherever the task runs."""
+    free = dict.fromkeys(("AS", "CPU", "DATA", "FSIZE", "RSS", "RTTIME"), (UNLIMITED, UNLIMITED))
+    assert rlimits() == {
+        **free, "CORE": (0, UNLIMITED), "MEMLOCK": (8 * MIB, 8 * MIB), "MSGQUEUE": (819200, 819200), "NICE": (0, 0),
+        "NOFILE": (524288, 524288), "NPROC": (65536, 65536), "RTPRIO": (0, 0), "SIGPENDING": (65536, 65536),
+        "STACK": (8 * MIB, UNLIMITED),
+    }  # fmt: skip
+    names = {name for name in dir(resource) if name.startswith("RLIMIT_")} - {"RLIMIT_OFILE"}
+    assert {f"RLIMIT_{name}" for name in rlimits()} == names
+
+
+@pytest.mark.parametrize(
+    ("kind", "most", "expected"),
+    [
+        ("CORE", 0, (0, 0)), ("CORE", 5000, (0, 4096)), ("STACK", 1 << 20, (1 << 20, 1 << 20)), ("STACK", 16 << 20, (8 << 20, 16 << 20)),
+        ("MEMLOCK", 65536, (65536, 65536)), ("MEMLOCK", UNLIMITED, (8 << 20, 8 << 20)), ("CPU", 600, (512, 512)), ("NICE", 40, (0, 0)),
+        ("SIGPENDING", 7823, (4096, 4096)), ("AS", UNLIMITED, (UNLIMITED, UNLIMITED)), ("NPROC", 1, (1, 1)), ("MSGQUEUE", 3, (2, 2)),
+    ],
+)  # fmt: skip
+def test_a_user_cannot_raise_a_limit(kind: str, most: int, expected: tuple[int, int]) -> None:
+    assert rlimits(FACTS._replace(most={f"RLIMIT_{kind}": most}))[kind] == expected
+
+
 def test_as_much_as_possible() -> None:
     """-1 is no limit, and where the kernel has one, that."""
     assert rlimits(FACTS, "core=-1", "nofile=-1")["NOFILE"] == (UNLIMITED, UNLIMITED)
     facts = FACTS._replace(most={"RLIMIT_NOFILE": 1073741816, "RLIMIT_CORE": 5000})
     found = rlimits(facts, "nofile=1024:-1", "core=unlimited", "cpu=infinity")
-    assert found == {
-        "NOFILE": (1024, 2**29),
-        "NPROC": (65536, 65536),
-        "CORE": (4096, 4096),
-        "CPU": (UNLIMITED, UNLIMITED),
-    }
+    assert found == {**rlimits(), "NOFILE": (1024, 2**29), "CORE": (4096, 4096), "CPU": (UNLIMITED, UNLIMITED)}
 
 
 @pytest.mark.parametrize(
