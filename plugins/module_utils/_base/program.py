@@ -14,8 +14,10 @@ import typing as t
 
 from .deadline import Deadline, wait_readable
 from .errors import DeadlineExceeded, ProgramFailed, reason_of
+from .files import read_text
 
-# The environment of the engine's programs. It does not depend on the environment of the caller.
+# The umask and environment of the engine's programs. They do not depend on those of the caller.
+UMASK = 0o022
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -58,17 +60,17 @@ def clean_environment(**more: str) -> dict[str, str]:
 
 def spawn(
     argv: t.Sequence[str], *, directory: str, environment: t.Mapping[str, str], output: int, inherited: t.Sequence[int],
-    cgroup: str | None = None,
+    cgroup: str | None = None, umask: int = UMASK,
 ) -> tuple[int, bool]:  # fmt: skip
     """Start a program in its own session. Return its pid, for which the caller must wait, and whether it is in ``cgroup``.
 
     The program inherits the descriptors ``inherited``, and ``output`` as its output. ``cgroup`` is the directory of cgroup2
     in which it starts (CLONE_INTO_CGROUP, Linux 5.7): moving it there later would take about 10 ms (a grace period of
-    RCU). If the kernel does not allow this, the program starts outside, and the caller must move it. Raises OSError, and
-    ValueError for a NUL in an argument.
+    RCU). If the kernel does not allow this, or the ``umask`` differs from that of this process, the program starts outside, and
+    the caller must move it. Raises OSError, and ValueError for a NUL in an argument.
     """
-    environment = clean_environment(**environment)
-    if cgroup is not None and not any("\0" in word for word in (*argv, *environment.values())):
+    environment, same = clean_environment(**environment), f"\nUmask:\t{umask:04o}\n" in (read_text("/proc/self/status") or "")
+    if cgroup is not None and same and not any("\0" in word for word in (*argv, *environment.values())):
         from .cgroup_spawn import spawn_into
 
         pid = spawn_into(cgroup, argv, directory=directory, environment=environment, output=output, inherited=inherited)
@@ -76,7 +78,7 @@ def spawn(
             return pid, True
     child = subprocess.Popen(
         argv, cwd=directory, env=environment, pass_fds=inherited, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-        start_new_session=True,
+        start_new_session=True, umask=umask,
     )  # fmt: skip
     child.returncode = 0  # The caller waits for the process, not Popen.
     return child.pid, False

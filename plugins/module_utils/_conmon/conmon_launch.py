@@ -15,7 +15,7 @@ from .._base.deadline import Deadline, wait_readable
 from .._base.errors import DeadlineExceeded, ProgramFailed, Reason, reason_of
 from .._base.files import read_text
 from .._base.process import identify, parent_of
-from .._base.program import spawn
+from .._base.program import UMASK, spawn
 
 _PROMPT = 1.5  # seconds for a launch without delays, which takes a tenth of that
 
@@ -83,7 +83,7 @@ class Pipe:
 def launch(
     argv: t.Sequence[str], *, directory: str, output: str, environment: t.Mapping[str, str],
     place: t.Callable[[int], None], spawn_directory: str | None = None, names: t.Sequence[str] = ("SYNC", "START"),
-    preserve: t.Sequence[int] = (),
+    preserve: t.Sequence[int] = (), umask: int = UMASK,
 ) -> t.Iterator[dict[str, Pipe]]:  # fmt: skip
     """Start conmon in its cgroup, and yield the pipes to it. conmon prepares itself and waits for a message on START. SYNC
     receives its reports.
@@ -91,7 +91,8 @@ def launch(
     If possible, conmon starts in the cgroup with the directory ``spawn_directory``. Otherwise ``place`` is called with its pid
     before conmon may fork, so all its children are in its cgroup. ``output`` is the file for the output of conmon before
     it detaches (and, with the log driver passthrough, of the container). conmon also inherits the descriptors
-    ``preserve``. An exception, here (ProgramFailed) or of the caller, kills a conmon that has not detached. If conmon
+    ``preserve``. The ``umask`` is also that of the runtime: it creates missing mount points, and runc passes its umask to a
+    command. An exception, here (ProgramFailed) or of the caller, kills a conmon that has not detached. If conmon
     has detached, the caller must clean up.
     """
     pipes = {name: Pipe() for name in names}
@@ -105,7 +106,7 @@ def launch(
             with open(output, "ab", opener=private) as stream:
                 pid, placed = spawn(
                     argv, directory=directory, environment={**environment, **named}, output=stream.fileno(),
-                    inherited=[*preserve, *map(int, named.values())], cgroup=spawn_directory,
+                    inherited=[*preserve, *map(int, named.values())], cgroup=spawn_directory, umask=umask,
                 )  # fmt: skip
         except (OSError, ValueError) as exc:  # ValueError: a NUL in an argument
             raise ProgramFailed(f"Cannot run conmon ({argv[0]}): {reason_of(exc)}", reason=Reason.UNREPORTED) from exc

@@ -13,6 +13,7 @@ import typing as t
 from .._base.accounts import User
 from .._base.capabilities import full_names
 from .._base.errors import InvalidOption
+from .._base.program import UMASK
 from .._config import program_words
 
 
@@ -68,8 +69,10 @@ def process_spec(
     spec["cwd"] = posixpath.normpath(command.cwd or own.get("cwd") or "/")
     same = command.user is None or user.uid == (own.get("user") or {}).get("uid", 0)
     spec["env"] = _environment(own.get("env") or [], command, user, same=same)
+    # Of a config without one, a container has this umask, but runc gives a command its own.
+    umask = {"umask": UMASK, **{name: value for name, value in (own.get("user") or {}).items() if name == "umask"}}
+    spec["user"] = {"uid": 0, "gid": 0, **(own.get("user") or {}), **umask}
     if command.user is not None:
-        umask = {name: value for name, value in (own.get("user") or {}).items() if name == "umask"}
         # Include the first group: otherwise the process could drop it, and with it restrictions of its members (CVE-2022-2989).
         more = {"additionalGids": [user.gid, *user.groups]} if further_groups else {}
         spec["user"] = {**umask, "uid": user.uid, "gid": user.gid, **more}

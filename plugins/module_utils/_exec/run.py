@@ -180,7 +180,7 @@ def _launched(plan: _Launch, streams: Streams | None) -> t.Iterator[_Live]:
             try:
                 session_store.lay_out(paths, session)
                 write_text(paths.spec, json.dumps(spec))
-                sync, session = _start(plan, record, paths, session, streams, stack)
+                sync, session = _start(plan, record, paths, session, streams, stack, umask=spec["user"]["umask"])
             except BaseException as exc:
                 from .failure import explain
 
@@ -259,7 +259,7 @@ def _find_user(rootfs: Rootfs, record: Record, own: t.Mapping[str, t.Any], comma
 
 def _start(
     plan: _Launch, record: Record, paths: SessionPaths, session: Session, streams: Streams | None,
-    stack: contextlib.ExitStack,
+    stack: contextlib.ExitStack, *, umask: int,
 ) -> tuple[conmon_launch.Pipe, Session]:  # fmt: skip
     """Start a session. One deadline covers all steps, so the container, whose files a runtime reads, cannot delay it further."""
     create, run = plan.limits.create, plan.limits.run
@@ -272,6 +272,7 @@ def _start(
             place=lambda pid: _place(record, pid, deadline.at_most(10)),
             spawn_directory=cgroup.spawn_directory(_beside(record), cgroup.layout()),
             names=("SYNC", "START", "ATTACH") if streams else ("SYNC", "START"), preserve=plan.preserve.numbers if plan.preserve else (),
+            umask=umask,
         )
     )  # fmt: skip
     pipes["START"].go_on()

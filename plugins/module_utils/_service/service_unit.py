@@ -10,7 +10,7 @@ import shlex
 import typing as t
 
 from .._base import mountinfo
-from .._base.program import clean_environment
+from .._base.program import UMASK, clean_environment
 from .._config import namespaces
 from .._conmon.create_command import create_argv
 from .._container import sd_notify
@@ -94,7 +94,7 @@ start)
     {overlay}
     ln -s {config} {bundle}/config.json
     cd {bundle} && exec 9>{alive} && flock 9 || exit
-    {share}{before}_OCI_SYNCPIPE=3 {conmon} 3>&1 >>{output} 2>&1 </dev/null{closed} | {{
+    {share}{before}{{ umask {umask:03o}; _OCI_SYNCPIPE=3 {conmon}; }} 3>&1 >>{output} 2>&1 </dev/null{closed} | {{
         exec 9>&-
         read -r report
         case $report in
@@ -161,7 +161,7 @@ def script_text(record: Record, paths: Paths, joins: t.Mapping[str, str] | None 
         **{name: shlex.quote(word) for name, word in words.items()},
         environment="\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items()),
         runtime=shlex.join(runtime), conmon=_conmon(record, paths, terminal=terminal),
-        overlay=_MOUNT.format(*map(shlex.quote, record.overlay)) if record.overlay else ":",
+        umask=UMASK, overlay=_MOUNT.format(*map(shlex.quote, record.overlay)) if record.overlay else ":",
         notify=f"mkdir -m 755 {shlex.quote(paths.notify)}" if notifies else ":",
         main=f'NOTIFY_SOCKET=$manager systemd-notify "MAINPID=$(cat {pidfile})"; ' if notifies else "",
         resume=f"runtime resume {shlex.quote(record.runtime_id)} 2>/dev/null",

@@ -46,7 +46,8 @@ class TestSpec:
 
     def test_what_the_config_leaves_out(self) -> None:
         spec = process_spec.process_spec({"process": {}}, Command(("id",)), ROOT, host_capabilities=HOST)
-        assert spec == {"args": ["id"], "terminal": False, "cwd": "/", "env": ["HOME=/root"]}
+        user = {"uid": 0, "gid": 0, "umask": 0o022}
+        assert spec == {"args": ["id"], "terminal": False, "cwd": "/", "env": ["HOME=/root"], "user": user}
 
     def test_a_user_that_is_not_mapped(self) -> None:
         config = builders.config(

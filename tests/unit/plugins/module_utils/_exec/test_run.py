@@ -121,6 +121,31 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Container]:
     made.converge(Goal.ABSENT)
 
 
+@pytest.mark.parametrize("value", [0o077, 0o000, 0o027, 0o777])
+def test_the_umask_of_the_task_reaches_nothing(tmp_path: pathlib.Path, value: int) -> None:
+    """Neither a command, nor the mount points that the runtime creates."""
+    container = Container(tmp_path)
+    with open(f"{container.bundle}/config.json", encoding="utf-8") as stream:
+        config = json.load(stream)
+    options = ["rbind", "ro"]
+    config["mounts"].append({"destination": "/one/two/three", "type": "bind", "source": "/usr", "options": options})
+    with open(f"{container.bundle}/config.json", "w", encoding="utf-8") as stream:
+        json.dump(config, stream)
+    before = os.umask(value)
+    try:
+        for own, expected in ((None, "0022"), (0o007, "0007"), (0o22, "0022"), (0, "0000")):
+            container.change(user={"uid": 0, "gid": 0, **({} if own is None else {"umask": own})})
+            container.converge()
+            modes = [os.stat(f"{container.bundle}/rootfs/{path}").st_mode & 0o777 for path in ("one", "one/two")]
+            assert modes == [0o755, 0o755]
+            for user in (None, "0", "1000:1000"):
+                assert container.run("umask", user=user).stdout == f"{expected}\n".encode()
+            assert os.stat(container.paths.log).st_mode & 0o777 in (0o600, 0o640)
+    finally:
+        os.umask(before)
+        container.converge(Goal.ABSENT)
+
+
 @pytest.fixture
 def container(shared: Container, open_files: t.Callable[[], dict[str, str]]) -> t.Iterator[Container]:
     before = open_files()
