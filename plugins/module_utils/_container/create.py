@@ -68,7 +68,7 @@ def prepare(
     paths = store.paths(desired.name)
     _check_texts(definition, paths)
     saved = store.load_config(desired.name) if definition is not desired.definition else None
-    source = source or saved or config.read_bundle(definition.bundle)
+    restored, source = source is not None, source or saved or config.read_bundle(definition.bundle)
     if not os.path.isdir(source["root"]["path"]):
         raise InvalidOption(f"The root file system {source['root']['path']} does not exist any more.")
     config.check_root(source)
@@ -100,6 +100,7 @@ def prepare(
     )  # fmt: skip
     _check_free(store, record, paths)
     launch = Launch(record, config.effective(source, record, paths))
+    _check_program(launch.config, restored=restored)
     if any(namespaces_of(launch.config).values()):
         from . import joined_namespaces
 
@@ -124,6 +125,21 @@ def _check_texts(definition: Definition, paths: Paths) -> None:
         texts += [(name, word) for word in getattr(definition, name)]
     for name, text in [*texts, ("exit_command", definition.exit_command[0] if definition.exit_command else "")]:
         check_text(name, text)
+
+
+def _check_program(effective: config.Config, *, restored: bool) -> None:
+    """Refuse a program that no kernel can execute, and words that it does not pass to one. The container would count as started."""
+    process = effective["process"]
+    if (
+        len(process["args"][0] + str(process.get("cwd"))) > 2000 or len(str(process)) > 30000
+    ):  # Most configs are far below any limit.
+        from .._config import program_words
+
+        program_words.check(process)
+    if not restored and not effective.get("hooks"):  # A hook may change the files.
+        from .._config import program_file
+
+        program_file.check(effective)
 
 
 def _check_parent(parent: str | None, manager: CgroupManager) -> None:
