@@ -4,7 +4,7 @@
 
 A runtime passes a word that it does not know to the file system as data. For a bind mount, the kernel ignores data: ``RO`` would
 mount with write access, without an error. So each word for a bind mount or a tmpfs is in a table here, and both runtimes know it
-(crun since 1.8, runc since 1.1).
+(crun since 1.8, runc since 1.1). Of older ones, oci_container refuses what they would ignore (recursive_mounts.py).
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from .._base.deadline import Deadline
 from .._base.errors import Conflict, InvalidOption, LongshoreError
 from .._base.files import check_text, make_directory, read_text, remove_tree, write_text
 from .._base.process import boot_id, identify
+from .._base.versions import numbers
 from .._config import config
 from .._config.namespaces import namespaces_of
 from .._conmon import conmon, conmon_launch
@@ -101,6 +102,10 @@ def prepare(
     _check_free(store, record, paths)
     launch = Launch(record, config.effective(source, record, paths))
     _check_program(launch.config, restored=restored)
+    if numbers(runtime.version) < ((1, 4) if runtime.name == "crun" else (1, 1)):
+        from .._config import recursive_mounts
+
+        recursive_mounts.check(launch.config, runtime.name, runtime.version)
     if any(namespaces_of(launch.config).values()):
         from . import joined_namespaces
 
