@@ -43,7 +43,7 @@ options:
   conmon_env:
     description:
       - Additional environment variables for conmon, whose environment is minimal. The environment of the container comes from the bundle.
-      - Names consist of letters, digits and C(_), and do not begin with a digit.
+      - Names consist of letters, digits and C(_), and do not begin with a digit. Values are strings or integers.
       - The values are secret. They are hidden in logs and results.
     type: dict
   cgroup_manager:
@@ -78,7 +78,7 @@ options:
   log_size_max:
     description:
       - Size, such as V(10M), at which conmon discards a V(k8s-file) log and starts an empty one. At most 2^63 - 1 bytes.
-      - Default is V(0), which means no limit.
+      - Default is V(0), which means no limit, and so do V(-1) and V(unlimited).
     type: str
   log_tag:
     description: Tag for each line with O(log_driver=journald).

@@ -327,6 +327,7 @@ def test_a_library_needs_the_standard_library_alone() -> None:
                 "_config.default_capabilities",
                 "_config.hooks",
                 "_config.program_words",
+                "_config.sizes",
             },
             {"hashlib", "posixpath", "re"},
         ),

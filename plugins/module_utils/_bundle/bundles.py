@@ -32,6 +32,7 @@ from .._bundle_spec.image_document import ImageConfig, is_digest
 from .._bundle_spec.options import FIRST_RECORD, RECORD, Action, BundleRecord, Facts, Options, Plan, Request, Source
 from .._bundle_spec.plan import plan
 from .._config import config, config_differences
+from .._config.sizes import parse_limit
 from .._state.store import Store
 from .._trust import trust
 from . import directory
@@ -333,7 +334,7 @@ def _missing(options: Options, facts: Facts) -> tuple[str, ...]:
         )
     if options.pids_limit is None and not facts.pids:
         found.append("The number of processes has no limit, because the cgroups of this host have no pids controller.")
-    if not facts.swap and parse.size_limit(options.memory or "0", "memory"):
+    if not facts.swap and parse_limit(options.memory or "0", "memory"):
         found.append("The memory is limited without swap, because the cgroups of this host do not limit swap.")
     if not facts.recursive:
         kept = [mount for mount in map(parse.mount, options.mounts) if {"ro", "rro"} <= {*mount["options"]}]

@@ -12,6 +12,7 @@ import re
 import typing as t
 
 from .._base.errors import InvalidOption
+from .._config.sizes import MOST, NO_LIMIT, parse_limit, parse_size
 from . import parse
 from .options import Facts, Options
 
@@ -73,7 +74,7 @@ def resources(options: Options, facts: Facts) -> Config:
 def _memory(options: Options, facts: Facts) -> dict[str, int]:
     """Return the limits in bytes. ``swap`` is the sum of memory and swap, and twice the memory by default, as in podman."""
     names = {"limit": "memory", "reservation": "memory_reservation"}
-    sizes = {key: parse.size_limit(getattr(options, name) or "0", name) for key, name in names.items()}
+    sizes = {key: parse_limit(getattr(options, name) or "0", name) for key, name in names.items()}
     memory = {key: value for key, value in sizes.items() if value is not None}
     limit, wanted = memory.get("limit"), str(options.memory_swap or "0").strip().lower()
     if limit is not None and memory.get("reservation", 0) > limit:
@@ -81,7 +82,7 @@ def _memory(options: Options, facts: Facts) -> dict[str, int]:
     if limit is None and wanted != "0":
         raise InvalidOption("memory_swap is the sum of memory and swap. It needs memory.")
     if limit is not None and facts.swap:
-        swap = None if wanted in parse.NO_LIMIT else parse.size(wanted, "memory_swap") or min(2 * limit, parse.MOST)
+        swap = None if wanted in NO_LIMIT else parse_size(wanted, "memory_swap") or min(2 * limit, MOST)
         if swap is not None and swap < limit:
             raise InvalidOption("memory_swap is the sum of memory and swap, so it cannot be less than memory.")
         memory["swap"] = -1 if swap is None else swap
@@ -116,6 +117,6 @@ def oom_score(options: Options) -> int | None:
 
 
 def _whole(name: str, number: int) -> int:
-    if abs(number) > parse.MOST:
+    if abs(number) > MOST:
         raise InvalidOption(f"{name} cannot be {str(number)[:30]}: it is too large for the kernel.")
     return number

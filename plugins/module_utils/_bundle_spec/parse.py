@@ -9,11 +9,9 @@ import re
 import typing as t
 
 from .._base.errors import InvalidOption
+from .._config.sizes import NO_LIMIT
 
 UNLIMITED = 2**64 - 1  # RLIM_INFINITY in a config.json
-MOST = 2**63 - 1  # of a number in a config.json
-NO_LIMIT = ("-1", "unlimited", "infinity")
-_UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
 _LIMITS = "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack"
 _DENIED = {"suid": "nosuid", "dev": "nodev", "exec": "noexec"}
 
@@ -32,23 +30,6 @@ def check_text(name: str, value: t.Any) -> None:
         value = (*value, *value.values())
     for each in value if isinstance(value, (tuple, list)) else ():
         check_text(name, each)
-
-
-def size(text: t.Any, name: str) -> int:
-    """Return the bytes of ``64m``, ``1.5g`` or ``4096``."""
-    found = re.fullmatch(r"([0-9]+)(\.[0-9]+)?\s*([bkmgtp]?)(?:i?b)?", str(text).strip().lower())
-    if not found:
-        raise InvalidOption(f"{name} cannot be {str(text)[:100]!r}.", hint="Use a size such as 512m or 2g.")
-    unit = _UNITS[found[3] or "b"]
-    result = int(found[1]) * unit + int(float(found[2] or 0) * unit)
-    if result > MOST:
-        raise InvalidOption(f"{name} cannot be {str(text)[:100]!r}: it is too large for the kernel.")
-    return result
-
-
-def size_limit(text: t.Any, name: str) -> int | None:
-    """Return the bytes of a limit, or None for no limit: ``0`` as in docker and podman, ``-1`` as in the kernel, or a word."""
-    return None if str(text).strip().lower() in ("0", *NO_LIMIT) else size(text, name) or None
 
 
 def destination(path: t.Any, name: str) -> str:

@@ -20,6 +20,7 @@ from .._base.process import parse_signal
 from .._base.program import SEARCH_PATH
 from .._config import program_words
 from .._config.default_capabilities import DEFAULT
+from .._config.sizes import parse_size
 from .._trust.annotations import from_outside, is_signal
 from . import limits, parse, seccomp
 from .image_document import ImageConfig
@@ -262,7 +263,7 @@ def _kernel_mounts(options: Options, facts: Facts, maps: t.Mapping[str, t.Any]) 
         ("/sys", "sysfs", [*quiet, *may_write]),
         ("/dev/pts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *group]),
         ("/dev/mqueue", "mqueue", quiet),
-        ("/dev/shm", "tmpfs", [*quiet, "mode=1777", f"size={parse.size(options.shm_size, 'shm_size')}"]),
+        ("/dev/shm", "tmpfs", [*quiet, "mode=1777", f"size={parse_size(options.shm_size, 'shm_size')}"]),
         ("/sys/fs/cgroup", "cgroup", [*quiet, "relatime", *may_write]),
     ]
     joined = {"/dev/shm": "/dev/shm"} if options.ipc == "host" else {}

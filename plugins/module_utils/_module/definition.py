@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.module_utils.common.text.formatters import human_to_bytes
-
 from .._base.errors import InvalidOption
 from .._state.model import CgroupManager, LogDriver, NetworkHelper, typed
 
@@ -53,11 +51,16 @@ def definition(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     names = (*DEFINITION_ARGUMENTS, *SERVICE_ARGUMENTS, *NETWORK_ARGUMENTS)
     given = {name: params[name] for name in names if params.get(name) is not None}
     if "log_size_max" in given:
-        try:
-            given["log_size_max"] = human_to_bytes(given["log_size_max"])
-        except ValueError as exc:
-            raise InvalidOption(f"log_size_max is not a size: {exc}.") from exc
+        from .._config.sizes import parse_limit
+
+        given["log_size_max"] = parse_limit(given["log_size_max"], "log_size_max") or 0
     given = {name: typed(name, value) for name, value in given.items()}
     if "conmon_env" in given:
-        given["conmon_env"] = {str(name): str(value) for name, value in given["conmon_env"].items()}
+        for name, value in given["conmon_env"].items():
+            # YAML turns an unquoted yes, null or 1.10 into another value.
+            if isinstance(value, bool) or not isinstance(name, str) or not isinstance(value, (str, int)):
+                raise InvalidOption(
+                    f"conmon_env: the value of {str(name)[:100]} must be text.", hint="Put it in quotes."
+                )
+        given["conmon_env"] = {name: str(value) for name, value in given["conmon_env"].items()}
     return given

@@ -10,9 +10,9 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_bytes, to_text
-from ansible.module_utils.common.text.formatters import human_to_bytes
 
 from .._base.errors import InvalidOption
+from .._config.sizes import parse_size
 from .._exec import output
 from .._exec.process_spec import Command, check
 from .._exec.request import Goal, Limits, Request, Result
@@ -82,10 +82,7 @@ def command(params: t.Mapping[str, t.Any]) -> Command:
 
 def _keep(params: t.Mapping[str, t.Any]) -> output.Keep:
     """Return the destination of the output. Raises InvalidOption for an invalid limit, and for unsuitable files."""
-    try:
-        limit = human_to_bytes(params["output_limit"])
-    except ValueError as exc:
-        raise InvalidOption(f"output_limit is not a size: {exc}.") from exc
+    limit = parse_size(params["output_limit"], "output_limit")
     if not 0 <= limit <= _MOST_OUTPUT:
         raise InvalidOption(f"output_limit cannot be {params['output_limit']}. The maximum is 1g.", hint=_HINT)
     keep = output.Keep(limit, params["stdout_path"], params["stderr_path"])

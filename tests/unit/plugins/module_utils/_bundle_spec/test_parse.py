@@ -15,29 +15,6 @@ pytestmark = pytest.mark.pure
 
 
 @pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("0", 0),
-        ("4096", 4096),
-        ("1k", 1024),
-        ("64m", 2**26),
-        ("64 MB", 2**26),
-        ("1.5g", 3 * 2**29),
-        ("2GiB", 2**31),
-        ("1t", 2**40),
-    ],
-)
-def test_sizes(text: str, size: int) -> None:
-    assert parse.size(text, "memory") == size
-
-
-@pytest.mark.parametrize("text", ["", "m", "-1", "1x", "1,5g", "1g1"])
-def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(InvalidOption, match="memory cannot be"):
-        parse.size(text, "memory")
-
-
-@pytest.mark.parametrize(
     ("value", "options"),
     [
         ("/a:/b", ["rbind", "rprivate", "nosuid", "nodev"]),

@@ -98,16 +98,34 @@ class TestDesired:
         with pytest.raises(InvalidOption, match=f"^{name} cannot be negative"):
             container.desired(_params(**{name: -1}))
 
-    @pytest.mark.parametrize(("text", "size"), [("10M", 10485760), ("1K", 1024), ("512", 512), ("1.5K", 1536)])
+    @pytest.mark.parametrize(
+        ("text", "size"),
+        [
+            ("10M", 10485760),
+            ("1K", 1024),
+            ("512", 512),
+            ("1.5K", 1536),
+            ("-1", 0),
+            ("unlimited", 0),
+            ("10mb", 10485760),
+        ],
+    )
     def test_sizes(self, text: str, size: int) -> None:
         assert container.desired(_params(bundle="/b", log_size_max=text)).definition == Definition(
             "/b", log_size_max=size
         )
 
-    @pytest.mark.parametrize("text", ["", "ten", "10X", "-1"])
+    @pytest.mark.parametrize("text", ["", "ten", "10X", "-2", "1e3", "9" * 30])
     def test_no_size(self, text: str) -> None:
-        with pytest.raises(InvalidOption, match="log_size_max is not a size"):
+        with pytest.raises(InvalidOption, match=r"^log_size_max cannot be"):
             container.desired(_params(bundle="/b", log_size_max=text))
+
+    @pytest.mark.parametrize("value", [True, False, None, 1.5, ["a"], {"a": 1}])
+    def test_the_environment_of_conmon_is_text(self, value: t.Any) -> None:
+        with pytest.raises(InvalidOption, match="conmon_env: the value of A must be text"):
+            container.desired(_params(bundle="/b", conmon_env={"A": value}))
+        with pytest.raises(InvalidOption, match="conmon_env"):
+            container.desired(_params(bundle="/b", conmon_env={True: "x"}))
 
     def test_no_signal(self) -> None:
         with pytest.raises(InvalidOption, match="NOPE is not a signal"):
