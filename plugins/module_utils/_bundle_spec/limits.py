@@ -20,7 +20,7 @@ Config = dict[str, t.Any]
 
 # Soft and hard limits, without which a container would have those of its task's session. Open files: as podman gets from a session of
 # systemd; hard and soft are the same, because runc 1.1.5 gives a command the hard limit also as its soft limit. Processes: above the
-# limit of pids. The others are the kernel's defaults (Linux 5.16), but for those that depend on the memory of the host.
+# limit of pids. The others are the kernel's defaults (Linux 5.16), except those that depend on the memory of the host.
 LIMITS = {
     **{f"RLIMIT_{name}": (parse.UNLIMITED, parse.UNLIMITED) for name in ("AS", "CPU", "DATA", "FSIZE", "RSS", "RTTIME")},
     "RLIMIT_CORE": (0, parse.UNLIMITED), "RLIMIT_MEMLOCK": (8 << 20, 8 << 20), "RLIMIT_MSGQUEUE": (819200, 819200),
