@@ -118,7 +118,7 @@ def _check_word(kind: str, word: str, where: str) -> None:
         raise InvalidOption(
             f"{what} has no effect on a bind mount.", hint="Options of a file system are for a new one."
         )
-    near = _near(key if key in values or key.strip().lower() in values else word, (*flags, *values, *_TRANSLATED))
+    near = (_near(key, values) if equals else "") or _near(word, (*flags, *values, *_TRANSLATED))
     raise InvalidOption(
         f"{what} is not known.", hint=f"Did you mean {near}?" if near else "See the documentation of mounts."
     )

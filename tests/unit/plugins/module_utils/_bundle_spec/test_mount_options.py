@@ -137,6 +137,19 @@ def test_words_that_a_tmpfs_cannot_have(words: str) -> None:
         typed("tmpfs", *words.split(","))
 
 
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("siez=1m", "size"), ("SIZE=1m", "size"), ("sizes=1m", "size"), ("Mode=0700", "mode"), ("nr_inode=1k", "nr_inodes"), ("NOEXEC", "noexec"),
+        (" ro", "ro"), ("tmpcopup", "tmpcopyup"), ("usr=1", ""), ("guid=5", "uid"),
+    ],
+)  # fmt: skip
+def test_the_nearest_word_of_a_tmpfs(word: str, near: str) -> None:
+    with pytest.raises(InvalidOption, match="is not known") as caught:
+        parse.tmpfs(f"/b:{word}")
+    assert near == "" or caught.value.hint in (f"Did you mean {near}?", "Did you mean gid?")
+
+
 def test_a_list_may_have_commas() -> None:
     assert typed("tmpfs", "ro,noexec", "size=1m") == ["ro", "noexec", "size=1m"]
     assert "rro" in parse.mount({"source": "/a", "destination": "/b", "options": ["noexec,ro"]})["options"]
