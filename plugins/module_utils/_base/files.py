@@ -71,6 +71,16 @@ def check_text(name: str, text: str) -> None:
         raise InvalidOption(f"{name} cannot have control characters, or bytes that are not UTF-8: {text!a}.")
 
 
+def refuse_nul(name: str, value: t.Any) -> None:
+    """Refuse NUL anywhere in an option: programs written in C read only what stands in front of it."""
+    if isinstance(value, str) and "\0" in value:
+        raise InvalidOption(f"{name} cannot have a NUL character in it.")
+    if isinstance(value, t.Mapping):
+        value = (*value, *value.values())
+    for each in value if isinstance(value, (tuple, list)) else ():
+        refuse_nul(name, each)
+
+
 def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False) -> None:
     """Replace a file in one step. A reader, or the next run after a kill, sees the complete old or the complete new content.
 

@@ -26,7 +26,7 @@ import typing as t
 from .._base.accounts import User
 from .._base.deadline import Deadline
 from .._base.errors import Conflict, InvalidOption, LongshoreError, MissingPrerequisite, WrongState
-from .._base.files import is_busy, make_directory, read_json, write_text
+from .._base.files import is_busy, make_directory, read_json, refuse_nul, write_text
 from .._bundle_spec import parse, spec
 from .._bundle_spec.image_document import ImageConfig, is_digest
 from .._bundle_spec.options import FIRST_RECORD, RECORD, Action, BundleRecord, Facts, Options, Plan, Request, Source
@@ -83,7 +83,7 @@ class Bundles:
 
     def _converge(self, request: Request, check: bool) -> Outcome:
         for name, value in {**request._replace(options=Options())._asdict(), **request.options._asdict()}.items():
-            parse.check_text(name, value)
+            refuse_nul(name, value)
         directory.check(request)
         before = _load(request.path)
         if request.absent:

@@ -12,6 +12,7 @@ from .._base.errors import InvalidOption
 from .._config.sizes import NO_LIMIT
 
 UNLIMITED = 2**64 - 1  # RLIM_INFINITY in a config.json
+_IDS = 2**32 - 1  # of users: the last number is none
 _LIMITS = "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack"
 _DENIED = {"suid": "nosuid", "dev": "nodev", "exec": "noexec"}
 
@@ -20,16 +21,6 @@ class IdMap(t.NamedTuple):
     container: int
     host: int
     size: int
-
-
-def check_text(name: str, value: t.Any) -> None:
-    """Refuse NUL anywhere in an option: programs written in C read only what stands in front of it."""
-    if isinstance(value, str) and "\0" in value:
-        raise InvalidOption(f"{name} cannot have a NUL character in it.")
-    if isinstance(value, t.Mapping):
-        value = (*value, *value.values())
-    for each in value if isinstance(value, (tuple, list)) else ():
-        check_text(name, each)
 
 
 def destination(path: t.Any, name: str) -> str:
@@ -130,9 +121,13 @@ def id_maps(userns: t.Mapping[str, t.Any], name: str) -> tuple[IdMap, ...]:
     """Parse ``CONTAINER:HOST:SIZE`` for users and groups. The mappings of users also apply to groups by default."""
     maps = []
     for value in userns.get(name) or userns.get("uidmap") or ():
-        if not re.fullmatch(r"\d+:\d+:[1-9]\d*", str(value)):
-            raise InvalidOption(f"The mapping {value!r} in userns is not valid.", hint="Write CONTAINER:HOST:SIZE.")
-        maps.append(IdMap(*map(int, value.split(":"))))
+        found = re.fullmatch(r"([0-9]{1,10}):([0-9]{1,10}):([1-9][0-9]{0,9})", str(value))
+        one = IdMap(*map(int, found.groups())) if found else IdMap(0, 0, _IDS + 1)
+        if max(one.container, one.host) + one.size > _IDS:
+            raise InvalidOption(
+                f"The mapping {str(value)[:100]!r} in userns is not valid.", hint="Write CONTAINER:HOST:SIZE."
+            )
+        maps.append(one)
     if not maps:
         raise InvalidOption("userns needs mappings of users (uidmap).", hint="For example 0:100000:65536.")
     return tuple(maps)

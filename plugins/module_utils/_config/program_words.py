@@ -11,8 +11,8 @@ from __future__ import annotations
 import typing as t
 
 from .._base.errors import InvalidOption
+from .._base.program import MOST_WORD
 
-MOST_WORD = 131071  # MAX_ARG_STRLEN without its NUL
 _MOST_PATH = 4095  # PATH_MAX without its NUL
 _STACK = 8 << 20  # _STK_LIM, the kernel's default for RLIMIT_STACK
 _POINTER = 8  # bytes

@@ -11,7 +11,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from .._base.errors import LongshoreError, MissingPrerequisite, reason_of
-from .._base.files import check_text
+from .._base.files import check_text, refuse_nul
 from .._base.program import user_runtime_directory
 from .._trust import trust
 
@@ -47,6 +47,9 @@ def run(module: AnsibleModule, body: Body, secret: t.Callable[[], set[str]] = se
     if not hasattr(os, "pidfd_open"):
         module.fail_json(msg="Longshore needs Linux 5.3 and Python 3.9 or newer on the host (pidfd_open is missing).")
     try:
+        for name, value in module.params.items():
+            if name != "stdin":
+                refuse_nul(name, value)
         module.exit_json(**body(module))
     except LongshoreError as exc:
         module.no_log_values = module.no_log_values | secret()

@@ -7,6 +7,8 @@ from __future__ import annotations
 import os
 
 from .._base.errors import InvalidOption
+from .._base.program import MOST_WORD
+from .model import Definition
 from .model import Definition, LogDriver
 from .store import Paths
 
@@ -28,6 +30,11 @@ def check(definition: Definition, paths: Paths, *, terminal: bool) -> None:
         if name == "DBUS_SESSION_BUS_ADDRESS" and os.geteuid() == 0:
             # crun (1.8) would put the container into the session of the user who logged in as root.
             raise InvalidOption(f"conmon_env cannot have {name} as root: the container would belong to that session.")
+    words = {name: getattr(definition, name) for name in ("runtime_args", "exit_command", "network_options")}
+    words["conmon_env"] = [f"{name}={value}" for name, value in definition.conmon_env.items()]
+    for name, values in words.items():
+        if any(len(os.fsencode(word)) > MOST_WORD for word in values):
+            raise InvalidOption(f"{name} has a word of more than {MOST_WORD} bytes, the limit of the kernel.")
     if definition.sdnotify == "container" and len(os.fsencode(paths.ready_socket)) > 107:
         raise InvalidOption(f"{paths.ready_socket} is too long for a socket (107 bytes).", hint="Shorten the name.")
     if terminal and definition.log_driver is LogDriver.PASSTHROUGH:

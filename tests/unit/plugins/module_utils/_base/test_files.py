@@ -13,7 +13,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import files
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, LongshoreError
 from ansible_collections.longshore.oci.tests.unit import programs
 
 pytestmark = pytest.mark.pure
@@ -310,3 +310,12 @@ def test_a_directory_that_another_user_has_made_first(
         plant()
     with pytest.raises(LongshoreError, match="belongs to another user"):
         files.make_directory(path)
+
+
+@pytest.mark.parametrize(
+    "value", ["a\0", ("a", "b\0"), ["x", ["\0"]], {"a": {"b": "c\0"}}, {"a\0": 1}, {"hooks": ({"path": "/\0"},)}]
+)
+def test_no_option_has_a_nul(value: t.Any) -> None:
+    with pytest.raises(InvalidOption, match="chdir cannot have a NUL character in it"):
+        files.refuse_nul("chdir", value)
+    files.refuse_nul("chdir", ("a", {"b": ["\\0", 5, None, True]}))

@@ -13,6 +13,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
+from ansible_collections.longshore.oci.plugins.module_utils._base.program import MOST_WORD
 from ansible_collections.longshore.oci.plugins.module_utils._config import program_words
 
 pytestmark = pytest.mark.pure
@@ -68,8 +69,8 @@ def test_the_kernel_agrees() -> None:
                 raise
             return False
 
-    assert runs("x" * program_words.MOST_WORD)
-    assert not runs("x" * (program_words.MOST_WORD + 1))
+    assert runs("x" * MOST_WORD)
+    assert not runs("x" * (MOST_WORD + 1))
     soft = resource.getrlimit(resource.RLIMIT_STACK)[0]
     stack = soft if soft != resource.RLIM_INFINITY else 1 << 40
     fits = ["x" * 999] * 7000

@@ -95,7 +95,8 @@ class Ended(Exception):
 class Module:
     """The two ends of an AnsibleModule."""
 
-    def __init__(self) -> None:
+    def __init__(self, **params: t.Any) -> None:
+        self.params = params
         self.said: dict[str, t.Any] = {}
         self.no_log_values: set[str] = set()
 
@@ -108,8 +109,8 @@ class Module:
         raise Ended
 
 
-def _run(body: t.Callable[[t.Any], dict[str, t.Any]]) -> dict[str, t.Any]:
-    module = Module()
+def _run(body: t.Callable[[t.Any], dict[str, t.Any]], **params: t.Any) -> dict[str, t.Any]:
+    module = Module(**params)
     with pytest.raises(Ended):
         boundary.run(t.cast(t.Any, module), body)
     return module.said
@@ -118,6 +119,12 @@ def _run(body: t.Callable[[t.Any], dict[str, t.Any]]) -> dict[str, t.Any]:
 class TestRun:
     def test_success(self) -> None:
         assert _run(lambda module: {"changed": True}) == {"failed": False, "changed": True}
+
+    @pytest.mark.parametrize("value", ["a\0b", ["\0"], {"a": {"b": ["\0"]}}, {"\0": None}])
+    def test_no_option_has_a_nul(self, value: t.Any) -> None:
+        said = _run(lambda module: pytest.fail("It ran."), user=value, other=None)
+        assert said == {"failed": True, "msg": "user cannot have a NUL character in it."}
+        assert _run(lambda module: {"changed": True}, stdin="a\0b", other=None)["changed"]
 
     def test_an_error_of_the_engine_is_a_failed_task_with_its_details(self) -> None:
         def body(_module: t.Any) -> dict[str, t.Any]:
