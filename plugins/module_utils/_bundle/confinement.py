@@ -18,7 +18,6 @@ import resource
 import typing as t
 
 from .._base.errors import InvalidOption, MissingPrerequisite
-from .._base.files import has_labels, read_text
 from .._base.files import read_text
 from .._base.versions import numbers
 from .._bundle_spec.options import Options

@@ -14,7 +14,6 @@ from .._base.accounts import User
 from .._base.capabilities import full_names
 from .._base.errors import InvalidOption
 from .._base.program import UMASK
-from .._config import program_words
 
 
 class Command(t.NamedTuple):
@@ -40,7 +39,7 @@ def check(command: Command) -> None:
         if not name.isprintable() or not name or "=" in name:
             raise InvalidOption(f"env cannot have a variable {name!r}.")
     variables = [f"{name}={value}" for name, value in command.env.items()]
-    program_words.check({"args": list(command.argv), "env": variables, "cwd": command.cwd})
+    _check_words({"args": list(command.argv), "env": variables, "cwd": command.cwd})
     if command.cwd is not None and not command.cwd.startswith("/"):
         raise InvalidOption(f"The directory must be an absolute path in the container, not {command.cwd!r}.")
     full_names(command.capabilities)
@@ -83,8 +82,17 @@ def process_spec(
         spec["apparmorProfile"] = "unconfined"
     if command.no_new_privs is not None or command.privileged:
         spec["noNewPrivileges"] = bool(command.no_new_privs)
-    program_words.check(spec)
+    _check_words(spec)
     return spec
+
+
+def _check_words(process: t.Mapping[str, t.Any]) -> None:
+    if (
+        len(process["args"][0] + str(process["cwd"])) > 2000 or len(str(process)) > 30000
+    ):  # Most are far below any limit.
+        from .._config import program_words
+
+        program_words.check(process)
 
 
 def _check_mapped(kind: str, number: int, mappings: t.Sequence[t.Mapping[str, int]]) -> None:

@@ -8,7 +8,6 @@ import os
 
 from .._base.errors import InvalidOption
 from .._base.program import MOST_WORD
-from .model import Definition
 from .model import Definition, LogDriver
 from .store import Paths
 
