@@ -118,7 +118,6 @@ def test_a_quoted_message_is_said(guide: str, quoted: str) -> None:
         ("127.0.0.1:8282/tcp is in use by python3 (process 29670). Choose another port, or stop who has it.", ["who"]),
         ("It goes on as before. Give the option tcp_established.", ["goes", "give"]),
         ("... has a session X already", ["already"]),
-        ("The exit code of the command is not known", ["not", "known"]),
     ],
 )  # fmt: skip
 def test_a_former_message_is_not_said(quoted: str, unsaid: list[str]) -> None:

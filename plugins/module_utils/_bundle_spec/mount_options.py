@@ -58,7 +58,7 @@ def check_type(kind: t.Any, where: str) -> str:
         raise InvalidOption(f"The type of the mount at {where} cannot be {str(kind)[:100]!r}.", hint="Leave it out.")
     near = "" if kind in TYPES else _near(kind, TYPES, 0.8)
     if near:
-        raise InvalidOption(f"The type {kind} of the mount at {where} is not known.", hint=f"Did you mean {near}?")
+        raise InvalidOption(f"The type {kind} of the mount at {where} does not exist.", hint=f"Did you mean {near}?")
     return kind
 
 

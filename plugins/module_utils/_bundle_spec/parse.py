@@ -12,7 +12,7 @@ from .._base.errors import InvalidOption
 from .._config.sizes import NO_LIMIT
 
 UNLIMITED = 2**64 - 1  # RLIM_INFINITY in a config.json
-_IDS = 2**32 - 1  # of users: the last number is none
+_IDS = 2**32 - 1  # of users: the last number means no user
 _LIMITS = "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack"
 _DENIED = {"suid": "nosuid", "dev": "nodev", "exec": "noexec"}
 
