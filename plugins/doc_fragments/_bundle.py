@@ -29,7 +29,12 @@ options:
       - The values are secret. They are hidden in logs and results.
     type: dict
   env_files:
-    description: Files on the host with lines C(NAME=VALUE). O(env) overrides them.
+    description:
+      - Files on the host with lines C(NAME=VALUE). O(env) overrides them.
+      - They are read as by podman. Only a line feed ends a line, with a carriage return before it or without. Blanks and tabs before
+        a name do not count. Empty lines and lines that begin with V(#) are ignored. Quotes, C(export) and a byte order mark have no
+        meaning. Unlike in podman, a line without V(=) is refused.
+      - A variable with a NUL, or that is not UTF-8, is refused with its name. No C(config.json) can hold it.
     type: list
     elements: path
     aliases: [env_file]

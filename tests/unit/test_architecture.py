@@ -501,3 +501,26 @@ def test_importing_the_engine_is_cheap() -> None:
     loaded = set(done.stdout.split())
     assert set(names) <= loaded
     assert {name.split(".")[0] for name in loaded} & {*NOT_AT_IMPORT, "ansible"} == set()
+
+
+def test_only_a_line_feed_ends_a_line() -> None:
+    """And only ASCII digits make a number: text from outside is read as the kernel and programs in C and Go read it.
+
+    splitlines() also ends a line at a form feed, NEL or U+2028, isdigit() takes a superscript two, and a file in text mode
+    gets a line feed for each carriage return. files.split_lines() splits; accounts.is_number() and isdecimal() tell numbers.
+    """
+    found: dict[str, set[str]] = {}
+    for name in (*LIBRARIES, *(name for name in SOURCES if f"{UTILS}._module." in name)):
+        called = [node for node in _nodes(name) if isinstance(node, ast.Call)]
+        methods = {node.func.attr for node in called if isinstance(node.func, ast.Attribute)}
+        found[name] = methods & {"splitlines", "readlines", "isdigit", "isnumeric"}
+        for node in called:
+            if isinstance(node.func, ast.Name) and node.func.id == "open" and not _translates_nothing(node):
+                found[name].add(ast.unparse(node))
+    assert _wrong(found) == {}
+
+
+def _translates_nothing(call: ast.Call) -> bool:
+    """Tell whether open() is for bytes, for writing, or keeps all carriage returns."""
+    mode = call.args[1].value if len(call.args) > 1 and isinstance(call.args[1], ast.Constant) else "r"
+    return any(letter in str(mode) for letter in "bwax") or any(word.arg == "newline" for word in call.keywords)

@@ -90,7 +90,7 @@ def _verify_ssh(signers: str, message: str, signed: str) -> str:
     program = _program("ssh-keygen")
     argv = [program, "-Y", "find-principals", "-f", signers, "-s", signed]
     result = run(argv, Deadline(_SECONDS), what="find the signer", env=_QUIET)
-    for line in result.stdout.splitlines():
+    for line in result.stdout.split("\n")[:-1]:
         # ssh-keygen reads the message only from its standard input.
         argv = [program, "-Y", "verify", "-n", NAMESPACE, "-f", signers, "-I", line.split(",")[0], "-s", signed]
         result = run(
@@ -101,10 +101,14 @@ def _verify_ssh(signers: str, message: str, signed: str) -> str:
     return _said(result)
 
 
+def _lines(text: bytes) -> list[bytes]:
+    """Return the lines as ssh-keygen reads them: a carriage return alone does not end a comment."""
+    return [line.removesuffix(b"\r") for line in text.split(b"\n")]
+
+
 def _as_allowed(text: bytes) -> bytes:
     """Return allowed signers as they are, and public keys as allowed signers with any name."""
-    lines = [b"longshore " + line if _PUBLIC.match(line) else line for line in text.splitlines()]
-    return b"\n".join(lines) + b"\n"
+    return b"\n".join(b"longshore " + line if _PUBLIC.match(line) else line for line in _lines(text)) + b"\n"
 
 
 def _verify_pgp(keys: str, message: str, signed: str) -> str:
@@ -151,7 +155,7 @@ def _binary(text: bytes) -> bytes:
 def _signers(path: str) -> bytes:
     """Return the lines with signers."""
     text = _read(path, "verify")
-    return b"" if b"PGP" in text[:100] else b"\n".join(line for line in text.splitlines() if not line.startswith(b"#"))
+    return b"" if b"PGP" in text[:100] else b"\n".join(line for line in _lines(text) if not line.startswith(b"#"))
 
 
 def _read(path: str, option: str, *, private: bool = False) -> bytes:
@@ -212,6 +216,6 @@ def _program(name: str) -> str:
 
 def _said(result: Completed) -> str:
     lines = [
-        line for line in f"{result.stderr}\n{result.stdout}".splitlines() if line.strip() and "[GNUPG:]" not in line
+        line for line in f"{result.stderr}\n{result.stdout}".split("\n") if line.strip() and "[GNUPG:]" not in line
     ]
     return (lines[-1].strip().rstrip(".") if lines else f"exit status {result.rc}")[:200]

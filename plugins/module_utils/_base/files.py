@@ -45,12 +45,19 @@ def without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
+def split_lines(text: str) -> list[str]:
+    """Return the lines of a text that is not from this collection. Only a line feed ends a line, and one carriage return before
+    it does not count: splitlines() also ends a line at a form feed or at U+2028, so whoever writes a value could add a line."""
+    found = text.split("\n")
+    return [line.removesuffix("\r") for line in (found if found[-1] else found[:-1])]
+
+
 def read_tail(path: str, *, lines: int = 20, limit: int = 16384) -> list[str]:
     """Return the last lines of a log, at most ``limit`` bytes. Empty if no such regular file exists."""
     try:
         with open(path, "rb", opener=without_waiting) as stream:
             stream.seek(max(0, os.fstat(stream.fileno()).st_size - limit))
-            return stream.read(limit).decode("utf-8", "replace").splitlines()[-lines:]
+            return split_lines(stream.read(limit).decode("utf-8", "replace"))[-lines:]
     except OSError:
         return []
 

@@ -18,7 +18,7 @@ import resource
 import typing as t
 
 from .._base.errors import InvalidOption, MissingPrerequisite
-from .._base.files import read_text
+from .._base.files import read_text, split_lines
 from .._base.versions import numbers
 from .._bundle_spec.options import Options
 from .._host.selinux_state import has_labels
@@ -83,7 +83,7 @@ def can_set_recursively(release: str) -> bool:
 
 def profiles(text: str) -> dict[str, str]:
     """Return the modes of profiles by name, from the kernel's list with lines ``NAME (MODE)``."""
-    lines = [line.rpartition(" (") for line in text.splitlines()]
+    lines = [line.rpartition(" (") for line in split_lines(text)]
     return {name: mode.rstrip(")") for name, _space, mode in lines if name}
 
 
@@ -125,7 +125,7 @@ def _loaded(path: str) -> str | None:
     if not os.path.exists(path):
         return None
     try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
+        with open(path, encoding="utf-8", errors="replace", newline="\n") as stream:
             return stream.read()
     except OSError:
         return ""

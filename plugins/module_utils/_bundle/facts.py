@@ -112,8 +112,8 @@ def available_capabilities() -> tuple[str, ...]:
 def _read(path: str, name: str) -> str:
     trust.check(os.path.abspath(path), name)
     try:
-        text = read_text(path, errors="strict")
-    except (LongshoreError, UnicodeDecodeError) as exc:
+        text = read_text(path, errors="surrogateescape")
+    except LongshoreError as exc:
         raise InvalidOption(f"{name}: {path} cannot be read: {exc}") from exc
     if text is None:
         raise InvalidOption(f"{name}: {path} cannot be read: No such file or directory.")

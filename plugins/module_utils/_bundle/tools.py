@@ -85,7 +85,7 @@ def _quote(program: str, said: str) -> str:
 
 def _said(stderr: str) -> str:
     """Return the last message of a program, without the format of its log."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip() and not line.startswith(_TAR_GIVES_UP)]
+    lines = [line.strip() for line in stderr.split("\n") if line.strip() and not line.startswith(_TAR_GIVES_UP)]
     fatal = [line for line in lines if "level=fatal" in line or "\u2a2f" in line]
     text = (fatal or lines or [""])[-1]
     found = re.search(r'msg=("(?:[^"\\]|\\.)*")', text)

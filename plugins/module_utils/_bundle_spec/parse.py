@@ -9,6 +9,7 @@ import re
 import typing as t
 
 from .._base.errors import InvalidOption
+from .._base.files import split_lines
 from .._config.sizes import NO_LIMIT
 
 UNLIMITED = 2**64 - 1  # RLIM_INFINITY in a config.json
@@ -161,13 +162,25 @@ def texts(option: str, values: t.Mapping[str, t.Any]) -> dict[str, str]:
 
 
 def env_file(text: str, path: str) -> list[tuple[str, str]]:
-    """Parse lines ``NAME=VALUE``. Ignore empty lines and lines that begin with #. Quotes are part of the value."""
+    """Parse lines ``NAME=VALUE``, as podman does. Ignore empty lines and lines that begin with #. Quotes are part of the value.
+
+    Bytes that are not UTF-8 are lone surrogates in ``text``. They may be anywhere but in a variable: crun refuses a config
+    with them, and runc changes them.
+    """
     found = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip() and not line.lstrip().startswith("#"):
-            name, equals, value = line.lstrip().partition("=")
-            if not equals or not name or name != name.strip():
-                raise InvalidOption(f"{path}, line {number}: this is not NAME=VALUE.")  # The line may be a secret.
+    for number, line in enumerate(split_lines(text), 1):
+        line = line.lstrip(" \t")
+        if line and not line.startswith("#"):
+            name, equals, value = line.partition("=")
+            # No message has the line, which may be a secret.
+            if not equals or not name or name != name.strip(" \t"):
+                raise InvalidOption(f"{path}, line {number}: this is not NAME=VALUE.")
+            for part, what in ((name, "the name of a variable"), (value, f"the variable {name}")):
+                if "\0" in part:
+                    raise InvalidOption(f"{path}, line {number}: {what} has a NUL, which no program can get.")
+                if any("\ud800" <= each <= "\udfff" for each in part):
+                    why = "is not UTF-8, which a config.json cannot hold"
+                    raise InvalidOption(f"{path}, line {number}: {what} {why}.", hint="Convert it with iconv.")
             found.append((name, value))
     return found
 

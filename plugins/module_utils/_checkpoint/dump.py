@@ -15,7 +15,7 @@ from .._archive.layout import measure as measure_members
 from .._archive.manifest import Manifest, Software
 from .._base.deadline import Deadline
 from .._base.errors import InvalidOption, LongshoreError, ProgramFailed
-from .._base.files import make_directory, read_tail, read_text, remove_file, remove_tree, write_text
+from .._base.files import make_directory, read_tail, read_text, remove_file, remove_tree, split_lines, write_text
 from .._base.process import is_alive
 from .._base.program import run
 from .._config.namespace_names import by_name
@@ -105,7 +105,7 @@ def describe(
 def _memory(record: Record) -> int:
     """Return the approximate size of CRIU's images: the anonymous memory in bytes. 0 if no controller counts it."""
     for directory in directories(record.cgroup_path or ""):
-        lines = (read_text(f"{directory}/memory.stat") or "").splitlines()
+        lines = split_lines(read_text(f"{directory}/memory.stat") or "")
         found = {words[0]: int(words[1]) for words in map(str.split, lines) if len(words) == 2}
         names = ("total_rss", "total_shmem") if "total_rss" in found else ("anon", "shmem")
         if found:

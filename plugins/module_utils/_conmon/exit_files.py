@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from .._base.files import read_text
@@ -26,6 +27,6 @@ def paths_of(record: Record, paths: Paths) -> tuple[str, str]:
 def written(files: t.Iterable[str]) -> str | None:
     """The first file with a number in it; a full file system leaves empty ones."""
     for path in files:
-        if (read_text(path) or "").strip().lstrip("-").isdigit():
+        if re.fullmatch(r"-?[0-9]+", (read_text(path) or "").strip()):
             return path
     return None

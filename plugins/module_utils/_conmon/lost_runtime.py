@@ -14,7 +14,7 @@ import typing as t
 
 from .._base.deadline import Deadline, wait_readable
 from .._base.errors import ProgramFailed, Reason
-from .._base.files import read_text
+from .._base.files import read_text, split_lines
 from .._base.pidfd import PidFd
 from .._base.process import ProcessId, parent_of
 from .._host import cgroup
@@ -88,5 +88,5 @@ def _killed_by_kernel(path: str | None) -> t.Iterator[int]:
     """Yield the numbers of processes in a cgroup that the kernel killed because memory ran out."""
     for directory in cgroup.directories(path):
         for name in ("memory.events", "memory.oom_control"):
-            fields = [line.split() for line in (read_text(f"{directory}/{name}") or "").splitlines()]
+            fields = [line.split() for line in split_lines(read_text(f"{directory}/{name}") or "")]
             yield from (int(each[1]) for each in fields if len(each) == 2 and each[0] == "oom_kill")

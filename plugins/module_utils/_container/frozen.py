@@ -23,7 +23,7 @@ def _held_back(init: ProcessId | None) -> Exit | None:
     """Return how a frozen process will end when it is thawed, or None. The v1 freezer delays a fatal signal. In the kernel it is
     then SIGKILL for all threads (SigPnd), and ShdPnd has the original signal (proc(5))."""
     text = (init and read_text(f"/proc/{init.pid}/status")) or ""
-    own, shared = (int(text.partition(f"{name}:\t")[2][:16] or "0", 16) for name in ("SigPnd", "ShdPnd"))
+    own, shared = (int(text.partition(f"\n{name}:\t")[2][:16] or "0", 16) for name in ("SigPnd", "ShdPnd"))
     if not (own | shared) & _KILL:
         return None
     number = int(signal.SIGKILL) if shared & _KILL or not shared else (shared & -shared).bit_length()

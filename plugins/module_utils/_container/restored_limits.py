@@ -17,7 +17,7 @@ import typing as t
 from .._base import mountinfo
 from .._base.deadline import Deadline
 from .._base.errors import LongshoreError, MissingPrerequisite, ProgramFailed
-from .._base.files import read_text
+from .._base.files import read_text, split_lines
 from .._base.program import find_program, run
 
 Config = t.Mapping[str, t.Any]
@@ -100,7 +100,7 @@ def check(name: str, pid: int, config: Config) -> None:
         return
     lost = [
         *lost_mounts(config, flags_by_place(found), lambda path: os.path.lexists(f"/proc/{pid}/root{path}")),
-        *lost_limits(config, dict(line.partition(":\t")[::2] for line in status.splitlines())),
+        *lost_limits(config, dict(line.partition(":\t")[::2] for line in split_lines(status))),
     ]
     if lost and os.path.exists(f"/proc/{pid}/root/"):
         raise ProgramFailed(f"The container {name} was restored without its limits: {', '.join(lost)}")

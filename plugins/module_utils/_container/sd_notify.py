@@ -10,7 +10,7 @@ import typing as t
 
 from .._base.deadline import Deadline, wait_readable
 from .._base.errors import DeadlineExceeded, ProgramFailed
-from .._base.files import read_tail, remove_file
+from .._base.files import read_tail, remove_file, split_lines
 from .._base.pidfd import PidFd
 from .._state.model import Record, Timeouts
 from .._state.phase import Phase
@@ -58,7 +58,7 @@ class ReadySocket:
         raise kind(f"The container {record.name} {text} that it is ready (READY=1).{last}", container_log=log)
 
     def _is_ready(self, message: bytes) -> bool:
-        lines = message.decode("utf-8", "replace").splitlines()
+        lines = split_lines(message.decode("utf-8", "replace"))
         self._status = next((line[7:] for line in lines if line.startswith("STATUS=")), self._status)
         return "READY=1" in lines
 

@@ -8,7 +8,7 @@ import re
 import typing as t
 
 from .._base.errors import LongshoreError, ProgramFailed
-from .._base.files import read_tail
+from .._base.files import read_tail, split_lines
 from .._runtime.failure import last_error
 from .._state.model import Record
 from .process_spec import Command
@@ -29,7 +29,7 @@ def explain(exc: LongshoreError, record: Record, paths: SessionPaths, command: C
     reasons = (last_error(log), exc.message, " ".join(written[-3:]), "the runtime ended without a message")
     reason = next(text for text in reasons if text).rstrip(".")
     details: dict[str, t.Any] = {
-        "runtime_log": log.splitlines()[-20:],
+        "runtime_log": split_lines(log)[-20:],
         "conmon_log": written,
         "cmd": list(command.argv),
     }

@@ -13,7 +13,7 @@ import typing as t
 
 from .._base import mountinfo
 from .._base.errors import LongshoreError
-from .._base.files import make_directory, read_text
+from .._base.files import make_directory, read_text, split_lines
 
 # cgroups(7): controllers, and the name of a hierarchy without any. Other mount options are between them.
 _V1_NAMES = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "net_cls", "net_prio", "blkio", "perf_event",
@@ -62,7 +62,7 @@ def path_of(pid: int, where: Layout | None = None) -> str | None:
 def parse_membership(text: str, where: Layout) -> str | None:
     """Return the cgroup from the text of /proc/PID/cgroup, lines of ``number:controllers:path`` (v2 without controllers)."""
     mounted = {names for names, _mount in where.v1} | ({""} if where.v2 else set())
-    lines = [line.split(":", 2) for line in text.splitlines() if line.count(":") >= 2]
+    lines = [line.split(":", 2) for line in split_lines(text) if line.count(":") >= 2]
     return max((path for _number, names, path in lines if names in mounted), key=len, default=None)
 
 

@@ -9,7 +9,7 @@ import platform
 import typing as t
 
 from .._base.errors import LongshoreError
-from .._base.files import read_text
+from .._base.files import read_text, split_lines
 from .._base.program import find_program
 from .._runtime import criu
 from .._runtime.drivers import DRIVERS
@@ -78,7 +78,7 @@ def _runtime(host: Host, name: str, program: Program | None) -> dict[str, Value]
 def cpu_features(cpuinfo: str) -> list[str]:
     """Return the features of the first processor from the text of /proc/cpuinfo. A program that uses one needs it after a
     restore too."""
-    for line in cpuinfo.splitlines():
+    for line in split_lines(cpuinfo):
         key, _colon, value = line.partition(":")
         if key.strip() in ("flags", "Features"):
             return sorted(value.split())

@@ -124,7 +124,7 @@ def users(where: str | int) -> list[int]:
     """Return the processes in a namespace, given as its path or a descriptor. Read all of /proc."""
     wanted, found = os.stat(where), []
     for entry in os.listdir("/proc"):
-        if entry.isdigit():
+        if entry.isdecimal():
             with contextlib.suppress(OSError):
                 if os.path.samestat(os.stat(f"/proc/{entry}/ns/net"), wanted):
                     found.append(int(entry))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from .._base.files import read_text
+from .._base.files import read_text, split_lines
 from .forwarding import IPV4, IPV6, TOP, differing, main_of, read_one
 
 _REDIRECTS = "net/ipv4/conf/all/accept_redirects"
@@ -40,7 +40,8 @@ def _along(main: str) -> list[str]:
 
 def _learned() -> set[str]:
     """Return the links with an IPv6 default route that a router has announced."""
-    lines = [line.split() for line in (read_text("/proc/net/ipv6_route") or "").splitlines()]
+    # The name of a link may have any character but / and blanks.
+    lines = [[*filter(None, line.split(" "))] for line in split_lines(read_text("/proc/net/ipv6_route") or "")]
     return {words[-1] for words in lines if words[:2] == [_DEFAULT, "00"] and int(words[-2], 16) & _FROM_ROUTER}
 
 

@@ -138,7 +138,7 @@ def tracks_memory(criu: Program) -> bool:
 
 
 def _last_line(result: Completed) -> str:
-    lines = [line.strip() for line in (result.stderr + result.stdout).splitlines() if line.strip()]
+    lines = [line.strip() for line in (result.stderr + result.stdout).split("\n") if line.strip()]
     errors = [line for line in lines if "Error" in line]
     text = (errors or lines or [f"exit status {result.rc}"])[-1]
     return re.sub(r"^(\([\d.]+\) )?\w+\s*\([^)]*\): ", "", text)

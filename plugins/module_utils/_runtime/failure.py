@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 
 from .._base.errors import ProgramFailed
-from .._base.files import read_text
+from .._base.files import read_text, split_lines
 from .._base.program import Completed
 from .._state.model import Record
 
@@ -41,5 +41,5 @@ def of(record: Record, verb: str, result: Completed, log: str) -> ProgramFailed:
     """Return the error of a failed call of a runtime."""
     return ProgramFailed(
         f"Cannot {verb} the container {record.name}: {record.runtime.name} says: {said(result, log)}",
-        rc=result.rc, stderr=result.stderr[-2000:], runtime_log=(read_text(log) or "").splitlines()[-20:],
+        rc=result.rc, stderr=result.stderr[-2000:], runtime_log=split_lines(read_text(log) or "")[-20:],
     )  # fmt: skip

@@ -14,7 +14,7 @@ import typing as t
 
 from .._base.deadline import Deadline
 from .._base.errors import LongshoreError
-from .._base.files import read_text
+from .._base.files import read_text, split_lines
 from .._base.pidfd import PidFd
 from .._base.process import ProcessId, identify
 from .model import Program
@@ -62,7 +62,7 @@ def with_option(option: str, accept: t.Callable[[str], bool]) -> t.Iterator[tupl
 def _is_ours(pid: str) -> bool:
     """Tell whether a process acts as this user (/proc/PID belongs to root for processes that are not dumpable, proc(5)), and is
     in no pid namespace of a container: such a process may have an endless command line, or one that blocks readers."""
-    lines = {line.partition(":")[0]: line.split()[1:] for line in _text(pid, "status").splitlines()}
+    lines = {line.partition(":")[0]: line.split()[1:] for line in split_lines(_text(pid, "status"))}
     return set(lines.get("Uid", ())) == {str(os.geteuid())} and len(lines.get("NSpid", ())) <= 1
 
 

@@ -319,3 +319,19 @@ def test_no_option_has_a_nul(value: t.Any) -> None:
     with pytest.raises(InvalidOption, match="chdir cannot have a NUL character in it"):
         files.refuse_nul("chdir", value)
     files.refuse_nul("chdir", ("a", {"b": ["\\0", 5, None, True]}))
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", []), ("\n", [""]), ("a", ["a"]), ("a\nb\n", ["a", "b"]), ("a\n\nb", ["a", "", "b"]), ("a\r\nb\r", ["a", "b"]),
+        ("a\r\r\nb", ["a\r", "b"]), ("a\rb", ["a\rb"]), ("a\x0bb\x0cc\x1cd\x1de\x1ef\x85g\u2028h\u2029i", ["a\x0bb\x0cc\x1cd\x1de\x1ef\x85g\u2028h\u2029i"]),
+    ],
+)  # fmt: skip
+def test_only_a_line_feed_ends_a_line(text: str, lines: list[str]) -> None:
+    assert files.split_lines(text) == lines
+
+
+def test_a_log_has_the_lines_that_a_program_wrote(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "log").write_bytes("one\x0c\u2028still one\r\ntwo\n".encode())
+    assert files.read_tail(f"{tmp_path}/log") == ["one\x0c\u2028still one", "two"]

@@ -179,3 +179,41 @@ def test_a_profile_of_a_config_stays_what_it_is() -> None:
         "syscalls": [{"names": ["a"], "action": "SCMP_ACT_ERRNO", "errnoRet": 5, "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]}],
     }  # fmt: skip
     assert seccomp.resolve(profile, ("CAP_KILL",), "amd64") == profile
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b"A=1\nB=2", [("A", "1"), ("B", "2")]), (b"A=1\r\nB=2\r\n", [("A", "1"), ("B", "2")]), (b"A=1\r\r\n", [("A", "1\r")]),
+        (b"A=1\r", [("A", "1")]),
+        # No other character ends a line, nor is any but a blank and a tab left out before a name.
+        *[(b"A=x" + end + b"B=y\n", [("A", f"x{end.decode()}B=y")]) for end in (
+            b"\r", b"\x0b", b"\x0c", b"\x1c", b"\x1d", b"\x1e", b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9",
+        )],
+        (b"\n \t\n  # a comment of Andr\xe9\n#\0\n\t A= 1 \t\n", [("A", " 1 \t")]), ("A=\u00a01\u3000".encode(), [("A", "\u00a01\u3000")]),
+        ("\u00a0A=1".encode(), [("\u00a0A", "1")]), (b"\x0cA=1", [("\x0cA", "1")]), (b"export A=1", [("export A", "1")]),
+        (b"\xef\xbb\xbfA=1", [("\ufeffA", "1")]), (b"A==\nB=", [("A", "="), ("B", "")]), ("Ä=ß".encode(), [("Ä", "ß")]),
+        (b"", []),
+    ],
+)  # fmt: skip
+def test_lines_of_an_env_file_are_those_of_podman(data: bytes, found: list[tuple[str, str]]) -> None:
+    assert parse.env_file(data.decode("utf-8", "surrogateescape"), "/x.env") == found
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"A=1\nB=x\0y", "/x.env, line 2: the variable B has a NUL, which no program can get."),
+        (b"A\0B=1", "/x.env, line 1: the name of a variable has a NUL, which no program can get."),
+        (b"# fine\n\nNAME=Andr\xe9\n", "/x.env, line 3: the variable NAME is not UTF-8, which a config.json cannot hold."),
+        (b"N\xe9=1\n", "/x.env, line 1: the name of a variable is not UTF-8, which a config.json cannot hold."),
+        (b"A=\xed\xb2\xa0", "/x.env, line 1: the variable A is not UTF-8, which a config.json cannot hold."),
+        (b"=1", "/x.env, line 1: this is not NAME=VALUE."), (b"A", "/x.env, line 1: this is not NAME=VALUE."),
+        (b"A =1", "/x.env, line 1: this is not NAME=VALUE."), ("\u00a0".encode(), "/x.env, line 1: this is not NAME=VALUE."),
+        (b"A=1\n\xff\xfeA\0", "/x.env, line 2: this is not NAME=VALUE."),
+    ],
+)  # fmt: skip
+def test_what_a_variable_cannot_be_is_named_without_its_value(data: bytes, says: str) -> None:
+    with pytest.raises(InvalidOption) as caught:
+        parse.env_file(data.decode("utf-8", "surrogateescape"), "/x.env")
+    assert caught.value.message == says
