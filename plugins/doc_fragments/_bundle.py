@@ -254,8 +254,8 @@ options:
     type: str
   stop_signal:
     description:
-      - Signal that asks the container to end, by name or number. M(longshore.oci.oci_container) uses it. Default is the signal of the
-        image.
+      - Signal that asks the container to end, by name or number, such as V(TERM), V(37), V(RTMIN+3) or V(RTMAX-1).
+        M(longshore.oci.oci_container) uses it. Default is the signal of the image.
     type: str
   spec:
     description:

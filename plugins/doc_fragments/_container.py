@@ -149,7 +149,7 @@ options:
 options:
   stop_signal:
     description:
-      - Signal that asks the container to end, by name or number.
+      - Signal that asks the container to end, by name or number, such as V(TERM), V(37), V(RTMIN+3) or V(RTMAX-1).
       - With O(bundle), Longshore records the value. Without O(bundle), the value applies to this task only.
       - Default is the recorded value. For a new container, it is the signal of the image (the annotation
         C(org.opencontainers.image.stopSignal) of the bundle), otherwise V(TERM).

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import typing as t
 
@@ -69,18 +70,31 @@ def stuck_in(process: ProcessId) -> str:
 
 
 def parse_signal(value: str | int) -> int:
-    """Return the number of ``TERM``, ``SIGTERM``, ``15`` or ``RTMIN+3``. Raises InvalidOption for anything else."""
-    text = str(value).strip().upper()
-    name, plus, offset = text.partition("+")
-    number = int(text) if text.isdecimal() else 0
-    if plus and name in ("RTMIN", "SIGRTMIN") and offset.isdecimal():
-        number = signal.SIGRTMIN + int(offset)
-    elif not number and not plus:
-        found = getattr(signal.Signals, text if text.startswith("SIG") else f"SIG{text}", None)
-        number = int(found) if found else 0
+    """Return the number of ``TERM``, ``SIGTERM``, ``15``, ``RTMIN+3`` or ``RTMAX-1``. Raises InvalidOption for anything else."""
+    # Letters and digits of other scripts may have ASCII capitals and numbers.
+    text = str(value).strip().upper() if str(value).isascii() else ""
+    name = text[3:] if text.startswith("SIG") else text
+    real_time = re.fullmatch(r"RTMIN\+([0-9]{1,2})|RTMAX-([0-9]{1,2})", name)
+    if real_time:
+        plus, minus = real_time.groups()
+        number = signal.SIGRTMIN + int(plus) if plus else signal.SIGRTMAX - int(minus)
+        number = number if number >= signal.SIGRTMIN else 0
+    elif re.fullmatch("[0-9]{1,3}", text):
+        number = int(text)
+    else:
+        # Python has no name for the last one before 3.11.
+        number = int(getattr(signal.Signals, f"SIG{name}", 16 if name == "STKFLT" else 0))
     if not 1 <= number <= signal.SIGRTMAX:
-        raise InvalidOption(f"{value} is not a signal of this system.", hint="Use a name such as TERM, or a number.")
+        raise InvalidOption(f"{value} is not a signal of this system.", hint=_nearest_signal(name))
     return number
+
+
+def _nearest_signal(name: str) -> str:
+    import difflib
+
+    names = [each.name[3:] for each in signal.Signals]
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"Did you mean {near[0]}?" if near else "Use a name such as TERM, or a number."
 
 
 def signal_name(number: int) -> str:

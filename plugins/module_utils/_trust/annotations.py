@@ -46,7 +46,7 @@ def is_text(value: t.Any, most: int = _MOST_TEXT) -> bool:
 
 
 def is_signal(value: str) -> bool:
-    if not re.fullmatch(r"[A-Za-z0-9+]{1,16}", value):
+    if not re.fullmatch(r"[A-Za-z0-9+-]{1,16}", value):
         return False
     try:
         return parse_signal(value) > 0

@@ -93,6 +93,8 @@ def test_parents(spawn: t.Any) -> None:
     [
         ("TERM", 15), ("SIGTERM", 15), ("term", 15), ("sigTerm", 15), (" KILL ", 9), ("15", 15), (15, 15), ("1", 1),
         ("64", 64), ("RTMIN", 34), ("RTMIN+0", 34), ("SIGRTMIN+3", 37), ("rtmin+30", 64), ("RTMAX", 64), ("USR1", 10),
+        ("SIGRTMAX-1", 63), ("RTMAX-0", 64), ("sigrtmax-14", 50), ("RTMAX-30", 34), ("SIGRTMIN", 34), ("37", 37), ("STKFLT", 16),
+        ("SIGCLD", 17), ("POLL", 29), ("IOT", 6),
     ],
 )  # fmt: skip
 def test_parse_signal(text: str | int, number: int) -> None:
@@ -120,11 +122,38 @@ def test_parse_signal(text: str | int, number: int) -> None:
         "1.5",
         "²",
         "_DFL",
+        "RTMAX-31",
+        "RTMIN-1",
+        "RTMAX+1",
+        "RTMAX-",
+        "RTMAX--1",
+        "TERM-1",
+        "\uff11\uff15",
+        "RTMIN+\u0663",
+        "\u017fIGTERM",
+        "S\u0131GTERM",
+        "1_5",
+        "+15",
+        "\u00a0TERM",
     ],
 )
 def test_no_signal(text: str | int) -> None:
     with pytest.raises(InvalidOption, match="is not a signal of this system"):
         process.parse_signal(text)
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("SIGTREM", "Did you mean TERM?"), ("SIGFOO", "Use a name such as TERM, or a number."), ("USR3", "Did you mean USR2?"),
+        ("rtmax+1", "Did you mean RTMAX?"), ("0", "Use a name such as TERM, or a number."),
+    ],
+)  # fmt: skip
+def test_the_nearest_signal_is_named(text: str, hint: str) -> None:
+    with pytest.raises(InvalidOption) as caught:
+        process.parse_signal(text)
+    assert caught.value.hint == hint
 
 
 @pytest.mark.pure

@@ -414,6 +414,12 @@ def test_what_yaml_makes_of_a_value_is_not_written_to_the_kernel(value: t.Any) -
         make(annotations={"a": value})
 
 
+@pytest.mark.parametrize("signal", ["SIGRTMAX-1", "RTMIN+3", "37", ""])
+def test_signals_that_images_have(signal: str) -> None:
+    said = make({"config": {"Cmd": ["/x"], "StopSignal": signal}})["annotations"]
+    assert said.get("org.opencontainers.image.stopSignal", "") == signal
+
+
 def test_a_mount_takes_the_place_of_a_default_one() -> None:
     made = make(mounts=("/srv/hosts:/etc/hosts", "/dev/shm:/dev/shm"), tmpfs=("/data",))
     by_place = [mount["destination"] for mount in made["mounts"]]

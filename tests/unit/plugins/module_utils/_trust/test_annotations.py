@@ -52,10 +52,33 @@ def test_values_are_text(value: t.Any) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["", "SIGFOO", "0", "-9", "65", "999999", "9" * 5000, "TERM KILL", "TERM\n", "\u0661", "RTMIN+99", "x" * 17],
+    [
+        "",
+        "SIGFOO",
+        "0",
+        "-9",
+        "65",
+        "999999",
+        "9" * 5000,
+        "TERM KILL",
+        "TERM\n",
+        "\u0661",
+        "RTMIN+99",
+        "x" * 17,
+        "RTMAX-31",
+        "RTMIN-1",
+        " TERM",
+    ],
 )
 def test_a_stop_signal_is_one(value: str) -> None:
     assert from_outside({"org.opencontainers.image.stopSignal": value}) == {}
+
+
+@pytest.mark.parametrize("value", ["SIGRTMAX-1", "RTMIN+3", "37", "2", "kill", "SIGWINCH"])
+def test_all_forms_of_a_stop_signal(value: str) -> None:
+    assert from_outside({"org.opencontainers.image.stopSignal": value}) == {
+        "org.opencontainers.image.stopSignal": value
+    }
 
 
 @pytest.mark.parametrize("labels", [None, [], "run.oci.handler", 5, True, ["org.opencontainers.image.title"]])
