@@ -90,7 +90,7 @@ def spawn(
 
 def run(
     argv: t.Sequence[str], deadline: Deadline, *, what: str, env: t.Mapping[str, str] | None = None,
-    keeps: t.Sequence[int] = (), most: int | None = None,
+    keeps: t.Sequence[int] = (), most: int | None = None, umask: int = -1,
 ) -> Completed:  # fmt: skip
     """Run a program until it ends, or kill it and its group at the deadline.
 
@@ -99,14 +99,15 @@ def run(
 
     The output goes to anonymous memory instead of pipes, so a grandchild that keeps it open cannot block this task, and
     no loop has to copy it. ``what`` describes the purpose of the program for error messages. ``most`` limits the bytes of each of
-    stdout and stderr: a program that writes more gets an error (EPERM), and the first ``most`` bytes are kept.
+    stdout and stderr: a program that writes more gets an error (EPERM), and the first ``most`` bytes are kept. ``umask`` is that of
+    the program, -1 the one of this process.
     """
     with _memory("stdout", most) as out, _memory("stderr", most) as err, _leash() as leash:
         try:
             everything = clean_environment(**env or {})
             child = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=everything, start_new_session=True,
-                pass_fds=keeps or [leash],
+                pass_fds=keeps or [leash], umask=umask,
             )  # fmt: skip
         except (OSError, ValueError) as exc:  # ValueError: a NUL in an argument
             raise ProgramFailed(f"Cannot run {argv[0]} to {what}: {reason_of(exc)}.", argv=list(argv)) from exc

@@ -228,13 +228,18 @@ class Bundles:
             rootfs.remove(root)
             if request.rootfs_mode == "copy":
                 self._copy(source, "/", root, maps, deadline)
+        same = now.record.get("root") == now.plan.root
+        lower = now.record.get("lower") if same else None
         if request.rootfs_mode == "overlay" and not os.path.ismount(root):
             label = facts.labels[1] if facts.labels else ""
-            rootfs.mount(self._roots.unpack(source, self._images, deadline), root, deadline, label)
+            known = self._roots.lower(source, lower) if same and source.kind != "directory" else None
+            known = known or self._roots.unpack(source, self._images, deadline)
+            rootfs.mount(known, root, deadline, label)
+            lower = os.path.basename(known) if source.kind != "directory" else None
         self._make_files(request, source, maps, deadline)
         if facts.labels and facts.labels[1]:
             directory.label(path, [] if request.rootfs_mode == "overlay" else [root], facts.labels[1])
-        record = self._record(request, facts, source, now)
+        record = {**self._record(request, facts, source, now), "lower": lower}
         write_text(f"{path}/config.json", json.dumps(now.config, indent=1) + "\n")
         self._complete(path, record)
         return record

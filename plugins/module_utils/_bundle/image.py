@@ -109,7 +109,7 @@ class Images:
         make_directory(blobs, mode=0o700)
         with tools.workspace(f"{self._root}/layouts") as space, _credentials(request) as login:
             layout = f"{space}/layout"
-            os.mkdir(layout, 0o700)
+            make_directory(layout, mode=0o700)
             os.symlink(f"{self._root}/blobs", f"{layout}/blobs")
             argv = [
                 "skopeo", *_platform(request), "copy", "--quiet", *login, _tls(request, "src-"),

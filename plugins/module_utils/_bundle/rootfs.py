@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Root file systems: unpack them once on a host, then copy (or reflink) or overlay-mount them for each bundle.
 
-STATE/roots/DIGEST       of images (by their layers and contents) and of tar archives; never changed again
+STATE/roots/DIGEST.2     of images (by their layers and contents) and of tar archives; never changed again
+
+The number is increased when earlier releases unpacked something wrong. Without one, directories may have the umask of the host.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from .image import Images
 Maps = t.Mapping[str, t.Sequence[parse.IdMap]]
 # Device nodes that every container has: null, zero, full, random, urandom, tty. Any other in an image is removed.
 _HARMLESS = {(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0)}
+_VERSION = ".2"
 _CAPABILITY = "security.capability"
 _SHOWN = 200  # characters of a path in a message
 
@@ -46,7 +49,16 @@ class Roots:
         return path if os.path.isdir(path) else None
 
     def _path(self, source: Source) -> str:
-        return f"{self._root}/{file_name(source.files)}"
+        return f"{self._root}/{file_name(source.files)}{_VERSION}"
+
+    def lower(self, source: Source, name: str | None) -> str | None:
+        """Return the files below an existing overlay, which has recorded their ``name``, or None if they are gone.
+
+        They stay as they are: the kernel may refuse the changes of an overlay over other files (index=on). An earlier release
+        recorded no name.
+        """
+        name = name or file_name(source.files)
+        return f"{self._root}/{name}" if os.path.isdir(self._root) and name in os.listdir(self._root) else None
 
     def unpack(self, source: Source, images: Images, deadline: Deadline) -> str:
         """Return the path of the files of a source, and unpack it if needed. An existing path is complete, because it was renamed

@@ -61,13 +61,13 @@ def find(name: str) -> str:
 
 def call(argv: t.Sequence[str], deadline: Deadline, *, what: str, place: str = "", temporary: str = "") -> Completed:
     """Run a program. The error is one sentence: ``what`` cannot be done, and the reason. ``place`` is the directory where the
-    program writes."""
+    program writes. Files for a container are created with the umask 022, whatever that of the host is."""
     environment = {
         name: value for name, value in os.environ.items() if name.lower() in _INHERITED and value
     }  # fmt: skip
     if temporary:
         environment["TMPDIR"] = temporary
-    done = run([find(argv[0]), *argv[1:]], deadline, what=what, env=environment)
+    done = run([find(argv[0]), *argv[1:]], deadline, what=what, env=environment, umask=0o022)
     if done.rc != 0:
         said = _said(done.stderr)
         details: dict[str, t.Any] = {"argv": list(argv), "rc": done.rc, "stderr": done.stderr[-2000:]}
@@ -106,7 +106,7 @@ def workspace(parent: str) -> t.Iterator[str]:
     me = t.cast(ProcessId, identify(os.getpid()))
     path = f"{parent}/.tmp-{me.pid}-{me.start}-{os.urandom(3).hex()}"
     try:
-        os.mkdir(path, 0o700)
+        make_directory(path, mode=0o700)
         yield path
     except OSError as exc:
         raise LongshoreError(f"Cannot work in {parent}: {exc.strerror}.") from exc

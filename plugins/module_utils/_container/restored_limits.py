@@ -73,6 +73,7 @@ def no_groups() -> t.Iterator[None]:
 def _make_directory(path: str) -> bool:
     try:
         os.mkdir(path, 0o755)
+        os.chmod(path, 0o755)  # The umask of the host is not that of the container.
         return True
     except OSError:
         return False  # It exists, or the file system is read-only on the host too.
