@@ -90,7 +90,7 @@ def copy(files: str, to: str, maps: Maps, deadline: Deadline) -> None:
     """Copy with owners, times, links and extended attributes, and share blocks if the file system supports it."""
     argv = ["cp", "--archive", "--reflink=auto", "--no-target-directory", files, to]
     space = os.path.dirname(to)
-    tools.call(argv, deadline, what=f"copy the root file system {files}", place=space, temporary=space)
+    tools.call(argv, deadline, what=f"copy the root file system {files}", place=os.path.dirname(space), temporary=space)
     tame(to)
     if maps and os.geteuid() == 0:
         shift(to, maps)

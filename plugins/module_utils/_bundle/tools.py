@@ -31,24 +31,36 @@ _INHERITED = (
 )
 _TEMPORARY = re.compile(r"\.tmp-(\d+)-(\d+)-[0-9a-f]{6}")  # pid and start
 _ENDING = 10  # seconds for killed programs, which may have to free much memory
-_TAR_GIVES_UP = ("tar: Error is not recoverable", "tar: Child returned status", "tar: Exiting with failure")
-# Messages of skopeo (1.9 to 1.20), umoci, tar and cp, with their meanings and hints. The first match counts.
+_NOISE = re.compile(  # the last lines of tar, by any path to it, and of mount, after the one with the cause
+    r"(?:\S*/)?tar(?: \(child\))?: (?:Error is not recoverable|Child returned status|Exiting with failure)|dmesg\(1\) may have"
+)
+_MOST_SAID = 600
+# Texts before skopeo's cause, which have the reference of the image.
+_PREFIX = re.compile(
+    r'(?:Error parsing image name "(?:[^"\\]|\\.)*"|Error retrieving manifest for image|(?:initializing|Error initializing) source \S+'
+    r"): (?=.)"
+)
+_NO_SPACE = r"no space left on device|disk quota exceeded"
+# Messages of skopeo (1.9 to 1.20), with their meanings and hints. The first match counts.
 _MEANINGS = (
-    (r"no space left on device|disk quota exceeded", "there is no space left on the device", "Free space in {place}."),
-    (r"x509:|tls: |server gave HTTP response to HTTPS|certificate", "its certificate is not trusted, or it does not speak TLS",
+    (r"getting username and password|getting credentials", "its credentials cannot be read", "See authfile, or ~/.docker/config.json."),
+    (r"x509:|tls: |server gave HTTP response to HTTPS|certificate (signed|is|has)", "its certificate is not trusted, or it does not speak TLS",
      "Put its CA into /etc/containers/certs.d or ca_cert_dir, or set tls_verify: false."),
     (r"unauthorized|authentication required|incorrect username or password|status code 401",
      "the registry does not accept the username and password, or needs them", "Set username and password, or authfile."),
     (r"requested access to the resource is denied|status code 403", "the registry denies access to it", ""),
     (r"does not match provided manifest digest|digest mismatch|digest did not match|does not match expected", "its digest is not the one asked for", ""),
     (r"open(ing)? .*no such file or directory|archive file not found", "there is no such file", "Check the reference."),
-    (r"manifest unknown|name unknown|repository .*not found|status code 404|no descriptor found|tag not found|not found: ",
-     "there is no such image", "Check the reference."),
+    (r"untarring file|loading tar component|archive/tar: ", "it is not an archive of an image", "Check the file."),
+    (r"more than one image in oci", "it has more than one image", "Write the name of one behind the path: oci:PATH:NAME."),
+    (r"manifest unknown|name unknown|repository .*not found|status code 404|no descriptor found|tag not found|not found: "
+     r"|does not resolve to an image ID|identifier is not an image|no such image", "there is no such image", "Check the reference."),
     (r"no image found in (manifest list|image index)|no image found for", "there is no image for this platform", ""),
-    (r"connection refused|no such host|no route to host|network is unreachable|i/o timeout|connection reset|EOF|dial tcp"
-     r"|context deadline|status code 5\d\d|bad gateway|service unavailable",
+    (r"cannot connect to the docker daemon", "the Docker daemon cannot be reached", "Check that it runs."),
+    (r"connection refused|no such host|no route to host|network is unreachable|i/o timeout|connection reset|(?-i:\bEOF\b)|dial tcp"
+     r"|context deadline|status(?: code)?:? 5\d\d|bad gateway|service unavailable",
      "the registry cannot be reached", "Check that it runs and that this host reaches it. Proxy settings come from the task's environment."),
-    (r"invalid reference|error parsing image name|parsing image|unknown transport", "the reference is not valid", ""),
+    (r"invalid reference|invalid (source|image) name|unknown transport", "the reference is not valid", ""),
 )  # fmt: skip
 
 
@@ -69,30 +81,44 @@ def call(argv: t.Sequence[str], deadline: Deadline, *, what: str, place: str = "
         environment["TMPDIR"] = temporary
     done = run([find(argv[0]), *argv[1:]], deadline, what=what, env=environment, umask=0o022)
     if done.rc != 0:
-        said = _said(done.stderr)
+        said = _said(done.stderr) or f"exit code {done.rc}"
+        meaning, hint = _meaning(said, argv)
         details: dict[str, t.Any] = {"argv": list(argv), "rc": done.rc, "stderr": done.stderr[-2000:]}
-        for pattern, meaning, hint in _MEANINGS:
-            if re.search(pattern, said, re.IGNORECASE):
-                hint = hint.format(place=place)
-                raise ProgramFailed(f"Cannot {what}: {meaning}. {_quote(argv[0], said)}", hint=hint, **details)
-        raise ProgramFailed(f"Cannot {what}. {_quote(argv[0], said or f'exit code {done.rc}')}", **details)
+        cause = f": {meaning}" if meaning else ""
+        raise ProgramFailed(f"Cannot {what}{cause}. {_quote(argv[0], said)}", hint=hint.format(place=place), **details)
     return done
 
 
 def _quote(program: str, said: str) -> str:
+    if len(said) > _MOST_SAID:  # A path may be that long, with the cause behind it.
+        said = f"{said[: _MOST_SAID // 2]} ... {said[-_MOST_SAID // 2 :]}"
     return f"{program} says: {said.rstrip('.')}."
 
 
+def _meaning(said: str, argv: t.Sequence[str]) -> tuple[str, str]:
+    """Return the meaning and a hint, or empty texts. Names say nothing: geoffrey is no EOF, and no file is unauthorized."""
+    if re.search(_NO_SPACE, said, re.IGNORECASE):
+        return "there is no space left on the device", "Free space in {place}."
+    if argv[0] in ("cp", "tar", "mount", "umoci"):
+        return "", ""
+    for reference in filter(re.compile(r"[a-z-]+:\S").match, argv):
+        name = reference.partition("://")[2].partition("@")[0]
+        for each in (reference, name, re.sub(r":[^/]*$", "", name)):
+            said = said.replace(each, "") if "/" in each else said
+    found = (each[1:] for each in _MEANINGS if re.search(each[0], said, re.IGNORECASE))
+    return next(found, ("", ""))
+
+
 def _said(stderr: str) -> str:
-    """Return the last message of a program, without the format of its log."""
-    lines = [line.strip() for line in stderr.split("\n") if line.strip() and not line.startswith(_TAR_GIVES_UP)]
-    fatal = [line for line in lines if "level=fatal" in line or "\u2a2f" in line]
+    """Return the last message of a program, without the format of its log, and without what this task says of the image."""
+    lines = [line.strip() for line in stderr.split("\n") if line.strip() and not _NOISE.match(line.strip())]
+    fatal = [line for line in lines if "level=fatal" in line or "\u2a2f" in line or line.startswith("panic: ")]
     text = (fatal or lines or [""])[-1]
     found = re.search(r'msg=("(?:[^"\\]|\\.)*")', text)
     if found:
         with contextlib.suppress(ValueError):
             text = str(json.loads(found[1]))
-    return text.replace("\u2a2f", "").strip()[:600]
+    return _PREFIX.sub("", text.replace("\u2a2f", "").strip(), count=1)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import typing as t
@@ -18,6 +19,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     ProgramFailed,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import tools
+from ansible_collections.longshore.oci.tests.unit import programs
 
 
 def _fail(said: str, **more: t.Any) -> ProgramFailed:
@@ -25,7 +27,7 @@ def _fail(said: str, **more: t.Any) -> ProgramFailed:
     argv = ["sh", "-c", 'printf "%s" "$1" >&2; exit 3', "sh", said]
     with pytest.raises(ProgramFailed) as failed:
         tools.call(argv, Deadline(30), what="do it", **more)
-    assert (failed.value.details["rc"], failed.value.details["stderr"]) == (3, said)
+    assert (failed.value.details["rc"], failed.value.details["stderr"]) == (3, said[-2000:])
     return failed.value
 
 
@@ -62,7 +64,20 @@ def test_the_hint_names_the_place() -> None:
         ("", "sh says: exit code 3."), ("one\ntwo.\n\n", "sh says: two."),
         ('time="x" level=info msg="fine"\ntime="x" level=fatal msg="it \\"broke\\""\n', 'sh says: it "broke".'),
         ("the cause\ntar: Error is not recoverable: exiting now\n", "sh says: the cause."),
-        ("x" * 1000, f"sh says: {'x' * 600}."),
+        # tar as a path in PATH, as Ansible runs it on some hosts.
+        ("/usr/bin/tar: x: Cannot mknod: Operation not permitted\n/usr/bin/tar: Exiting with failure status due to previous errors\n",
+         "sh says: /usr/bin/tar: x: Cannot mknod: Operation not permitted."),
+        ("bin/tar: This does not look like a tar archive\nbin/tar: Error is not recoverable: exiting now",
+         "sh says: bin/tar: This does not look like a tar archive."),
+        ("tar (child): zstd: Cannot exec: No such file or directory\ntar (child): Error is not recoverable: exiting now\n"
+         "/bin/tar: Child returned status 2\n/bin/tar: Error is not recoverable: exiting now\n",
+         "sh says: tar (child): zstd: Cannot exec: No such file or directory."),
+        ("mount: /r: special device o does not exist.\n       dmesg(1) may have more information after failed mount system call.\n",
+         "sh says: mount: /r: special device o does not exist."),
+        ("panic: runtime error: index out of range [1] with length 1\n\ngoroutine 1 [running]:\nmain.main()\n\tmain.go:172 +0x2c\n",
+         "sh says: panic: runtime error: index out of range [1] with length 1."),
+        # The cause is at the end, the file at the beginning.
+        (f"cp: cannot stat '{'n' * 4000}': File name too long", f"sh says: cp: cannot stat '{'n' * 283} ... {'n' * 279}': File name too long."),
     ],
 )  # fmt: skip
 def test_what_is_quoted(said: str, quoted: str) -> None:
@@ -161,3 +176,67 @@ class TestTakeOver:
         else:
             tools.take_over(str(path), -1, 0o700)
         assert path.stat().st_mode & 0o777 == 0o700
+
+
+SKOPEO = "Error parsing image name"
+HOST = "docker://localhost:5000/geoffrey/certificate-unauthorized"
+
+
+def _skopeo(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, reference: str, said: str) -> ProgramFailed:
+    """What becomes of a skopeo that says this of a reference."""
+    line = f'time="x" level=fatal msg={json.dumps(said)}\n'
+    (tmp_path / "said").write_text(line)
+    programs.script(tmp_path / "skopeo", f"cat {tmp_path}/said >&2; exit 1\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(ProgramFailed) as failed:
+        tools.call(["skopeo", "inspect", "--raw", reference], Deadline(30), what="look it up")
+    return failed.value
+
+
+@pytest.mark.parametrize(
+    ("reference", "said", "meaning"),
+    [
+        # As skopeo 1.9.3 and 1.18.0 say it.
+        (f"{HOST}:1", f'{SKOPEO} "{HOST}:1": getting username and password: reading JSON file "bad.json": unmarshaling JSON at "bad.json": '
+         "invalid character 'o' in literal null (expecting 'u')", "its credentials cannot be read"),
+        (f"{HOST}:1", f'{SKOPEO} "{HOST}:1": getting username and password: error getting credentials - err: exec: '
+         '"docker-credential-nohelper": executable file not found in $PATH, out: ``', "its credentials cannot be read"),
+        (f"{HOST}:1", f'{SKOPEO} "{HOST}:1": pinging container registry localhost:5000: Get "https://localhost:5000/v2/": dial tcp '
+         "127.0.0.1:5000: connect: connection refused", "the registry cannot be reached"),
+        (f"{HOST}:1", f'{SKOPEO} "{HOST}:1": reading manifest 1 in localhost:5000/geoffrey/certificate-unauthorized: manifest unknown',
+         "there is no such image"),
+        (f"{HOST}:1", f'{SKOPEO} "{HOST}:1": something that no one knows', ""),
+        (f"{HOST}@sha256:{'0' * 64}", f"initializing source {HOST}@sha256:{'0' * 64}: reading manifest sha256:{'0' * 64} in "
+         "localhost:5000/geoffrey/certificate-unauthorized: received unexpected HTTP status: 503 Service Unavailable", "the registry cannot be reached"),
+        ("containers-storage:localhost/none", f'{SKOPEO} "containers-storage:localhost/none": reference "[vfs@/var/lib/containers/storage'
+         '+/run/containers/storage]localhost/none:latest" does not resolve to an image ID', "there is no such image"),
+        ("containers-storage:localhost/none", f'{SKOPEO} "containers-storage:localhost/none": reference "[overlay@/a+/b]localhost/none:latest" '
+         "does not resolve to an image ID: identifier is not an image", "there is no such image"),
+        ("oci:/l", f'{SKOPEO} "oci:/l": more than one image in oci, choose an image', "it has more than one image"),
+        ("oci:/l:zz", f'{SKOPEO} "oci:/l:zz": no descriptor found for reference "zz"', "there is no such image"),
+        ("oci:/none:zz", f'{SKOPEO} "oci:/none:zz": open /none/index.json: no such file or directory', "there is no such file"),
+        ("dir:/none", "Error retrieving manifest for image: open /none/manifest.json: no such file or directory", "there is no such file"),
+        ("docker-archive:/a", f'{SKOPEO} "docker-archive:/a": loading tar component manifest.json: unexpected EOF', "it is not an archive of an image"),
+        ("oci-archive:/a", f'{SKOPEO} "oci-archive:/a": creating temp directory: untarring file "/var/tmp/oci1": unexpected EOF',
+         "it is not an archive of an image"),
+        ("docker-daemon:a:1", f'{SKOPEO} "docker-daemon:a:1": loading image from docker engine: Cannot connect to the Docker daemon at '
+         "unix:///var/run/docker.sock. Is the docker daemon running?", "the Docker daemon cannot be reached"),
+        (f"{HOST}:b c", f'{SKOPEO} "{HOST}:b c": invalid reference format', "the reference is not valid"),
+        ("docker://a/A:1", f'{SKOPEO} "docker://a/A:1": invalid reference format: repository name must be lowercase', "the reference is not valid"),
+    ],
+)  # fmt: skip
+def test_a_reference_says_nothing_of_the_cause(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, reference: str, said: str, meaning: str
+) -> None:
+    found = _skopeo(tmp_path, monkeypatch, reference, said).message
+    assert found.startswith(
+        f"Cannot look it up: {meaning}. skopeo says: " if meaning else "Cannot look it up. skopeo says: "
+    )
+
+
+def test_names_of_files_say_nothing_of_a_registry(tmp_path: pathlib.Path) -> None:
+    for name in ("unauthorized", "x509: ", "no such host", "EOF"):
+        with pytest.raises(ProgramFailed) as failed:
+            tools.call(["cp", f"{tmp_path}/{name}", f"{tmp_path}/b"], Deadline(30), what="copy it")
+        assert failed.value.message.startswith("Cannot copy it. cp says: ")
+        assert f"cannot stat '{tmp_path}/{name}'" in failed.value.message
