@@ -14,7 +14,7 @@ description:
   - C(skopeo) fetches images into a cache that all bundles of the host share, and C(umoci) unpacks them. Longshore generates the
     C(config.json) from the image, the options, and the defaults of podman (capabilities, mounts, masked paths, seccomp).
   - If the bundle already has the requested content, the module changes nothing. It starts no program to find this out, except with
-    O(pull=always). Removing an option from the task is a change.
+    O(pull=always), and for an image of C(containers-storage:) or C(docker-daemon:). Removing an option from the task is a change.
   - With every change, the bundle gets a new root file system. It does not contain files that a container wrote to the old one. For data
     that must survive, use O(mounts) or volumes of the image (O(image_volumes)). An existing container keeps its root file system until it
     is recreated.
@@ -58,7 +58,9 @@ options:
     description:
       - Image for the bundle, in the notation of C(skopeo), with one of the prefixes C(docker://), C(oci:), C(oci-archive:),
         C(docker-archive:), C(dir:), C(containers-storage:) and C(docker-daemon:).
-      - The module identifies an image by its digests. Add C(@sha256:...) to the name to select one exact image.
+      - The module identifies an image by its digests. Add C(@sha256:...) to the name to select one exact image. As in podman, a tag before
+        that does not count.
+      - Layers may be compressed with gzip or zstd. Signatures are checked by the policy of the host (C(policy.json)), and not stored.
       - One of O(image) and O(rootfs) is required.
     type: str
   rootfs:
@@ -69,7 +71,10 @@ options:
   pull:
     description:
       - When to look up O(image) at its source.
-      - With V(missing), a host looks up each O(image) and O(platform) once, and uses the cache after that.
+      - With V(missing), a host asks a registry once for each O(image) and O(platform), and uses the cache after that. An image of the
+        host itself is the one that is there now. An archive or directory is read again when its file has changed. C(containers-storage:)
+        and C(docker-daemon:) are asked each time.
+      - With V(missing), the cache is also used when the image is gone from the host. If the store cannot be asked, the module warns.
       - V(always) looks it up every time, and fetches only data that is not in the cache. V(never) uses the cache, and fails if the image is
         not there.
     type: str

@@ -91,7 +91,7 @@ class Bundles:
         facts = gather(request.options, self._store, request.path, before)
         self._refuse(request, facts)
         deadline = Deadline(request.timeout)
-        source = self._look(request, before, deadline)
+        source = self._look(request, before, deadline, check)
         warnings = self._warn(request, source)
         decided = self._decide(request, facts, source)
         if decided.plan.actions:
@@ -144,9 +144,9 @@ class Bundles:
         # With an empty image instead of the real one, to report invalid options now.
         spec.make(ImageConfig(cmd=("true",)), request.options, facts, User(), path)
 
-    def _look(self, request: Request, record: BundleRecord, deadline: Deadline) -> Source:
+    def _look(self, request: Request, record: BundleRecord, deadline: Deadline, check: bool) -> Source:
         if request.image is not None:
-            return self._images.look(request, deadline)
+            return self._images.look(request, deadline, check=check)
         path = request.rootfs or ""
         if not path.startswith("/") or not os.path.exists(path):
             raise InvalidOption(f"There is no directory or tar archive at {path} on this host.")
@@ -159,8 +159,8 @@ class Bundles:
             if f"{request.path}/".startswith(f"{path}/"):
                 raise InvalidOption(f"The bundle {request.path} cannot be inside its own root file system {path}.")
             return Source("directory", rootfs.directory_digest(path), path=path)
-        known = record.rootfs_digest
-        same = record.source == path and list(record.stamp) == list(stamp) and is_digest(known)
+        known, before = record.rootfs_digest, list(record.stamp) or [0]  # An earlier release recorded less.
+        same = record.source == path and before == list(stamp[: len(before)]) and is_digest(known)
         digest = str(known) if same else rootfs.tar_digest(path)
         return Source("tar", digest, path=path, stamp=stamp, files=digest)
 
@@ -169,6 +169,8 @@ class Bundles:
         if other and request.platform:
             raise InvalidOption(f"The image {request.image} is for {other}, not for {request.platform}.")
         found = [f"The image {request.image} is for {other}, which is not this host's platform."] if other else []
+        if source.problem:
+            found.append(f"The image {request.image} of the cache is used. {source.problem}")
         left_out = [p for p in spec.wanted_volumes(source.config, request.options) if spec.is_reserved(p)]
         if left_out:
             why = "They are at the root, in /proc, /sys or /dev, or at files of oci_bundle, where no image may have volumes."
@@ -228,8 +230,8 @@ class Bundles:
             rootfs.remove(root)
             if request.rootfs_mode == "copy":
                 self._copy(source, "/", root, maps, deadline)
-        same = now.record.get("root") == now.plan.root
-        lower = now.record.get("lower") if same else None
+        same = now.record.root == now.plan.root
+        lower = now.record.lower if same else None
         if request.rootfs_mode == "overlay" and not os.path.ismount(root):
             label = facts.labels[1] if facts.labels else ""
             known = self._roots.lower(source, lower) if same and source.kind != "directory" else None
@@ -239,7 +241,7 @@ class Bundles:
         self._make_files(request, source, maps, deadline)
         if facts.labels and facts.labels[1]:
             directory.label(path, [] if request.rootfs_mode == "overlay" else [root], facts.labels[1])
-        record = {**self._record(request, facts, source, now), "lower": lower}
+        record = self._record(request, facts, source, now)._replace(lower=lower)
         write_text(f"{path}/config.json", json.dumps(now.config, indent=1) + "\n")
         self._complete(path, record)
         return record

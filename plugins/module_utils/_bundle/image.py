@@ -4,7 +4,10 @@
 
     STATE/images/blobs/      layers, configurations and manifests by digest, each only once
     STATE/images/layouts/    one OCI layout for each image, by the digest of its manifest; it shares the blobs
-    STATE/images/references/ the image of a reference and platform at the last lookup
+    STATE/images/references/ the image of a reference and platform at the last lookup, and the stamp of its file
+
+A registry is asked as ``pull`` says. An image of this host is the current one unless ``pull`` is never, as in podman: its file is
+read again when it is another one, and a store of images is asked each time.
 
 Every layout has its own index, so no lock is needed. A fetched file counts after it has been renamed. Only image_document.py
 reads the documents of an image, and its file_name creates every path in the cache.
@@ -18,16 +21,21 @@ import hashlib
 import json
 import os
 import re
+import stat
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import InvalidOption, LongshoreError, reason_of
+from .._base.errors import InvalidOption, LongshoreError, ProgramFailed, reason_of
 from .._base.files import make_directory, read_json, write_text
 from .._bundle_spec import image_document, parse
 from .._bundle_spec.options import Request, Source
 from .facts import architecture
 
 TAG = "image"  # of the one image in a layout
+# Where an image of this host changes, below the path of the reference. The other ones are in stores.
+_FILES = {"oci": "/index.json", "dir": "/manifest.json", "oci-archive": "", "docker-archive": ""}
+# As podman, but not skopeo: of a reference with both, the digest counts.
+_TAG_AND_DIGEST = re.compile(r"(docker://(?:.*/)?[^/:@]+):[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(@[a-z0-9]+:[0-9a-f]+)")
 _TRANSPORTS = ("docker", "oci", "oci-archive", "docker-archive", "dir", "containers-storage", "docker-daemon")
 
 
@@ -44,29 +52,46 @@ class Images:
     def _path(self, manifest: str) -> str:
         return f"{self._root}/layouts/{image_document.file_name(manifest)}"
 
-    def look(self, request: Request, deadline: Deadline) -> Source:
-        """Return the current image, from the cache if ``pull`` allows. Write nothing. Raises LongshoreError."""
+    def look(self, request: Request, deadline: Deadline, *, check: bool = False) -> Source:
+        """Return the current image. Write nothing but the stamp of a file that has the same image as before, and with ``check`` not
+        even that. Raises LongshoreError."""
         reference = check_reference(request.image or "")
         known = self._known(request)
-        if request.pull == "never" and not known:
+        if request.pull == "never":
+            if known:
+                return known
             raise InvalidOption(
                 f"The image {reference} is not in the cache of this host, and pull: never does not fetch it."
             )
-        if known and request.pull != "always":
+        stamp, always = _stamp(reference), request.pull == "always"
+        if known and not always and (stamp is None or stamp == known.stamp != ()):
             return known
         with _credentials(request) as login:
-            raw = self._inspect(request, login, deadline, "--raw")
+            try:
+                raw = self._inspect(request, login, deadline, "--raw")
+            except ProgramFailed as exc:
+                if not known or always or stamp:
+                    raise
+                return known._replace(
+                    problem=exc.message
+                )  # It is still what was asked for, also if its store is pruned.
             digest = "sha256:" + hashlib.sha256(raw.encode()).hexdigest()
             if known and (known.image or {})["digest"] == digest:
+                if stamp and not check:
+                    # Only the next task needs it, to be faster.
+                    with contextlib.suppress(LongshoreError):
+                        self._remember(request, dict(known.image or {}), stamp)
                 return known
             config = image_document.parse_config(self._inspect(request, login, deadline, "--config", "--raw"))
         image_document.check_raw(raw, config)
         image = {"reference": reference, "platform": request.platform, "digest": digest}
-        return Source("image", image_document.chain_id(config.diff_ids), config, image, cached=False)
+        digests = image_document.chain_id(config.diff_ids)
+        return Source("image", digests, config, image, cached=False, stamp=stamp or ())
 
     def _known(self, request: Request) -> Source | None:
-        """Return an image of the cache, or None if it is missing or incomplete."""
-        image = (read_json(self._remembered(request)) or {}).get("image")
+        """Return an image of the cache with the stamp of its file, or None if it is missing or incomplete."""
+        found = read_json(self._remembered(request)) or {}
+        image, stamp = found.get("image"), found.get("stamp")
         if not isinstance(image, dict) or not all(
             image_document.is_digest(image.get(n)) for n in ("digest", "manifest")
         ):
@@ -74,12 +99,17 @@ class Images:
         known = {"reference": request.image, "platform": request.platform, "digest": image["digest"]}
         try:
             if os.path.isdir(self._path(image["manifest"])):
-                return self._source({**known, "manifest": image["manifest"]})
+                source = self._source({**known, "manifest": image["manifest"]})
+                return source._replace(stamp=tuple(stamp) if isinstance(stamp, list) else ())
         except LongshoreError:
             # Damaged, or from a release without this check: look it up again.
             if request.pull == "never":
                 raise
         return None
+
+    def _remember(self, request: Request, image: dict[str, t.Any], stamp: tuple[int, ...]) -> None:
+        make_directory(f"{self._root}/references", mode=0o700)
+        write_text(self._remembered(request), json.dumps({"image": image, "stamp": stamp}))
 
     def _source(self, image: dict[str, t.Any]) -> Source:
         """Return an image of the cache. Read its small documents each time, and verify them with the digests in their names."""
@@ -95,7 +125,7 @@ class Images:
     def _inspect(self, request: Request, login: list[str], deadline: Deadline, *how: str) -> str:
         from . import tools
 
-        argv = ["skopeo", *_platform(request), "inspect", *how, *login, _tls(request, ""), request.image or ""]
+        argv = ["skopeo", *_platform(request), "inspect", *how, *login, _tls(request, ""), _plain(request.image or "")]
         if request.ca_cert_dir:
             argv[-1:-1] = ["--cert-dir", request.ca_cert_dir]
         return tools.call(argv, deadline, what=f"look up the image {request.image}").stdout
@@ -113,6 +143,8 @@ class Images:
             os.symlink(f"{self._root}/blobs", f"{layout}/blobs")
             argv = [
                 "skopeo", *_platform(request), "copy", "--quiet", *login, _tls(request, "src-"),
+                # umoci (0.4.7) does not read zstd. A layout cannot hold signatures; the policy of this host has checked them.
+                "--dest-compress-format", "gzip", "--remove-signatures",
                 pinned(image["reference"], image["digest"]), f"oci:{layout}:{TAG}",
             ]  # fmt: skip
             if request.ca_cert_dir:
@@ -121,8 +153,7 @@ class Images:
             image["manifest"] = image_document.parse_index(_read(f"{layout}/index.json"))
             fetched = self._source(image)
             tools.keep(layout, self._path(image["manifest"]))
-        make_directory(f"{self._root}/references", mode=0o700)
-        write_text(self._remembered(request), json.dumps({"image": image}))
+        self._remember(request, image, source.stamp)
         return fetched
 
     def _blob(self, digest: str) -> bytes:
@@ -150,6 +181,27 @@ def check_reference(reference: str) -> str:
         hint = f"Write docker://docker.io/library/busybox:1, or use one of {', '.join(_TRANSPORTS[1:])} as prefix."
         raise InvalidOption(f"{reference!r} is not an image reference in the notation of skopeo.", hint=hint)
     return reference
+
+
+def _plain(reference: str) -> str:
+    found = _TAG_AND_DIGEST.fullmatch(reference)
+    return found[1] + found[2] if found else reference
+
+
+def _stamp(reference: str) -> tuple[int, ...] | None:
+    """Return what changes when the file of an image is replaced. None where nothing tells more than the cache: for a registry, and for
+    a file that is gone. Empty for a store of images, which has to be asked."""
+    transport, _colon, rest = reference.partition(":")
+    if transport not in _FILES:
+        return None if transport == "docker" else ()
+    path = (rest if transport == "dir" else rest.partition(":")[0]) + _FILES[transport]
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if not stat.S_ISREG(found.st_mode):  # Reading another one may never end.
+        raise InvalidOption(f"{path} of the image {reference} is not a regular file.")
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def pinned(reference: str, digest: str) -> str:

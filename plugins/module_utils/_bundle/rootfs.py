@@ -178,7 +178,7 @@ def tar_stamp(path: str) -> tuple[int, ...]:
     found = os.stat(path)
     if not stat.S_ISREG(found.st_mode):
         raise InvalidOption(f"{path} is neither a directory nor a tar archive.")
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def tar_digest(path: str) -> str:

@@ -126,8 +126,9 @@ class Source(t.NamedTuple):
     image: t.Mapping[str, t.Any] | None = None  # reference, platform, digest; manifest: the name in the cache
     path: str = ""  # of the tar or directory
     cached: bool = True  # False: an image that has to be fetched
-    stamp: tuple[int, ...] = ()  # of a tar: identifies unchanged content without reading it
+    stamp: tuple[int, ...] = ()  # of a tar, or the file of an image: identifies unchanged content without reading it
     files: str = ""
+    problem: str = ""  # why an image could not be looked up again, so that it may not be the current one
 
 
 class BundleRecord(t.NamedTuple):
@@ -144,6 +145,7 @@ class BundleRecord(t.NamedTuple):
     user: t.Mapping[str, t.Any] = {}  # accounts.User, and ``wanted``: the name that it has in the image
     config_digest: str | None = None
     healthcheck: t.Mapping[str, t.Any] | None = None
+    lower: str | None = None  # the name of the files below an overlay, in STATE/roots
     unfinished: bool = False
     format: int = RECORD_FORMAT
 

@@ -10,13 +10,16 @@ import importlib.util
 import json
 import os
 import pathlib
+import socket
 import stat
 import subprocess
 import sys
+import time
 import typing as t
 
 import pytest
 
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.bundles import Bundles
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Action, Options, Request
 
@@ -138,3 +141,206 @@ def test_an_overlay_of_an_earlier_release_stays_over_its_files(tmp_path: pathlib
         subprocess.run(["umount", other], check=True)
     finally:
         bundles.converge(wanted._replace(absent=True))
+
+
+def skopeo(*words: str) -> None:
+    subprocess.run(["skopeo", "copy", "--quiet", *words], check=True, capture_output=True)
+
+
+@pytest.fixture(
+    params=["docker-archive", "oci-archive", "dir", "oci", "containers-storage", "docker-archive without tag"]
+)
+def local(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> str:
+    """A reference to an image of this host, which has no image yet."""
+    kind, _space, bare = request.param.partition(" ")
+    if kind == "containers-storage":
+        return f"{kind}:[vfs@{tmp_path}/storage+{tmp_path}/runroot]localhost/app:latest"
+    tag = {"docker-archive": ":localhost/app:1", "oci-archive": ":app", "oci": ":app"}.get(kind, "")
+    return f"{kind}:{tmp_path}/image{'' if bare else tag}"
+
+
+def fill(tmp_path: pathlib.Path, local: str, version: str) -> None:
+    """Put another image where the reference points to."""
+    made = f"oci:{tmp_path}/made-{version}:web"
+    if not (tmp_path / f"made-{version}").exists():
+        layout(tmp_path / f"made-{version}", {"etc/version": version})
+    if local.startswith(("docker-archive", "oci-archive")):
+        (tmp_path / "image").unlink(missing_ok=True)
+    skopeo(made, local)
+
+
+def version(tmp_path: pathlib.Path, record: t.Mapping[str, t.Any]) -> str:
+    return (root_of(tmp_path, record) / "etc/version").read_text()
+
+
+def test_an_image_of_this_host_that_was_replaced_is_seen(
+    tmp_path: pathlib.Path, bundles: Bundles, local: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the default of pull. The version has one letter, so not even the size of an archive differs."""
+    fill(tmp_path, local, "1")
+    wanted = request(tmp_path, local)
+    assert version(tmp_path, bundles.converge(wanted).record) == "1"
+    assert bundles.converge(wanted).actions == ()
+    fill(tmp_path, local, "2")
+    assert bundles.converge(wanted._replace(pull="never")).actions == ()
+    assert bundles.converge(wanted, check=True).actions == ALL
+    found = bundles.converge(wanted)
+    assert (found.actions, version(tmp_path, found.record)) == (ALL, "2")
+    if not local.startswith("containers-storage"):
+        monkeypatch.setenv("PATH", "/nowhere")
+        monkeypatch.setattr("ansible_collections.longshore.oci.plugins.module_utils._base.program.SEARCH_PATH", "/no")
+    assert bundles.converge(wanted).actions == ()
+
+
+def test_the_same_image_in_another_file_is_no_change(
+    tmp_path: pathlib.Path, bundles: Bundles, local: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, local, "1")
+    wanted = request(tmp_path, local)
+    bundles.converge(wanted)
+    (reference,) = (tmp_path / "state/images/references").iterdir()
+    # As an earlier release has left it.
+    reference.write_text(json.dumps({"image": json.loads(reference.read_text())["image"]}))
+    before = reference.read_text()
+    assert bundles.converge(wanted, check=True).actions == ()
+    assert reference.read_text() == before
+    fill(tmp_path, local, "1")
+    assert bundles.converge(wanted).actions == ()
+    if not local.startswith("containers-storage"):
+        # It is known from now on, and no program is needed.
+        monkeypatch.setattr("ansible_collections.longshore.oci.plugins.module_utils._base.program.SEARCH_PATH", "/no")
+        monkeypatch.setenv("PATH", "/nowhere")
+        assert bundles.converge(wanted).actions == ()
+
+
+def test_an_image_of_this_host_that_is_gone_is_that_of_the_cache(
+    tmp_path: pathlib.Path, bundles: Bundles, local: str
+) -> None:
+    """An archive may be deleted after its first use, and a store may be pruned."""
+    fill(tmp_path, local, "1")
+    wanted = request(tmp_path, local)
+    bundles.converge(wanted)
+    is_stored = local.startswith("containers-storage")
+    subprocess.run(["rm", "-r", tmp_path / ("storage" if is_stored else "image")], check=True)
+    found = bundles.converge(wanted)
+    assert found.actions == ()
+    assert bool(found.warnings) == is_stored
+    if is_stored:
+        assert "there is no such image. skopeo says: " in found.warnings[0]
+    with pytest.raises(LongshoreError, match="there is no such"):
+        bundles.converge(wanted._replace(pull="always"))
+
+
+def test_an_archive_that_was_replaced_by_a_damaged_one_fails(tmp_path: pathlib.Path, bundles: Bundles) -> None:
+    """The task asked for what is there now."""
+    local = f"docker-archive:{tmp_path}/image:localhost/app:1"
+    fill(tmp_path, local, "1")
+    bundles.converge(request(tmp_path, local))
+    with open(tmp_path / "image", "r+b") as stream:
+        stream.truncate(700)
+    with pytest.raises(LongshoreError, match="it is not an archive of an image"):
+        bundles.converge(request(tmp_path, local))
+
+
+def test_a_tar_that_was_overwritten_with_its_old_time(tmp_path: pathlib.Path, bundles: Bundles) -> None:
+    """As by rsync --inplace of a build with SOURCE_DATE_EPOCH: the same file, size and time."""
+    archive = tmp_path / "tree.tar"
+    for number in "12":
+        archive.write_bytes(_images().tar([_images().Entry("etc/version", number.encode())]))
+        os.utime(archive, ns=(10**18, 10**18))
+        found = bundles.converge(request(tmp_path, rootfs=archive))
+        assert (found.actions, version(tmp_path, found.record)) == (UNPACK, number)
+    record = tmp_path / "web/longshore.json"
+    told = json.loads(record.read_text())
+    record.write_text(json.dumps({**told, "stamp": told["stamp"][:4]}))  # of an earlier release
+    assert bundles.converge(request(tmp_path, rootfs=archive)).actions == ()
+
+
+@pytest.mark.parametrize("kind", ["docker-archive", "oci-archive", "dir", "oci"])
+def test_a_fifo_is_no_image(tmp_path: pathlib.Path, bundles: Bundles, kind: str) -> None:
+    place = {"dir": "image/manifest.json", "oci": "image/index.json"}.get(kind, "image")
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    os.mkfifo(tmp_path / place)
+    with pytest.raises(InvalidOption, match=f"{tmp_path}/{place} of the image {kind}:.* is not a regular file"):
+        bundles.converge(request(tmp_path, f"{kind}:{tmp_path}/image"))
+
+
+@pytest.mark.parametrize("kind", ["all", "one of two", "signed"])
+def test_layers_that_umoci_cannot_read(tmp_path: pathlib.Path, bundles: Bundles, kind: str) -> None:
+    """zstd, also beside gzip, and an image with a signature, which no layout can hold."""
+    files = {"etc/version": "1", "usr/share/text": "text\n" * 5000}
+    plain = layout(tmp_path / "layout", files)
+    skopeo("--dest-compress-format", "zstd", plain, f"oci:{tmp_path}/zstd:web")
+    reference = f"oci:{tmp_path}/zstd:web"
+    if kind == "one of two":
+        gzip, zstd = (_manifest(tmp_path / name) for name in ("layout", "zstd"))
+        gzip["layers"] += zstd["layers"]
+        made = _images().Layout(str(tmp_path / "mixed"))
+        config = {"rootfs": {"type": "layers", "diff_ids": []}, "os": "linux", "architecture": "amd64", "config": {}}
+        diff_id = json.loads(_blob(tmp_path / "layout", gzip["config"]))["rootfs"]["diff_ids"][0]
+        config["rootfs"] = {"type": "layers", "diff_ids": [diff_id, diff_id]}
+        gzip["config"] = made.document(config, "config.v1+json")
+        for name, layer in zip(("layout", "zstd"), gzip["layers"]):
+            made.blob(_blob(tmp_path / name, layer), "layer")
+        made.tag("web", made.document(gzip, "manifest.v1+json"))
+        made.close()
+        reference = f"oci:{tmp_path}/mixed:web"
+    if kind == "signed":
+        reference = f"dir:{tmp_path}/signed"
+        skopeo("--dest-compress-format", "zstd", plain, reference)
+        (tmp_path / "signed/signature-1").write_bytes(b"\x99 of a key")
+    wanted = request(tmp_path, reference)
+    root = root_of(tmp_path, bundles.converge(wanted).record)
+    assert (root / "usr/share/text").read_text() == "text\n" * 5000
+    assert bundles.converge(wanted).actions == ()
+
+
+def test_gzip_stays_as_it_is(tmp_path: pathlib.Path, bundles: Bundles) -> None:
+    """It is fetched once for all images, and by digest."""
+    bundles.converge(request(tmp_path, layout(tmp_path / "layout", {"etc/version": "1"})))
+    kept = {path.name for path in (tmp_path / "state/images/blobs/sha256").iterdir()}
+    assert {each["digest"][7:] for each in _manifest(tmp_path / "layout")["layers"]} <= kept
+
+
+def _blob(layout_path: pathlib.Path, descriptor: t.Mapping[str, t.Any]) -> bytes:
+    return (layout_path / "blobs/sha256" / descriptor["digest"][7:]).read_bytes()
+
+
+def _manifest(path: pathlib.Path) -> t.Any:
+    return json.loads(_blob(path, json.loads((path / "index.json").read_text())["manifests"][0]))
+
+
+@pytest.fixture
+def registry(tmp_path: pathlib.Path) -> t.Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    (tmp_path / "registry.yml").write_text(
+        f"{{version: 0.1, log: {{level: error}}, storage: {{filesystem: {{rootdirectory: {tmp_path}/registry}}}}, http: {{addr: '{address}'}}}}"
+    )
+    argv = ["docker-registry", "serve", f"{tmp_path}/registry.yml"]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        for _try in range(200):
+            with contextlib.suppress(OSError), socket.create_connection(address.split(":")):  # type: ignore[arg-type]
+                break
+            time.sleep(0.05)
+        yield f"docker://{address}"
+        server.kill()
+
+
+@pytest.mark.parametrize("name", ["web:1", "web:no-such-tag", "web:V_1.0-rc", "a/b/web:1", "web"])
+def test_a_reference_with_tag_and_digest(tmp_path: pathlib.Path, bundles: Bundles, registry: str, name: str) -> None:
+    """The digest counts, as with podman. The tag may be another image by now, or gone."""
+    old, new = (layout(tmp_path / version, {"etc/version": version}) for version in "12")
+    digest = json.loads((tmp_path / "1/index.json").read_text())["manifests"][0]["digest"]
+    repository = f"{registry}/{name.partition(':')[0]}"
+    skopeo("--dest-tls-verify=false", old, f"{repository}:old")
+    skopeo("--dest-tls-verify=false", new, f"{repository}:1")
+    wanted = request(tmp_path, f"{registry}/{name}@{digest}")._replace(tls_verify=False)
+    for pull in ("missing", "always"):
+        found = bundles.converge(wanted._replace(pull=pull))
+        assert version(tmp_path, found.record) == "1"
+        assert found.record["image"] == {**found.record["image"], "reference": wanted.image, "digest": digest}
+    assert found.actions == ()
+    for wrong in (f"{registry}/web:-x@{digest}", f"{registry}/web:{'x' * 129}@{digest}", f"{registry}/web:@{digest}"):
+        with pytest.raises(LongshoreError, match="the reference is not valid"):
+            bundles.converge(wanted._replace(image=wrong))
