@@ -102,7 +102,10 @@ options:
       - Default is the directory of the registry in C(/etc/containers/certs.d).
     type: path
   timeout:
-    description: Seconds for all lookups, downloads, unpacking and copying.
+    description:
+      - Seconds for all lookups, downloads, unpacking and copying.
+      - A path of the host on a network or FUSE file system that does not answer within this time, or within 120 seconds, is an error that
+        names the path.
     type: float
     default: 1800
   rootfs_mode:

@@ -35,9 +35,9 @@ from .._config import config, config_differences
 from .._config.sizes import parse_limit
 from .._state.store import Store
 from .._trust import trust
-from . import directory
+from . import answering, directory
 from .confinement import level_of
-from .facts import gather, inside, look_up
+from .facts import gather, inside, look_up, touched
 from .image import Images, other_platform
 
 if t.TYPE_CHECKING:
@@ -84,13 +84,14 @@ class Bundles:
     def _converge(self, request: Request, check: bool) -> Outcome:
         for name, value in {**request._replace(options=Options())._asdict(), **request.options._asdict()}.items():
             refuse_nul(name, value)
+        deadline = Deadline(request.timeout)
+        answering.check(touched(request, self._store.state_dir), deadline)
         directory.check(request)
         before = _load(request.path)
         if request.absent:
             return self._remove(request.path, before, check)
         facts = gather(request.options, self._store, request.path, before)
         self._refuse(request, facts)
-        deadline = Deadline(request.timeout)
         source = self._look(request, before, deadline, check)
         warnings = self._warn(request, source)
         decided = self._decide(request, facts, source)

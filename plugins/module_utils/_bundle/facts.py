@@ -14,7 +14,7 @@ from .._base.capabilities import bounding, known_to
 from .._base.errors import InvalidOption, LongshoreError, MissingPrerequisite, reason_of
 from .._base.files import read_text
 from .._bundle_spec import parse
-from .._bundle_spec.options import BundleRecord, Facts, Options
+from .._bundle_spec.options import BundleRecord, Facts, Options, Request
 from .._bundle_spec.seccomp import DEFAULT_PATHS
 from .._config.namespace_paths import KINDS, check_path
 from .._state.store import Store, check_name
@@ -33,6 +33,17 @@ _RESOLVED = "/run/systemd/resolve/resolv.conf"
 def architecture() -> str:
     machine = os.uname().machine
     return _ARCHITECTURES.get(machine, machine)
+
+
+def touched(request: Request, state_dir: str) -> list[str]:
+    """Return the paths of the host that a request makes this collection look at."""
+    options = Options() if request.absent else request.options
+    mounts = [parse.mount(value)["source"] for value in options.mounts]
+    namespaces = [getattr(options, kind).partition(":")[2] for kind in KINDS]
+    given = [request.path, request.rootfs, request.authfile, request.ca_cert_dir, parse.image_file(request.image or "")]
+    devices = [parse.device(value)[0] for value in options.devices]
+    paths = (*given, *options.env_files, options.seccomp, *mounts, *namespaces, *devices)
+    return [state_dir, *(os.path.abspath(path) for path in paths if path)]
 
 
 def gather(options: Options, store: Store, path: str, record: BundleRecord) -> Facts:

@@ -32,8 +32,6 @@ from .._bundle_spec.options import Request, Source
 from .facts import architecture
 
 TAG = "image"  # of the one image in a layout
-# Where an image of this host changes, below the path of the reference. The other ones are in stores.
-_FILES = {"oci": "/index.json", "dir": "/manifest.json", "oci-archive": "", "docker-archive": ""}
 # As podman, but not skopeo: of a reference with both, the digest counts.
 _TAG_AND_DIGEST = re.compile(r"(docker://(?:.*/)?[^/:@]+):[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(@[a-z0-9]+:[0-9a-f]+)")
 _TRANSPORTS = ("docker", "oci", "oci-archive", "docker-archive", "dir", "containers-storage", "docker-daemon")
@@ -191,10 +189,9 @@ def _plain(reference: str) -> str:
 def _stamp(reference: str) -> tuple[int, ...] | None:
     """Return what changes when the file of an image is replaced. None where nothing tells more than the cache: for a registry, and for
     a file that is gone. Empty for a store of images, which has to be asked."""
-    transport, _colon, rest = reference.partition(":")
-    if transport not in _FILES:
-        return None if transport == "docker" else ()
-    path = (rest if transport == "dir" else rest.partition(":")[0]) + _FILES[transport]
+    path = parse.image_file(reference)
+    if path is None:
+        return None if reference.startswith("docker:") else ()
     try:
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -15,6 +15,8 @@ from .._config.sizes import NO_LIMIT
 UNLIMITED = 2**64 - 1  # RLIM_INFINITY in a config.json
 _IDS = 2**32 - 1  # of users: the last number means no user
 _LIMITS = "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack"
+# Where an image of this host changes, below the path of the reference. The other ones are in stores.
+_FILES = {"oci": "/index.json", "dir": "/manifest.json", "oci-archive": "", "docker-archive": ""}
 _DENIED = {"suid": "nosuid", "dev": "nodev", "exec": "noexec"}
 
 
@@ -183,6 +185,14 @@ def env_file(text: str, path: str) -> list[tuple[str, str]]:
                     raise InvalidOption(f"{path}, line {number}: {what} {why}.", hint="Convert it with iconv.")
             found.append((name, value))
     return found
+
+
+def image_file(reference: str) -> str | None:
+    """Return the file that changes with an image of this host, or None for one in a registry or a store."""
+    transport, _colon, rest = reference.partition(":")
+    if transport not in _FILES:
+        return None
+    return (rest if transport == "dir" else rest.partition(":")[0]) + _FILES[transport]
 
 
 def platform(value: str) -> tuple[str, str, str]:

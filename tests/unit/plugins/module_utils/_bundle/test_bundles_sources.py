@@ -19,9 +19,14 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, LongshoreError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
+    DeadlineExceeded,
+    InvalidOption,
+    LongshoreError,
+)
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.bundles import Bundles
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Action, Options, Request
+from ansible_collections.longshore.oci.tests.unit.fuse import dead
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 IMAGES = os.path.join(HERE, "..", "..", "..", "..", "integration", "targets", "setup_images", "files", "images.py")
@@ -254,6 +259,48 @@ def test_a_tar_that_was_overwritten_with_its_old_time(tmp_path: pathlib.Path, bu
     told = json.loads(record.read_text())
     record.write_text(json.dumps({**told, "stamp": told["stamp"][:4]}))  # of an earlier release
     assert bundles.converge(request(tmp_path, rootfs=archive)).actions == ()
+
+
+@pytest.mark.parametrize("is_read", [False, True], ids=["waiting", "read"])
+@pytest.mark.parametrize(
+    "option",
+    ["mounts", "env_files", "seccomp", "devices", "network", "rootfs", "image", "dir", "authfile", "ca_cert_dir", "path", "state_dir"],
+)  # fmt: skip
+def test_a_dead_file_system_is_named_in_time(
+    tmp_path: pathlib.Path, bundles: Bundles, option: str, is_read: bool
+) -> None:
+    """A task that itself waits for one could not even be killed."""
+    place = tmp_path / "dead"
+    at = f"{place}/x"
+    (tmp_path / "tree").mkdir()
+    wanted = request(tmp_path, rootfs=tmp_path / "tree")._replace(timeout=1)
+    values: dict[str, t.Any] = {
+        "mounts": ({"source": at, "destination": "/x"},), "env_files": (at,), "seccomp": at, "devices": (f"{at}:/dev/x",),
+        "network": f"path:{at}", "image": f"docker-archive:{at}:a/b:1", "dir": f"dir:{at}",
+    }  # fmt: skip
+    direct: dict[str, t.Any] = {option: at} if option in wanted._fields else {}
+    if direct and option != "image":
+        wanted = wanted._replace(**direct)
+    elif option in ("image", "dir"):
+        wanted = wanted._replace(rootfs=None, image=values[option])
+    elif option == "state_dir":
+        bundles = Bundles(state_dir=at, run_dir=f"{tmp_path}/run")
+    else:
+        wanted = wanted._replace(options=wanted.options._replace(**{option: values[option]}))
+    with dead(place, is_read=is_read):
+        before = time.monotonic()
+        with pytest.raises(DeadlineExceeded, match=f"^{at}(/manifest.json)? did not answer in time"):
+            bundles.converge(wanted)
+        assert time.monotonic() - before < 10
+
+
+def test_a_removal_looks_at_no_option(tmp_path: pathlib.Path, bundles: Bundles) -> None:
+    (tmp_path / "tree").mkdir()
+    wanted = request(tmp_path, rootfs=tmp_path / "tree")
+    bundles.converge(wanted)
+    options = wanted.options._replace(mounts=(f"{tmp_path}/dead/x:/x", "no mount"))
+    with dead(tmp_path / "dead"):
+        assert bundles.converge(wanted._replace(absent=True, options=options)).actions == (Action.REMOVE,)
 
 
 @pytest.mark.parametrize("kind", ["docker-archive", "oci-archive", "dir", "oci"])
