@@ -88,9 +88,19 @@ class Roots:
 
 def copy(files: str, to: str, maps: Maps, deadline: Deadline) -> None:
     """Copy with owners, times, links and extended attributes, and share blocks if the file system supports it."""
-    argv = ["cp", "--archive", "--reflink=auto", "--no-target-directory", files, to]
+    from . import used_directory
+
     space = os.path.dirname(to)
-    tools.call(argv, deadline, what=f"copy the root file system {files}", place=os.path.dirname(space), temporary=space)
+
+    def cp(words: t.Sequence[str]) -> None:
+        argv, what = ["cp", "--archive", "--reflink=auto", *words], f"copy the root file system {files}"
+        tools.call(argv, deadline, what=what, place=os.path.dirname(space), temporary=space)
+
+    mounts = used_directory.mounts_below(files)
+    if mounts:
+        used_directory.copy(files, to, mounts, cp)
+    else:
+        cp(["--no-target-directory", files, to])
     tame(to)
     if maps and os.geteuid() == 0:
         shift(to, maps)
@@ -193,10 +203,17 @@ def tar_digest(path: str) -> str:
 
 
 def directory_digest(path: str) -> str:
-    """Return the digest of names, owners, modes, sizes and times. Read no file. A new copy of the tree has another digest."""
-    total = hashlib.sha256()
-    for entry in itertools.chain([Entry("", path, os.lstat(path))], walk(path)):
+    """Return the digest of names, owners, modes, sizes and times. Read no file. A new copy of the tree has another digest. Whether
+    something is mounted at a directory in it makes no difference."""
+    from . import used_directory
+
+    total, mounts = hashlib.sha256(), used_directory.mounts_below(path)
+    for entry in itertools.chain([Entry("", path, os.lstat(path))], walk(path, closed=mounts)):
         s, name = entry.status, f"/{entry.path}" if entry.path else ""
+        if entry.path in mounts:
+            if not stat.S_ISDIR(s.st_mode):
+                continue
+            s = used_directory.EMPTY
         link = os.readlink(entry.at) if stat.S_ISLNK(s.st_mode) else ""
         size, time = (0, 0) if stat.S_ISDIR(s.st_mode) else (s.st_size, s.st_mtime_ns)
         total.update(

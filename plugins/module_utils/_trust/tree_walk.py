@@ -22,8 +22,9 @@ class Entry(t.NamedTuple):
     status: os.stat_result
 
 
-def walk(top: str) -> t.Iterator[Entry]:
-    """Yield all entries below a directory, each directory before its content, sorted by name. Raises OSError."""
+def walk(top: str, *, closed: t.Container[str] = ()) -> t.Iterator[Entry]:
+    """Yield all entries below a directory, each directory before its content, sorted by name. Do not enter ``closed`` ones, which
+    are paths below it. Raises OSError."""
     start = os.open(top, _DIRECTORY & ~os.O_NOFOLLOW)
     try:
         with Way(start) as way:
@@ -41,7 +42,7 @@ def walk(top: str) -> t.Iterator[Entry]:
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # removed in the meantime
                     status = os.stat(name, dir_fd=way.here, follow_symlinks=False)
                     yield Entry(prefixes[-1] + name, f"/proc/self/fd/{way.here}/{name}", status)
-                    if not stat.S_ISDIR(status.st_mode):
+                    if not stat.S_ISDIR(status.st_mode) or prefixes[-1] + name in closed:
                         continue
                     way.down(os.open(name, _DIRECTORY, dir_fd=way.here))
                     way.levels.append(Level(way.here, _listed(way.here)))
