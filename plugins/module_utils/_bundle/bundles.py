@@ -110,7 +110,15 @@ class Bundles:
             now = self._decide(request, facts, source)
             record = now.record
             if now.plan.actions:
-                record = self._apply(request, facts, source, now, deadline)
+                missing, blank = directory.missing(request.path), directory.is_new(request.path)
+                try:
+                    record = self._apply(request, facts, source, now, deadline)
+                except (LongshoreError, OSError):
+                    from . import upkeep
+
+                    kept = f"{request.path}/{now.record.root}", self._used_root(request.path)
+                    upkeep.undo(request.path, missing=missing, blank=blank, kept=kept)
+                    raise
             elif record.unfinished:
                 self._complete(request.path, record)
         pulled = (Action.PULL,) if Action.PULL in decided.plan.actions else ()

@@ -38,6 +38,15 @@ def put(path: str, text: str) -> None:
         stream.write(text.encode())
 
 
+def missing(path: str) -> list[str]:
+    """Return a path and the directories above it, as far as they do not exist."""
+    found = []
+    while not os.path.lexists(path):
+        found.append(path)
+        path = os.path.dirname(path)
+    return found
+
+
 def is_blank(path: str) -> bool:
     """Tell whether a directory is empty, except for the first record of a killed task."""
     if os.path.islink(path) or not os.path.isdir(path):
@@ -49,6 +58,11 @@ def is_blank(path: str) -> bool:
 
     ours = leftovers.find(path, re.escape(RECORD))
     return len(names) == len(ours) and all(_starts(f"{path}/{name}", FIRST_RECORD) for name in ours)
+
+
+def is_new(path: str) -> bool:
+    """Tell whether an existing directory has nothing in it, or nothing but a record."""
+    return is_blank(os.path.realpath(path)) or (os.path.isdir(path) and os.listdir(path) == [RECORD])
 
 
 def _starts(path: str, text: str) -> bool:

@@ -40,6 +40,7 @@ _PREFIX = re.compile(
     r'(?:Error parsing image name "(?:[^"\\]|\\.)*"|Error retrieving manifest for image|(?:initializing|Error initializing) source \S+'
     r"): (?=.)"
 )
+_FULL = "there is no space left on the device"
 _NO_SPACE = r"no space left on device|disk quota exceeded"
 # Messages of skopeo (1.9 to 1.20), with their meanings and hints. The first match counts.
 _MEANINGS = (
@@ -85,8 +86,17 @@ def call(argv: t.Sequence[str], deadline: Deadline, *, what: str, place: str = "
         meaning, hint = _meaning(said, argv)
         details: dict[str, t.Any] = {"argv": list(argv), "rc": done.rc, "stderr": done.stderr[-2000:]}
         cause = f": {meaning}" if meaning else ""
-        raise ProgramFailed(f"Cannot {what}{cause}. {_quote(argv[0], said)}", hint=hint.format(place=place), **details)
+        if meaning == _FULL:
+            hint = f"Free space in {_file_system(place)}." if place else ""
+        raise ProgramFailed(f"Cannot {what}{cause}. {_quote(argv[0], said)}", hint=hint, **details)
     return done
+
+
+def _file_system(place: str) -> str:
+    """Return where the file system of a directory is mounted. The directory itself is removed after a failure."""
+    while not os.path.ismount(place) and place != os.path.dirname(place):
+        place = os.path.dirname(place)
+    return place
 
 
 def _quote(program: str, said: str) -> str:
@@ -98,7 +108,7 @@ def _quote(program: str, said: str) -> str:
 def _meaning(said: str, argv: t.Sequence[str]) -> tuple[str, str]:
     """Return the meaning and a hint, or empty texts. Names say nothing: geoffrey is no EOF, and no file is unauthorized."""
     if re.search(_NO_SPACE, said, re.IGNORECASE):
-        return "there is no space left on the device", "Free space in {place}."
+        return _FULL, ""
     if argv[0] in ("cp", "tar", "mount", "umoci"):
         return "", ""
     for reference in filter(re.compile(r"[a-z-]+:\S").match, argv):

@@ -54,6 +54,24 @@ def remove(path: str) -> None:
         os.rmdir(path)
 
 
+def undo(path: str, *, missing: t.Sequence[str], blank: bool, kept: t.Container[str | None]) -> None:
+    """Remove what a task has made before it failed: all of a new bundle, with the directories that were ``missing``, and of another one
+    the root file systems that are not ``kept``. The next task completes what fails here, as after a kill."""
+    with contextlib.suppress(LongshoreError, OSError):
+        if path in missing:
+            remove(path)
+        elif not blank:
+            for root in other_roots(path, kept):
+                rootfs.remove(root)
+        else:
+            for root in other_roots(path, ()):
+                rootfs.remove(root)
+            for name in sorted(os.listdir(path), key=lambda name: name == RECORD):
+                _remove_entry(f"{path}/{name}")
+        for each in missing[1:]:
+            os.rmdir(each)
+
+
 def _mark(record: str) -> None:
     try:
         write_text(record, json.dumps({"removing": True}) + "\n", durable=True)

@@ -548,7 +548,7 @@ def test_owners_are_mapped_and_setuid_bits_stay(tmp_path: pathlib.Path) -> None:
         ('level=fatal msg="reading manifest 1 in b: manifest unknown"', "no such image"),
         (
             "   \u2a2f create rootfs: unpack layer: write x: no space left on device   ",
-            "no space left.*Free space in /state",
+            "no space left.*Free space in /",
         ),
         ("cp: error writing 'x': No space left on device", "no space left"),
         (

@@ -55,7 +55,11 @@ def test_what_it_means(said: str, meaning: str) -> None:
 
 
 def test_the_hint_names_the_place() -> None:
-    assert _fail("no space left on device", place="/srv/web").hint == "Free space in /srv/web."
+    """Where its file system is: the directory itself may be gone with the task."""
+    assert _fail("no space left on device", place="/proc/self").hint == "Free space in /proc."
+    assert _fail("no space left on device", place="/proc/no/such").hint == "Free space in /proc."
+    assert _fail("no space left on device", place="/no/such").hint == "Free space in /."
+    assert _fail("no space left on device").hint == ""
 
 
 @pytest.mark.parametrize(
