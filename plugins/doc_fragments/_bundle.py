@@ -86,7 +86,8 @@ options:
     description:
       - How the module creates the volumes that the image declares.
       - With V(directory), the default, each volume is a directory in the bundle. At first it contains the files of the image. It survives
-        all changes of the bundle, and is removed together with the bundle.
+        all changes of the bundle, and is removed together with the bundle. A volume that the image has no directory for belongs to the
+        user of the container, as in podman.
       - With V(tmpfs), the volumes are in memory. With V(ignore), they are part of the root file system.
       - The module omits volumes at the root directory, at or below C(/proc), C(/sys) or C(/dev), and at C(/etc/hosts),
         C(/etc/hostname) and C(/etc/resolv.conf), with a warning. O(mounts) and O(tmpfs) can use these destinations.

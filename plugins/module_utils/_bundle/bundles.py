@@ -218,7 +218,12 @@ class Bundles:
             known = record.user
             return User(known["uid"], known["gid"], tuple(known["groups"]), known["home"])
         root = self._roots.path(source)
-        return look_up(root, wanted) if root else None
+        try:
+            return look_up(root, wanted) if root else None
+        except InvalidOption as exc:
+            if request.options.user:
+                raise
+            raise InvalidOption(f"The image is not valid: config.User. {exc.message}", hint="Set user.") from exc
 
     def _apply(
         self, request: Request, facts: Facts, source: Source, now: _Decision, deadline: Deadline
@@ -247,7 +252,7 @@ class Bundles:
             known = known or self._roots.unpack(source, self._images, deadline)
             rootfs.mount(known, root, deadline, label)
             lower = os.path.basename(known) if source.kind != "directory" else None
-        self._make_files(request, source, maps, deadline)
+        self._make_files(request, source, maps, now.user or User(), deadline)
         if facts.labels and facts.labels[1]:
             directory.label(path, [] if request.rootfs_mode == "overlay" else [root], facts.labels[1])
         record = self._record(request, facts, source, now)._replace(lower=lower)
@@ -267,8 +272,9 @@ class Bundles:
             rootfs.remove(root)
         _save(path, record._replace(unfinished=False), durable=not others)
 
-    def _make_files(self, request: Request, source: Source, maps: Maps, deadline: Deadline) -> None:
-        """Create the files that config.json mounts from the bundle. A volume starts with the files of the image, and stays."""
+    def _make_files(self, request: Request, source: Source, maps: Maps, user: User, deadline: Deadline) -> None:
+        """Create the files that config.json mounts from the bundle. A volume starts with the files of the image, and stays. One that
+        the image does not have belongs to the user of the container, as in podman."""
         path = request.path
         for name, text in spec.files(request.options, path).items():
             make_directory(f"{path}/etc", mode=0o755)
@@ -277,10 +283,12 @@ class Bundles:
         for place, name in spec.volumes(source.config, request.options).items():
             if not os.path.isdir(f"{path}/volumes/{name}"):
                 make_directory(f"{path}/volumes", mode=0o755)
-                self._copy(source, place, f"{path}/volumes/{name}", maps, deadline)
+                self._copy(source, place, f"{path}/volumes/{name}", maps, deadline, (user.uid, user.gid))
 
-    def _copy(self, source: Source, place: str, to: str, maps: Maps, deadline: Deadline) -> None:
-        """Copy a directory of the source, or create an empty one if the source does not have it."""
+    def _copy(
+        self, source: Source, place: str, to: str, maps: Maps, deadline: Deadline, owner: tuple[int, int] = (0, 0)
+    ) -> None:
+        """Copy a directory of the source, or create an empty one of this owner if the source does not have it."""
         from . import rootfs, tools
 
         content = inside(self._roots.unpack(source, self._images, deadline), place)
@@ -289,6 +297,8 @@ class Bundles:
                 content = f"{space}/empty"
                 os.mkdir(content)
                 os.chmod(content, 0o755)
+                if os.geteuid() == 0:
+                    os.chown(content, *owner)
             rootfs.copy(content, f"{space}/copy", maps, deadline)
             tools.keep(f"{space}/copy", to)
 

@@ -81,6 +81,8 @@ class Roots:
                     "--preserve-permissions", "--xattrs", "--xattrs-include=*",
                 ]  # fmt: skip
             tools.call(argv, deadline, what=what, place=self._root, temporary=space)
+            if source.kind == "tar" and not os.listdir(unpacked):  # tar takes a file without a byte for an archive.
+                raise InvalidOption(f"There is no file in the archive {source.path}.", hint="Is it complete?")
             tame(unpacked)
             tools.keep(unpacked, self._path(source))
         return self._path(source)

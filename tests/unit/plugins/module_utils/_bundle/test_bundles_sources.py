@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gzip
 import importlib.util
 import json
 import os
@@ -292,6 +293,45 @@ def test_a_dead_file_system_is_named_in_time(
         with pytest.raises(DeadlineExceeded, match=f"^{at}(/manifest.json)? did not answer in time"):
             bundles.converge(wanted)
         assert time.monotonic() - before < 10
+
+
+@pytest.mark.parametrize(
+    ("image_user", "given", "expected"),
+    [("", None, (0, 0)), ("1000", None, (1000, 0)), ("7:8", None, (7, 8)), ("7", "4294967294:3", (4294967294, 3))],
+)  # fmt: skip
+def test_a_volume_that_the_image_lacks_is_of_the_user(
+    tmp_path: pathlib.Path, bundles: Bundles, image_user: str, given: str | None, expected: tuple[int, int]
+) -> None:
+    """One that it has keeps its owner."""
+    files = {"data/seed": "1"}
+    config: dict[str, t.Any] = {"Volumes": {"/data": {}, "/new/one": {}, "/data/below": {}}, "User": image_user}
+    bundles.converge(request(tmp_path, layout(tmp_path / "layout", files, **config), user=given))
+    owners = {path.name[:-7]: (path.stat().st_uid, path.stat().st_gid) for path in (tmp_path / "web/volumes").iterdir()}
+    assert owners == {"data": (0, 0), "new-one": expected, "data-below": expected}
+    assert {mode(path) for path in (tmp_path / "web/volumes").iterdir()} == {0o755}
+
+
+def test_a_user_that_the_image_lacks_is_a_fault_of_who_named_it(tmp_path: pathlib.Path, bundles: Bundles) -> None:
+    image = layout(tmp_path / "layout", {"etc/passwd": "root:x:0:0::/:/x\n"}, User="app")
+    with pytest.raises(
+        InvalidOption, match=r"^The image is not valid: config.User. There is no user 'app' in the image"
+    ):
+        bundles.converge(request(tmp_path, image))
+    with pytest.raises(InvalidOption, match=r"^There is no user 'web' in the image"):
+        bundles.converge(request(tmp_path, image, user="web"))
+    assert bundles.converge(request(tmp_path, image, user="5")).record["user"]["uid"] == 5
+
+
+@pytest.mark.parametrize("kind", ["no byte", "gzip", "zeros", "only the root"])
+def test_an_archive_without_files_is_refused(tmp_path: pathlib.Path, bundles: Bundles, kind: str) -> None:
+    """A download that failed is not a container without a program."""
+    empty = {
+        "no byte": b"", "gzip": gzip.compress(b""), "zeros": bytes(10240), "only the root": _images().tar([_images().directory(".")]),
+    }  # fmt: skip
+    (tmp_path / "tree.tar").write_bytes(empty[kind])
+    says = f"There is no file in the archive {tmp_path}/tree.tar. Is it complete|This does not look like a tar archive"
+    with pytest.raises(LongshoreError, match=says):
+        bundles.converge(request(tmp_path, rootfs=tmp_path / "tree.tar"))
 
 
 def test_a_removal_looks_at_no_option(tmp_path: pathlib.Path, bundles: Bundles) -> None:
