@@ -47,6 +47,7 @@ ONLY_FOR_ACTIONS = {
         "_bundle.tools",
         "_bundle.rootfs",
         "_bundle.upkeep",
+        "_bundle.used_directory",
         "_base.leftovers",
         "_state.newer_release",
         "_ports.packet_lock",

@@ -74,27 +74,22 @@ def parse_signal(value: str | int) -> int:
     # Letters and digits of other scripts may have ASCII capitals and numbers.
     text = str(value).strip().upper() if str(value).isascii() else ""
     name = text[3:] if text.startswith("SIG") else text
-    real_time = re.fullmatch(r"RTMIN\+([0-9]{1,2})|RTMAX-([0-9]{1,2})", name)
+    real_time = re.fullmatch(r"RTMIN\+([0-9]{1,2})|RTMAX-([12]?[0-9]|30)", name)
     if real_time:
         plus, minus = real_time.groups()
         number = signal.SIGRTMIN + int(plus) if plus else signal.SIGRTMAX - int(minus)
-        number = number if number >= signal.SIGRTMIN else 0
     elif re.fullmatch("[0-9]{1,3}", text):
         number = int(text)
     else:
         # Python has no name for the last one before 3.11.
         number = int(getattr(signal.Signals, f"SIG{name}", 16 if name == "STKFLT" else 0))
     if not 1 <= number <= signal.SIGRTMAX:
-        raise InvalidOption(f"{value} is not a signal of this system.", hint=_nearest_signal(name))
+        import difflib
+
+        near = difflib.get_close_matches(name, [each.name[3:] for each in signal.Signals], n=1)
+        hint = f"Did you mean {near[0]}?" if near else "Use a name such as TERM, or a number."
+        raise InvalidOption(f"{value} is not a signal of this system.", hint=hint)
     return number
-
-
-def _nearest_signal(name: str) -> str:
-    import difflib
-
-    names = [each.name[3:] for each in signal.Signals]
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"Did you mean {near[0]}?" if near else "Use a name such as TERM, or a number."
 
 
 def signal_name(number: int) -> str:

@@ -150,7 +150,7 @@ class BundleRecord(t.NamedTuple):
     format: int = RECORD_FORMAT
 
     def to_json(self) -> dict[str, t.Any]:
-        return {name: each for name, each in self._asdict().items() if each or name != "unfinished"}
+        return {name: each for name, each in self._asdict().items() if each or name not in ("lower", "unfinished")}
 
     @classmethod
     def from_json(cls, value: t.Mapping[str, t.Any]) -> BundleRecord:

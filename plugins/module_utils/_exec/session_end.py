@@ -110,7 +110,7 @@ def family(leader: ProcessId) -> list[ProcessId]:
 
     Only a daemon that has left its session, and whose parent has ended, is missing. Read all of /proc.
     """
-    texts = {int(pid): read_text(f"/proc/{pid}/stat") or "" for pid in os.listdir("/proc") if pid.isdigit()}
+    texts = {int(pid): read_text(f"/proc/{pid}/stat") or "" for pid in os.listdir("/proc") if pid.isdecimal()}
     # From proc(5): state, parent, session, start.
     fields = {pid: text.rpartition(")")[2].split() for pid, text in texts.items() if text}
     known = {pid: (each[0], int(each[1]), int(each[3]), int(each[19])) for pid, each in fields.items()}

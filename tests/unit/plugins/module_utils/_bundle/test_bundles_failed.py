@@ -89,9 +89,9 @@ def test_a_bundle_that_is_changed(
     path = small / "web:1"
     record = bundles.converge(request(tmp_path, path)).record
     fail(bundles, request(tmp_path, path, reason), reason, monkeypatch)
-    assert [name for name in os.listdir(path) if name.startswith("rootfs-")] == [record["root"]]
+    assert [name for name in os.listdir(path) if name.startswith("rootfs-")] == [record.root]
     found = bundles.converge(request(tmp_path, path))
-    assert found.record["root"] == record["root"]
+    assert found.record.root == record.root
     assert bundles.converge(request(tmp_path, path)).actions == ()
 
 

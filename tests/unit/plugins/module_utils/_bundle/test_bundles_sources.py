@@ -26,7 +26,12 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     LongshoreError,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.bundles import Bundles
-from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Action, Options, Request
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import (
+    Action,
+    BundleRecord,
+    Options,
+    Request,
+)
 from ansible_collections.longshore.oci.tests.unit.fuse import dead
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -66,8 +71,8 @@ def request(tmp_path: pathlib.Path, image: str | None = None, rootfs: object = N
     return Request(f"{tmp_path}/web", image=image, rootfs=None if rootfs is None else str(rootfs), options=given)
 
 
-def root_of(tmp_path: pathlib.Path, record: t.Mapping[str, t.Any]) -> pathlib.Path:
-    return tmp_path / "web" / str(record["root"])
+def root_of(tmp_path: pathlib.Path, record: BundleRecord) -> pathlib.Path:
+    return tmp_path / "web" / record.root
 
 
 def mode(path: pathlib.Path) -> int:
@@ -175,7 +180,7 @@ def fill(tmp_path: pathlib.Path, local: str, version: str) -> None:
     skopeo(made, local)
 
 
-def version(tmp_path: pathlib.Path, record: t.Mapping[str, t.Any]) -> str:
+def version(tmp_path: pathlib.Path, record: BundleRecord) -> str:
     return (root_of(tmp_path, record) / "etc/version").read_text()
 
 
@@ -319,7 +324,7 @@ def test_a_user_that_the_image_lacks_is_a_fault_of_who_named_it(tmp_path: pathli
         bundles.converge(request(tmp_path, image))
     with pytest.raises(InvalidOption, match=r"^There is no user 'web' in the image"):
         bundles.converge(request(tmp_path, image, user="web"))
-    assert bundles.converge(request(tmp_path, image, user="5")).record["user"]["uid"] == 5
+    assert bundles.converge(request(tmp_path, image, user="5")).record.user["uid"] == 5
 
 
 @pytest.mark.parametrize("kind", ["no byte", "gzip", "zeros", "only the root"])
@@ -426,7 +431,7 @@ def test_a_reference_with_tag_and_digest(tmp_path: pathlib.Path, bundles: Bundle
     for pull in ("missing", "always"):
         found = bundles.converge(wanted._replace(pull=pull))
         assert version(tmp_path, found.record) == "1"
-        assert found.record["image"] == {**found.record["image"], "reference": wanted.image, "digest": digest}
+        assert found.record.image == {**(found.record.image or {}), "reference": wanted.image, "digest": digest}
     assert found.actions == ()
     for wrong in (f"{registry}/web:-x@{digest}", f"{registry}/web:{'x' * 129}@{digest}", f"{registry}/web:@{digest}"):
         with pytest.raises(LongshoreError, match="the reference is not valid"):
