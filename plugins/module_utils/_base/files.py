@@ -47,7 +47,7 @@ def without_waiting(path: str, flags: int) -> int:
 
 def split_lines(text: str) -> list[str]:
     """Return the lines of a text that is not from this collection. Only a line feed ends a line, and one carriage return before
-    it does not count: splitlines() also ends a line at a form feed or at U+2028, so whoever writes a value could add a line."""
+    it does not count: splitlines() also ends a line at a form feed or at U+2028, so a value could add a line."""
     found = text.split("\n")
     return [line.removesuffix("\r") for line in (found if found[-1] else found[:-1])]
 
