@@ -72,16 +72,21 @@ def find(name: str) -> str:
     return path
 
 
-def call(argv: t.Sequence[str], deadline: Deadline, *, what: str, place: str = "", temporary: str = "") -> Completed:
+def call(
+    argv: t.Sequence[str], deadline: Deadline, *, what: str, place: str = "", temporary: str = "", prefix: t.Sequence[str] = (),
+    ignored: str = "",
+) -> Completed:  # fmt: skip
     """Run a program. The error is one sentence: ``what`` cannot be done, and the reason. ``place`` is the directory where the
-    program writes. Files for a container are created with the umask 022, whatever that of the host is."""
+    program writes. Files for a container are created with the umask 022, whatever that of the host is. ``prefix`` is a program that
+    runs this one. A failure counts as a success if the program only complains in lines with ``ignored``."""
     environment = {
         name: value for name, value in os.environ.items() if name.lower() in _INHERITED and value
     }  # fmt: skip
     if temporary:
         environment["TMPDIR"] = temporary
-    done = run([find(argv[0]), *argv[1:]], deadline, what=what, env=environment, umask=0o022)
-    if done.rc != 0:
+    before = [find(prefix[0]), *prefix[1:]] if prefix else []
+    done = run([*before, find(argv[0]), *argv[1:]], deadline, what=what, env=environment, umask=0o022)
+    if done.rc != 0 and not (ignored and all(ignored in line for line in _told(done.stderr))):
         said = _said(done.stderr) or f"exit code {done.rc}"
         meaning, hint = _meaning(said, argv)
         details: dict[str, t.Any] = {"argv": list(argv), "rc": done.rc, "stderr": done.stderr[-2000:]}
@@ -119,9 +124,13 @@ def _meaning(said: str, argv: t.Sequence[str]) -> tuple[str, str]:
     return next(found, ("", ""))
 
 
+def _told(stderr: str) -> list[str]:
+    return [line.strip() for line in stderr.split("\n") if line.strip() and not _NOISE.match(line.strip())]
+
+
 def _said(stderr: str) -> str:
     """Return the last message of a program, without the format of its log, and without what this task says of the image."""
-    lines = [line.strip() for line in stderr.split("\n") if line.strip() and not _NOISE.match(line.strip())]
+    lines = _told(stderr)
     fatal = [line for line in lines if "level=fatal" in line or "\u2a2f" in line or line.startswith("panic: ")]
     text = (fatal or lines or [""])[-1]
     found = re.search(r'msg=("(?:[^"\\]|\\.)*")', text)
@@ -210,6 +219,9 @@ def keep(directory: str, path: str) -> None:
 
     If another task has created the same in the meantime, use that.
     """
+    mode, is_root = stat.S_IMODE(os.stat(directory).st_mode), os.geteuid() == 0
+    if not is_root:
+        os.chmod(directory, mode | 0o700)  # rename(2) changes its entry for the parent.
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         # syncfs(2) flushes only this file system, and not the others of a busy host.
@@ -219,6 +231,8 @@ def keep(directory: str, path: str) -> None:
         os.close(descriptor)
     try:
         os.rename(directory, path)
+        if not is_root:
+            os.chmod(path, mode)
         flush_directory(os.path.dirname(path))
     except OSError:
         if not os.path.isdir(path):

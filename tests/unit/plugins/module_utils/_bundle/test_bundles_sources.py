@@ -15,6 +15,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tarfile
 import time
 import typing as t
 
@@ -32,6 +33,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options
     Options,
     Request,
 )
+from ansible_collections.longshore.oci.tests.unit import programs
 from ansible_collections.longshore.oci.tests.unit.fuse import dead
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -337,6 +339,72 @@ def test_an_archive_without_files_is_refused(tmp_path: pathlib.Path, bundles: Bu
     says = f"There is no file in the archive {tmp_path}/tree.tar. Is it complete|This does not look like a tar archive"
     with pytest.raises(LongshoreError, match=says):
         bundles.converge(request(tmp_path, rootfs=tmp_path / "tree.tar"))
+
+
+NOBODY = """
+import ctypes, difflib, os, sys  # Another user may not reach this Python's library.
+sys.path[:0] = sys.argv[2:]
+from ansible_collections.longshore.oci.plugins.module_utils._bundle import rootfs, tools, upkeep, used_directory
+from ansible_collections.longshore.oci.plugins.module_utils._bundle.bundles import Bundles
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Options, Request
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+own = sys.argv[1]
+os.environ["XDG_RUNTIME_DIR"] = own
+bundles = Bundles(state_dir=f"{own}/state", run_dir=f"{own}/run")
+options = Options(argv=("/x",), seccomp="unconfined", user="0")
+for name in ("image", "tar"):
+    source = {"image": f"oci:{own}/layout:web"} if name == "image" else {"rootfs": f"{own}/tree.tar"}
+    wanted = Request(f"{own}/{name}", options=options, **source)
+    found = bundles.converge(wanted).record
+    print(f"{own}/{name}/{found.root}", bundles.converge(wanted).actions)
+"""
+
+
+@pytest.mark.parametrize("top", [0o755, 0o555, 0o311])
+def test_modes_that_its_owner_cannot_read(tmp_path: pathlib.Path, top: int) -> None:
+    """For another user than root, as in Fedora and Debian: shadow, sudo, a root directory without write access, device nodes."""
+    own, entry = tmp_path / "own", _images().Entry
+    own.mkdir()
+    modes = {
+        ".": top,
+        "etc/shadow": 0,
+        "usr/bin/sudo": 0o4111,
+        "closed": 0,
+        "closed/file": 0o400,
+        "way": 0o311,
+        "way/x": 0o644,
+    }
+    folders = (".", "closed", "way")
+    entries = [
+        _images().directory(name, bits) if name in folders else entry(name, b"text", mode=bits) for name, bits in modes.items()
+    ]  # fmt: skip
+    made = _images().Layout(str(own / "layout"))
+    made.tag("web", made.image([entries], Cmd=["/x"], Volumes={"/way": {}}))
+    made.close()
+    with tarfile.open(own / "tree.tar", "w") as archive:
+        for name, bits in modes.items():
+            info = tarfile.TarInfo(name)
+            info.mode, info.type = bits, tarfile.DIRTYPE if name in folders else tarfile.REGTYPE
+            archive.addfile(info)
+        for name, minor in (("null", 3), ("zero", 5)):
+            info = tarfile.TarInfo(name)
+            info.type, info.devmajor, info.devminor = tarfile.CHRTYPE, 1, minor
+            archive.addfile(info)
+    for path in (tmp_path, *list(tmp_path.parents)[:3]):
+        os.chmod(path, os.stat(path).st_mode | 0o711)
+    subprocess.run(["chown", "-R", "65534:65534", own], check=True)
+    environment = programs.python_environment()
+    done = subprocess.run(
+        [sys.executable, "-c", NOBODY, str(own), *environment.get("PYTHONPATH", "").split(":")],
+        env=environment, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.stderr == ""
+    for line in done.stdout.splitlines():
+        root, nothing = line.split(" ")
+        assert nothing == "()"
+        assert {name: mode(pathlib.Path(root, name)) for name in modes} == modes
+        assert not pathlib.Path(root, "null").exists()
+    assert len(done.stdout.splitlines()) == 2
 
 
 def test_a_removal_looks_at_no_option(tmp_path: pathlib.Path, bundles: Bundles) -> None:
