@@ -14,6 +14,10 @@ import re
 import typing as t
 
 SELF = "/proc/self/mountinfo"
+_REMOTE = re.compile(
+    r"fuse|nfs|cifs|smb|9p$|ceph$|afs$|coda$|lustre$|gfs2?$|ocfs2$|autofs$|davfs|virtiofs$|vboxsf$|gluster"
+)
+_LOCAL = ("fusectl", "nfsd")
 
 
 class Mount(t.NamedTuple):
@@ -55,3 +59,8 @@ def parse(text: bytes) -> t.Iterator[Mount]:
 def plain(field: bytes) -> str:
     """Return what a field means, its escapes decoded once: the name ``\\040`` is ``\\134040`` in a table."""
     return os.fsdecode(re.sub(rb"\\([0-3][0-7]{2})", lambda found: bytes([int(found[1], 8)]), field))
+
+
+def is_remote(kind: str) -> bool:
+    """Tell whether a server, or a program, answers for file systems of this kind. It may be gone."""
+    return _REMOTE.match(kind) is not None and kind not in _LOCAL

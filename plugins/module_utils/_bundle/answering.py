@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import typing as t
@@ -21,8 +20,6 @@ from .._base.deadline import Deadline, wait_readable
 from .._base.errors import DeadlineExceeded
 from .._base.program import clean_environment
 
-_REMOTE = re.compile(r"fuse|nfs|cifs|smb|9p$|ceph$|afs$|coda$|lustre$|gfs2?$|ocfs2$|autofs$|davfs|virtiofs$|vboxsf$")
-_LOCAL = ("fusectl", "nfsd")
 _MOST_LINKS = 40
 _LONGEST = 120  # seconds: a server that is restarted answers again after 90 at most (grace period of NFS)
 _REAPING = 0.1
@@ -32,20 +29,16 @@ _ASK = 'for each; do echo; if [ -d "$each" ]; then ls -f "$each" | head -n 1; el
 
 def check(paths: t.Iterable[str], deadline: Deadline) -> None:
     """Raise DeadlineExceeded for the first path that does not answer. Say nothing of those that do not exist."""
-    remote = {mount.place: _is_remote(mount.kind) for mount in mountinfo.read()}
+    remote = {mount.place: mountinfo.is_remote(mount.kind) for mount in mountinfo.read()}
     remote = {place: True for place, found in remote.items() if found}
     asked = [path for path in paths if path.startswith("/") and _leads_into(path, remote)] if remote else []
     if asked:
-        answers = _ask(asked, deadline.at_most(_LONGEST))
+        answers = ask(asked, deadline.at_most(_LONGEST))
         if answers is not None:
             raise DeadlineExceeded(
                 f"{asked[max(answers - 1, 0)]} did not answer in time.",
                 hint="It is on a network or FUSE file system. Check its server, or unmount it.",
             )
-
-
-def _is_remote(kind: str) -> bool:
-    return _REMOTE.match(kind) is not None and kind not in _LOCAL
 
 
 def _leads_into(path: str, places: t.Container[str]) -> bool:
@@ -65,7 +58,7 @@ def _leads_into(path: str, places: t.Container[str]) -> bool:
     return False
 
 
-def _ask(paths: t.Sequence[str], deadline: Deadline) -> int | None:
+def ask(paths: t.Sequence[str], deadline: Deadline) -> int | None:
     """Return how many paths were asked when the deadline passed, or None if all have answered."""
     with open(os.memfd_create("answers"), "w+b") as answers:
         child = subprocess.Popen(

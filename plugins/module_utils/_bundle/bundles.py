@@ -8,11 +8,8 @@
     PATH/etc/              hostname and hosts
     PATH/longshore.json    the record; a bundle without a complete record is created again
 
-The record is created first and removed last. It has ``unfinished`` while a change is in progress, and ``removing`` while a
-removal is in progress, so the next task knows that a killed one has left something.
-
-With nothing to do, no program is started (unless a registry has to be asked), and nothing is written. Modules that only an
-action needs are imported by that action, as in the engine.
+The record is created first and removed last. It has ``unfinished`` during a change, and ``removing`` during a removal: what a
+killed task has left. With nothing to do, no program is started (unless a registry has to be asked), and nothing is written.
 """
 
 from __future__ import annotations
@@ -120,7 +117,7 @@ class Bundles:
                     upkeep.undo(request.path, missing=missing, blank=blank, kept=kept)
                     raise
             elif record.unfinished:
-                self._complete(request.path, record)
+                self.complete(request.path, record)
         pulled = (Action.PULL,) if Action.PULL in decided.plan.actions else ()
         actions = (*pulled, *(action for action in now.plan.actions if action is not Action.PULL))
         return Outcome(now.plan, actions, bool(before.root), record, warnings)
@@ -257,10 +254,10 @@ class Bundles:
             directory.label(path, [] if request.rootfs_mode == "overlay" else [root], facts.labels[1])
         record = self._record(request, facts, source, now)._replace(lower=lower)
         write_text(f"{path}/config.json", json.dumps(now.config, indent=1) + "\n")
-        self._complete(path, record)
+        self.complete(path, record)
         return record
 
-    def _complete(self, path: str, record: BundleRecord) -> None:
+    def complete(self, path: str, record: BundleRecord) -> None:
         """Remove unrecorded root file systems after this record is on the disk, and mark the change as complete."""
         from . import rootfs, tools, upkeep
 

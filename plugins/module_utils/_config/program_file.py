@@ -20,8 +20,6 @@ from .._base.errors import InvalidOption
 
 Config = t.Mapping[str, t.Any]
 _MOST_LINKS = 40
-# A file there may not answer, and this check has no deadline.
-_REMOTE = ("fuse", "nfs", "cifs", "smb", "9p", "ceph", "autofs", "afs", "lustre", "gluster")
 
 
 class Unknown(Exception):
@@ -44,7 +42,7 @@ class Tree:
         """Return the path on the host for one in the container, none of whose directories is a link. Raises Unknown."""
         place, source = next(each for each in reversed(self._mounts) if _is_below(path, each[0]))
         if source is not None and source not in self._sources:
-            self._sources[source] = os.path.realpath(source) if place == "/" or not _is_remote(source) else None
+            self._sources[source] = os.path.realpath(source) if place == "/" or not is_remote(source) else None
         real = self._sources.get(source or "")
         if real is None:
             raise Unknown
@@ -126,11 +124,12 @@ def _find(tree: Tree, process: Config) -> str | None:
     return None
 
 
-def _is_remote(path: str) -> bool:
+def is_remote(path: str) -> bool:
+    """Tell whether a path is on a file system that may not answer: the check of a program has no deadline."""
     from .._base import mountinfo
 
     best = max((mount for mount in mountinfo.read() if _is_below(path, mount.place)), key=lambda each: len(each.place))
-    return best.kind.startswith(_REMOTE)
+    return mountinfo.is_remote(best.kind)
 
 
 def _is_below(path: str, place: str) -> bool:

@@ -77,7 +77,7 @@ def remove(namespace: str, deadline: Deadline) -> None:
                 _checked(_inside(namespace, deadline, program, "-w", step, CHAIN))
     nft = find_program("nft")
     if nft is not None:
-        for line in _inside(namespace, deadline, nft, "list", "tables").stdout.splitlines():
+        for line in _inside(namespace, deadline, nft, "list", "tables").stdout.split("\n"):
             found = _TABLE.fullmatch(line)
             if found is not None:
                 _checked(_inside(namespace, deadline, nft, "delete", "table", "inet", found[1]))

@@ -89,3 +89,15 @@ def test_real_mounts(tmp_path: pathlib.Path, name: str) -> None:
     assert [(mount.kind, mount.source) for mount in found] == [("tmpfs", "lower"), ("tmpfs", "up per#\\")]
     assert found[1].parent == found[0].id
     assert [mount for mount in mountinfo.read() if mount.place == str(place)] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_remote"),
+    [
+        ("nfs", True), ("nfs4", True), ("fuse", True), ("fuse.sshfs", True), ("fuseblk", True), ("cifs", True), ("smb3", True),
+        ("9p", True), ("ceph", True), ("autofs", True), ("virtiofs", True), ("ext4", False), ("overlay", False), ("tmpfs", False),
+        ("fusectl", False), ("nfsd", False), ("cgroup2", False), ("", False),
+    ],
+)  # fmt: skip
+def test_kinds_that_may_not_answer(kind: str, is_remote: bool) -> None:
+    assert mountinfo.is_remote(kind) is is_remote

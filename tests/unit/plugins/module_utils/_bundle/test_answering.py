@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from ansible_collections.longshore.oci.plugins.module_utils._base import mountinfo
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import DeadlineExceeded
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import answering
@@ -35,7 +36,7 @@ def test_a_path_that_does_not_answer_is_named(tmp_path: pathlib.Path, way: str, 
 
 def test_other_paths_do_not_wait(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They start no program either."""
-    monkeypatch.setattr(answering, "_ask", None)
+    monkeypatch.setattr(answering, "ask", None)
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "up").symlink_to("../../../../../../../../../../..")
@@ -52,19 +53,7 @@ def test_other_paths_do_not_wait(tmp_path: pathlib.Path, monkeypatch: pytest.Mon
 
 def test_those_that_answer_pass(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file, a directory, a FIFO, one that is not there, a name that a shell could take for something else."""
-    monkeypatch.setattr(answering, "_is_remote", bool)  # All file systems.
+    monkeypatch.setattr(mountinfo, "is_remote", bool)  # All file systems.
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "-n $(x) '\n").write_text("x")
     answering.check([f"{tmp_path}/{name}" for name in ("", "fifo", "none", "-n $(x) '\n")], Deadline(20))
-
-
-@pytest.mark.parametrize(
-    ("kind", "is_remote"),
-    [
-        ("nfs", True), ("nfs4", True), ("fuse", True), ("fuse.sshfs", True), ("fuseblk", True), ("cifs", True), ("smb3", True),
-        ("9p", True), ("ceph", True), ("autofs", True), ("virtiofs", True), ("ext4", False), ("overlay", False), ("tmpfs", False),
-        ("fusectl", False), ("nfsd", False), ("cgroup2", False), ("", False),
-    ],
-)  # fmt: skip
-def test_kinds(kind: str, is_remote: bool) -> None:
-    assert answering._is_remote(kind) is is_remote

@@ -51,7 +51,7 @@ def request(tmp_path: pathlib.Path, path: pathlib.Path, reason: str = "") -> Req
 def fail(bundles: Bundles, wanted: Request, reason: str, monkeypatch: pytest.MonkeyPatch) -> LongshoreError:
     with monkeypatch.context() as patched:
         if reason == "late":  # The new config.json is there, the record is not yet.
-            patched.setattr(Bundles, "_complete", lambda *_args: (_ for _ in ()).throw(OSError(5, "broken", "disk")))
+            patched.setattr(Bundles, "complete", lambda *_args: (_ for _ in ()).throw(OSError(5, "broken", "disk")))
         with pytest.raises(LongshoreError) as failed:
             bundles.converge(wanted)
     return failed.value

@@ -12,6 +12,8 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._config import program_fault
 from ansible_collections.longshore.oci.plugins.module_utils._config.program_file import Tree
 
+pytestmark = pytest.mark.pure
+
 X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="The programs are of this machine.")
 ARM = b"\x7fELF\2\1\1" + bytes(9) + b"\2\0\xb7\0" + bytes(64)
 S390X = b"\x7fELF\2\2\1" + bytes(9) + b"\0\2\0\x16" + bytes(64)

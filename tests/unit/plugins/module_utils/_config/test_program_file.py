@@ -18,6 +18,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._base import mountin
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._config import program_file
 
+pytestmark = pytest.mark.pure
+
 X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="The programs are of this machine.")
 
 
@@ -134,7 +136,7 @@ def test_files_of_mounts(root: pathlib.Path, tmp_path: pathlib.Path) -> None:
 
 def test_a_file_that_another_machine_has(monkeypatch: pytest.MonkeyPatch, root: pathlib.Path) -> None:
     """It may not answer."""
-    monkeypatch.setattr(program_file, "_is_remote", lambda path: path == "/far")
+    monkeypatch.setattr(program_file, "is_remote", lambda path: path == "/far")
     monkeypatch.setattr(os.path, "realpath", lambda path: pytest.fail(path) if path == "/far" else path)
     assert fault(config(root, "/mnt/x", mounts=[bind("/far", "/mnt"), bind("/far", "/mnt/y")])) == ""
 
@@ -150,4 +152,4 @@ def test_a_file_that_another_machine_has(monkeypatch: pytest.MonkeyPatch, root: 
 def test_where_a_mount_is_from(monkeypatch: pytest.MonkeyPatch, mounts: str, path: str, remote: bool) -> None:
     parsed = list(mountinfo.parse(mounts.encode()))
     monkeypatch.setattr(mountinfo, "read", lambda: parsed)
-    assert program_file._is_remote(path) is remote
+    assert program_file.is_remote(path) is remote
