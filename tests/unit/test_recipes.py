@@ -27,8 +27,6 @@ from ansible_collections.longshore.oci.plugins.module_utils._state.model import 
 
 pytestmark = pytest.mark.pure
 
-pytestmark = pytest.mark.pure
-
 COLLECTION = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PLUGINS = "ansible_collections.longshore.oci.plugins"
 MODULES = sorted(os.path.basename(path)[:-3] for path in glob.glob(os.path.join(COLLECTION, "plugins/modules/*.py")))
