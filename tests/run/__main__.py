@@ -64,10 +64,11 @@ def main() -> int:
 
         for step in STEPS if options.part == "all" else [[[options.part]]]:
             processes.side_by_side(run, step)
+    status = report.summary()
     if options.part == "all":
         # What runs alone is faster, and what runs in part too.
         sharing.keep(options.cache, report.took)
-    return report.summary()
+    return status
 
 
 sys.exit(main())

@@ -28,17 +28,25 @@ def durations(cache: str) -> dict[str, float]:
     known: dict[str, float] = {}
     for directory in (os.path.dirname(os.path.abspath(__file__)), cache):
         with contextlib.suppress(OSError, ValueError), open(os.path.join(directory, _KEPT), encoding="utf-8") as file:
-            known.update(json.load(file))
+            known.update(_times(json.load(file)))
     return known
 
 
+def _times(read: object) -> dict[str, float]:
+    """Take nothing of a damaged file: the cache is not ours alone."""
+    if isinstance(read, dict) and all(type(seconds) in (int, float) for seconds in read.values()):
+        return read
+    return {}
+
+
 def keep(cache: str, took: Mapping[str, float]) -> None:
-    """Write down what a run took, over what is known of others."""
+    """Write down what a run took, over what is known of others. Without it the next run begins in a worse order, no more."""
     path = os.path.join(cache, _KEPT)
     known = {**durations(cache), **{name: round(seconds, 1) for name, seconds in took.items()}}
-    with open(f"{path}.{os.getpid()}", "w", encoding="utf-8") as file:
-        json.dump(dict(sorted(known.items())), file, indent=1)
-    os.replace(f"{path}.{os.getpid()}", path)
+    with contextlib.suppress(OSError):
+        with open(f"{path}.{os.getpid()}", "w", encoding="utf-8") as file:
+            json.dump(dict(sorted(known.items())), file, indent=1)
+        os.replace(f"{path}.{os.getpid()}", path)
 
 
 def seconds(known: Mapping[str, float], name: str) -> float:

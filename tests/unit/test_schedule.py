@@ -54,9 +54,16 @@ def test_times_of_a_run_go_before_those_of_the_checkout(tmp_path: pathlib.Path) 
     assert sharing.durations(str(tmp_path)) == {**written, name: 12345.7, "hosts new": 1}
 
 
-def test_damaged_times_are_not_taken(tmp_path: pathlib.Path) -> None:
-    (tmp_path / "durations.json").write_text("{", encoding="utf-8")
+@pytest.mark.parametrize("text", ["{", "[1]", "null", '{"hosts a": "1"}', '{"hosts a": null}', '{"hosts a": true}'])
+def test_damaged_times_are_not_taken(text: str, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "durations.json").write_text(text, encoding="utf-8")
     assert sharing.durations(str(tmp_path)) == sharing.durations(str(tmp_path / "none"))
+
+
+def test_a_cache_that_keeps_nothing_fails_no_run(tmp_path: pathlib.Path) -> None:
+    sharing.keep(str(tmp_path / "none"), {"hosts a": 1})
+    (tmp_path / "durations.json").mkdir()
+    sharing.keep(str(tmp_path), {"hosts a": 1})
 
 
 @pytest.mark.parametrize("brief", [True, False])
