@@ -9,10 +9,25 @@ import pathlib
 import threading
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 from ansible_collections.longshore.oci.tests.run import hosts, integration, report, sharing
 
 KIND = hosts.DEFAULT_KINDS[0]
+COLLECTION = pathlib.Path(__file__).parents[2]
+TARGETS = COLLECTION / "tests/integration/targets"
+# The runtimes and users with which a run without a word about hosts leaves it out.
+NOT_IN_A_SHORT_RUN = {
+    "oci_container_info": {"runc", "app"},
+    "oci_bundle": {"runc"},
+    "oci_network": {"runc", "app"},
+    "hostile": {"crun", "runc", "root", "app"},
+    "examples": {"runc"},
+    "role_runtime": {"runc"},
+    "role_container": {"runc", "app"},
+    "migrate": {"runc"},
+    "publish": {"runc"},
+}
 
 
 def _hosts() -> list[hosts.Host]:
@@ -83,26 +98,64 @@ def test_each_job_has_a_host(brief: bool, tmp_path: pathlib.Path) -> None:
 
 
 def test_the_hosts_of_root_are_done_at_about_the_same_time(tmp_path: pathlib.Path) -> None:
+    """All but the campaign, which then is beside little."""
     known = sharing.durations(str(tmp_path))
-    waiting = hosts.in_order(hosts.jobs(KIND, True, []), known)
+    waiting = [job for job in hosts.in_order(hosts.jobs(KIND, True, []), known) if job.how != "campaign"]
     planned = sharing.plan(_hosts(), waiting, hosts.fits, functools.partial(_length, known))
     first, third = planned[0][0], planned[2][0]
     assert abs(first - third) < 60
 
 
+def _pairs(brief: bool) -> dict[str, set[tuple[str, str]]]:
+    """Return with which runtimes and users each name runs."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for job in hosts.jobs(KIND, brief, []):
+        found.setdefault(job.name, set()).add((job.runtime, job.user))
+    return found
+
+
 def test_a_short_run_has_each_runtime_and_each_user() -> None:
-    """Of each target and scenario that runs with several at all."""
+    """Of each target and scenario, but for the exceptions."""
+    whole, short = _pairs(False), _pairs(True)
+    lacking = {
+        name: {word for place in (0, 1) for word in {pair[place] for pair in pairs - short.get(name, set())}}
+        - {word for pair in short.get(name, set()) for word in pair}
+        for name, pairs in whole.items()
+    }
+    assert {name: words for name, words in lacking.items() if words} == NOT_IN_A_SHORT_RUN
 
-    def pairs(brief: bool) -> dict[str, set[tuple[str, str]]]:
-        found: dict[str, set[tuple[str, str]]] = {}
-        for job in hosts.jobs(KIND, brief, []):
-            found.setdefault(job.name, set()).add((job.runtime, job.user))
-        return found
 
-    whole, short = pairs(False), pairs(True)
-    for name in ("oci_container", "oci_exec", "oci_checkpoint", "reboot", "end of session", "no session", "quickstart"):
-        for place in (0, 1):
-            assert {pair[place] for pair in short[name]} == {pair[place] for pair in whole[name]}, name
+def test_the_exceptions_of_a_short_run_are_documented() -> None:
+    said = (COLLECTION / "docs/testing.md").read_text(encoding="utf-8").partition("With runtimes and users")[2]
+    assert [name for name in NOT_IN_A_SHORT_RUN if f"`{name}`" not in said.partition("\n\n")[0]] == []
+
+
+def _that_ask_for_systemd(target: str) -> set[str]:
+    """Return the names of the tests of a target that do; "" for the target itself."""
+    tasks = TARGETS / target / "tasks"
+    texts = {path.relative_to(tasks): path.read_text(encoding="utf-8") for path in tasks.rglob("*.yml")}
+    found = set()
+    for path in (path for path, text in texts.items() if "setup_bundle_host.systemd" in text):
+        users = [path] if path.parts[0] == "tests" else [user for user, text in texts.items() if path.name in text]
+        found |= {user.parts[1].partition(".")[0] if user.parts[0] == "tests" else "" for user in users or [path]}
+    return found
+
+
+def test_what_asks_for_systemd_runs_where_it_is() -> None:
+    """Also in a short run: on this machine it may be left out."""
+    run: dict[str, set[str]] = {}
+    for job in hosts.jobs(KIND, True, []):
+        # Only root can make a checkpoint: for others the target is that they are refused.
+        if job.how == "target" and (job.name, job.user) != ("oci_checkpoint", "app"):
+            defaults = TARGETS / job.name / "defaults/main.yml"
+            every = yaml.safe_load(defaults.read_text(encoding="utf-8")) if defaults.exists() else {}
+            chosen = hosts.tests_of(job, True) or every.get(f"{job.name}_tests", [])
+            run.setdefault(job.name, {""}).update(chosen)
+    asked = {target: _that_ask_for_systemd(target) for target in hosts.TARGETS["root"]}
+    assert {"service", "owner"} <= asked["oci_container"]
+    missing = {target: names - run.get(target, set()) for target, names in asked.items()}
+    # Of hostile one canary of several is a unit.
+    assert {target: names for target, names in missing.items() if names} == {"hostile": {""}}
 
 
 def test_what_is_held_to_a_time_begins_last_where_the_order_is_free(tmp_path: pathlib.Path) -> None:
@@ -110,6 +163,13 @@ def test_what_is_held_to_a_time_begins_last_where_the_order_is_free(tmp_path: pa
     of_one_host = [job.name in hosts.TIMED for job in waiting if job.user == "app"]
     assert of_one_host == sorted(of_one_host)
     assert integration.TIMED == hosts.TIMED
+
+
+@pytest.mark.parametrize("brief", [True, False])
+def test_the_campaign_which_judges_times_begins_last(brief: bool, tmp_path: pathlib.Path) -> None:
+    known = sharing.durations(str(tmp_path))
+    waiting = hosts.in_order(hosts.jobs(KIND, brief, []), {**known, f"hosts campaign ({KIND}, both, root)": 9999})
+    assert [job.how for job in waiting].index("campaign") == len(waiting) - 1
 
 
 def test_only_what_passed_tells_how_long_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
