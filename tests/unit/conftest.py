@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import os
 import pathlib
@@ -46,7 +47,19 @@ def _is_pure(item: pytest.Item) -> bool:
 def _is_timed(item: pytest.Item) -> bool:
     """Whether the test, or another one of its class, holds something to a time: a fixture of the class may do it for all."""
     source = getattr(item, "cls", None) or getattr(item, "function", None)
-    return source is not None and _TIMED.search(inspect.getsource(source)) is not None
+    return source is not None and _has_a_time(item.path) and _holds_to_a_time(source)
+
+
+@functools.cache
+def _has_a_time(path: pathlib.Path) -> bool:
+    """Look at the whole file first: to find one function in it takes far longer."""
+    return _TIMED.search(path.read_text(encoding="utf-8")) is not None
+
+
+@functools.cache
+def _holds_to_a_time(source: t.Any) -> bool:
+    """Look once at a class, or at a function with many cases."""
+    return _TIMED.search(inspect.getsource(source)) is not None
 
 
 def pytest_ignore_collect(collection_path: pathlib.Path, config: pytest.Config) -> bool | None:
@@ -54,7 +67,7 @@ def pytest_ignore_collect(collection_path: pathlib.Path, config: pytest.Config) 
     if collection_path.name.startswith("test_") and collection_path.suffix == ".py":
         if config.getoption("--pure") and "pytest.mark.pure" not in collection_path.read_text(encoding="utf-8"):
             return True
-        if config.getoption("--timed") == "only" and not _TIMED.search(collection_path.read_text(encoding="utf-8")):
+        if config.getoption("--timed") == "only" and not _has_a_time(collection_path):
             return True
     return None
 
