@@ -136,6 +136,8 @@ class Host:
         self._plays += 1
         playbook = os.path.join(self.tree, "tests", "integration", f"{self.name}-{self._plays}.yml")
         variables = {"setup_bundle_runtimes": [runtime], **_targets(self.user, runtime, self.brief)[target]}
+        # With all pairs also all steps at which an owner can fail.
+        variables["oci_container_owner_most"] = 3 if self.brief else 0
         # As root, the hosts of this kind have all that a checkpoint needs.
         variables["oci_checkpoint_required"] = (self.user, self.kind) == ("root", "trixie")
         with open(playbook, "w", encoding="utf-8") as stream:

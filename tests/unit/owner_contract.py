@@ -45,7 +45,7 @@ ENDS = {
 
 class Asked(t.NamedTuple):
     """``bundles`` are two with different arguments, whose program ends when it gets SIGTERM or is killed. ``most`` is how often
-    a task fails or is killed in one of its operations."""
+    a task fails or is killed in one of its operations, 0 for each of its steps; which ones is chosen by ``seed``."""
 
     state_dir: str
     run_dir: str
@@ -54,7 +54,13 @@ class Asked(t.NamedTuple):
     bundles: t.Sequence[str]
     service: bool
     most: int
+    seed: int
     collections: str = ""
+
+
+def chosen(asked: Asked, steps: int, number: int) -> list[int]:
+    """Return at which of so many steps an operation gets the signal, or fails."""
+    return killing.spread(steps, asked.most or steps, seed=asked.seed + number)
 
 
 class Contract:
@@ -207,7 +213,7 @@ class Contract:
             begin()
             steps = len(killing.steps(task))
             for number in (signal.SIGKILL, killing.FAILS):
-                for index, at in enumerate(killing.spread(steps, self.asked.most, seed=number)):
+                for index, at in enumerate(chosen(self.asked, steps, number)):
                     yield operation, at, number, goals[index % len(goals)]
 
     def check(self) -> list[str]:
@@ -225,7 +231,7 @@ class Contract:
         except Exception as exc:
             self.to(Goal.ABSENT)
             where = [frame for frame in traceback.extract_tb(exc.__traceback__) if frame.filename == __file__][-1]
-            return [f"{what}: {type(exc).__name__}: {exc} ({where.lineno}: {where.line})"]
+            return [f"{what} (seed {self.asked.seed}): {type(exc).__name__}: {exc} ({where.lineno}: {where.line})"]
         return []
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import random
 
 import pytest
 
@@ -32,5 +33,20 @@ def test_the_contract(tmp_path: pathlib.Path) -> None:
         (tmp_path / f"bundle{number}").mkdir()
     bundles = [bundle.make(tmp_path / f"bundle{n}", "/bin/sh", "-c", PROGRAM, str(n)) for n in range(2)]
     name = f"owner-{os.getpid()}-{os.urandom(3).hex()}"
-    asked = owner_contract.Asked(f"{tmp_path}/state", f"{tmp_path}/run", name, "runc", bundles, service=False, most=4)
+    # Other steps in each run. What failed is repeated with the seed that is said.
+    seed = int(os.environ.get("LONGSHORE_SEED") or random.randrange(1 << 31))
+    print(f"LONGSHORE_SEED={seed}")
+    asked = owner_contract.Asked(
+        f"{tmp_path}/state", f"{tmp_path}/run", name, "runc", bundles, False, most=4, seed=seed
+    )
     assert owner_contract.Contract(asked).check() == []
+
+
+def test_another_seed_strikes_at_other_steps() -> None:
+    def steps(most: int, seed: int) -> list[tuple[int, int]]:
+        asked = owner_contract.Asked("/state", "/run", "a", "runc", (), False, most, seed)
+        return [(number, at) for number in range(2) for at in owner_contract.chosen(asked, 30, number)]
+
+    assert steps(4, 1) == steps(4, 1)
+    assert len({tuple(steps(4, seed)) for seed in range(9)}) > 1
+    assert [at for _number, at in steps(0, 1)] == [*range(30)] * 2
