@@ -205,6 +205,7 @@ ODD_MEMBERS = {
 }  # fmt: skip
 
 
+@pytest.mark.impure  # Held to a time, and writes each one.
 @pytest.mark.parametrize("name", ODD_MEMBERS)
 @pytest.mark.parametrize("kind", ["none", "gzip"])
 def test_odd_headers_are_refused_at_once(tmp_path: pathlib.Path, stored: str, name: str, kind: str) -> None:

@@ -42,6 +42,7 @@ def pipe(tmp_path: pathlib.Path) -> str:
     return path
 
 
+@pytest.mark.impure  # Threads that wait for one another.
 @pytest.mark.parametrize("kind", ["none", "gzip"])
 def test_what_goes_in_comes_out(stored: str, tmp_path: pathlib.Path, pipe: str, kind: str) -> None:
     """With more in it than a pipe holds."""

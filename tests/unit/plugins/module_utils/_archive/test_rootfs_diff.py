@@ -244,6 +244,7 @@ class TestDepth:
         for name in ("source", "target"):
             files.remove_tree(f"{tmp_path}/{name}")
 
+    @pytest.mark.impure  # It makes and removes a deep tree.
     def test_names_may_be_as_long_as_they_are_packed(self, tmp_path: pathlib.Path) -> None:
         for name in ("source", "target"):
             (tmp_path / name).mkdir()

@@ -171,6 +171,7 @@ class TestDirectories:
         with pytest.raises(LongshoreError, match=f"{tmp_path}/(a|dangling)"):
             files.make_directory(f"{tmp_path}/{path}")
 
+    @pytest.mark.impure  # A race.
     def test_many_at_once(self, tmp_path: pathlib.Path) -> None:
         errors: list[BaseException] = []
         barrier = threading.Barrier(8)

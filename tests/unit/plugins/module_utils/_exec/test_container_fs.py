@@ -93,6 +93,7 @@ class TestRead:
     def test_a_container_that_is_gone(self, top: pathlib.Path) -> None:
         assert Rootfs("/proc/0/root").read_text("/etc/passwd") is None
 
+    @pytest.mark.impure  # A race.
     def test_a_directory_that_is_exchanged_for_a_link_all_the_time(self, top: pathlib.Path) -> None:
         """The race that a check before the use would lose."""
         (top / "real").mkdir()

@@ -66,7 +66,10 @@ NEW = {"create", "restore"}  # begin with a new record
 
 def _phases(path: str) -> set[Phase]:
     with open(path, encoding="utf-8") as stream:
-        tree = ast.parse(stream.read())
+        text = stream.read()
+    if "phase=" not in text:
+        return set()
+    tree = ast.parse(text)
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     replaced = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "replace"]
     values = [word.value for call in replaced for word in call.keywords if word.arg == "phase"]

@@ -240,6 +240,7 @@ class TestLock:
             holder.release()
             subprocess.run(["umount", places.run_dir], check=True)
 
+    @pytest.mark.impure  # A race.
     def test_never_two_at_once(self, places: Store) -> None:
         inside, worst, errors = [0], [0], []
 
