@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (c) Longshore contributors
 
-"""What is copied to a host: the collection's code, ansible-core's module_utils, and the trials; and starting it there."""
+"""Copy to a host and start there: the collection's code, ansible-core's module_utils, and the trials."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def install(machine: Machine, directory: str, data: bytes) -> None:
 
 
 def begin(machine: Machine, directory: str, order: dict[str, t.Any]) -> subprocess.Popen[t.Any]:
-    """Start the trials of one user. What they say is on the standard output of this."""
+    """Start the trials of one user. Their output is on the standard output of this process."""
     path = f"/var/tmp/{order['id']}-order-{order['user']}.json"
     user = order["user"]
     machine.run(["sh", "-c", 'cat >"$1"', "sh", path], json.dumps(order).encode(), user)

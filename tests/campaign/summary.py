@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (c) Longshore contributors
 
-"""What came of a campaign: each failure with the command that repeats it, a table at the end, and a file for programs."""
+"""The results of a campaign: each failure with the command that repeats it, a table at the end, and a file for programs."""
 
 from __future__ import annotations
 

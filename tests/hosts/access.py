@@ -54,7 +54,7 @@ def write_config(fleet: Fleet) -> None:
     known_hosts, blocks = [], []
     for host in fleet.hosts():
         host_key = os.path.join(host.tree, HOST_KEY)
-        if not os.path.exists(host_key):  # somebody emptied the cache: this host cannot boot any more
+        if not os.path.exists(host_key):  # the cache was emptied: this host cannot boot any more
             continue
         with open(host_key, encoding="utf-8") as stream:
             known_hosts.append(f"{host.name} {stream.read()}")

@@ -90,7 +90,7 @@ def _remove(path: str, *, deadline: Deadline) -> None:
             except FileNotFoundError:
                 break
             except OSError as error:
-                # v1 tells nobody when its last task is gone, hence the bounded retry.
+                # v1 does not report the end of its last task, hence the bounded retry.
                 if error.errno != errno.EBUSY:
                     raise
                 time.sleep(min(0.05, deadline.remaining(f"{directory} to become empty")))

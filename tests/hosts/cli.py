@@ -16,7 +16,7 @@ Everything about the hosts that are up is in the state directory (--state-dir), 
 
 A host that powers off or reboots from inside is off then; bin/hosts reboot switches it on again.
 
-State directories do not know of each other: who wants hosts that nobody else touches takes another one.
+State directories do not know of each other: take another one for hosts that no other user touches.
 
 Which file does what: kinds.py and recipe.py say what a host is (pure data), tree.py makes the tree,
 host.py boots one host on an overlay, network.py and cgroup.py are its surroundings, fleet.py is what is

@@ -12,7 +12,7 @@ import typing as t
 
 
 class HostsError(Exception):
-    """Something this tool cannot go on after; the text is for the person who called it."""
+    """A problem that ends this tool; the text is for the person who called it."""
 
 
 class CommandFailed(HostsError):

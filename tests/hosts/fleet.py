@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (c) Longshore contributors
 
-"""What is known of the hosts of one state directory, and every name that is derived from it."""
+"""The known facts about the hosts of one state directory, and every name that is derived from it."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Fleet:
     def running(self, name: str) -> Host:
         host = self.known(name)
         if host.state == "off":
-            raise HostsError(f"{name} is off: bin/hosts reboot switches it on, bin/hosts up makes it anew")
+            raise HostsError(f"{name} is off: bin/hosts reboot switches it on, bin/hosts up recreates it")
         return host
 
     def free_number(self) -> int:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 
-# What makes a minimal Debian a host that one reaches over ssh and that has users with a session.
+# These make a minimal Debian a host that is reachable over ssh and has users with a session.
 _SYSTEM = (
     "systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "openssh-server",
     "sudo", "acl", "procps", "iproute2", "nftables", "kmod", "ca-certificates",
     "python3", "python3-psutil", "python3-pyroute2", "python3-systemd",
 )  # fmt: skip
 
-# What runs containers and gets images. skopeo's dependencies ask for any container-network-stack, and
+# These run containers and get images. skopeo's dependencies ask for any container-network-stack, and
 # debootstrap cannot choose: hence netavark.
 _ENGINE = (
     "conmon", "runc", "crun", "criu", "uidmap", "slirp4netns", "passt",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (c) Longshore contributors
 
-"""What the commands do: hosts up, down, and off and on again."""
+"""The commands: hosts up, down, and off and on again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .tree import mark_used, tree_for
 
 # Generous: a boot takes a second or two, but a busy machine with two cores may have many at once.
 _BOOT_SECONDS = 180
-# Whoever holds the lock may be making a tree.
+# The holder of the lock may be making a tree.
 _LOCK_SECONDS = 3600
 
 
@@ -67,7 +67,7 @@ def down(fleet: Fleet, names: t.Sequence[str]) -> None:
         for entry in os.scandir(fleet.directory):
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path)
-            elif entry.name != "lock":  # somebody may wait for it, so it has to stay the same file
+            elif entry.name != "lock":  # another process may wait for it, so it has to stay the same file
                 os.unlink(entry.path)
 
 
@@ -86,7 +86,7 @@ def reboot(fleet: Fleet, names: t.Sequence[str], *, cut_power: bool) -> list[Hos
 
 
 def _is_up(fleet: Fleet, name: str) -> bool:
-    """One that is booting does not count: we hold the lock, so whoever booted it has died."""
+    """One that is booting does not count: we hold the lock, so the process that booted it has died."""
     host = fleet.load(name)
     return host is not None and host.state == "up"
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (c) Longshore contributors
 
-"""What is done to a fresh Debian tree so that it boots as a test host (pure data, see tree.py)."""
+"""The changes to a fresh Debian tree so that it boots as a test host (pure data, see tree.py)."""
 
 from __future__ import annotations
 

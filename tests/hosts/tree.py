@@ -22,7 +22,7 @@ from .recipe import Recipe, recipe_for
 
 _SCRIPTS = "/usr/share/debootstrap/scripts"
 
-# Trees of older recipes go when nobody has booted from them for so long. Another checkout may use them.
+# Trees of older recipes go when no host has booted from them for so long. Another checkout may use them.
 _OLD_DAYS = 3
 
 # A tree comes from a mirror over the network: slow is normal, silent for ever is not.
@@ -70,7 +70,7 @@ def _remove_old(kind: Kind) -> None:
 
 
 def _lower_directories() -> set[str]:
-    """What the overlays of all hosts lie on. Each is mounted in a namespace of its own, so all are asked."""
+    """Return what the overlays of all hosts lie on. Each is mounted in a namespace of its own, so all are asked."""
     found: set[str] = set()
     for mountinfo in glob.glob("/proc/[0-9]*/mountinfo"):
         try:
@@ -82,7 +82,7 @@ def _lower_directories() -> set[str]:
 
 
 def _make(recipe: Recipe, path: str, *, mirror: str) -> None:
-    # Whoever holds the lock owns this name: a directory found here was left by a run that died.
+    # The holder of the lock owns this name: a directory found here was left by a run that died.
     # debootstrap's mounts died with its mount namespace, so there is nothing below but files.
     partial = os.path.join(cache_dir(), f"{recipe.kind.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -66,7 +66,7 @@ def main() -> int:
             processes.side_by_side(run, step)
     status = report.summary()
     if options.part == "all":
-        # What runs alone is faster, and what runs in part too.
+        # A part that runs alone is faster, and so is one that runs in part.
         sharing.keep(options.cache, report.took)
     return status
 

@@ -16,14 +16,14 @@ from . import processes
 from .report import Part
 from .workspace import Workspace, collections_path
 
-# What is at the top of the built collection, and in those of its directories that are shipped in part.
+# The entries at the top of the built collection, and in those of its directories that are shipped in part.
 _SHIPPED = {
     "": {
         "CHANGELOG.md", "COPYING", "FILES.json", "LICENSES", "MANIFEST.json", "README.md", "SECURITY.md",
         "changelogs", "docs", "meta", "playbooks", "plugins", "roles", "tests",
     },
     "changelogs": {"changelog.yaml", "config.yaml"},
-    "docs": {"compatibility.md", "design.md", "docsite", "testing.md"},
+    "docs": {"coming_from.md", "compatibility.md", "design.md", "docsite", "testing.md"},
     "plugins": {"doc_fragments", "module_utils", "modules"},
     "tests": {"config.yml"},
 }  # fmt: skip

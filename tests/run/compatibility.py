@@ -41,7 +41,7 @@ class Row(NamedTuple):
 
 
 def merge(text: str, rows: Sequence[Row], date: str, *, whole: bool = True) -> str:
-    """The document with the rows of the kinds that ran in the place of those of an earlier run; of one that was not the
+    """The document with the rows of the kinds that ran instead of those of an earlier run; of one that was not the
     ``whole`` of it only its targets."""
     table = _parse(text)
     if whole:

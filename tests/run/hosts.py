@@ -24,14 +24,14 @@ from . import compatibility, processes, sharing
 from .report import Part
 from .workspace import Workspace
 
-# What runs without a word about hosts.
+# These run without a word about hosts.
 DEFAULT_KINDS = ("trixie",)
 RUNTIMES = ("crun", "runc")
 # The hosts of a kind, by their users. All but the partner are at work at the same time: each takes the longest of what is left for
 # its user. The partner waits for what takes two hosts, which must have both to itself; the host before it does that.
 _HOSTS = ("root", "root", "root", "app")
 _PARTNER = 2
-# What needs root stays with root: making cgroups and slices by hand, counting the programs that a task starts (ptrace),
+# Tests that need root stay with root: making cgroups and slices by hand, counting the programs that a task starts (ptrace),
 # installing packages.
 _UNPRIVILEGED_TESTS = (
     "states", "definition", "service", "owner", "network_helper", "stop_settings", "stop", "exits", "logs", "launch_options",
@@ -52,7 +52,7 @@ TARGETS: Mapping[str, _Targets] = {
     },
 }  # fmt: skip
 # What a run without a word about hosts does of it: all of it has run on this machine by then, apart from what needs systemd, and it
-# shall not take long. What is the same for each runtime and user, as the way from each state to each other one, runs with some
+# must not take long. Tests that are the same for each runtime and user, such as the way from each state to each other one, run with some
 # pairs of them, of which each runtime and each user is one, but for the exceptions that test_schedule.py names; with --hosts all
 # pairs run.
 _CHECKPOINT = ["states", "by_container"]
@@ -96,7 +96,7 @@ _BRIEF_SCENARIOS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("app", "crun"): ("end of session",),
     ("app", "runc"): ("reboot",),
 }
-# What is held to a time: where the order is free, after the linters, which compute, have done.
+# These are held to a time: where the order is free, after the linters, which compute, have done.
 TIMED = ("oci_exec", "oci_container")
 # Playbooks for two hosts of a kind at once.
 _TOGETHER = ("migrate", "publish")
@@ -249,7 +249,7 @@ def fits(host: Host, job: Job) -> bool:
 
 
 def in_order(found: Sequence[Job], known: Mapping[str, float]) -> list[Job]:
-    """Sort them by when they shall begin, by the times that are ``known``."""
+    """Sort them by when they must begin, by the times that are ``known``."""
 
     def key(job: Job) -> tuple[bool, bool, float]:
         # The campaign calls a task that takes longer than usual a fault: last, it is beside the least.
@@ -262,7 +262,7 @@ def in_order(found: Sequence[Job], known: Mapping[str, float]) -> list[Job]:
 
 
 def _targets(user: str, runtime: str, brief: bool) -> _Targets:
-    """What runs there, with the variables that choose from it."""
+    """Return what runs there, with the variables that choose from it."""
     return _BRIEF[user, runtime] if brief else TARGETS[user]
 
 

@@ -29,7 +29,7 @@ def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
         report.add("list of targets", failed=1, output=listed.output)
         return
     targets = [line for line in listed.output.splitlines() if re.fullmatch(r"[a-z][a-z0-9_]*", line)]
-    # What names no target is an option, or the value of one.
+    # A word that names no target is an option, or the value of one.
     chosen = [argument for argument in arguments if argument in targets] or targets
     options = [argument for argument in arguments if argument not in targets]
 
@@ -43,7 +43,7 @@ def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
             failed = int(outcome.status != 0)
             report.add(target, passed=1 - failed, failed=failed, seconds=outcome.seconds, output=outcome.output)
 
-    # What is held to a time comes last: lint, which computes, has done by then.
+    # Targets that are held to a time come last: lint, which computes, has done by then.
     chosen.sort(key=lambda target: target in TIMED)
     beside = [target for target in chosen if target.startswith(_BESIDE)]
     others = [target for target in chosen if target not in beside]

@@ -79,7 +79,7 @@ def _write_pip_settings(home: str) -> None:
     ).stdout
     sections: dict[str, dict[str, str]] = {}
     for line in listed.splitlines():
-        # Like global.timeout='60'. What comes from the environment is in the section :env:, and comes last: it wins.
+        # Like global.timeout='60'. The environment is in the section :env:, and comes last: it wins.
         found = re.match(r"(?P<section>[^.]+)\.(?P<key>[^=]+)=(?P<value>.*)$", line)
         if found and not found["key"].endswith("config-file"):
             section = "global" if found["section"] == ":env:" else found["section"]

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Callable, TypeVar
 
-# Nothing takes this long: a test that hangs has to fail before somebody stops the whole run.
+# Nothing takes this long: a test that hangs has to fail before the user stops the whole run.
 TIMEOUT = 1800.0
 POLL_INTERVAL = 0.05
 
@@ -59,7 +59,7 @@ def run(
 ) -> Outcome:
     """Runs argv with stderr in stdout. on_line gets every line as soon as it is written.
 
-    What is ``clearing`` up is run to its end even when everything has been interrupted.
+    A program that is ``clearing`` up is run to its end even when everything has been interrupted.
     """
     started = time.monotonic()
     giving_up = threading.Event() if clearing else _giving_up

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (c) Longshore contributors
 
-"""What passed and failed, in lines for people and a count at the end."""
+"""Report what passed and failed, in lines for people and a count at the end."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _reason(output: str) -> str:
     found, task, ends = [], "", 0
     for number, line in enumerate(lines):
         task = line if line.startswith("TASK [") else task
-        # What is within the lines of one that failed is not said again.
+        # A line within those of one that failed is not repeated.
         if line.startswith(("fatal: ", "failed: ", "[ERROR]: ")) and number >= ends:
             ends = number + _LINES
             found += [task, *lines[number:ends]]

@@ -17,9 +17,9 @@ from . import processes
 _J = TypeVar("_J")
 _W = TypeVar("_W")
 _R = TypeVar("_R")
-# What never ran begins first: it may be the longest.
+# A job that never ran begins first: it may be the longest.
 _UNKNOWN = 600.0
-# What a run took is kept here in the cache; what runs without a cache goes by the file beside this one.
+# The times of a run are kept here in the cache; a run without a cache goes by the file beside this one.
 _KEPT = "durations.json"
 
 
@@ -57,7 +57,7 @@ def seconds(known: Mapping[str, float], name: str) -> float:
 def share(
     workers: Sequence[_W], jobs: Sequence[_J], fits: Callable[[_W, _J], bool], work: Callable[[_W, _J], _R]
 ) -> list[_R]:
-    """Do all jobs, which are in the order in which they shall begin. The workers are at work at the same time."""
+    """Do all jobs, which are in the order in which they begin. The workers are at work at the same time."""
     left, lock = list(jobs), threading.Lock()
     done: list[_R] = []
 

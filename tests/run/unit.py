@@ -19,7 +19,7 @@ from . import processes
 from .report import Part
 from .workspace import Workspace
 
-# Any user that owns nothing. What it keeps of root is to read files: the environment may lie in the home directory of root.
+# Any user that owns nothing. It keeps of root the right to read files: the environment may lie in the home directory of root.
 _NOBODY = 65534
 _KEPT = "-all,+dac_read_search"
 _AS_NOBODY = (
@@ -29,7 +29,7 @@ _AS_NOBODY = (
 
 
 _HERE = "tests/unit/plugins/module_utils"
-# What waits for the kernel or for containers: beside one another and beside what computes, two cores have room for all. Only
+# Tests that wait for the kernel or for containers: beside one another and beside what computes, two cores have room for all. Only
 # what holds the engine to a time runs before what computes, beside the networks. The networks are in network namespaces of their
 # own, and the containers of each test in directories and cgroups of its own.
 _NETWORKS = tuple(f"{_HERE}/{name}" for name in ("_network", "_netlink"))
@@ -125,7 +125,7 @@ def _run_as_nobody(workspace: Workspace, report: Part, tree: str, env: dict[str,
     os.mkdir(empty)
     os.chown(directory, _NOBODY, _NOBODY)
     theirs = {**env, "HOME": directory, "TMPDIR": directory, "PATH": empty}
-    _run(report, "pytest --pure as nobody", directory, tree, theirs, ["--pure"], prefix=_AS_NOBODY)
+    _run(report, "pytest --pure as the user nobody", directory, tree, theirs, ["--pure"], prefix=_AS_NOBODY)
 
 
 def _run(

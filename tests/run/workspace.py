@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from . import interpreters
 
 NAMESPACE, NAME = "longshore", "oci"
-# What would change what the tools do, depending on who starts them.
+# Settings that would change what the tools do, depending on who starts them.
 _NOT_INHERITED = ("ANSIBLE_", "GIT_", "MYPY", "PYENV_", "PYTEST_", "PYTHON", "RUFF_", "VIRTUAL_ENV", "XDG_")
 
 

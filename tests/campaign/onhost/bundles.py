@@ -68,7 +68,7 @@ class Bundles(Scenario):
         return Task(key, "oci_bundle", params)
 
     def _fresh(self) -> dict[str, t.Any]:
-        """How each one looks when nobody kills anything; looked at once for each worker."""
+        """How each one looks when no task is killed; looked at once for each worker."""
         known: dict[str, t.Any] = self.shared.setdefault(f"bundle {self.mode} {self.source}", {})
         for goal in ("v1", "v2", "env") if not known else ():
             path, cold = self.path, self.cold

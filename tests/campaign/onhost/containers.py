@@ -24,7 +24,7 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-# What a task lets the runtime do, for one that is slow at it.
+# The actions of the runtime in a task, for one that is slow at it.
 _VERBS = {
     "present": ("create",), "started": ("create", "start", "resume", "restore"), "stopped": ("kill", "delete", "create"),
     "restarted": ("delete", "create", "start"), "paused": ("pause", "pause", "start", "create"), "absent": ("delete", "kill"),
@@ -206,7 +206,7 @@ class Containers(Scenario):
         self._check_files()
 
     def _check_lives(self, ran: Ran) -> None:
-        """A container that nothing made anew lives its first life."""
+        """A container that nothing recreated lives its first life."""
         mild = _words(
             "present started paused exec exec-long dump dump-leave export export-leave restored restored-keep session finished session-absent session-stopped"
         )
@@ -218,7 +218,7 @@ class Containers(Scenario):
             assert self.lives_before is not None
             if lives > max(1, self.lives_before):
                 self.find(
-                    "lost-data", f"the container was made anew by {goals[0]} (killed) and {goals[1]}: {lives} lives"
+                    "lost-data", f"the container was recreated by {goals[0]} (killed) and {goals[1]}: {lives} lives"
                 )
 
     def _check_files(self) -> None:
@@ -260,7 +260,7 @@ _WANTED: dict[str, tuple[str, ...]] = {
 
 
 def _agree(reported: str, truth: str) -> bool:
-    """What the engine calls stopped or created may be known to the runtime no more, or not yet; what it calls checkpointed is
+    """A container that the engine calls stopped or created may be known to the runtime no more, or not yet; a checkpointed one is
     restored afterwards, which tells."""
     return reported == truth or (reported in ("created", "stopped", "checkpointed") and truth == "stopped")
 
@@ -382,7 +382,7 @@ class Checkpoints(Containers):
             "running-with-checkpoint": ("dump", "dump-leave", "ck-absent", "restored", "export-leave", "absent"),
         }[self.start_state]
         if os.path.basename(self.runtime) == "crun" and self.start_state == "archive":
-            # It does not heed manage_cgroups_mode in a restore, and these hosts need that for another name.
+            # It ignores manage_cgroups_mode in a restore, and these hosts need that for another name.
             goals = ("imported",)
         self.victim = self.task(rng.choice(goals))
         following = rng.choice(self.next_goals)

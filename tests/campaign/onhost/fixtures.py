@@ -15,9 +15,9 @@ import shutil
 import tarfile
 import typing as t
 
-# What the container exits with when it is asked to end.
+# The exit status of the container when it is asked to end.
 EXIT_CODE = 7
-# Each life leaves a line in the volume, so a container that was made anew instead of restored is noticed.
+# Each life leaves a line in the volume, so a container that was recreated instead of restored is noticed.
 _PROGRAM = f"echo life >>/data/lives; trap 'exit {EXIT_CODE}' TERM; while :; do sleep 1000 & wait $!; done"
 _APPLETS = ("sh", "sleep", "cat", "echo", "true", "touch", "rm", "ls")
 _CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]

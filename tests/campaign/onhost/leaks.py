@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (c) Longshore contributors
 
-"""What is left on a host when all of a trial was removed: it should be nothing."""
+"""The leftovers on a host after all of a trial was removed: there should be none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import typing as t
 from . import processes
 from .look import Place
 
-# What stays by design: what is known of programs, and directories that are empty.
+# These stay by design: the versions of programs, and directories that are empty.
 _STAYS = re.compile(r"programs\.json")
 _GRACE = 1.5
 _UNITS = ("/etc/systemd/system", "/run/systemd/system", "/run/systemd/transient", "~/.config/systemd/user")
@@ -28,7 +28,7 @@ def systemctl(*words: str) -> list[str]:
 
 
 class Before(t.NamedTuple):
-    """What was there before a trial."""
+    """The state of the host before a trial."""
 
     processes: frozenset[int]
     links: frozenset[str]
@@ -65,7 +65,7 @@ def find(programs: processes.Programs, place: Place, token: str, earlier: Before
 
 
 def _processes(earlier: Before) -> list[str]:
-    """Of this worker. What is just about to end gets a moment."""
+    """Of this worker. A process that is about to end gets a moment."""
     limit = time.monotonic() + _GRACE
     while True:
         left = [each for each in processes.descendants(os.getpid()) if each.pid not in earlier.processes]
@@ -131,7 +131,7 @@ def _sockets(place: Place) -> list[str]:
 
 
 def _files(place: Place) -> list[str]:
-    """Files in state and run directory, but for images, and temporary ones anywhere else."""
+    """Files in state and run directory, except images, and temporary ones anywhere else."""
     found = []
     for top in (place.state, place.run):
         for directory, _names, files in os.walk(top):

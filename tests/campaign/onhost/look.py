@@ -24,7 +24,7 @@ class Place(t.NamedTuple):
 
     @property
     def realm(self) -> str:
-        """What names of the host have of this state directory."""
+        """The part of this state directory in names of the host."""
         return hashlib.sha256(self.state.encode()).hexdigest()[:8]
 
 
@@ -35,7 +35,7 @@ class Truth(t.NamedTuple):
 
 
 def container(programs: processes.Programs, place: Place, name: str, runtime: str) -> Truth:
-    """What the runtime and the processes say of a container."""
+    """The state of a container by the runtime and by its processes."""
     asked = programs.run([runtime, "--root", f"{place.run}/{os.path.basename(runtime)}", "state", name])
     record = _json(f"{place.state}/containers/{name}/record.json")
     if asked.status == 0:
@@ -69,7 +69,7 @@ def stored_checkpoint(place: Place, name: str) -> bool:
 
 
 def lives(volume: str) -> int:
-    """How often a container was started anew."""
+    """How often a container was started again."""
     return processes.read(f"{volume}/lives").count("life")
 
 

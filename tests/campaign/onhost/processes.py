@@ -102,7 +102,7 @@ class Program:
         return self._programs.wait(self, seconds)
 
     def result(self) -> Ended:
-        """What it has said so far, and how it has ended if it has."""
+        """Its output so far, and how it has ended if it has."""
         output, errors = map(read, self._files)
         status = self.status(0)
         return Ended(status, output, errors, self.ended_after or time.monotonic() - self.started)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (c) Longshore contributors
 
-"""What the scenarios of a trial have in common."""
+"""The common parts of the scenarios of a trial."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Finding(t.NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Host:
-    """What this host can do, and where things are."""
+    """The features of this host, and where things are."""
 
     user: str
     busybox: str
@@ -89,7 +89,7 @@ class Scenario:
         self.findings.append(Finding(outcome, text))
 
     def set_up(self, *tasks: Task) -> list[Ran]:
-        """Run tasks that nobody kills."""
+        """Run tasks without killing them."""
         done = []
         for task in tasks:
             ran = self.runner.run(task)
@@ -99,7 +99,7 @@ class Scenario:
         return done
 
     def judge(self, ran: Ran, what: str, *, excused: t.Callable[[Ran], str] = lambda _ran: "") -> bool:
-        """Whether a task that nobody killed succeeded; if it did not, that is a finding, unless there is a reason."""
+        """Whether a task that was not killed succeeded; if it did not, that is a finding, unless there is a reason."""
         if ran.hung:
             self.find("hang", f"{what} {ran.task.key} not done after {ran.seconds:.1f} s:\n{ran.hung}")
         elif ran.traceback:
@@ -111,7 +111,7 @@ class Scenario:
             return True
         return False
 
-    # What a scenario says:
+    # A scenario says:
 
     def prepare(self) -> None:
         """Bring the state about, and choose victim and following."""

@@ -121,7 +121,7 @@ class Runner:
         self.times: dict[str, float] = {}
         # How many programs a task starts, and how many files it changes, as far as is known.
         self.steps: dict[tuple[str, str], int] = {}
-        # What a task takes that has nothing to do: the start of Python.
+        # The time of a task that has nothing to do: the start of Python.
         self.least = _FIRST_GUESS
 
     def usual(self, task: Task) -> float:
@@ -293,7 +293,7 @@ def _strike(program: processes.Program, fault: Fault, seen: t.Container[int]) ->
 
 
 def _look_at(pid: int) -> str:
-    """What a process that hangs does, and what is below it."""
+    """Describe a process that hangs, and the processes below it."""
     lines = []
     for each in [processes.process(pid), *processes.descendants(pid)]:
         if each:

@@ -92,7 +92,7 @@ class Worker:
         self.shared: dict[str, t.Any] = {}
 
     def trial(self, number: int) -> dict[str, t.Any]:
-        """What came of a trial, for the summary."""
+        """The result of a trial, for the summary."""
         started = time.monotonic()
         if self.spec["rehearse"]:
             self._attempt(number, killing=False)
@@ -174,7 +174,7 @@ class Worker:
 
 
 def _judge_victim(scenario: Scenario, victim: Ran) -> None:
-    """The killed task itself: it has to end, and not in a way that nobody meant."""
+    """The killed task itself: it has to end, and in one of the ways that are meant."""
     if victim.hung:
         scenario.find("hang", f"the task that was killed ({victim.killed}) did not end:\n{victim.hung}")
         return
@@ -193,7 +193,7 @@ def main() -> int:
     """A worker: numbers of trials come on standard input, results go out as lines of JSON."""
     with open(sys.argv[1], encoding="utf-8") as stream:
         spec = json.load(stream)
-    # What comes on standard input is not for the programs, and what these say is not a result.
+    # Standard input is not for the programs, and their output is not a result.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     worker = Worker(spec, int(sys.argv[2]))
