@@ -167,7 +167,8 @@ options:
     default: true
   new_name:
     description:
-      - Restore the container under this name. It needs a bundle of its own (O(bundle)) if the bundle of O(name) is in use.
+      - Restore the container under this name. It needs a bundle of its own (O(bundle)) as long as the container O(name) exists and uses
+        its bundle. This is always the case for a service, so O(bundle) is required with it.
     type: str
   keep:
     description: Keep the stored checkpoint after a restore. A container restored from O(archive) then also has a stored checkpoint.
@@ -247,6 +248,18 @@ EXAMPLES = r"""
     archive: /srv/web.tar.gz
     new_name: experiment
     bundle: /srv/experiment
+
+- name: Take a snapshot of a service, which continues
+  longshore.oci.oci_checkpoint:
+    name: database
+    leave_running: true
+
+- name: Restore it under another name, with its own bundle. The restored container is not a service
+  longshore.oci.oci_checkpoint:
+    name: database
+    state: restored
+    new_name: database-copy
+    bundle: /srv/database-copy
 
 - name: Delete the stored checkpoint
   longshore.oci.oci_checkpoint:
