@@ -24,7 +24,11 @@ class Owner(t.Protocol):
     """Check, create, start, stop, update and delete a container. All errors are LongshoreErrors."""
 
     def check(self, store: Store, launch: Launch) -> None:
-        """Raise InvalidOption for a prepared container that this owner cannot run, before anything is touched."""
+        """Refuse a prepared container that this owner cannot run. This changes nothing on the host.
+
+        Raises InvalidOption for its options, WrongState for another container whose namespace it needs, and
+        MissingPrerequisite for what the host lacks.
+        """
 
     def create(
         self, store: Store, launch: Launch, *, previous: Record | None, timeouts: Timeouts

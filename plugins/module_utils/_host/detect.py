@@ -49,7 +49,11 @@ class Host:
         self._answers: dict[str, str] = {}
 
     def runtime(self, wanted: str) -> Program:
-        """Return the runtime. Raises MissingPrerequisite if none can run on this host."""
+        """Return the runtime, ``auto`` or a name or path.
+
+        Raises MissingPrerequisite if it is not there or cannot run on this host, and InvalidOption for a path that other
+        users can change.
+        """
         if wanted != "auto":
             path = find_program(wanted)
             if path is None:
@@ -72,6 +76,11 @@ class Host:
         raise MissingPrerequisite("No runtime can run on this host: " + " ".join(reasons), hint=_PACKAGES)
 
     def conmon(self, wanted: str | None) -> Program:
+        """Return conmon, the one of the distribution or the name or path ``wanted``.
+
+        Raises MissingPrerequisite if it is not there or cannot run on this host, and InvalidOption for a path that other
+        users can change.
+        """
         path = find_program(wanted or "conmon", _CONMON_DIRECTORIES)
         if path is None:
             where = wanted or "PATH and the usual places"
