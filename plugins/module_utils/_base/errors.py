@@ -10,7 +10,10 @@
     |-- ProgramFailed         conmon, the runtime, skopeo, ... failed         read ``runtime_log``, ``conmon_log``
     `-- DeadlineExceeded      an operation took too long                      raise the time limit; find what hangs
 
-Whatever can be known before is refused before the host is changed. A later error undoes the operation.
+Whatever can be known before is refused before the container (session, bundle, network) is changed. A later failure depends on
+the operation. A create or restore that fails removes its own parts and restores the former record, but not a container that
+it was to replace. A checkpoint that fails lets its container continue. A change of a bundle or network, a stop and a removal
+stay where they failed, and the next task continues them.
 """
 
 from __future__ import annotations

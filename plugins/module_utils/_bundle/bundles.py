@@ -72,7 +72,11 @@ class Bundles:
         return Roots(self._store.state_dir)
 
     def converge(self, request: Request, *, check: bool = False) -> Outcome:
-        """Bring a bundle to the requested state. Raises LongshoreError. Impossible requests fail before anything is changed."""
+        """Bring a bundle to the requested state. Raises LongshoreError. Impossible requests fail before the bundle is changed.
+
+        The image may be in the store by then. A failure in the middle leaves a former bundle whole, and the next task
+        completes the change.
+        """
         try:
             return self._converge(request, check)
         except OSError as exc:

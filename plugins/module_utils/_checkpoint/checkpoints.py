@@ -36,7 +36,8 @@ class Checkpoints:
     def converge(self, request: Request, *, check: bool = False) -> Outcome:
         """Bring a checkpoint to the requested state, or with ``check`` only predict it.
 
-        Raises LongshoreError. A request that cannot work is refused before anything is changed.
+        Raises LongshoreError. A request that cannot work is refused before the container is changed. Only two steps come
+        before that: what a killed task has begun is completed or undone, and a checkpoint from a pipe is stored.
         """
         check_name(request.name)
         check_name(request.target)

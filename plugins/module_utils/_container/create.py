@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Create a container: check everything first without changes, then launch it. After a failure, nothing is left."""
+"""Create a container: check everything first without changes, then launch it. A launch that failed leaves nothing."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def _check_free(store: Store, record: Record, paths: Paths) -> None:
 
 
 def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: Timeouts) -> tuple[Record, list[str]]:
-    """Launch a container. Return the record and warnings. After a failure, nothing is left, and the former record is restored.
+    """Launch a container. Return the record and warnings. After a failure, nothing of it is left, and the former record is restored.
 
     With a checkpoint in the record, restore it. A failure does not change the checkpoint.
     """

@@ -28,7 +28,7 @@ class LaunchContext(t.NamedTuple):
 
 
 def check(store: Store, record: Record, config: Config, recorded: Record | None) -> None:
-    """Raises InvalidOption or Conflict for what cannot be had, before anything is touched."""
+    """Raises InvalidOption or Conflict for ports and sockets that are not available. Nothing is opened."""
     definition = record.definition
     if definition.listen:
         _check_listen(config)

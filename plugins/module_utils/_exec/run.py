@@ -87,8 +87,8 @@ def run(
 ) -> Result:  # fmt: skip
     """Run a command and wait until it ends. ``stdin`` None is an empty input, ``keep`` is the destination of its output.
 
-    ``preserve`` are open files for it (preserved_files). Raises InvalidOption, WrongState or Conflict before anything is
-    changed, and ProgramFailed with ``rc`` 126 or 127 for a command that could not run. The session is always removed.
+    ``preserve`` are open files for it (preserved_files). Raises InvalidOption, WrongState or Conflict before the command
+    is launched, and ProgramFailed with ``rc`` 126 or 127 for a command that could not run. The session is always removed.
     If this process is killed, the next call for this container removes it.
     """
     output.check(keep)

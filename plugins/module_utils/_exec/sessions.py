@@ -36,8 +36,8 @@ class Sessions:
         self.store = Store(state_dir=state_dir, run_dir=run_dir)
 
     def converge(self, request: Request, *, check: bool = False) -> Outcome:
-        """Carry out a request; with ``check`` only decide. Raises InvalidOption, WrongState or Conflict before anything is touched, and
-        LongshoreError as ``run.run`` does."""
+        """Carry out a request; with ``check`` only decide. Raises InvalidOption, WrongState or Conflict before the command is
+        launched, and LongshoreError as ``run.run`` does. Until then only sessions of killed tasks are removed."""
         self._refuse(request)
         seen = self._seen(request, request.session)
         found = self._look(request, seen, check=check)

@@ -85,7 +85,10 @@ class Networks:
         return Store(state_dir=self._state_dir, run_dir=self._run_dir)
 
     def converge(self, request: Request, *, check: bool = False) -> Outcome:
-        """Bring a network to the requested state. Raises LongshoreError. Impossible requests fail before anything is changed."""
+        """Bring a network to the requested state. Raises LongshoreError. Impossible requests fail before the network is changed.
+
+        A failure in the middle of the change leaves the network as it is then, and the next task continues.
+        """
         check_root()
         check_name(request.name)
         with kernel_errors(request.name):
