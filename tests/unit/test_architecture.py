@@ -60,7 +60,7 @@ ONLY_FOR_ACTIONS = {
 # that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
     "plugins.modules.oci_container": (114, 6010), "plugins.modules.oci_exec": (70, 3790),
-    "plugins.modules.oci_checkpoint": (140, 8690), "plugins.modules.oci_bundle": (62, 4060),
+    "plugins.modules.oci_checkpoint": (138, 8690), "plugins.modules.oci_bundle": (62, 4060),
     "plugins.modules.oci_network": (58, 3540), "plugins.modules.oci_network_info": (59, 3580),
     "plugins.modules.oci_container_info": (47, 2070),
 }  # fmt: skip

@@ -28,11 +28,9 @@ COVERED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "_container/owner": ("_lifecycle/test_owners", "a Protocol, to which mypy holds both owners"),
     "_lifecycle/decider": ("_lifecycle/test_containers", "a Protocol"),
     "_runtime/driver": ("_runtime/test_drivers", "what a driver declares, without behaviour"),
-    "_runtime/criu_support": ("_runtime/test_criu", "what a driver declares, without behaviour"),
+    "_runtime/criu_support": ("_runtime/test_criu", "declarations; one table has the versions of all runtimes"),
     "_runtime/runtime_crun": ("_runtime/test_drivers", "declarations; one test holds each runtime to them"),
     "_runtime/runtime_runc": ("_runtime/test_drivers", "declarations; one test holds each runtime to them"),
-    "_runtime/criu_crun": ("_runtime/test_criu", "declarations; one table has the versions of all runtimes"),
-    "_runtime/criu_runc": ("_runtime/test_criu", "declarations; one table has the versions of all runtimes"),
     "_network_spec/operations": ("_network_spec/test_plan", "one table has each plan with its operations"),
     "_container/launch_context": ("_container/test_create", "needs the launch of a container"),
     "_lifecycle/task": ("_lifecycle/test_containers", "carries out whole plans, so it needs containers"),
@@ -41,7 +39,8 @@ COVERED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "_host/systemd": ("integration/targets/oci_container/tasks/main.yml", "needs a systemd"),
     "_netlink/conntrack": ("integration/targets/oci_network/tasks/main.yml", "flows take packets between real peers"),
 }
-MOST_COVERED_ELSEWHERE = 20
+# Each driver is one of them, so another runtime does not use up what is allowed.
+MOST_COVERED_ELSEWHERE = 16
 # A test file that is not called after a file.
 NOT_CALLED_AFTER_A_FILE: dict[str, str] = {
     "_network/borders": "several networks, and who reaches what",
@@ -117,7 +116,10 @@ def test_each_file_has_a_test_of_its_name() -> None:
 
 
 def test_few_have_none() -> None:
-    assert len(COVERED_ELSEWHERE) <= MOST_COVERED_ELSEWHERE
+    assert (
+        len([source for source in COVERED_ELSEWHERE if not source.startswith("_runtime/runtime_")])
+        <= MOST_COVERED_ELSEWHERE
+    )
 
 
 @pytest.mark.parametrize("source", COVERED_ELSEWHERE)

@@ -27,6 +27,7 @@ from .._lifecycle.recovery import release, settle
 from .._ports import packet_lock
 from .._runtime import criu
 from .._runtime.criu_log import criu_error
+from .._runtime.criu_support import SUPPORT
 from .._runtime.failure import last_error
 from .._runtime.runtime import Runtime, global_arguments
 from .._state.model import Checkpoint, Observed, Program, Record, Status, Timeouts
@@ -209,7 +210,7 @@ def _environment(record: Record) -> dict[str, str]:
     """Return the environment. crun 1.28 keeps the source of masked directories in its default root, even with --root. CRIU stores
     this path, and a restore does not find it. For root, the default root is XDG_RUNTIME_DIR/crun."""
     top, name = os.path.split(record.runtime_root)
-    support = criu.SUPPORT.get(name) if name == record.runtime.name and os.geteuid() == 0 else None
+    support = SUPPORT.get(name) if name == record.runtime.name and os.geteuid() == 0 else None
     return {"XDG_RUNTIME_DIR": top} if support is not None and support.uses_default_root else {}
 
 

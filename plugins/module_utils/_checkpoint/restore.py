@@ -14,6 +14,7 @@ from .._container.create import Launch, prepare
 from .._host.detect import Host
 from .._lifecycle.owners import owner_of
 from .._runtime import criu
+from .._runtime.criu_support import SUPPORT
 from .._state.model import Checkpoint, Definition, Desired, LogDriver, Program, Record, Timeouts
 from .._state.phase import Phase
 from .._state.store import Store
@@ -61,7 +62,7 @@ def prepare_restore(
         launch = launch._replace(config=agreed(source.spec, launch.config))
     check_runtime(launch.record.runtime, manifest)
     criu.check_options("restore", options, launch.record.runtime)
-    support = criu.SUPPORT.get(launch.record.runtime.name)
+    support = SUPPORT.get(launch.record.runtime.name)
     if support is not None:
         reason = criu.why_not(criu.find(), launch.record.runtime)
         if reason:
@@ -74,7 +75,7 @@ def prepare_restore(
 
 def check_runtime(runtime: Program, manifest: Manifest) -> None:
     """Refuse to restore with one of crun and runc what was dumped with the other. Pure."""
-    if manifest.runtime_name in criu.SUPPORT and runtime.name in criu.SUPPORT and manifest.runtime_name != runtime.name:
+    if manifest.runtime_name in SUPPORT and runtime.name in SUPPORT and manifest.runtime_name != runtime.name:
         made_with = f"The checkpoint was created with {manifest.runtime_name}"
         raise InvalidOption(f"{made_with}, so {runtime.name} cannot restore it.")
 
@@ -82,7 +83,7 @@ def check_runtime(runtime: Program, manifest: Manifest) -> None:
 def check_cgroups(manifest: Manifest, options: criu.Options, runtime: Program, *, moved: bool) -> None:
     """Refuse a way to restore cgroups that an archive must not choose, or that crun does not do. ``moved``: the container gets
     another cgroup than it had. Pure."""
-    mode, support = manifest.options.manage_cgroups_mode, criu.SUPPORT.get(runtime.name)
+    mode, support = manifest.options.manage_cgroups_mode, SUPPORT.get(runtime.name)
     if manifest.from_archive and mode in ("full", "strict") and options.manage_cgroups_mode is None:
         message = f"The archive asks for manage_cgroups_mode: {mode}, which changes cgroups of the host."
         raise InvalidOption(message, hint="Set the option manage_cgroups_mode.")

@@ -16,8 +16,7 @@ from .._base.errors import InvalidOption, LongshoreError, MissingPrerequisite
 from .._base.program import SEARCH_PATH, Completed, run
 from .._base.versions import numbers
 from .._state.model import Program
-from . import criu_crun, criu_runc, runtime_crun, runtime_runc
-from .criu_support import NEVER, Support, Version
+from .criu_support import NEVER, SUPPORT, Support, Version
 
 
 class Options(t.NamedTuple):
@@ -59,8 +58,6 @@ _RESTORE = (
 )  # fmt: skip
 VERBS = {"checkpoint": _CHECKPOINT, "restore": _RESTORE}
 _PRECISE = ("manage_cgroups_mode: ignore",)  # a value that came later than its option
-# By the name of the runtime. Nothing is known of others: those say themselves what they do not take.
-SUPPORT = {runtime_crun.DRIVER.name: criu_crun.SUPPORT, runtime_runc.DRIVER.name: criu_runc.SUPPORT}
 
 
 def _since(verb: str, named: str, support: Support | None) -> Version:

@@ -1,10 +1,15 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Describe the support of a runtime for checkpoints and restores."""
+"""Declare which options each runtime has for a checkpoint and a restore, and since when. Only checkpoints import it.
+
+By the changelogs and sources of the runtimes (crun: NEWS).
+"""
 
 from __future__ import annotations
 
 import typing as t
+
+from . import runtime_crun, runtime_runc
 
 Version = tuple[int, ...]
 NEVER: Version = (9999,)
@@ -20,3 +25,27 @@ class Support(t.NamedTuple):
     listed: str | None = None  # in the output of --version, without ``features``; None: always built with CRIU
     resets_cgroups: bool = False  # a restore ignores manage_cgroups_mode: ignore
     uses_default_root: bool = False  # for files that a dump names: XDG_RUNTIME_DIR/NAME for root, also with --root
+
+
+_CRUN_BOTH = {"manage_cgroups_mode": (1, 4, 5), "manage_cgroups_mode: ignore": (1, 4, 5), "network_lock": (1, 19)}
+# crun declares --network-lock as if it had no value, but takes the next word for it.
+_CRUN = Support(
+    {
+        **_CRUN_BOTH,
+        "tcp_skip_in_flight": NEVER, "link_remap": NEVER, "pre_dump": (1, 4, 3), "pre_dump_rounds": (1, 4, 3),
+    },
+    {**_CRUN_BOTH, "tcp_close": (1, 23), "lsm_profile": (1, 18), "lsm_mount_context": (1, 18)},
+    annotation="run.oci.crun.checkpoint.enabled",
+    listed="+CRIU",
+    resets_cgroups=True,  # restore.c, all versions so far: it parses the option, and then sets it back
+    # 1.28 looks there for what it has mounted over masked directories. CRIU writes that down, and a restore does not find it.
+    uses_default_root=True,
+)  # fmt: skip
+_RUNC_BOTH = {"manage_cgroups_mode: ignore": (1, 2), "network_lock": NEVER}
+_RUNC = Support(
+    {**_RUNC_BOTH, "tcp_skip_in_flight": (1, 3), "link_remap": (1, 3)},
+    {**_RUNC_BOTH, "tcp_close": NEVER, "lsm_profile": (1, 1), "lsm_mount_context": (1, 1)},
+    annotation="org.opencontainers.runc.checkpoint.enabled",
+)
+# By the name of the runtime. Nothing is known of others: those say themselves what they do not take.
+SUPPORT = {runtime_crun.DRIVER.name: _CRUN, runtime_runc.DRIVER.name: _RUNC}

@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Declare crun (1.8 to 1.28). criu_crun declares its support for CRIU."""
+"""Declare crun (1.8 to 1.28). criu_support declares what CRIU does for it."""
 
 from __future__ import annotations
 

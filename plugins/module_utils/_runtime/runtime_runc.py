@@ -1,6 +1,6 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Declare runc (1.1 to 1.3). criu_runc declares its support for CRIU."""
+"""Declare runc (1.1 to 1.3). criu_support declares what CRIU does for it."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, MissingPrerequisite
 from ansible_collections.longshore.oci.plugins.module_utils._runtime import criu
-from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu import SUPPORT, VERBS, Options
+from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu import VERBS, Options
 from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu_log import criu_error
-from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu_support import NEVER
+from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu_support import NEVER, SUPPORT
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Program
 from ansible_collections.longshore.oci.tests.unit import builders
 
