@@ -357,6 +357,42 @@ def test_the_map_tells_the_budget() -> None:
     assert f"a file at most {MOST_LINES} lines, and a function {MOST_IN_FUNCTION}" in text
 
 
+def test_the_departures_from_the_plan_are_there() -> None:
+    """Each file, folder, test and argument that the table names, but in the column of the plan, exists."""
+    with open(os.path.join(COLLECTION, "docs", "design.md"), encoding="utf-8") as stream:
+        table = stream.read().split("## Departures from the plan")[1].split("\n## ")[0]
+    rows = [line.split("|")[1:-1] for line in table.splitlines() if line.startswith("|")][2:]
+    assert len(rows) > 8
+    assert [name for row in rows for name in _missing(*row)] == []
+
+
+def _missing(plan: str, *cells: str) -> t.Iterator[str]:
+    words = [word for cell in cells for word in re.findall(r"`([^`]+)`", cell)]
+    for word in words:
+        if re.fullmatch(r"_[a-z_]+(/\w+)?", word) and word not in FOLDERS:
+            yield from {word} - {name[len(UTILS) + 1 :].replace(".", "/") for name in SOURCES}
+        elif re.fullmatch(r"(tests/unit/)?test_\w+\.py", word):
+            yield from {word} if not os.path.isfile(f"{COLLECTION}/tests/unit/{os.path.basename(word)}") else ()
+        elif re.fullmatch(r"\w+\(.+", word):
+            yield from {word} if not _has_argument(*re.findall(r"\w+", word)[:2]) else ()
+    # A name that is in another place: a file of that folder, or a definition in that file.
+    for name, place in re.findall(r"^ `(\w+)` in .*\n in `(_[\w/]+)`", f"{plan}\n{cells[0]}"):
+        at = f"{UTILS}.{place.replace('/', '.')}"
+        defined = {each.name for each in _nodes(at) if isinstance(each, ast.FunctionDef)} if at in SOURCES else set()
+        yield from {f"{name} in {place}"} if f"{at}.{name}" not in SOURCES and name not in defined else ()
+
+
+def _has_argument(called: str, argument: str) -> bool:
+    """Tell whether a function of the engine, or the constructor of a class, has an argument of this name."""
+    for node in (node for name in SOURCES for node in _nodes(name)):
+        own = getattr(node, "name", "") == called
+        for function in getattr(node, "body", ()) if own and isinstance(node, ast.ClassDef) else [node] if own else ():
+            if isinstance(function, ast.FunctionDef) and function.name in (called, "__init__"):
+                if argument in {each.arg for each in (*function.args.args, *function.args.kwonlyargs)}:
+                    return True
+    return False
+
+
 @functools.cache
 def lines_of_code(name: str) -> int:
     """Lines that the compiler sees: not blank ones, comments, docstrings and the documentation of modules."""
