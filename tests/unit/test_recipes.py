@@ -8,6 +8,7 @@ The page itself is true: the files, tests and names in its tables exist.
 from __future__ import annotations
 
 import configparser
+import enum
 import glob
 import importlib
 import json
@@ -23,7 +24,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import r
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.checkpoint_store import Stored
 from ansible_collections.longshore.oci.plugins.module_utils._module import container
 from ansible_collections.longshore.oci.plugins.module_utils._runtime import drivers
-from ansible_collections.longshore.oci.plugins.module_utils._state.model import Action, Definition, Status
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import CHOICES, Action, Definition, Status
 
 pytestmark = pytest.mark.pure
 
@@ -97,6 +98,10 @@ def test_documentation_has_the_options_of_the_module(name: str, monkeypatch: pyt
     for option, spec in taken.items():
         assert spec.get("type", "str") == documented[option].get("type", "str"), option
         assert spec.get("choices") == documented[option].get("choices"), option
+
+
+def test_each_enum_of_a_definition_is_read_from_a_record() -> None:
+    assert {name for name, value in DEFAULTS.items() if isinstance(value, enum.Enum)} == set(CHOICES)
 
 
 def test_the_role_migrate_knows_every_launch_option() -> None:
