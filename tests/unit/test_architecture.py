@@ -479,6 +479,47 @@ def _used(name: str) -> set[tuple[str, str]]:
     return set(found)
 
 
+# The constructor of a handle opens what it is a handle of, so that there is none without it. It is a context manager, or is closed
+# by the one function that makes it. (A Level looks at a directory that its Way has open.) The constructors of all other
+# classes store, and call nothing but these and one another.
+HANDLES = {
+    f"{UTILS}.{file}"
+    for file in (
+        "_archive.named_pipe._Pipe",
+        "_base.inotify.Watch",
+        "_base.pidfd.PidFd",
+        "_base.trees.Level",
+        "_base.trees.Way",
+        "_conmon.conmon_launch.Pipe",
+        "_container.sd_notify.ReadySocket",
+        "_exec.attach.Streams",
+        "_host.systemd.Bus",
+        "_netlink.links.Links",
+    )
+}
+STORES = re.compile(
+    r"super|super\(\)\.__init__|set|list|bytearray|isinstance|hashlib\.sha256|time\.monotonic|threading\.Lock|name\.casefold"
+    r"|value\.items|_not_valid|lock_file|driver_of"
+)
+
+
+def test_a_constructor_does_no_io() -> None:
+    """Nor does it make another handle."""
+    classes = {f"{name}.{node.name}" for name in LIBRARIES for node in _nodes(name) if isinstance(node, ast.ClassDef)}
+    stored = {name.rpartition(".")[2] for name in classes - HANDLES} - {name.rpartition(".")[2] for name in HANDLES}
+    stored.add("contextlib.ExitStack")
+    called = {
+        f"{name}.{node.name}": {
+            function for each in node.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"
+            for call in ast.walk(each) if isinstance(call, ast.Call) for function in [ast.unparse(call.func)]
+            if not STORES.fullmatch(function) and function not in stored
+        }
+        for name in LIBRARIES for node in _nodes(name) if isinstance(node, ast.ClassDef)
+    }  # fmt: skip
+    assert {name: calls for name, calls in called.items() if calls and name not in HANDLES} == {}
+    assert {name for name in HANDLES if not called.get(name)} == set()
+
+
 # What removes a directory with all that is in it, without a look at what is mounted there. files.remove_tree does look.
 _REMOVERS = {("shutil", "rmtree"), ("tempfile", "TemporaryDirectory"), ("os", "removedirs"), ("shutil", "move")}
 
