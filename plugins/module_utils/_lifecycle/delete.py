@@ -30,7 +30,7 @@ def delete_container(
 
 
 def give_up(store: Store, before: Observed, launch: Launch | None) -> list[str]:
-    """Remove what a dump has left on the host for a restore, if ``launch`` is none. Return warnings."""
+    """Remove what a dump has left on the host for a restore, unless ``launch`` is that restore. Return warnings."""
     if before.record is None or before.status is not Status.CHECKPOINTED or (launch and launch.record.checkpoint):
         return []
     from .._ports import packet_lock
