@@ -74,8 +74,7 @@ class Bundles:
     def converge(self, request: Request, *, check: bool = False) -> Outcome:
         """Bring a bundle to the requested state. Raises LongshoreError. Impossible requests fail before the bundle is changed.
 
-        The image may be in the store by then. A failure in the middle leaves a former bundle whole, and the next task
-        completes the change.
+        The image may be in the store by then. A failure in the middle restores the former bundle, or removes a new one.
         """
         try:
             return self._converge(request, check)
