@@ -490,6 +490,7 @@ HANDLES = {
         "_base.pidfd.PidFd",
         "_base.trees.Level",
         "_base.trees.Way",
+        "_config.program_file.Tree",  # no handle: its constructor resolves paths, which belongs in a function that makes it
         "_conmon.conmon_launch.Pipe",
         "_container.sd_notify.ReadySocket",
         "_exec.attach.Streams",

@@ -72,10 +72,7 @@ class Bundles:
         return Roots(self._store.state_dir)
 
     def converge(self, request: Request, *, check: bool = False) -> Outcome:
-        """Bring a bundle to the requested state. Raises LongshoreError. Impossible requests fail before the bundle is changed.
-
-        The image may be in the store by then. A failure in the middle restores the former bundle, or removes a new one.
-        """
+        """Bring a bundle to the requested state. Raises LongshoreError. Impossible requests fail before the bundle is changed."""
         try:
             return self._converge(request, check)
         except OSError as exc:
