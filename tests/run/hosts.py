@@ -5,8 +5,8 @@
 
 The very same roles as ansible-test runs on this machine, from the inventory that bin/hosts writes: ansible-test has no option
 for a host that it has not made itself, and cannot say which user and runtime to take. Then the scenarios of
-tests/hosts/scenarios, for what a play alone cannot do: end a session, cut the power. What a host of root begins last is a short
-campaign of kills, which judges times.
+tests/hosts/scenarios, for what a play alone cannot do: end a session, cut the power. A host of root begins a short campaign of
+kills last, because that judges times.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ TARGETS: Mapping[str, _Targets] = {
         "oci_network": {"oci_network_tests": ["unprivileged"]}, "hostile": {}, "role_container": {},
     },
 }  # fmt: skip
-# What a run without a word about hosts does of it: all of it has run on this machine by then, apart from what needs systemd, and it
+# A run without a word about hosts does this part of it: all but the tests that need systemd have run on this machine by then, and it
 # must not take long. Tests that are the same for each runtime and user, such as the way from each state to each other one, run with some
-# pairs of them, of which each runtime and each user is one, but for the exceptions that test_schedule.py names; with --hosts all
+# pairs of them, of which each runtime and each user is one, except those that test_schedule.py names; with --hosts all
 # pairs run.
 _CHECKPOINT = ["states", "by_container"]
 _BRIEF: Mapping[tuple[str, str], _Targets] = {

@@ -11,32 +11,18 @@ from .._base import mountinfo
 from .._base.errors import MissingPrerequisite
 from .._base.versions import numbers
 
-# The first releases that know them (#365dc57 in crun, #3272 in runc).
-SINCE = {"crun": (1, 4), "runc": (1, 1)}
 WORDS = {
-    f"r{word}"
-    for word in [
-        "ro",
-        "rw",
-        "suid",
-        "nosuid",
-        "dev",
-        "nodev",
-        "exec",
-        "noexec",
-        "atime",
-        "noatime",
-        "diratime",
-        "nodiratime",
-        "relatime",
-        "norelatime",
-    ]
-}
+    "rro", "rrw", "rsuid", "rnosuid", "rdev", "rnodev", "rexec", "rnoexec", "ratime", "rnoatime", "rdiratime", "rnodiratime",
+    "rrelatime", "rnorelatime",
+}  # fmt: skip
 
 
-def check(config: t.Mapping[str, t.Any], runtime: str, version: str) -> None:
-    """Raises MissingPrerequisite if something is mounted below the source of such a mount. Otherwise the option has no effect."""
-    if numbers(version) >= SINCE.get(runtime, (0,)):
+def check(config: t.Mapping[str, t.Any], runtime: str, version: str, since: t.Sequence[int]) -> None:
+    """Raise MissingPrerequisite if something is mounted below the source of such a mount. Otherwise the option has no effect.
+
+    ``since``: the first release of this runtime that knows the options.
+    """
+    if numbers(version) >= tuple(since):
         return
     for mount in config.get("mounts") or []:
         found = sorted(WORDS & {*(mount.get("options") or ())})
@@ -45,5 +31,5 @@ def check(config: t.Mapping[str, t.Any], runtime: str, version: str) -> None:
             raise MissingPrerequisite(
                 f"{runtime} {version} does not know the option {found[0]} of the mount at {mount.get('destination')}, so file systems "
                 f"below {mount.get('source')} would not be {'read-only' if found[0] == 'rro' else 'changed'}.",
-                hint=f"Use {runtime} {'.'.join(map(str, SINCE[runtime]))} or newer, or ro with bind.",
+                hint=f"Use {runtime} {'.'.join(map(str, since))} or newer, or ro with bind.",
             )

@@ -21,6 +21,7 @@ from .._conmon.create_command import check_options, create_argv
 from .._host import cgroup
 from .._host.detect import Host
 from .._host.selinux_state import has_labels
+from .._runtime.drivers import driver_of
 from .._runtime.runtime import Runtime
 from .._state import names
 from .._state.model import CgroupManager, Checkpoint, Definition, Desired, LogDriver, NetworkHelper, Record, Timeouts
@@ -102,10 +103,11 @@ def prepare(
     _check_free(store, record, paths)
     launch = Launch(record, config.effective(source, record, paths))
     _check_program(launch.config, restored=restored)
-    if numbers(runtime.version) < ((1, 4) if runtime.name == "crun" else (1, 1)):
+    since = driver_of(runtime.name).recursive_mounts
+    if numbers(runtime.version) < since:
         from .._config import recursive_mounts
 
-        recursive_mounts.check(launch.config, runtime.name, runtime.version)
+        recursive_mounts.check(launch.config, runtime.name, runtime.version, since)
     if any(namespaces_of(launch.config).values()):
         from . import joined_namespaces
 

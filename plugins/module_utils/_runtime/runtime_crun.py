@@ -7,4 +7,4 @@ from __future__ import annotations
 from .driver import Driver
 
 # crun looks for controllers in cgroup v2 beside those in v1 (cgroup-utils.c), and reports that only at a create.
-DRIVER = Driver("crun", "exec.fifo", "status", reads_accounts=False, refuses_hybrid=True)
+DRIVER = Driver("crun", "exec.fifo", "status", reads_accounts=False, refuses_hybrid=True, recursive_mounts=(1, 4))

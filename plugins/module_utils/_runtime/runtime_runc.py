@@ -6,4 +6,4 @@ from __future__ import annotations
 
 from .driver import Driver
 
-DRIVER = Driver("runc", "exec.fifo", "state.json", groups_need_root=True)
+DRIVER = Driver("runc", "exec.fifo", "state.json", groups_need_root=True, recursive_mounts=(1, 1))
