@@ -309,7 +309,7 @@ class Bundles:
     def _record(self, request: Request, facts: Facts, source: Source, decided: _Decision) -> BundleRecord:
         return BundleRecord(
             root=decided.plan.root, rootfs_digest=source.digest, rootfs_mode=request.rootfs_mode, image=source.image,
-            source=source.path, stamp=source.stamp, apparmor=facts.apparmor,
+            source=source.path, stamp=source.stamp if source.path else (), apparmor=facts.apparmor,
             level=level_of(facts.labels[0]) if facts.labels else None, config_digest=config.digest(decided.config),
             user={"wanted": _wanted_user(request, source), **(decided.user or User())._asdict()},
             healthcheck=source.config.healthcheck and source.config.healthcheck._asdict(),
