@@ -30,7 +30,7 @@ from ansible_collections.longshore.oci.tests.unit import bundle, programs
 
 _TASK = """
 import os, sys
-from ansible_collections.longshore.oci.plugins.module_utils._base import process
+from ansible_collections.longshore.oci.plugins.module_utils._base import program
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Desired, Goal
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 state, run, name, goal, slow, tied = sys.argv[1:]
