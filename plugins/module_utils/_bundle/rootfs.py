@@ -32,6 +32,7 @@ Maps = t.Mapping[str, t.Sequence[parse.IdMap]]
 _HARMLESS = {(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0)}
 _VERSION = ".2"
 _CAPABILITY = "security.capability"
+_NO_NODE = r": Cannot mknod: Operation not permitted$"
 _SHOWN = 200  # characters of a path in a message
 
 
@@ -81,7 +82,7 @@ class Roots:
                     "--preserve-permissions", "--xattrs", "--xattrs-include=*",
                 ]  # fmt: skip
             # A user other than root gets no device nodes, from umoci neither.
-            ignored = "Cannot mknod: Operation not permitted" if argv[0] == "tar" and os.geteuid() != 0 else ""
+            ignored = _NO_NODE if argv[0] == "tar" and os.geteuid() != 0 else ""
             tools.call(argv, deadline, what=what, place=self._root, temporary=space, ignored=ignored)
             if (
                 source.kind == "tar" and os.access(unpacked, os.R_OK) and not os.listdir(unpacked)

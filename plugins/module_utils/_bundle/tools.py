@@ -34,6 +34,7 @@ _ENDING = 10  # seconds for killed programs, which may have to free much memory
 _NOISE = re.compile(  # the last lines of tar, by any path to it, and of mount, after the one with the cause
     r"(?:\S*/)?tar(?: \(child\))?: (?:Error is not recoverable|Child returned status|Exiting with failure)|dmesg\(1\) may have"
 )
+_TAR_FAILED, _AFTER_ERRORS = 2, re.compile(r"tar: Exiting with failure status due to previous errors$")
 _MOST_SAID = 600
 # Texts before skopeo's cause, which have the reference of the image.
 _PREFIX = re.compile(
@@ -78,7 +79,7 @@ def call(
 ) -> Completed:  # fmt: skip
     """Run a program. The error is one sentence: ``what`` cannot be done, and the reason. ``place`` is the directory where the
     program writes. Files for a container are created with the umask 022, whatever that of the host is. ``prefix`` is a program that
-    runs this one. A failure counts as a success if the program only complains in lines with ``ignored``."""
+    runs this one. An error of tar counts as a success if each line that it says matches ``ignored``."""
     environment = {
         name: value for name, value in os.environ.items() if name.lower() in _INHERITED and value
     }  # fmt: skip
@@ -86,7 +87,7 @@ def call(
         environment["TMPDIR"] = temporary
     before = [find(prefix[0]), *prefix[1:]] if prefix else []
     done = run([*before, find(argv[0]), *argv[1:]], deadline, what=what, env=environment, umask=0o022)
-    if done.rc != 0 and not (ignored and all(ignored in line for line in _told(done.stderr))):
+    if done.rc != 0 and not (ignored and _is_complete(done, ignored)):
         said = _said(done.stderr) or f"exit code {done.rc}"
         meaning, hint = _meaning(said, argv)
         details: dict[str, t.Any] = {"argv": list(argv), "rc": done.rc, "stderr": done.stderr[-2000:]}
@@ -95,6 +96,13 @@ def call(
             hint = f"Free space in {_file_system(place)}." if place else ""
         raise ProgramFailed(f"Cannot {what}{cause}. {_quote(argv[0], said)}", hint=hint, **details)
     return done
+
+
+def _is_complete(done: Completed, ignored: str) -> bool:
+    """Tell whether tar has only left out what it may, and read its archive to the end. One that is killed says nothing of it, and
+    of a killed program that decompresses there is a line."""
+    lines = [line for line in done.stderr.split("\n") if line.strip() and not _AFTER_ERRORS.search(line)]
+    return done.rc == _TAR_FAILED and bool(lines) and all(re.search(ignored, line) for line in lines)
 
 
 def _file_system(place: str) -> str:

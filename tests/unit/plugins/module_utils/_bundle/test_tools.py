@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
+import stat
+import subprocess
 import typing as t
 
 import pytest
 
+from ansible_collections.longshore.oci.plugins.module_utils._base import program
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
     Conflict,
@@ -18,7 +22,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     MissingPrerequisite,
     ProgramFailed,
 )
-from ansible_collections.longshore.oci.plugins.module_utils._bundle import tools
+from ansible_collections.longshore.oci.plugins.module_utils._bundle import rootfs, tools
 from ansible_collections.longshore.oci.tests.unit import programs
 
 
@@ -86,6 +90,59 @@ def test_the_hint_names_the_place() -> None:
 )  # fmt: skip
 def test_what_is_quoted(said: str, quoted: str) -> None:
     assert _fail(said).message == f"Cannot do it. {quoted}"
+
+
+NODE = "tar: dev/sda: Cannot mknod: Operation not permitted\n"
+AFTER = "tar: Exiting with failure status due to previous errors\n"
+
+
+@pytest.mark.parametrize(
+    ("end", "said", "is_complete"),
+    [
+        ("exit 0", "anything\n", True),
+        ("exit 2", NODE + AFTER, True),
+        ("exit 2", NODE + NODE.replace("sda", "a: Cannot open: b") + AFTER, True),
+        ("kill -KILL $$", "", False),
+        ("kill -KILL $$", NODE, False),
+        ("kill -TERM $$", NODE, False),
+        ("exit 2", "", False),
+        ("exit 2", AFTER, False),
+        ("exit 1", NODE, False),
+        ("exit 2", NODE + "tar: Child returned status 1\ntar: Error is not recoverable: exiting now\n", False),
+        ("exit 2", NODE + "tar: Child died with signal 9\ntar: Error is not recoverable: exiting now\n", False),
+        ("exit 2", NODE + "tar: Unexpected EOF in archive\ntar: Error is not recoverable: exiting now\n", False),
+        ("exit 2", NODE + "tar: b: Cannot open: No space left on device\n" + AFTER, False),
+        ("exit 2", f"tar: a{NODE[8:-1]}: Cannot open: Permission denied\n{AFTER}", False),
+    ],
+)
+def test_an_error_of_tar_that_is_ignored(end: str, said: str, is_complete: bool) -> None:
+    argv = ["sh", "-c", f'printf "%s" "$1" >&2; {end}', "sh", said]
+    with contextlib.nullcontext() if is_complete else pytest.raises(ProgramFailed):
+        tools.call(argv, Deadline(30), what="do it", ignored=rootfs._NO_NODE)
+
+
+@pytest.mark.parametrize("which", ["tar", "gzip"])
+def test_a_tar_of_a_user_that_is_killed(tmp_path: pathlib.Path, which: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts as no success, whatever it has said before."""
+    (tmp_path / "tree").mkdir()
+    os.mknod(tmp_path / "tree/a", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    (tmp_path / "tree/b").write_bytes(os.urandom(2**20))
+    subprocess.run(["tar", "-czf", tmp_path / "x.tar.gz", "-C", tmp_path / "tree", "a", "b"], check=True)
+    # The program ends itself in the middle.
+    (tmp_path / "bin").mkdir()
+    killed = {"gzip": "/bin/gzip -dc | head -c 500000; kill -KILL $$", "tar": '/bin/tar "$@"; kill -KILL $$'}[which]
+    programs.script(tmp_path / "bin" / which, f"{killed}\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    monkeypatch.setattr(program, "SEARCH_PATH", f"{tmp_path}/bin:{program.SEARCH_PATH}")
+    (tmp_path / "to").mkdir()
+    os.chown(tmp_path / "to", 65534, 65534)
+    for path in (tmp_path, *list(tmp_path.parents)[:-1]):
+        path.chmod(path.stat().st_mode | 0o011)
+    argv = ["tar", "--extract", "--file", f"{tmp_path}/x.tar.gz", "--directory", f"{tmp_path}/to"]
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    with pytest.raises(ProgramFailed) as failed:
+        tools.call(argv, Deadline(30), what="do it", ignored=rootfs._NO_NODE, prefix=user)
+    assert "a: Cannot mknod: Operation not permitted" in failed.value.details["stderr"]
 
 
 def test_proxies_are_inherited_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
