@@ -13,7 +13,8 @@
 Whatever can be known before is refused before the container (session, bundle, network) is changed. A later failure depends on
 the operation. A create or restore that fails removes its own parts and restores the former record, but not a container that
 it was to replace. A checkpoint that fails lets its container continue. A failed change of a bundle
-restores the former one. A change of a network, a stop and a removal stay where they failed, and the next task continues them.
+restores the former one. A bundle with its new config.json, a network, a stop and a removal stay where they failed, and the next
+task continues them.
 """
 
 from __future__ import annotations

@@ -107,14 +107,13 @@ class Bundles:
             now = self._decide(request, facts, source)
             record = now.record
             if now.plan.actions:
-                missing, blank = directory.missing(request.path), directory.is_new(request.path)
+                from . import upkeep
+
+                found = upkeep.look(request.path)
                 try:
                     record = self._apply(request, facts, source, now, deadline)
                 except (LongshoreError, OSError):
-                    from . import upkeep
-
-                    kept = f"{request.path}/{now.record.root}", self._used_root(request.path)
-                    upkeep.undo(request.path, missing=missing, blank=blank, kept=kept)
+                    upkeep.undo(found, recorded=now.record.root, used=self._used_root(request.path))
                     raise
             elif record.unfinished:
                 self.complete(request.path, record)
@@ -273,14 +272,15 @@ class Bundles:
         """Create the files that config.json mounts from the bundle. A volume starts with the files of the image, and stays. One that
         the image does not have belongs to the user of the container, as in podman."""
         path = request.path
-        for name, text in spec.files(request.options, path).items():
-            make_directory(f"{path}/etc", mode=0o755)
-            if not directory.holds(f"{path}/etc/{name}", text):
-                directory.put(f"{path}/etc/{name}", text)
         for place, name in spec.volumes(source.config, request.options).items():
             if not os.path.isdir(f"{path}/volumes/{name}"):
                 make_directory(f"{path}/volumes", mode=0o755)
                 self._copy(source, place, f"{path}/volumes/{name}", maps, deadline, (user.uid, user.gid))
+        # A container that runs may have these mounted, so they change last.
+        for name, text in spec.files(request.options, path).items():
+            make_directory(f"{path}/etc", mode=0o755)
+            if not directory.holds(f"{path}/etc/{name}", text):
+                directory.put(f"{path}/etc/{name}", text)
 
     def _copy(
         self, source: Source, place: str, to: str, maps: Maps, deadline: Deadline, owner: tuple[int, int] = (0, 0)

@@ -21,7 +21,7 @@ if t.TYPE_CHECKING:
 
 def holds(path: str, text: str) -> bool:
     """Tell whether a file has exactly this text. The container may have written to it, so check its size first."""
-    data = text.encode()
+    data = os.fsencode(text)
     try:
         return os.lstat(path).st_size == len(data) and read_text(path, limit=len(data)) == text
     except (OSError, LongshoreError):
@@ -35,7 +35,7 @@ def put(path: str, text: str) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
     with open(path, "wb", opener=lambda name, _flags: without_waiting(name, flags)) as stream:
         os.fchmod(stream.fileno(), 0o644)
-        stream.write(text.encode())
+        stream.write(os.fsencode(text))
 
 
 def missing(path: str) -> list[str]:

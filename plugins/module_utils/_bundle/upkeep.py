@@ -13,9 +13,11 @@ import typing as t
 
 from .._base import leftovers
 from .._base.errors import LongshoreError
-from .._base.files import read_json, remove_file, write_text
+from .._base.files import read_json, read_text, remove_file, write_text
 from .._bundle_spec.options import RECORD
-from . import rootfs, tools
+from . import directory, rootfs, tools
+
+_MOST_TEXT = 1 << 20
 
 
 def tidy(path: str, state_dir: str) -> None:
@@ -28,8 +30,10 @@ def tidy(path: str, state_dir: str) -> None:
 
 
 def other_roots(path: str, kept: t.Container[str | None]) -> list[str]:
-    """Return the root file systems of a bundle that are not among these paths."""
-    names = {name.partition(".")[0] for name in os.listdir(path) if name.startswith("rootfs-")}
+    """Return the root file systems of a bundle that are not among these paths. A link to one is none."""
+    with os.scandir(path) as entries:
+        directories = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    names = {name.partition(".")[0] for name in directories if name.startswith("rootfs-")}
     return [root for root in (f"{path}/{name}" for name in sorted(names)) if root not in kept]
 
 
@@ -54,22 +58,64 @@ def remove(path: str) -> None:
         os.rmdir(path)
 
 
-def undo(path: str, *, missing: t.Sequence[str], blank: bool, kept: t.Container[str | None]) -> None:
-    """Remove what a task has made before it failed: all of a new bundle, with the directories that were ``missing``, and of another one
-    the root file systems that are not ``kept``. The next task completes what fails here, as after a kill."""
+class Found(t.NamedTuple):
+    """What a task found at the path of a bundle before it began."""
+
+    path: str
+    missing: t.Sequence[str]  # the path and the directories above it, as far as they did not exist
+    is_new: bool  # nothing was in it
+    config: tuple[int, ...]  # which file config.json was
+    texts: t.Mapping[str, str]  # of the small files that a running container may have
+
+
+def look(path: str) -> Found:
+    texts = {}
+    for name in ("hostname", "hosts"):
+        with contextlib.suppress(LongshoreError):
+            text = read_text(f"{path}/etc/{name}", limit=_MOST_TEXT, errors="surrogateescape")
+            texts.update({} if text is None else {f"{path}/etc/{name}": text})
+    missing, config = directory.missing(path), _identity(f"{path}/config.json")
+    return Found(path, missing, path in missing or directory.is_new(path), config, texts)
+
+
+def undo(found: Found, *, recorded: str, used: str | None) -> None:
+    """Remove what a task has made before it failed: all of a new bundle, and of another one the root file systems that are neither
+    ``recorded``, ``used`` by a container nor in config.json. Its small files are put back.
+
+    With the new config.json, an existing bundle is whole, and so is a new one that is used: the next task completes it, as after a
+    kill, and what fails here.
+    """
+    path = found.path
+    if used if found.is_new else _identity(f"{path}/config.json") != found.config:
+        return
+    named = ((read_json(f"{path}/config.json") or {}).get("root") or {}).get("path") or ""
+    kept = {f"{path}/{recorded}", f"{path}/{named}", used}
     with contextlib.suppress(LongshoreError, OSError):
-        if path in missing:
+        if path in found.missing:
             remove(path)
-        elif not blank:
+        elif not found.is_new:
             for root in other_roots(path, kept):
                 rootfs.remove(root)
+            for name, text in found.texts.items():
+                if not directory.holds(name, text):
+                    directory.put(name, text)
         else:
+            remove_file(f"{path}/config.json")  # From now on, no container can be created from it.
             for root in other_roots(path, ()):
                 rootfs.remove(root)
             for name in sorted(os.listdir(path), key=lambda name: name == RECORD):
                 _remove_entry(f"{path}/{name}")
-        for each in missing[1:]:
+        for each in found.missing[1:]:
             os.rmdir(each)
+
+
+def _identity(path: str) -> tuple[int, ...]:
+    """Return what tells a file from another that replaces it. Empty if there is none."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _mark(record: str) -> None:

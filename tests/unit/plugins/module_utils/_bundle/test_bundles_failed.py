@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import subprocess
@@ -57,6 +58,14 @@ def fail(bundles: Bundles, wanted: Request, reason: str, monkeypatch: pytest.Mon
     return failed.value
 
 
+def roots(path: pathlib.Path) -> set[str]:
+    return {name for name in os.listdir(path) if name.startswith("rootfs-")}
+
+
+def named(path: pathlib.Path) -> str:
+    return str(json.loads((path / "config.json").read_text())["root"]["path"])
+
+
 @pytest.mark.parametrize("reason", REASONS)
 @pytest.mark.parametrize("there", ["nothing", "parents missing", "an empty directory", "a killed task"])
 def test_a_new_bundle(
@@ -85,11 +94,12 @@ def test_a_new_bundle(
 def test_a_bundle_that_is_changed(
     tmp_path: pathlib.Path, small: pathlib.Path, bundles: Bundles, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
-    """It stays as it was: its root file system is the only one."""
+    """It stays as it was: its root file system is the only one. With its new config.json, it has that one too."""
     path = small / "web:1"
     record = bundles.converge(request(tmp_path, path)).record
     fail(bundles, request(tmp_path, path, reason), reason, monkeypatch)
-    assert [name for name in os.listdir(path) if name.startswith("rootfs-")] == [record.root]
+    assert roots(path) == {record.root, named(path)}
+    assert (named(path) == record.root) is (reason != "late")
     found = bundles.converge(request(tmp_path, path))
     assert found.record.root == record.root
     assert bundles.converge(request(tmp_path, path)).actions == ()
@@ -106,3 +116,72 @@ def test_volumes_of_a_damaged_bundle_stay(
     (path / "longshore.json").write_text("")
     fail(bundles, request(tmp_path, path, "no space"), "no space", monkeypatch)
     assert (path / "volumes/data/file").exists()
+
+
+@pytest.mark.parametrize("late", ["mounted", "the record"])
+@pytest.mark.parametrize("after", ["the same", "the former", "another", "another that fails"])
+def test_the_root_of_the_new_config_stays(
+    tmp_path: pathlib.Path, bundles: Bundles, monkeypatch: pytest.MonkeyPatch, late: str, after: str
+) -> None:
+    """Whatever fails after it is written, and whatever the next tasks want."""
+    path = tmp_path / "web"
+    former = request(tmp_path, path)
+    wanted = former._replace(options=former.options._replace(hostname="new"))
+    old = path / bundles.converge(former).record.root
+    if late == "mounted":
+        (old / "in").mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "t", old / "in"], check=True)
+    try:
+        error = fail(bundles, wanted, "late" if late == "the record" else "", monkeypatch)
+        assert ("is mounted at" in error.message) is (late == "mounted")
+        assert roots(path) == {old.name, named(path)}
+        assert (path / named(path) / "file").exists()
+        if after == "another that fails":
+            fail(bundles, request(tmp_path, path, "owner"), "owner", monkeypatch)
+            assert roots(path) == {old.name, named(path)}
+    finally:
+        if late == "mounted":
+            subprocess.run(["umount", old / "in"], check=True)
+    another = former._replace(options=former.options._replace(hostname="other"))
+    last = {"the same": wanted, "the former": former}.get(after, another)
+    assert bundles.converge(last).record.root == named(path)
+    assert roots(path) == {named(path)}
+    assert bundles.converge(last).actions == ()
+
+
+@pytest.mark.parametrize("name", ["rootfs-current", "rootfs-away", "rootfs-nowhere", "rootfs-note.txt"])
+def test_what_is_no_root_stays(tmp_path: pathlib.Path, bundles: Bundles, name: str) -> None:
+    """A link to the root file system, or elsewhere, and a file."""
+    path = tmp_path / "web"
+    wanted = request(tmp_path, path)
+    root = bundles.converge(wanted).record.root
+    (tmp_path / "away").mkdir()
+    (tmp_path / "away/precious").touch()
+    if name.endswith("txt"):
+        (path / name).touch()
+    else:
+        (path / name).symlink_to({"current": root, "away": f"{tmp_path}/away"}.get(name[7:], "nowhere"))
+    wanted = wanted._replace(options=wanted.options._replace(hostname="new"))
+    assert bundles.converge(wanted).actions == (Action.ROOTFS, Action.CONFIG)
+    assert roots(path) == {name, named(path)}
+    assert (tmp_path / "away/precious").exists()
+    assert bundles.converge(wanted._replace(absent=True)).actions == (Action.REMOVE,)
+    assert (tmp_path / "away/precious").exists()
+
+
+@pytest.mark.parametrize("broken", ["etc/hosts", "config.json"])
+@pytest.mark.parametrize("text", ["", "127.0.0.1 changed by the container\n", "latin-\udce9\n"])
+def test_the_files_of_a_container_that_runs_stay(
+    tmp_path: pathlib.Path, bundles: Bundles, monkeypatch: pytest.MonkeyPatch, broken: str, text: str
+) -> None:
+    path = tmp_path / "web"
+    wanted = request(tmp_path, path)
+    bundles.converge(wanted._replace(options=wanted.options._replace(hostname="old")))
+    kept = {name: path / "etc" / name for name in ("hosts", "hostname") if f"etc/{name}" != broken}
+    for file in kept.values():
+        file.write_bytes(os.fsencode(text) or file.read_bytes())
+    before = {name: (file.read_bytes(), file.stat().st_ino) for name, file in kept.items()}
+    (path / broken).unlink()
+    (path / broken).mkdir()
+    fail(bundles, wanted._replace(options=wanted.options._replace(hostname="new")), "", monkeypatch)
+    assert {name: (file.read_bytes(), file.stat().st_ino) for name, file in kept.items()} == before
