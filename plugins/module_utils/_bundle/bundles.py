@@ -24,16 +24,15 @@ from .._base.accounts import User
 from .._base.deadline import Deadline
 from .._base.errors import Conflict, InvalidOption, LongshoreError, MissingPrerequisite, WrongState
 from .._base.files import is_busy, make_directory, read_json, refuse_nul, write_text
-from .._bundle_spec import parse, spec
+from .._bundle_spec import spec
 from .._bundle_spec.image_document import ImageConfig, is_digest
 from .._bundle_spec.options import FIRST_RECORD, RECORD, Action, BundleRecord, Facts, Options, Plan, Request, Source
 from .._bundle_spec.plan import plan
 from .._config import config, config_differences
-from .._config.sizes import parse_limit
 from .._state.store import Store
 from .._trust import trust
 from . import answering, directory
-from .confinement import level_of
+from .confinement import level_of, missing_protections
 from .facts import gather, inside, look_up, touched
 from .image import Images, other_platform
 
@@ -93,7 +92,7 @@ class Bundles:
         warnings = self._warn(request, source)
         decided = self._decide(request, facts, source)
         if decided.plan.actions:
-            warnings += _missing(request.options, facts)
+            warnings += missing_protections(request.options, facts)
         if check or not (decided.plan.actions or self._is_left(request.path, before)):
             return Outcome(decided.plan, decided.plan.actions, bool(before.root), before, warnings)
         with self._locked(request.path, deadline):
@@ -107,14 +106,7 @@ class Bundles:
             now = self._decide(request, facts, source)
             record = now.record
             if now.plan.actions:
-                from . import upkeep
-
-                found = upkeep.look(request.path)
-                try:
-                    record = self._apply(request, facts, source, now, deadline)
-                except (LongshoreError, OSError):
-                    upkeep.undo(found, recorded=now.record.root, used=self._used_root(request.path))
-                    raise
+                record = self._apply(request, facts, source, now, deadline)
             elif record.unfinished:
                 self.complete(request.path, record)
         pulled = (Action.PULL,) if Action.PULL in decided.plan.actions else ()
@@ -224,12 +216,26 @@ class Bundles:
     def _apply(
         self, request: Request, facts: Facts, source: Source, now: _Decision, deadline: Deadline
     ) -> BundleRecord:
-        from . import rootfs, tools
+        """Return the record of the changed bundle. A failure before the new config.json is there leaves nothing."""
+        from . import upkeep
+
+        path, volumes = request.path, spec.volumes(source.config, request.options)
+        made = (
+            *(f"etc/{name}" for name in spec.files(request.options, path)),
+            *(f"volumes/{v}" for v in volumes.values()),
+        )
+        found = upkeep.begin(path, *directory.owner_and_mode(spec.id_maps(request.options, facts)))
+        try:
+            return self._make(request, facts, source, now, deadline)
+        except (LongshoreError, OSError):
+            recorded, used = now.record.root, self._used_root(path)
+            upkeep.undo(found, root=now.plan.root, made=made, recorded=recorded, used=used)
+            raise
+
+    def _make(self, request: Request, facts: Facts, source: Source, now: _Decision, deadline: Deadline) -> BundleRecord:
+        from . import rootfs
 
         path, maps = request.path, spec.id_maps(request.options, facts)
-        make_directory(os.path.dirname(path), mode=0o755)
-        make_directory(path, mode=0o700)
-        tools.take_over(path, *directory.owner_and_mode(maps))
         if not _is_ours(path):
             write_text(f"{path}/{RECORD}", FIRST_RECORD)  # From now on, the directory is known as a bundle.
         elif now.record.root and not now.record.unfinished:
@@ -345,27 +351,6 @@ class Bundles:
         for place in mounted(real):
             if not place[len(real) :].startswith("/rootfs-"):
                 raise Conflict(f"{place} is mounted, so the bundle {path} is not removed.", hint="Unmount it first.")
-
-
-def _missing(options: Options, facts: Facts) -> tuple[str, ...]:
-    """Return warnings for a new or changed bundle about protections that this host lacks."""
-    found = []
-    if facts.unconfined:
-        found.append(
-            "The container has no AppArmor profile: AppArmor is enabled on this host, but no profile for containers is loaded"
-            " (containers-default or docker-default). Set apparmor_profile to a profile, or to unconfined."
-        )
-    if options.pids_limit is None and not facts.pids:
-        found.append("The number of processes has no limit, because the cgroups of this host have no pids controller.")
-    if not facts.swap and parse_limit(options.memory or "0", "memory"):
-        found.append("The memory is limited without swap, because the cgroups of this host do not limit swap.")
-    if not facts.recursive:
-        kept = [mount for mount in map(parse.mount, options.mounts) if {"ro", "rro"} <= {*mount["options"]}]
-        if any(mount["source"] not in facts.files for mount in kept):
-            found.append(
-                "File systems below a read-only mount stay writable, because rro needs Linux 5.12. Use bind with ro."
-            )
-    return tuple(found)
 
 
 def _by_place(document: dict[str, t.Any]) -> dict[str, t.Any]:

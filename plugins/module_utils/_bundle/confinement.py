@@ -20,7 +20,9 @@ import typing as t
 from .._base.errors import InvalidOption, MissingPrerequisite
 from .._base.files import read_text, split_lines
 from .._base.versions import numbers
-from .._bundle_spec.options import Options
+from .._bundle_spec import parse
+from .._bundle_spec.options import Facts, Options
+from .._config.sizes import parse_limit
 from .._host.selinux_state import has_labels
 
 APPARMOR = "/sys/kernel/security/apparmor/profiles"
@@ -191,3 +193,24 @@ def host_labels(
             hint = "Write user:role:type:level, or disable."
             raise InvalidOption(f"selinux_label cannot be {options.selinux_label!r}.", hint=hint)
     return labels(options, path, previous(), taken, policy()) if has_labels() else None
+
+
+def missing_protections(options: Options, facts: Facts) -> tuple[str, ...]:
+    """Return warnings for a new or changed bundle about protections that this host lacks."""
+    found = []
+    if facts.unconfined:
+        found.append(
+            "The container has no AppArmor profile: AppArmor is enabled on this host, but no profile for containers is loaded"
+            " (containers-default or docker-default). Set apparmor_profile to a profile, or to unconfined."
+        )
+    if options.pids_limit is None and not facts.pids:
+        found.append("The number of processes has no limit, because the cgroups of this host have no pids controller.")
+    if not facts.swap and parse_limit(options.memory or "0", "memory"):
+        found.append("The memory is limited without swap, because the cgroups of this host do not limit swap.")
+    if not facts.recursive:
+        kept = [mount for mount in map(parse.mount, options.mounts) if {"ro", "rro"} <= {*mount["options"]}]
+        if any(mount["source"] not in facts.files for mount in kept):
+            found.append(
+                "File systems below a read-only mount stay writable, because rro needs Linux 5.12. Use bind with ro."
+            )
+    return tuple(found)

@@ -30,6 +30,7 @@ _INHERITED = (
     "registry_auth_file",
 )
 _TEMPORARY = re.compile(r"\.tmp-(\d+)-(\d+)-[0-9a-f]{6}")  # pid and start
+_ENTERED = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENDING = 10  # seconds for killed programs, which may have to free much memory
 _NOISE = re.compile(  # the last lines of tar, by any path to it, and of mount, after the one with the cause
     r"(?:\S*/)?tar(?: \(child\))?: (?:Error is not recoverable|Child returned status|Exiting with failure)|dmesg\(1\) may have"
@@ -193,24 +194,50 @@ def discard(path: str) -> None:
 
 def take_over(path: str, group: int, mode: int) -> None:
     """Make this user the owner of a directory, with this group (-1: unchanged) and mode. Raises Conflict if another user has
-    created files in it, or replaced it, in the meantime."""
+    created files in it, or replaced it, in the meantime. It gets its former owner and mode then."""
     path = os.path.realpath(path)
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = os.open(path, _ENTERED)
     try:
         found = os.fstat(descriptor)
-        if found.st_uid != os.geteuid() or group not in (-1, found.st_gid):
-            os.fchown(descriptor, os.geteuid(), group)
-        if stat.S_IMODE(found.st_mode) != mode:
-            os.fchmod(descriptor, mode)
-        was_open = found.st_uid != os.geteuid() or found.st_mode & 0o002
-        if not was_open and found.st_mode & 0o020:
-            from .._trust import untrusted
-
-            was_open = not untrusted.is_private_group(found, path)
-        if (was_open and os.listdir(descriptor)) or not os.path.samestat(os.lstat(path), os.fstat(descriptor)):
-            raise Conflict(f"Another user also works in {path}.", hint="Choose another path for the bundle.")
+        try:
+            _take(descriptor, path, found, group, mode)
+        except (Conflict, OSError):
+            _give(descriptor, found)
+            raise
     finally:
         os.close(descriptor)
+
+
+def _take(descriptor: int, path: str, found: os.stat_result, group: int, mode: int) -> None:
+    if found.st_uid != os.geteuid() or group not in (-1, found.st_gid):
+        os.fchown(descriptor, os.geteuid(), group)
+    if stat.S_IMODE(found.st_mode) != mode:
+        os.fchmod(descriptor, mode)
+    was_open = found.st_uid != os.geteuid() or found.st_mode & 0o002
+    if not was_open and found.st_mode & 0o020:
+        from .._trust import untrusted
+
+        was_open = not untrusted.is_private_group(found, path)
+    if (was_open and os.listdir(descriptor)) or not os.path.samestat(os.lstat(path), os.fstat(descriptor)):
+        raise Conflict(f"Another user also works in {path}.", hint="Choose another path for the bundle.")
+
+
+def give_back(path: str, found: os.stat_result) -> None:
+    """Give a directory its former owner and mode, unless another one is at the path by now. Raises OSError."""
+    descriptor = os.open(os.path.realpath(path), _ENTERED)
+    try:
+        if os.path.samestat(found, os.fstat(descriptor)):
+            _give(descriptor, found)
+    finally:
+        os.close(descriptor)
+
+
+def _give(descriptor: int, found: os.stat_result) -> None:
+    now = os.fstat(descriptor)
+    with contextlib.suppress(PermissionError):
+        if (now.st_uid, now.st_gid) != (found.st_uid, found.st_gid):
+            os.fchown(descriptor, found.st_uid, found.st_gid)
+        os.fchmod(descriptor, stat.S_IMODE(found.st_mode))
 
 
 def flush_directory(path: str) -> None:

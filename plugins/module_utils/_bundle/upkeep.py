@@ -13,7 +13,7 @@ import typing as t
 
 from .._base import leftovers
 from .._base.errors import LongshoreError
-from .._base.files import read_json, read_text, remove_file, write_text
+from .._base.files import make_directory, read_json, read_text, remove_file, write_text
 from .._bundle_spec.options import RECORD
 from . import directory, rootfs, tools
 
@@ -64,23 +64,39 @@ class Found(t.NamedTuple):
     path: str
     missing: t.Sequence[str]  # the path and the directories above it, as far as they did not exist
     is_new: bool  # nothing was in it
+    status: os.stat_result | None
     config: tuple[int, ...]  # which file config.json was
+    volumes: t.Container[str]
     texts: t.Mapping[str, str]  # of the small files that a running container may have
 
 
-def look(path: str) -> Found:
-    texts = {}
+def begin(path: str, group: int, mode: int) -> Found:
+    """Make the directory of a bundle, or take over the one that is there. A failure leaves it as it was, with all that others have put
+    into it."""
+    texts, missing = {}, directory.missing(path)
     for name in ("hostname", "hosts"):
         with contextlib.suppress(LongshoreError):
             text = read_text(f"{path}/etc/{name}", limit=_MOST_TEXT, errors="surrogateescape")
             texts.update({} if text is None else {f"{path}/etc/{name}": text})
-    missing, config = directory.missing(path), _identity(f"{path}/config.json")
-    return Found(path, missing, path in missing or directory.is_new(path), config, texts)
+    volumes = os.listdir(f"{path}/volumes") if os.path.isdir(f"{path}/volumes") else ()
+    found = Found(
+        path, missing, path in missing or directory.is_new(path), None if path in missing else os.stat(path),
+        _identity(f"{path}/config.json"), frozenset(volumes), texts,
+    )  # fmt: skip
+    try:
+        make_directory(os.path.dirname(path), mode=0o755)
+        make_directory(path, mode=0o700)
+        tools.take_over(path, group, mode)
+    except (LongshoreError, OSError):
+        _remove_empty(*missing)
+        raise
+    return found
 
 
-def undo(found: Found, *, recorded: str, used: str | None) -> None:
-    """Remove what a task has made before it failed: all of a new bundle, and of another one the root file systems that are neither
-    ``recorded``, ``used`` by a container nor in config.json. Its small files are put back.
+def undo(found: Found, *, root: str, made: t.Iterable[str], recorded: str, used: str | None) -> None:
+    """Remove what a task has made before it failed: this ``root`` and the ``made`` files and volumes of a new bundle, and of another one
+    the new volumes and the root file systems that are neither ``recorded``, ``used`` by a container nor in config.json. Its small files
+    are put back, and the owner and mode of its directory. What others have put into it stays.
 
     With the new config.json, an existing bundle is whole, and so is a new one that is used: the next task completes it, as after a
     kill, and what fails here.
@@ -88,25 +104,34 @@ def undo(found: Found, *, recorded: str, used: str | None) -> None:
     path = found.path
     if used if found.is_new else _identity(f"{path}/config.json") != found.config:
         return
-    named = ((read_json(f"{path}/config.json") or {}).get("root") or {}).get("path") or ""
-    kept = {f"{path}/{recorded}", f"{path}/{named}", used}
     with contextlib.suppress(LongshoreError, OSError):
-        if path in found.missing:
-            remove(path)
-        elif not found.is_new:
-            for root in other_roots(path, kept):
-                rootfs.remove(root)
+        if found.is_new:
+            remove_file(f"{path}/config.json")  # From now on, no container can be created from it.
+            rootfs.remove(f"{path}/{root}")
+            for name in made:
+                _remove_entry(f"{path}/{name}")
+            _remove_empty(f"{path}/volumes", f"{path}/etc")
+            remove_file(f"{path}/{RECORD}")
+        else:
+            named = ((read_json(f"{path}/config.json") or {}).get("root") or {}).get("path") or ""
+            for each in other_roots(path, {f"{path}/{recorded}", f"{path}/{named}", used}):
+                rootfs.remove(each)
+            for name in made:
+                if name.startswith("volumes/") and os.path.basename(name) not in found.volumes:
+                    _remove_entry(f"{path}/{name}")
             for name, text in found.texts.items():
                 if not directory.holds(name, text):
                     directory.put(name, text)
-        else:
-            remove_file(f"{path}/config.json")  # From now on, no container can be created from it.
-            for root in other_roots(path, ()):
-                rootfs.remove(root)
-            for name in sorted(os.listdir(path), key=lambda name: name == RECORD):
-                _remove_entry(f"{path}/{name}")
-        for each in found.missing[1:]:
-            os.rmdir(each)
+        _remove_empty(*found.missing)
+        # Another user must not get a directory with files of this task.
+        if found.status and not (found.is_new and os.listdir(path)):
+            tools.give_back(path, found.status)
+
+
+def _remove_empty(*paths: str) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            os.rmdir(path)
 
 
 def _identity(path: str) -> tuple[int, ...]:

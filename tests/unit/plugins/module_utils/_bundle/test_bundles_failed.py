@@ -7,12 +7,14 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import stat
 import subprocess
 import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, LongshoreError
+from ansible_collections.longshore.oci.plugins.module_utils._bundle import rootfs, tools
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.bundles import Bundles
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Action, Options, Request
 
@@ -185,3 +187,89 @@ def test_the_files_of_a_container_that_runs_stay(
     (path / broken).mkdir()
     fail(bundles, wanted._replace(options=wanted.options._replace(hostname="new")), "", monkeypatch)
     assert {name: (file.read_bytes(), file.stat().st_ino) for name, file in kept.items()} == before
+
+
+def entry(path: pathlib.Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)
+
+
+@pytest.mark.parametrize(
+    "name", ["data/precious", "etc/hosts", "config.json", "volumes/data/x", "rootfs-0/x", "longshore.json"]
+)
+def test_a_user_that_is_faster(
+    tmp_path: pathlib.Path, bundles: Bundles, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The directory was empty. It is given back to its user with what is in it, and nothing is removed."""
+    path = tmp_path / "web"
+    path.mkdir()
+    os.chown(path, 65534, 65534)
+    path.chmod(0o777)
+
+    def taken(*words: t.Any) -> None:
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text("precious")
+        take_over(*words)
+
+    take_over = tools.take_over
+    monkeypatch.setattr(tools, "take_over", taken)
+    with pytest.raises(Conflict, match="Another user also works in"):
+        bundles.converge(request(tmp_path, path))
+    assert (path / name).read_text() == "precious"
+    assert entry(path) == (65534, 65534, 0o777)
+
+
+@pytest.mark.parametrize("there", ["nothing", "parents missing", "an empty directory"])
+@pytest.mark.parametrize("name", ["conf/app.yml", "app.yml", "etc/app.yml", "volumes/mine/data", "rootfs-mine/data"])
+def test_what_others_put_into_a_new_bundle(
+    tmp_path: pathlib.Path, bundles: Bundles, monkeypatch: pytest.MonkeyPatch, there: str, name: str
+) -> None:
+    """During the copy, which then fails: it stays, and nothing of the task does."""
+    path = tmp_path / ("a/b/web" if there == "parents missing" else "web")
+    if there == "an empty directory":
+        path.mkdir()
+        os.chown(path, 65534, 65534)
+
+    def put(*words: t.Any) -> None:
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text("precious")
+        shift(*words)
+
+    shift = rootfs.shift
+    monkeypatch.setattr(rootfs, "shift", put)
+    fail(bundles, request(tmp_path, path, "owner"), "owner", monkeypatch)
+    assert [str(each.relative_to(path)) for each in path.rglob("*") if not each.is_dir()] == [name]
+    assert entry(path) == (0, 100000, 0o710)  # Nobody else can reach it.
+
+
+@pytest.mark.parametrize("was", [(65534, 65534, 0o755), (0, 0, 0o755), (0, 7, 0o2750)])
+@pytest.mark.parametrize("reason", REASONS)
+def test_an_empty_directory_is_given_back(
+    tmp_path: pathlib.Path,
+    small: pathlib.Path,
+    bundles: Bundles,
+    monkeypatch: pytest.MonkeyPatch,
+    was: tuple[int, int, int],
+    reason: str,
+) -> None:
+    path = small / "web:1"
+    path.mkdir()
+    os.chown(path, *was[:2])
+    path.chmod(was[2])
+    fail(bundles, request(tmp_path, path, reason), reason, monkeypatch)
+    assert os.listdir(path) == []
+    assert entry(path) == was
+
+
+def test_the_directory_of_an_existing_bundle_is_as_before(
+    tmp_path: pathlib.Path, bundles: Bundles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the root of its user namespace still reaches the root file system."""
+    path = tmp_path / "web"
+    wanted = request(tmp_path, path)
+    mapped = wanted.options._replace(userns={"uidmap": ["0:100000:65536"], "gidmap": ["0:200000:65536"]})
+    bundles.converge(wanted._replace(options=mapped))
+    assert entry(path) == (0, 200000, 0o710)
+    fail(bundles, request(tmp_path, path, "owner"), "owner", monkeypatch)
+    assert entry(path) == (0, 200000, 0o710)
+    assert bundles.converge(wanted._replace(options=mapped)).actions == ()

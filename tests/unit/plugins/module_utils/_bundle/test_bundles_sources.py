@@ -118,6 +118,20 @@ def test_the_umask_of_the_host_reaches_no_file(tmp_path: pathlib.Path, bundles: 
     assert bundles.converge(wanted).actions == ()
 
 
+def test_a_volume_of_a_change_that_failed_is_gone(tmp_path: pathlib.Path, bundles: Bundles) -> None:
+    """The next image has other files for it. Volumes that were there stay."""
+    first = layout(tmp_path / "layout", {"old/seed": "1", "data/seed": "1"}, Volumes={"/old": {}})
+    second = layout(tmp_path / "second", {"old/seed": "2", "data/seed": "2"}, Volumes={"/old": {}, "/data": {}})
+    bundles.converge(request(tmp_path, first))
+    (old,) = (tmp_path / "web/volumes").iterdir()
+    (tmp_path / "web/etc/hosts").unlink()
+    (tmp_path / "web/etc/hosts").mkdir()
+    with pytest.raises(LongshoreError, match="hosts"):
+        bundles.converge(request(tmp_path, second))
+    assert list((tmp_path / "web/volumes").iterdir()) == [old]
+    assert (old / "seed").read_text() == "1"
+
+
 def test_files_that_an_earlier_release_unpacked_are_not_used(tmp_path: pathlib.Path, bundles: Bundles) -> None:
     """It had the umask of the host. An existing bundle is not made again."""
     wanted = request(tmp_path, layout(tmp_path / "layout", {"etc/version": "1"}))
