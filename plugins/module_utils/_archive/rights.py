@@ -69,6 +69,7 @@ def _process(asked: Config, allowed: Config) -> t.Iterator[str]:
         if mine != theirs:
             yield f"the {name} {theirs} (here it is {mine})"
     groups = set(_of(asked, "user").get("additionalGids") or []) - set(_of(allowed, "user").get("additionalGids") or [])
+    groups.discard(_of(asked, "user").get("gid") or 0)  # A process has that anyway.
     yield from (f"the group {group}" for group in sorted(groups))
     limits = {each.get("type"): each.get("hard") for each in asked.get("rlimits") or []}
     for limit in allowed.get("rlimits") or []:

@@ -169,8 +169,12 @@ def _process(
             hint = "See userns."
             raise InvalidOption(f"The container's {kind} {number} is not mapped to one of the host.", hint=hint)
     who: Config = {"uid": user.uid, "gid": user.gid, "umask": 0o22}
-    groups = [group for group in user.groups if not maps or parse.mapped(group, maps["gid"]) is not None]
-    if groups:
+    if facts.uid == 0:  # No other user can give a container groups.
+        # With the first group, as in podman: otherwise the process could drop it, and with it restrictions of its members
+        # (CVE-2022-2989).
+        groups = [
+            group for group in (user.gid, *user.groups) if not maps or parse.mapped(group, maps["gid"]) is not None
+        ]
         who["additionalGids"] = groups
     process: Config = {
         "terminal": options.tty, "user": who, "args": list(words), "env": _environment(image, options, facts, user, path),

@@ -110,6 +110,7 @@ def test_the_same_has_nothing_more_and_fits() -> None:
     "asked",
     [
         changed("process", "capabilities", value={}),
+        changed("process", "user", "additionalGids", add=SPEC["process"]["user"].get("gid", 0)),
         changed("process", "rlimits", 0, "hard", value=1),
         changed("process", "selinuxLabel", value="system_u:system_r:container_t:s0:c7,c9"),
         changed("process", "oomScoreAdj", value=1000),

@@ -105,7 +105,7 @@ def test_the_defaults() -> None:
     made = make()
     assert made["process"]["args"] == ["/entry", "one", "two"]
     assert made["process"]["cwd"] == "/work"
-    assert made["process"]["user"] == {"uid": 0, "gid": 0, "umask": 18}
+    assert made["process"]["user"] == {"uid": 0, "gid": 0, "umask": 18, "additionalGids": [0]}
     assert made["process"]["capabilities"]["bounding"] == sorted(DEFAULT, key=CAPABILITIES.index)
     assert "inheritable" not in made["process"]["capabilities"]
     assert made["process"]["noNewPrivileges"] is False
@@ -191,8 +191,27 @@ def test_another_user_has_only_the_capabilities_that_are_named() -> None:
     capabilities = made["process"]["capabilities"]
     assert capabilities["effective"] == capabilities["ambient"] == ["CAP_NET_RAW"]
     assert "CAP_KILL" not in capabilities["bounding"]
-    assert made["process"]["user"] == {"uid": 1000, "gid": 1000, "umask": 18, "additionalGids": [10]}
+    assert made["process"]["user"] == {"uid": 1000, "gid": 1000, "umask": 18, "additionalGids": [1000, 10]}
     assert "HOME=/home/app" in made["process"]["env"]
+
+
+@pytest.mark.parametrize(
+    ("uid", "user", "options", "groups"),
+    [
+        (0, User(), {}, [0]),
+        (0, User(1000, 1000), {}, [1000]),
+        (0, User(1000, 50, (10, 20)), {}, [50, 10, 20]),
+        (0, User(0, 0, (1, 2, 70000)), {"userns": {"uidmap": ["0:100000:65536"]}}, [0, 1, 2]),
+        (1000, User(), {"network": "host"}, None),  # No user but root can give any.
+        (1000, User(0, 0, (1, 2)), {"network": "host"}, None),
+    ],
+)
+def test_the_first_group_is_among_the_groups(
+    uid: int, user: User, options: dict[str, t.Any], groups: list[int] | None
+) -> None:
+    """As in podman (CVE-2022-2989)."""
+    made = make(user=user, facts=FACTS._replace(uid=uid, gid=uid), **options)
+    assert made["process"]["user"].get("additionalGids") == groups
 
 
 @pytest.mark.parametrize(
