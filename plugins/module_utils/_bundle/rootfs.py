@@ -84,10 +84,11 @@ class Roots:
             # A user other than root gets no device nodes, from umoci neither.
             ignored = _NO_NODE if argv[0] == "tar" and os.geteuid() != 0 else ""
             tools.call(argv, deadline, what=what, place=self._root, temporary=space, ignored=ignored)
-            if (
-                source.kind == "tar" and os.access(unpacked, os.R_OK) and not os.listdir(unpacked)
-            ):  # tar takes a file without a byte for an archive.
-                raise InvalidOption(f"There is no file in the archive {source.path}.", hint="Is it complete?")
+            if source.kind == "tar" and os.access(unpacked, os.R_OK) and not os.listdir(unpacked):
+                # tar takes a file without a byte for an archive. One of an empty directory has a member, which is this directory.
+                listing = ["tar", "--list", "--file", source.path]
+                if not tools.call(listing, deadline, what=what, temporary=space).stdout.strip():
+                    raise InvalidOption(f"There is no file in the archive {source.path}.", hint="Is it complete?")
             tame(unpacked)
             tools.keep(unpacked, self._path(source))
         return self._path(source)

@@ -343,16 +343,26 @@ def test_a_user_that_the_image_lacks_is_a_fault_of_who_named_it(tmp_path: pathli
     assert bundles.converge(request(tmp_path, image, user="5")).record.user["uid"] == 5
 
 
-@pytest.mark.parametrize("kind", ["no byte", "gzip", "zeros", "only the root"])
+@pytest.mark.parametrize("kind", ["no byte", "gzip", "zeros"])
 def test_an_archive_without_files_is_refused(tmp_path: pathlib.Path, bundles: Bundles, kind: str) -> None:
     """A download that failed is not a container without a program."""
-    empty = {
-        "no byte": b"", "gzip": gzip.compress(b""), "zeros": bytes(10240), "only the root": _images().tar([_images().directory(".")]),
-    }  # fmt: skip
+    empty = {"no byte": b"", "gzip": gzip.compress(b""), "zeros": bytes(10240)}
     (tmp_path / "tree.tar").write_bytes(empty[kind])
     says = f"There is no file in the archive {tmp_path}/tree.tar. Is it complete|This does not look like a tar archive"
     with pytest.raises(LongshoreError, match=says):
         bundles.converge(request(tmp_path, rootfs=tmp_path / "tree.tar"))
+
+
+@pytest.mark.parametrize(
+    "words", [["."], ["./"], ["--gzip", "."], ["--format=posix", "--xattrs", "."], ["--mode=0711", "."]]
+)
+def test_an_archive_of_an_empty_directory(tmp_path: pathlib.Path, bundles: Bundles, words: list[str]) -> None:
+    """Its programs may be mounted. The directory has the mode of the archive."""
+    (tmp_path / "empty").mkdir(mode=0o755)
+    subprocess.run(["tar", "-cf", tmp_path / "empty.tar", "-C", tmp_path / "empty", *words], check=True)
+    found = bundles.converge(request(tmp_path, rootfs=tmp_path / "empty.tar"))
+    assert list(root_of(tmp_path, found.record).iterdir()) == []
+    assert mode(root_of(tmp_path, found.record)) == (0o711 if "--mode=0711" in words else 0o755)
 
 
 NOBODY = """
