@@ -59,7 +59,8 @@ options:
   mounts:
     description:
       - Mounts of the container. Each is a string C(SOURCE:DESTINATION[:OPTION,...]), or a dictionary with the keys C(destination),
-        C(source), C(type) (default V(bind)) and C(options) (a list).
+        C(source), C(type) (default V(bind)) and C(options) (a list). The type V(none), and any other type with the option C(bind) or
+        C(rbind), is a bind mount.
       - The source of a bind mount must exist on the host. The default options are C(rbind), C(rprivate), C(nosuid) and C(nodev).
         Options in O(mounts) override them (C(suid), C(dev), C(rshared) and so on).
       - A bind mount with C(ro) is read-only with all file systems below the source, as in docker and unlike podman. This needs Linux 5.12.

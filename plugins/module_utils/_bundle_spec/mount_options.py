@@ -62,6 +62,13 @@ def check_type(kind: t.Any, where: str) -> str:
     return kind
 
 
+def is_bind(kind: str, options: t.Sequence[str]) -> bool:
+    """Tell whether the runtimes make a bind mount of it: fstab(5) and docker write the type none, and an option decides for any type.
+    A tmpfs has no such option."""
+    words = {part for word in options if "=" not in word for part in word.split(",")}
+    return kind in ("bind", "none") or (kind != "tmpfs" and not words.isdisjoint(("bind", "rbind")))
+
+
 def checked(kind: str, given: t.Sequence[str], where: str) -> list[str]:
     """Return the options of a mount for the runtimes. Raises InvalidOption for a word that is not known, for opposites, and for a
     word or a value that is given twice.

@@ -52,13 +52,13 @@ def mount(value: t.Any) -> dict[str, t.Any]:
     if not isinstance(options, list) or not all(isinstance(word, str) for word in options):
         raise InvalidOption(f"The options of the mount at {where} must be a list of words.")
     kind, source = mount_options.check_type(value.get("type") or "bind", where), value.get("source") or ""
-    if kind != "bind":
+    if not mount_options.is_bind(kind, options):
         words = mount_options.checked(kind, options, where)
         return {"destination": where, "type": kind, "source": source or kind, "options": words}
     if not isinstance(source, str) or not source.startswith("/") or "\0" in source:
         hint = "Named volumes are not supported. Use the absolute path of a directory."
         raise InvalidOption(f"The mount at {where} needs an absolute path of the host, not {source!r}.", hint=hint)
-    options = mount_options.checked(kind, options, where)
+    options = mount_options.checked("bind", options, where)
     if not {*mount_options.PROPAGATION} & {*options}:
         options = [*options, "rprivate"]
     return {"destination": where, "type": "bind", "source": source, "options": guarded(options, "nosuid", "nodev")}

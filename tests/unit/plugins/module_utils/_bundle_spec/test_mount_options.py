@@ -155,6 +155,39 @@ def test_a_list_may_have_commas() -> None:
     assert "rro" in parse.mount({"source": "/a", "destination": "/b", "options": ["noexec,ro"]})["options"]
 
 
+@pytest.mark.parametrize("kind", ["bind", "none", "ext4", "overlay", "sysfs", "devpts", "proc", "cgroup2"])
+@pytest.mark.parametrize("mode", ["bind", "rbind"])
+def test_the_options_decide_what_is_a_bind_mount(kind: str, mode: str) -> None:
+    def made(*words: str, source: str = "/a") -> dict[str, t.Any]:
+        return parse.mount({"type": kind, "source": source, "destination": "/b", "options": list(words)})
+
+    assert (
+        made(mode, "ro") == made(f"{mode},ro") == parse.mount(f"/a:/b:{mode},ro")
+    )  # With nosuid, nodev, and rro for rbind.
+    assert made(mode, "readonly", "cached", "bind-propagation=rslave") == parse.mount(f"/a:/b:{mode},ro,rslave")
+    for words in (
+        ("foo=bar",),
+        ("ro", "foo=bar"),
+        ("RO",),
+        ("uid=0",),
+        ("ro", "rw"),
+        ("z",),
+        ("O",),
+        ("data=ordered",),
+    ):
+        with pytest.raises(InvalidOption, match=r"The mount .*at /b"):
+            made(mode, *words)
+    with pytest.raises(InvalidOption, match="needs an absolute path of the host"):
+        made(mode, source="data")
+
+
+def test_the_type_none_is_that_of_a_bind_mount() -> None:
+    mount = {"type": "none", "source": "/a", "destination": "/b", "options": ["ro"]}
+    assert parse.mount(mount) == parse.mount("/a:/b:ro")
+    with pytest.raises(InvalidOption, match="is not known"):
+        parse.mount(mount | {"options": ["Bind"]})
+
+
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
