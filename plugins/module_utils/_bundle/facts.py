@@ -54,8 +54,10 @@ def gather(options: Options, store: Store, path: str, record: BundleRecord) -> F
     for mount in binds:
         if not os.path.lexists(mount["source"]):
             raise InvalidOption(f"The source {mount['source']} of the mount at {mount['destination']} does not exist.")
-        if not recursive and "rro" in mount["options"] and "ro" not in mount["options"]:
-            raise MissingPrerequisite(f"rro of the mount at {mount['destination']} needs Linux 5.12.", hint="Use ro.")
+        asked = [] if recursive else parse.asked_recursive(mount["options"])
+        if asked:
+            what = f"{asked[0]} of the mount at {mount['destination']}"
+            raise MissingPrerequisite(f"{what} needs Linux 5.12.", hint=f"Use {asked[0][1:]}.")
     paths = {kind: _joined(kind, getattr(options, kind)) for kind in KINDS}
     namespaces = {kind: found for kind, found in paths.items() if found is not None}
     capabilities, uid = available_capabilities(), os.geteuid()

@@ -20,6 +20,7 @@ _PAIRS = (
     ("ro", "rw"), ("nosuid", "suid"), ("nodev", "dev"), ("noexec", "exec"), ("noatime", "atime"), ("nodiratime", "diratime"),
     ("relatime", "norelatime"), ("strictatime", "nostrictatime"),
 )  # fmt: skip
+RECURSIVE = frozenset(f"r{word}" for pair in _PAIRS for word in pair)
 # The opposites among the flags of a file system. They have no effect on a bind mount.
 _OF_FILE_SYSTEMS = (("sync", "async"), ("mand", "nomand"))
 _SIZE, _COUNT, _ID = r"[0-9]+[kmgtpe]?|[0-9]+%", r"[0-9]+[kmgtpe]?", r"[0-9]{1,10}"
@@ -105,6 +106,18 @@ def _with_recursion(words: list[str]) -> list[str]:
     return [*words, "rro"] if "ro" in words and "rbind" in words and not writable else words
 
 
+def complete(words: t.Sequence[str], *, recursive: bool) -> list[str]:
+    """Return the words of a bind mount for the runtimes. Each recursive one follows its plain form: a runtime that does not know
+    the recursive one ignores it, and the mount itself would be writable. Without ``recursive``, only the plain forms are left."""
+    found: list[str] = []
+    for word in words:
+        if word in RECURSIVE:
+            found.append("" if word in ("rsuid", "rdev", "rexec") else word[1:])  # what a mount without the opposite is
+        if recursive or word not in RECURSIVE:
+            found.append(word)
+    return [word for word in dict.fromkeys(found) if word]
+
+
 def _check_word(kind: str, word: str, where: str) -> None:
     flags, values = _known(kind)
     key, equals, value = word.partition("=")
@@ -133,7 +146,7 @@ def _check_word(kind: str, word: str, where: str) -> None:
 
 def _known(kind: str) -> tuple[set[str], dict[str, str]]:
     """Return the words of a type, and patterns of the values of others."""
-    flags = {word for pair in _PAIRS for word in (*pair, *(f"r{each}" for each in pair))} | {*PROPAGATION, "defaults"}
+    flags = {word for pair in _PAIRS for word in pair} | {*RECURSIVE, *PROPAGATION, "defaults"}
     if kind == "bind":
         return flags | {"bind", "rbind", WRITABLE}, {}
     flags |= {word for pair in _OF_FILE_SYSTEMS for word in pair} | {"dirsync"}

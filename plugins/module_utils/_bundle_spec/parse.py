@@ -64,6 +64,13 @@ def mount(value: t.Any) -> dict[str, t.Any]:
     return {"destination": where, "type": "bind", "source": source, "options": guarded(options, "nosuid", "nodev")}
 
 
+def asked_recursive(options: t.Sequence[str]) -> list[str]:
+    """Return the recursive options of a bind mount that the task has given. ``rro`` beside ``ro`` is the default of this module."""
+    from . import mount_options
+
+    return [word for word in options if word in mount_options.RECURSIVE and (word != "rro" or "ro" not in options)]
+
+
 def guarded(options: t.Sequence[str], *defaults: str) -> list[str]:
     """Return the options with these defaults, unless the options contain the opposite."""
     opposite = {no: yes for yes, no in _DENIED.items()}

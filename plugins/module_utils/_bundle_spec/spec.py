@@ -238,18 +238,20 @@ def _mounts(image: ImageConfig, options: Options, facts: Facts, maps: t.Mapping[
         found += [{"destination": p, "type": "tmpfs", "source": "tmpfs", "options": words} for p in places]
     found += [_bind(f"{path}/volumes/{name}", place) for place, name in volumes(image, options).items()]
     found += [parse.tmpfs(value) for value in options.tmpfs]
-    found += [_without_recursion(parse.mount(value), facts) for value in options.mounts]
+    found += [_completed(parse.mount(value), facts) for value in options.mounts]
     by_place = {mount["destination"]: mount for mount in found}
     return sorted(by_place.values(), key=lambda mount: str(mount["destination"]).count("/"))
 
 
-def _without_recursion(mount: Config, facts: Facts) -> Config:
-    """Return the mount without ``rro`` where the kernel lacks it (before 5.12), and where nothing can be mounted below the source,
-    because crun before 1.14.4 cannot do that to a file."""
-    words = mount["options"]
-    if "rro" not in words or (facts.recursive and mount["source"] not in facts.files):
+def _completed(mount: Config, facts: Facts) -> Config:
+    """Return a mount with the options for the runtimes: without ``rro`` and its kind where the kernel lacks it (before 5.12), and where
+    nothing can be mounted below the source, because crun before 1.14.4 cannot do that to a file."""
+    if mount["type"] != "bind":
         return mount
-    return {**mount, "options": list(dict.fromkeys("ro" if word == "rro" else word for word in words))}
+    from . import mount_options
+
+    whole = facts.recursive and mount["source"] not in facts.files
+    return {**mount, "options": mount_options.complete(mount["options"], recursive=whole)}
 
 
 def _bind(source: str, destination: str, *options: str) -> Config:

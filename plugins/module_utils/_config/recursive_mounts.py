@@ -5,31 +5,40 @@ ignores them."""
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from .._base import mountinfo
 from .._base.errors import MissingPrerequisite
 from .._base.versions import numbers
 
-WORDS = {
-    "rro", "rrw", "rsuid", "rnosuid", "rdev", "rnodev", "rexec", "rnoexec", "ratime", "rnoatime", "rdiratime", "rnodiratime",
-    "rrelatime", "rnorelatime",
-}  # fmt: skip
+# Those that forbid something, and their opposites, which a mount has anyway.
+_LIMITS = ("ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime", "strictatime")
+_OTHERS = ("rw", "suid", "dev", "exec", "atime", "diratime", "norelatime", "nostrictatime")
+WORDS = {f"r{word}": word for word in (*_LIMITS, *_OTHERS)}
 
 
 def check(config: t.Mapping[str, t.Any], runtime: str, version: str, since: t.Sequence[int]) -> None:
-    """Raise MissingPrerequisite if something is mounted below the source of such a mount. Otherwise the option has no effect.
+    """Raise MissingPrerequisite for a mount with such an option if its plain form is not there too, or if something is mounted
+    below the source. In both cases the option would have no effect.
 
     ``since``: the first release of this runtime that knows the options.
     """
     if numbers(version) >= tuple(since):
         return
     for mount in config.get("mounts") or []:
-        found = sorted(WORDS & {*(mount.get("options") or ())})
-        below = f"{str(mount.get('source')).rstrip('/')}/"
-        if found and any(each.place.startswith(below) for each in mountinfo.read()):
+        options = mount.get("options") or ()
+        found = sorted(word for word in options if word in WORDS)
+        if not found:
+            continue
+        alone = [word for word in found if WORDS[word] in _LIMITS and WORDS[word] not in options]
+        below = f"{os.path.realpath(str(mount.get('source'))).rstrip('/')}/"
+        if alone or any(each.place.startswith(below) and each.place != below for each in mountinfo.read()):
+            word = (alone or found)[0]
+            what = f"{mount.get('source')} itself" if alone else f"file systems below {mount.get('source')}"
+            effect = "read-only" if word == "rro" else "changed"
             raise MissingPrerequisite(
-                f"{runtime} {version} does not know the option {found[0]} of the mount at {mount.get('destination')}, so file systems "
-                f"below {mount.get('source')} would not be {'read-only' if found[0] == 'rro' else 'changed'}.",
-                hint=f"Use {runtime} {'.'.join(map(str, since))} or newer, or ro with bind.",
+                f"{runtime} {version} does not know the option {word} of the mount at {mount.get('destination')}, so {what} would "
+                f"not be {effect}.",
+                hint=f"Use {runtime} {'.'.join(map(str, since))} or newer, or {WORDS[word]} with bind.",
             )

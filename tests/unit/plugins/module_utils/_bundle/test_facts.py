@@ -10,8 +10,8 @@ import pathlib
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.accounts import User
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
-from ansible_collections.longshore.oci.plugins.module_utils._bundle import facts
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, MissingPrerequisite
+from ansible_collections.longshore.oci.plugins.module_utils._bundle import confinement, facts
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import BundleRecord, Options
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 
@@ -125,3 +125,31 @@ def test_what_this_host_says(tmp_path: pathlib.Path) -> None:
     device, access = found.devices[0]
     assert (device["path"], device["type"], device["major"], device["minor"], access) == ("/dev/zero", "c", 1, 3, "r")
     assert found.resolv_conf is None
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        ("rro", "rro"),
+        ("ro,rro", "rro"),
+        ("rnoexec", "rnoexec"),
+        ("ro,rnosuid", "rnosuid"),
+        ("rstrictatime", "rstrictatime"),
+        ("ro", ""),
+    ],
+)
+def test_a_kernel_without_recursive_options(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, options: str, asked: str
+) -> None:
+    """They are refused where the task asks for one. That of ro is a default, which becomes a warning."""
+    monkeypatch.setattr(confinement, "can_set_recursively", lambda _release: False)
+    store, wanted = (
+        Store(state_dir=str(tmp_path), run_dir=str(tmp_path)),
+        Options(mounts=(f"{tmp_path}:/d:{options}",), seccomp="unconfined"),
+    )
+    if not asked:
+        assert not facts.gather(wanted, store, str(tmp_path), BundleRecord()).recursive
+        return
+    with pytest.raises(MissingPrerequisite, match=f"{asked} of the mount at /d needs Linux 5.12") as caught:
+        facts.gather(wanted, store, str(tmp_path), BundleRecord())
+    assert caught.value.hint == f"Use {asked[1:]}."

@@ -365,6 +365,30 @@ def test_read_only_is_all_that_is_below() -> None:
     assert "rro" not in sys
 
 
+@pytest.mark.parametrize(
+    ("words", "whole", "plain"),
+    [
+        ("rro", ["ro", "rro"], ["ro"]), ("ro,rro", ["ro", "rro"], ["ro"]), ("ro,bind-recursive=readonly", ["ro", "rro"], ["ro"]),
+        ("rnoexec", ["noexec", "rnoexec"], ["noexec"]), ("ro,rnoexec", ["ro", "noexec", "rnoexec", "rro"], ["ro", "noexec"]),
+        ("rnoatime,rrelatime", ["noatime", "rnoatime", "relatime", "rrelatime"], ["noatime", "relatime"]), ("rrw", ["rw", "rrw"], ["rw"]),
+        ("rstrictatime", ["strictatime", "rstrictatime"], ["strictatime"]), ("rexec", ["rexec"], []), ("bind,rro", ["ro", "rro"], ["ro"]),
+    ],
+)  # fmt: skip
+def test_a_recursive_option_follows_its_plain_form(words: str, whole: list[str], plain: list[str]) -> None:
+    """So a runtime that ignores the recursive one does not make the mount itself writable."""
+
+    def options(facts: Facts) -> list[str]:
+        (mount,) = (
+            each for each in make(facts=facts, mounts=(f"/a:/b:{words}",))["mounts"] if each["destination"] == "/b"
+        )
+        assert {"nosuid", "nodev"} <= {*mount["options"]}
+        return [word for word in mount["options"] if word not in ("bind", "rbind", "rprivate", "nosuid", "nodev")]
+
+    assert options(FACTS) == whole
+    assert options(FACTS._replace(files=frozenset({"/a"}))) == plain
+    assert options(FACTS._replace(recursive=False)) == plain
+
+
 @pytest.mark.parametrize("name", ["my_host", "a.", "-a", "a_b.example.", "x" * 64, "_", "b\u00fccher", "1.2.3.4", "A"])
 def test_host_names(name: str) -> None:
     made = make(hostname=name)

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import pathlib
 import typing as t
 
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import mountinfo
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import MissingPrerequisite
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec import mount_options
 from ansible_collections.longshore.oci.plugins.module_utils._config import recursive_mounts
 from ansible_collections.longshore.oci.plugins.module_utils._runtime.drivers import driver_of
 
@@ -42,8 +44,9 @@ def test_a_runtime_that_ignores_them(runtime: str, version: str, word: str) -> N
     with pytest.raises(MissingPrerequisite, match=f"{runtime} {version} does not know the option {word}") as caught:
         recursive_mounts.check(config("/srv", "ro", word), runtime, version, driver_of(runtime).recursive_mounts)
     assert f"{runtime} 1." in caught.value.hint
-    recursive_mounts.check(config("/srv/disk", "ro", word), runtime, version, driver_of(runtime).recursive_mounts)
-    recursive_mounts.check(config("/sr", "ro", word), runtime, version, driver_of(runtime).recursive_mounts)
+    plain = word[1:]
+    recursive_mounts.check(config("/srv/disk", plain, word), runtime, version, driver_of(runtime).recursive_mounts)
+    recursive_mounts.check(config("/sr", plain, word), runtime, version, driver_of(runtime).recursive_mounts)
     recursive_mounts.check(config("/srv", "ro", "noexec"), runtime, version, driver_of(runtime).recursive_mounts)
 
 
@@ -53,3 +56,38 @@ def test_a_runtime_that_ignores_them(runtime: str, version: str, word: str) -> N
 )
 def test_a_runtime_that_knows_them(runtime: str, version: str) -> None:
     recursive_mounts.check(config("/srv", "ro", "rro"), runtime, version, driver_of(runtime).recursive_mounts)
+
+
+@pytest.mark.parametrize(
+    "word", ["rro", "rnoexec", "rnosuid", "rnodev", "rnoatime", "rrelatime", "rstrictatime", "rnodiratime"]
+)
+def test_an_option_that_is_ignored_has_its_plain_form_beside_it(word: str) -> None:
+    """Otherwise the mount itself has no such limit, whatever is below. Bundles of former releases have such mounts."""
+    for other in ([], ["nosymfollow"]):
+        with pytest.raises(
+            MissingPrerequisite, match=f"option {word} of the mount at /d, so /srv/disk itself would not"
+        ):
+            recursive_mounts.check(config("/srv/disk", *other, word), "crun", "1.3", (1, 4))
+    recursive_mounts.check(config("/srv/disk", word[1:], word), "crun", "1.3", (1, 4))
+
+
+@pytest.mark.parametrize(
+    "word", ["rstrictatime", "rnostrictatime", "rrw", "rsuid", "rdev", "rexec", "ratime", "rnorelatime"]
+)
+def test_all_of_these_options_are_known(word: str) -> None:
+    with pytest.raises(MissingPrerequisite, match=f"the option {word} of .* below /srv would"):
+        recursive_mounts.check(config("/srv", word[1:], word), "runc", "1.0.3", (1, 1))
+    recursive_mounts.check(config("/srv/disk", word[1:], word), "runc", "1.0.3", (1, 1))
+    assert {*recursive_mounts.WORDS} == mount_options.RECURSIVE
+
+
+def test_what_is_below_is_looked_for_where_the_source_leads(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    table = f"1 0 8:1 / / rw - ext4 x rw\n2 1 8:2 / {tmp_path}/data/disk rw - ext4 y rw\n".encode()
+    monkeypatch.setattr(mountinfo, "read", lambda: list(mountinfo.parse(table)))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to("data")
+    for source in (f"{tmp_path}/link", f"{tmp_path}/data/../link/", f"{tmp_path}//data", "/", str(tmp_path)):
+        with pytest.raises(MissingPrerequisite):
+            recursive_mounts.check(config(source, "ro", "rro"), "crun", "1.3", (1, 4))
