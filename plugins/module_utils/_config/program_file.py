@@ -60,7 +60,9 @@ class Tree:
             try:
                 target = os.readlink(self.host(here))
             except OSError as exc:  # EINVAL: it is no link.
-                if exc.errno != errno.EINVAL and not (missing and exc.errno == errno.ENOENT):
+                if exc.errno != errno.EINVAL and not (
+                    exc.errno == errno.ENOENT and (missing or self._leads_to_mount(here))
+                ):
                     raise
             links += target is not None
             if links > _MOST_LINKS:
@@ -71,6 +73,10 @@ class Tree:
                 done = "/" if target.startswith("/") else done
                 todo += target.split("/")[::-1]
         return done
+
+    def _leads_to_mount(self, path: str) -> bool:
+        """Tell whether the runtime creates this directory, because something is mounted below it."""
+        return any(_is_below(place, path) for place, _source in self._mounts)
 
     def open(self, path: str) -> t.BinaryIO | None:
         """Open a regular file. Return None for anything else. Raises OSError and Unknown."""

@@ -136,6 +136,37 @@ def test_files_of_mounts(root: pathlib.Path, tmp_path: pathlib.Path) -> None:
     assert fault(config(root, "/proc/self/exe", mounts=[{"destination": "/proc", "type": "proc"}])) == ""
 
 
+@X86
+@pytest.mark.parametrize("kind", ["bind", "overlay"])
+@pytest.mark.parametrize(
+    ("place", "above"), [("/nix/store", "/nix"), ("/new", "/"), ("/a/b/c/d", "/a/b"), ("/usr/x/y", "/usr/x")]
+)
+def test_what_is_above_a_mount_is_made_by_the_runtime(
+    root: pathlib.Path, tmp_path: pathlib.Path, kind: str, place: str, above: str
+) -> None:
+    (tmp_path / "bash").write_bytes((root / "bin/busybox").read_bytes())
+    (tmp_path / "script").write_bytes(f"#!{place}/bash\n".encode())
+    odd = f"{above}/./{os.path.relpath(place, above)}/../{os.path.basename(place)}/bash"
+    (tmp_path / "odd").write_bytes(f"#!{odd}\n".encode())
+    (tmp_path / "lost").write_bytes(f"#!{place}/none\n".encode())
+    (tmp_path / "lost-beside").write_bytes(f"#!{above}/none/bash\n".encode())
+    for each in tmp_path.iterdir():
+        each.chmod(0o755)
+    mount = {
+        "destination": place,
+        "type": kind,
+        "source": str(tmp_path),
+        "options": ["rbind"] if kind == "bind" else [],
+    }
+    mounts = [mount, bind(tmp_path, "/scripts")]
+    assert fault(config(root, "/scripts/script", mounts=mounts)) == ""
+    assert fault(config(root, "/scripts/odd", mounts=mounts)) == ""
+    assert fault(config(root, "bash", mounts=mounts, env=[f"PATH={above}:{place}"])) == ""
+    # What is not there is still found, where files are known.
+    assert ("does not exist" in fault(config(root, "/scripts/lost", mounts=mounts))) is (kind == "bind")
+    assert "does not exist" in fault(config(root, "/scripts/lost-beside", mounts=mounts))
+
+
 def test_a_file_that_another_machine_has(monkeypatch: pytest.MonkeyPatch, root: pathlib.Path) -> None:
     """It may not answer."""
     monkeypatch.setattr(program_file, "is_remote", lambda path: path == "/far")
