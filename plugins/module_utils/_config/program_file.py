@@ -20,6 +20,9 @@ from .._base.errors import InvalidOption
 
 Config = t.Mapping[str, t.Any]
 _MOST_LINKS = 40
+# With one of these annotations, or by a name such as crun-wasm or krun, crun gives the program to something else than the kernel: to a
+# runtime of WebAssembly, or to a virtual machine.
+_HANDLED = frozenset(("run.oci.handler", "module.wasm.image/variant"))
 
 
 class Unknown(Exception):
@@ -87,8 +90,10 @@ class Tree:
         return os.fdopen(descriptor, "rb")
 
 
-def check(config: Config) -> None:
-    """Raises InvalidOption if the program of a container exists and cannot be executed."""
+def check(config: Config, runtime: str = "") -> None:
+    """Raises InvalidOption if the program of a container exists and cannot be executed. ``runtime``: the path of crun or runc."""
+    if not _HANDLED.isdisjoint(config.get("annotations") or ()) or re.match("crun-|krun", os.path.basename(runtime)):
+        return
     with contextlib.suppress(Unknown, OSError, ValueError):  # ValueError: a NUL, which the runtime reports
         tree, process = Tree(config), config["process"]
         path = _find(tree, process)

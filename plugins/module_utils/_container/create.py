@@ -21,10 +21,20 @@ from .._conmon.create_command import check_options, create_argv
 from .._host import cgroup
 from .._host.detect import Host
 from .._host.selinux_state import has_labels
-from .._runtime.drivers import driver_of
+from .._runtime.drivers import DRIVERS, driver_of
 from .._runtime.runtime import Runtime
 from .._state import names
-from .._state.model import CgroupManager, Checkpoint, Definition, Desired, LogDriver, NetworkHelper, Record, Timeouts
+from .._state.model import (
+    CgroupManager,
+    Checkpoint,
+    Definition,
+    Desired,
+    LogDriver,
+    NetworkHelper,
+    Program,
+    Record,
+    Timeouts,
+)
 from .._state.phase import Phase
 from .._state.store import Paths, Store
 from .._state.timestamps import timestamp
@@ -102,7 +112,7 @@ def prepare(
     )  # fmt: skip
     _check_free(store, record, paths)
     launch = Launch(record, config.effective(source, record, paths))
-    _check_program(launch.config, restored=restored)
+    _check_program(launch.config, runtime, restored=restored)
     since = driver_of(runtime.name).recursive_mounts
     if numbers(runtime.version) < since:
         from .._config import recursive_mounts
@@ -134,7 +144,7 @@ def _check_texts(definition: Definition, paths: Paths) -> None:
         check_text(name, text)
 
 
-def _check_program(effective: config.Config, *, restored: bool) -> None:
+def _check_program(effective: config.Config, runtime: Program, *, restored: bool) -> None:
     """Refuse a program that no kernel can execute, and words that it does not pass to one. The container would count as started."""
     process = effective["process"]
     if (
@@ -143,10 +153,11 @@ def _check_program(effective: config.Config, *, restored: bool) -> None:
         from .._config import program_words
 
         program_words.check(process)
-    if not restored and not effective.get("hooks"):  # A hook may change the files.
+    # A hook may change the files, and another runtime may have a kernel of its own.
+    if not restored and not effective.get("hooks") and runtime.name in DRIVERS:
         from .._config import program_file
 
-        program_file.check(effective)
+        program_file.check(effective, runtime.path)
 
 
 def _check_parent(parent: str | None, manager: CgroupManager) -> None:

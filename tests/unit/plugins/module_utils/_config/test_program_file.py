@@ -34,7 +34,7 @@ FILES: dict[str, bytes] = {
     "/crlf": b"#!/bin/sh\r\necho\r\n", "/text": b"echo hello\n", "/empty": b"", "/bang": b"#!\n", "/blank": b"#! \t \nx", "/mz": b"MZ\x90\0",
     "/lost": b"#!/usr/bin/python3 -u\n", "/lost-env": b"#! /usr/bin/env bash\n", "/to-arm": b"#!/arm\n", "/bom": b"\xef\xbb\xbf#!/bin/sh\n",
     "/script": b"#!/bin/sh\nexit 0\n", "/tab": b"#!\t/bin/sh\t-e\nexit 0\n", "/nested": b"#!/script\n", "/no-end": b"#!/bin/sh",
-    "/data/run": b"#!/bin/sh\nexit 0\n",
+    "/hello.wasm": b"\0asm\1\0\0\0", "/data/run": b"#!/bin/sh\nexit 0\n",
 }  # fmt: skip
 
 
@@ -165,6 +165,31 @@ def test_what_is_above_a_mount_is_made_by_the_runtime(
     # What is not there is still found, where files are known.
     assert ("does not exist" in fault(config(root, "/scripts/lost", mounts=mounts))) is (kind == "bind")
     assert "does not exist" in fault(config(root, "/scripts/lost-beside", mounts=mounts))
+
+
+@pytest.mark.parametrize("program", ["/hello.wasm", "/text", "/arm", "/empty"])
+@pytest.mark.parametrize(
+    ("annotations", "runtime"),
+    [
+        ({"run.oci.handler": "wasm"}, ""), ({"run.oci.handler": "krun", "a": "b"}, "/usr/bin/crun"), ({"run.oci.handler": "wasmedge"}, ""),
+        ({"module.wasm.image/variant": "compat"}, "/usr/bin/crun"), ({"module.wasm.image/variant": "compat-smart"}, ""),
+        ({}, "/usr/bin/crun-wasm"), ({}, "/usr/local/bin/krun"), (None, "crun-krun"),
+    ],
+)  # fmt: skip
+def test_what_the_kernel_does_not_execute(
+    root: pathlib.Path, program: str, annotations: dict[str, str] | None, runtime: str
+) -> None:
+    """crun has handlers for it."""
+    made = config(root, program)
+    assert fault(made)
+    program_file.check({**made, "annotations": annotations}, runtime)
+
+
+@pytest.mark.parametrize("runtime", ["/usr/bin/crun", "/opt/crun-1.21/bin/crun", "/usr/sbin/runc", "/opt/my-krun", ""])
+def test_no_handler(root: pathlib.Path, runtime: str) -> None:
+    made = {**config(root, "/text"), "annotations": {"run.oci.keep_original_groups": "1"}}
+    with pytest.raises(InvalidOption):
+        program_file.check(made, runtime)
 
 
 def test_a_file_that_another_machine_has(monkeypatch: pytest.MonkeyPatch, root: pathlib.Path) -> None:

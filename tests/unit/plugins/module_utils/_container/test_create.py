@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -157,6 +158,23 @@ def test_variables_of_conmon(place: Place, name: str, value: str) -> None:
 def test_arguments_of_the_exit_command_may_be_a_script(place: Place) -> None:
     command = ("/bin/sh", "-c", "echo one\necho\ttwo")
     assert place.prepare(exit_command=command).record.definition.exit_command == command
+
+
+@pytest.mark.parametrize(
+    ("version", "refused"),
+    [("runc version 1.1.5", True), ("runsc version release-1", False), ("kata-runtime version 3.2.0", False),
+     ("youki version 0.3.3", False)],
+)  # fmt: skip
+def test_only_the_kernel_of_this_host_is_asked_about_a_program(place: Place, version: str, refused: bool) -> None:
+    """Another runtime may have a kernel of its own, such as that of a virtual machine."""
+    program = pathlib.Path(place.bundle, "rootfs/app")
+    program.write_bytes(b"\0asm\1\0\0\0")
+    program.chmod(0o755)
+    document = pathlib.Path(place.bundle, "config.json")
+    document.write_text(document.read_text().replace('["true"]', '["/app"]'))
+    programs.script(place.directory / "bin" / "runc", f'[ "$1" = --version ] && echo "{version}" && exit\nexit 1')
+    with pytest.raises(InvalidOption, match="cannot be executed") if refused else contextlib.nullcontext():
+        place.prepare()
 
 
 def test_an_option_that_conmon_lacks_is_refused(place: Place) -> None:
