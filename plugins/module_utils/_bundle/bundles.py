@@ -93,6 +93,7 @@ class Bundles:
         decided = self._decide(request, facts, source)
         if decided.plan.actions:
             warnings += missing_protections(request.options, facts)
+            warnings += spec.writable_below(request.options, facts, decided.config)
         if check or not (decided.plan.actions or self._is_left(request.path, before)):
             return Outcome(decided.plan, decided.plan.actions, bool(before.root), before, warnings)
         with self._locked(request.path, deadline):

@@ -238,20 +238,42 @@ def _mounts(image: ImageConfig, options: Options, facts: Facts, maps: t.Mapping[
         found += [{"destination": p, "type": "tmpfs", "source": "tmpfs", "options": words} for p in places]
     found += [_bind(f"{path}/volumes/{name}", place) for place, name in volumes(image, options).items()]
     found += [parse.tmpfs(value) for value in options.tmpfs]
-    found += [_completed(parse.mount(value), facts) for value in options.mounts]
-    by_place = {mount["destination"]: mount for mount in found}
+    given = [parse.mount(value) for value in options.mounts]
+    by_place = {mount["destination"]: mount for mount in [*found, *given]}
+    by_place.update({mount["destination"]: _completed(mount, facts, [*by_place]) for mount in given})
     return sorted(by_place.values(), key=lambda mount: str(mount["destination"]).count("/"))
 
 
-def _completed(mount: Config, facts: Facts) -> Config:
+def _completed(mount: Config, facts: Facts, places: t.Sequence[str]) -> Config:
     """Return a mount with the options for the runtimes: without ``rro`` and its kind where the kernel lacks it (before 5.12), and where
-    nothing can be mounted below the source, because crun before 1.14.4 cannot do that to a file."""
+    nothing can be mounted below the source, because crun before 1.14.4 cannot do that to a file.
+
+    With another mount in it, ``ro`` alone does not get ``rro``: crun sets that at once, and then cannot make a missing mount point.
+    """
     if mount["type"] != "bind":
         return mount
     from . import mount_options
 
+    words = mount["options"]
+    if "ro" in words and any(place.startswith(f"{mount['destination']}/") for place in places):
+        words = [word for word in words if word != "rro"]
     whole = facts.recursive and mount["source"] not in facts.files
-    return {**mount, "options": mount_options.complete(mount["options"], recursive=whole)}
+    return {**mount, "options": mount_options.complete(words, recursive=whole)}
+
+
+def writable_below(options: Options, facts: Facts, config: Config) -> tuple[str, ...]:
+    """Return warnings for bind mounts with ``ro`` where the file systems below the source stay writable, as in podman."""
+    made = {mount.get("destination"): mount.get("options") or [] for mount in config.get("mounts") or []}
+    found = [mount for mount in map(parse.mount, options.mounts) if {"ro", "rro"} <= {*mount["options"]}]
+    places = [
+        m["destination"]
+        for m in found
+        if m["source"] not in facts.files and "rro" not in made.get(m["destination"], ("rro",))
+    ]
+    why = "rro needs Linux 5.12. Use bind with ro."
+    if facts.recursive:
+        why = "another mount is in it. Use rro if the source has the mount point for that, otherwise bind with ro."
+    return tuple(f"File systems below the read-only mount at {place} stay writable, because {why}" for place in places)
 
 
 def _bind(source: str, destination: str, *options: str) -> Config:

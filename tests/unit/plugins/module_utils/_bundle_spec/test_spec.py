@@ -366,6 +366,41 @@ def test_read_only_is_all_that_is_below() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "below"),
+    [
+        (("/a:/d:ro", "/b:/d/sub"), True), (("/b:/d/sub", "/a:/d:ro"), True), (("/a:/d:ro", "/b:/d/sub/deep:ro"), True),
+        (("/a:/d:ro,noexec", "/b:/dd/sub"), False), (("/a:/d:ro", "/b:/e"), False), (("/a:/d:bind,ro", "/b:/d/sub"), None),
+        (("/a:/d:ro,bind-recursive=writable", "/b:/d/sub"), None),
+        (("/a:/d:ro", {"type": "tmpfs", "destination": "/d/x"}), True), (("/a:/d/:readonly", {"type": "proc", "destination": "/d/x"}), True),
+    ],
+)  # fmt: skip
+def test_ro_is_as_in_podman_where_another_mount_is_in_it(given: tuple[t.Any, ...], below: bool | None) -> None:
+    """crun makes the mount read-only with all below at once, and then cannot create the mount point of the other one."""
+    options = Options(argv=("x",), mounts=given, seccomp="unconfined")
+    for facts in (FACTS, FACTS._replace(recursive=False)):
+        made = make(facts=facts, mounts=given)
+        found = next(mount["options"] for mount in made["mounts"] if mount["destination"] == "/d")
+        assert "ro" in found
+        assert ("rro" in found) is (below is False and facts.recursive)
+        said = spec.writable_below(options, facts, made)
+        expected = {None: 0, True: 1, False: 0 if facts.recursive else 1}[below]
+        expected += 0 if facts.recursive or "/b:/d/sub/deep:ro" not in given else 1
+        assert len(said) == expected
+        assert all(("another mount is in it" if facts.recursive else "needs Linux 5.12") in text for text in said)
+    asked = make(mounts=("/a:/d:rro", "/b:/d/sub"))["mounts"]
+    assert next(mount["options"] for mount in asked if mount["destination"] == "/d")[:3] == ["rbind", "ro", "rro"]
+    assert spec.writable_below(options._replace(mounts=("/a:/d:rro", "/b:/d/sub")), FACTS, {"mounts": asked}) == ()
+
+
+def test_what_the_module_mounts_is_another_mount_too() -> None:
+    """A file of the bundle in /etc, a tmpfs, a volume of the image, and what the kernel mounts."""
+    image = {"config": {"Cmd": ["/x"], "Volumes": {"/v/data": {}}}}
+    mounts = ("/a:/etc:ro", "/a:/dev:ro", "/a:/t:ro", "/a:/v:ro", "/a:/alone:ro")
+    made = {mount["destination"]: mount["options"] for mount in make(image, mounts=mounts, tmpfs=("/t/x",))["mounts"]}
+    assert [place for place in ("/etc", "/dev", "/t", "/v", "/alone") if "rro" in made[place]] == ["/alone"]
+
+
+@pytest.mark.parametrize(
     ("words", "whole", "plain"),
     [
         ("rro", ["ro", "rro"], ["ro"]), ("ro,rro", ["ro", "rro"], ["ro"]), ("ro,bind-recursive=readonly", ["ro", "rro"], ["ro"]),
