@@ -38,7 +38,7 @@ def architecture() -> str:
 def touched(request: Request, state_dir: str) -> list[str]:
     """Return the paths of the host that a request makes this collection look at."""
     options = Options() if request.absent else request.options
-    mounts = [parse.mount(value)["source"] for value in options.mounts]
+    mounts = [mount["source"] for mount in map(parse.mount, options.mounts) if mount["type"] == "bind"]
     namespaces = [getattr(options, kind).partition(":")[2] for kind in KINDS]
     given = [request.path, request.rootfs, request.authfile, request.ca_cert_dir, parse.image_file(request.image or "")]
     devices = [parse.device(value)[0] for value in options.devices]

@@ -51,11 +51,15 @@ def mount(value: t.Any) -> dict[str, t.Any]:
     options = value.get("options") or []
     if not isinstance(options, list) or not all(isinstance(word, str) for word in options):
         raise InvalidOption(f"The options of the mount at {where} must be a list of words.")
-    kind, source = mount_options.check_type(value.get("type") or "bind", where), value.get("source") or ""
+    kind, source = mount_options.check_type(value.get("type") or "bind", where), value.get("source")
+    source = "" if source is None else source
+    if not isinstance(source, str) or "\0" in source:
+        hint = "Leave it out, or write the name of what is mounted there."
+        raise InvalidOption(f"The source of the mount at {where} must be text, not {source!r}.", hint=hint)
     if not mount_options.is_bind(kind, options):
         words = mount_options.checked(kind, options, where)
         return {"destination": where, "type": kind, "source": source or kind, "options": words}
-    if not isinstance(source, str) or not source.startswith("/") or "\0" in source:
+    if not source.startswith("/"):
         hint = "Named volumes are not supported. Use the absolute path of a directory."
         raise InvalidOption(f"The mount at {where} needs an absolute path of the host, not {source!r}.", hint=hint)
     options = mount_options.checked("bind", options, where)

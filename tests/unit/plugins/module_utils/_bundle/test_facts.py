@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.accounts import User
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, MissingPrerequisite
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import confinement, facts
-from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import BundleRecord, Options
+from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import BundleRecord, Options, Request
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 
 pytestmark = pytest.mark.pure
@@ -153,3 +153,13 @@ def test_a_kernel_without_recursive_options(
     with pytest.raises(MissingPrerequisite, match=f"{asked} of the mount at /d needs Linux 5.12") as caught:
         facts.gather(wanted, store, str(tmp_path), BundleRecord())
     assert caught.value.hint == f"Use {asked[1:]}."
+
+
+def test_only_the_source_of_a_bind_mount_is_a_path_of_the_host() -> None:
+    mounts = (
+        "/a:/1", {"type": "none", "source": "/b", "destination": "/2"}, {"type": "tmpfs", "source": "x", "destination": "/3"},
+        {"type": "ext4", "source": "/c", "destination": "/4", "options": ["rbind"]}, {"type": "proc", "destination": "/5"},
+        {"type": "overlay", "destination": "/6", "options": ["lowerdir=/l"]}, {"type": "nfs", "source": "server:/x", "destination": "/7"},
+    )  # fmt: skip
+    found = facts.touched(Request(path="/srv/web", options=Options(mounts=mounts, seccomp="/p")), "/state")
+    assert found == ["/state", "/srv/web", "/p", "/a", "/b", "/c"]

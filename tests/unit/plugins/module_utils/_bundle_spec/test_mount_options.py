@@ -155,6 +155,18 @@ def test_a_list_may_have_commas() -> None:
     assert "rro" in parse.mount({"source": "/a", "destination": "/b", "options": ["noexec,ro"]})["options"]
 
 
+@pytest.mark.parametrize("kind", ["tmpfs", "bind", "none", "overlay", "proc", "ext4", "nfs"])
+@pytest.mark.parametrize("source", [5, 0, True, False, 1.5, ["/a"], [], {"a": "b"}, {}, "/a\0b", b"/a"])
+def test_a_source_is_text(kind: str, source: t.Any) -> None:
+    with pytest.raises(InvalidOption, match="The source of the mount at /b must be text"):
+        parse.mount({"type": kind, "source": source, "destination": "/b"})
+
+
+@pytest.mark.parametrize(("source", "made"), [(None, "tmpfs"), ("", "tmpfs"), ("scratch", "scratch"), ("a b", "a b")])
+def test_a_new_file_system_may_have_any_name(source: str | None, made: str) -> None:
+    assert parse.mount({"type": "tmpfs", "source": source, "destination": "/b"})["source"] == made
+
+
 @pytest.mark.parametrize("kind", ["bind", "none", "ext4", "overlay", "sysfs", "devpts", "proc", "cgroup2"])
 @pytest.mark.parametrize("mode", ["bind", "rbind"])
 def test_the_options_decide_what_is_a_bind_mount(kind: str, mode: str) -> None:
