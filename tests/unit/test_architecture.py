@@ -39,7 +39,7 @@ BESIDE = {
 MOST_IN_FOLDER, MOST_OF_LINES = 14, 0.15
 # What a task imports is compiled from source each time, about 43 ms for 1,000 lines: test_budget.py holds what that is. All
 # that some task could import is shipped, and costs what it takes to be copied.
-MOST_FILES, MOST_CODE, MOST_LINES, MOST_IN_FUNCTION = 47, 2450, 400, 60
+MOST_FILES, MOST_CODE, MOST_LINES, MOST_IN_FUNCTION = 47, 2470, 400, 60
 # Shipped, and not compiled by a task that has nothing to do (test_bundle.py sees to that).
 ONLY_FOR_ACTIONS = {
     f"{UTILS}.{file}"
@@ -317,7 +317,7 @@ def test_a_library_needs_the_standard_library_alone() -> None:
         ("_network_spec.sysctls", {"_netlink.links"}, set()),
         (
             "_bundle_spec.spec",
-            {f"_bundle_spec.{file}" for file in ("image_document", "limits", "options", "parse", "seccomp")}
+            {f"_bundle_spec.{file}" for file in ("image_document", "limits", "mount_options", "options", "parse", "seccomp")}
             | {
                 "_trust.annotations",
                 "_base.accounts",

@@ -20,7 +20,6 @@ import typing as t
 from .._base.errors import InvalidOption, MissingPrerequisite
 from .._base.files import read_text, split_lines
 from .._base.versions import numbers
-from .._bundle_spec import parse
 from .._bundle_spec.options import Facts, Options
 from .._config.sizes import parse_limit
 from .._host.selinux_state import has_labels
@@ -207,10 +206,4 @@ def missing_protections(options: Options, facts: Facts) -> tuple[str, ...]:
         found.append("The number of processes has no limit, because the cgroups of this host have no pids controller.")
     if not facts.swap and parse_limit(options.memory or "0", "memory"):
         found.append("The memory is limited without swap, because the cgroups of this host do not limit swap.")
-    if not facts.recursive:
-        kept = [mount for mount in map(parse.mount, options.mounts) if {"ro", "rro"} <= {*mount["options"]}]
-        if any(mount["source"] not in facts.files for mount in kept):
-            found.append(
-                "File systems below a read-only mount stay writable, because rro needs Linux 5.12. Use bind with ro."
-            )
     return tuple(found)
