@@ -317,7 +317,10 @@ def test_a_library_needs_the_standard_library_alone() -> None:
         ("_network_spec.sysctls", {"_netlink.links"}, set()),
         (
             "_bundle_spec.spec",
-            {f"_bundle_spec.{file}" for file in ("image_document", "limits", "mount_options", "options", "parse", "seccomp")}
+            {
+                f"_bundle_spec.{file}"
+                for file in ("image_document", "limits", "mount_options", "options", "parse", "seccomp")
+            }
             | {
                 "_trust.annotations",
                 "_base.accounts",

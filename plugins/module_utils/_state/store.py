@@ -118,14 +118,14 @@ class Store:
         return read_json(self.paths(name).config)
 
     def forget(self, name: str, *, but: t.Sequence[str] = ()) -> None:
-        """Remove all durable files except some names. Claims first, also that of a former bundle from a killed task, then the
-        record, because without a record nothing else counts."""
+        """Remove all durable files except some names. The record first, because without it nothing else counts, then claims, also
+        that of a former bundle from a killed task. The directory goes last: it shows the next task that something is left."""
+        remove_file(self.paths(name).record)
         claims = f"{self.state_dir}/bundles"
         with contextlib.suppress(FileNotFoundError):
             for path in [f"{claims}/{key}" for key in os.listdir(claims)]:
                 if link(path) == name:
                     remove_file(path)
-        remove_file(self.paths(name).record)
         top = self.paths(name).state
         names = os.listdir(top) if any(os.path.lexists(f"{top}/{each}") for each in but) else []
         for path in [f"{top}/{each}" for each in names if each not in but]:

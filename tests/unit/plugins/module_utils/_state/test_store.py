@@ -15,7 +15,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.process import
 from ansible_collections.longshore.oci.plugins.module_utils._state import store
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Exit, Record
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
-from ansible_collections.longshore.oci.tests.unit import builders
+from ansible_collections.longshore.oci.tests.unit import builders, killing
 
 pytestmark = pytest.mark.pure
 
@@ -177,6 +177,21 @@ class TestBundles:
         assert len(os.listdir(f"{places.state_dir}/bundles")) == 3
         places.forget("web")
         assert [os.readlink(entry) for entry in os.scandir(f"{places.state_dir}/bundles")] == ["db"]
+
+    @pytest.mark.impure
+    def test_a_record_never_loses_its_claim(self, places: Store) -> None:
+        """Killed at any step, a container that is still known has its bundle, and the next task removes what is left."""
+        _save(places)
+        steps = killing.steps(lambda: places.forget("web"))
+        for at in range(len(steps)):
+            _save(places)
+            places.claim_bundle("/srv/web", "web")
+            assert killing.kill(lambda: places.forget("web"), at=at).was_killed
+            record = places.load("web")
+            assert places.bundle_holder("/srv/web") == record, steps[at]
+            assert record or os.path.exists(places.paths("web").state) or not os.listdir(f"{places.state_dir}/bundles")
+            places.forget("web")
+            assert os.listdir(f"{places.state_dir}/bundles") == []
 
     def test_only_one_of_many_gets_it(self, places: Store) -> None:
         names = [f"c{number}" for number in range(8)]
