@@ -30,7 +30,7 @@ def tidy(path: str, state_dir: str) -> None:
 
 
 def other_roots(path: str, kept: t.Container[str | None]) -> list[str]:
-    """Return the root file systems of a bundle that are not among these paths. A link to one is none."""
+    """Return the root file systems of a bundle that are not among these paths. A link to one does not count."""
     with os.scandir(path) as entries:
         directories = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     names = {name.partition(".")[0] for name in directories if name.startswith("rootfs-")}
@@ -59,7 +59,7 @@ def remove(path: str) -> None:
 
 
 class Found(t.NamedTuple):
-    """What a task found at the path of a bundle before it began."""
+    """The things that a task found at the path of a bundle before it began."""
 
     path: str
     missing: t.Sequence[str]  # the path and the directories above it, as far as they did not exist
@@ -96,7 +96,7 @@ def begin(path: str, group: int, mode: int) -> Found:
 def undo(found: Found, *, root: str, made: t.Iterable[str], recorded: str, used: str | None) -> None:
     """Remove what a task has made before it failed: this ``root`` and the ``made`` files and volumes of a new bundle, and of another one
     the new volumes and the root file systems that are neither ``recorded``, ``used`` by a container nor in config.json. Its small files
-    are put back, and the owner and mode of its directory. What others have put into it stays.
+    are put back, and the owner and mode of its directory. Files that others have put into it stay.
 
     With the new config.json, an existing bundle is whole, and so is a new one that is used: the next task completes it, as after a
     kill, and what fails here.
