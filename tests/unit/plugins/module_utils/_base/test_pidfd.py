@@ -9,21 +9,9 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import pidfd, process
-from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline, wait_readable
+from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.pidfd import PidFd
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId
-
-
-def _zombie(spawn: t.Any) -> ProcessId:
-    """Who a process was that has ended and that nobody has reaped."""
-    child = spawn()
-    found = process.identify(child.pid)
-    assert found is not None
-    descriptor = os.pidfd_open(child.pid)
-    child.send_signal(signal.SIGKILL)
-    assert wait_readable([descriptor], Deadline(30))
-    os.close(descriptor)
-    return ProcessId(*found)
 
 
 class TestPidFd:
@@ -47,11 +35,11 @@ class TestPidFd:
         assert child.poll() is None
         assert process.is_alive(found)
 
-    def test_of_nobody(self, spawn: t.Any) -> None:
+    def test_of_nobody(self, spawn: t.Any, zombie: ProcessId) -> None:
         child = spawn("true")
         found = ProcessId(child.pid, 1, process.boot_id())
         child.wait()
-        for nobody in (None, found, _zombie(spawn)):
+        for nobody in (None, found, zombie):
             with PidFd(nobody) as handle:
                 assert handle.fd is None
                 handle.send(signal.SIGKILL)

@@ -10,21 +10,8 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import process
-from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline, wait_readable
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId
-
-
-def _zombie(spawn: t.Any) -> ProcessId:
-    """Who a process was that has ended and that nobody has reaped."""
-    child = spawn()
-    found = process.identify(child.pid)
-    assert found is not None
-    descriptor = os.pidfd_open(child.pid)
-    child.send_signal(signal.SIGKILL)
-    assert wait_readable([descriptor], Deadline(30))
-    os.close(descriptor)
-    return ProcessId(*found)
 
 
 class TestIdentity:
@@ -39,12 +26,11 @@ class TestIdentity:
         assert one is not None
         assert one != other
 
-    def test_of_a_zombie(self, spawn: t.Any) -> None:
+    def test_of_a_zombie(self, zombie: ProcessId) -> None:
         """kill(pid, 0) would call it alive, for as long as its parent does not care."""
-        dead = _zombie(spawn)
-        os.kill(dead.pid, 0)
-        assert process.identify(dead.pid) is None
-        assert not process.is_alive(dead)
+        os.kill(zombie.pid, 0)
+        assert process.identify(zombie.pid) is None
+        assert not process.is_alive(zombie)
 
     def test_of_nobody(self, spawn: t.Any) -> None:
         child = spawn("true")

@@ -4,37 +4,28 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._conmon import exit_files
-from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths, Store
+from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
 from ansible_collections.longshore.oci.tests.unit import builders
 
 pytestmark = pytest.mark.pure
 
 
-@pytest.fixture
-def paths(tmp_path: pathlib.Path) -> Paths:
-    found = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run").paths("web")
-    for directory in (found.exits, found.persist, found.bundle):
-        os.makedirs(directory)
-    return found
-
-
 @pytest.mark.parametrize("place", ["exits", "persist"])
 @pytest.mark.parametrize("text", ["0", "137\n", "-1"])
-def test_the_file_with_the_code(paths: Paths, place: str, text: str) -> None:
-    path = f"{paths.exits}/web" if place == "exits" else f"{paths.persist}/exit"
+def test_the_file_with_the_code(exit_paths: Paths, place: str, text: str) -> None:
+    path = f"{exit_paths.exits}/web" if place == "exits" else f"{exit_paths.persist}/exit"
     pathlib.Path(path).write_text(text, encoding="ascii")
-    assert exit_files.exit_file(builders.record(), paths) == path
+    assert exit_files.exit_file(builders.record(), exit_paths) == path
 
 
-def test_a_full_file_system_leaves_files_that_say_nothing(paths: Paths) -> None:
+def test_a_full_file_system_leaves_files_that_say_nothing(exit_paths: Paths) -> None:
     for text in ("", "x", "-"):
-        pathlib.Path(paths.exits, "web").write_text(text, encoding="ascii")
-        assert exit_files.exit_file(builders.record(), paths) is None
-    pathlib.Path(paths.persist, "exit").write_text("4", encoding="ascii")
-    assert exit_files.exit_file(builders.record(), paths) == f"{paths.persist}/exit"
+        pathlib.Path(exit_paths.exits, "web").write_text(text, encoding="ascii")
+        assert exit_files.exit_file(builders.record(), exit_paths) is None
+    pathlib.Path(exit_paths.persist, "exit").write_text("4", encoding="ascii")
+    assert exit_files.exit_file(builders.record(), exit_paths) == f"{exit_paths.persist}/exit"

@@ -12,18 +12,10 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import boot_id, identify
 from ansible_collections.longshore.oci.plugins.module_utils._conmon import exit_wait
-from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths, Store
+from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
 from ansible_collections.longshore.oci.tests.unit import builders
 
 pytestmark = pytest.mark.pure
-
-
-@pytest.fixture
-def paths(tmp_path: pathlib.Path) -> Paths:
-    found = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run").paths("web")
-    for directory in (found.exits, found.persist, found.bundle):
-        os.makedirs(directory)
-    return found
 
 
 @pytest.mark.parametrize(
@@ -34,31 +26,31 @@ def paths(tmp_path: pathlib.Path) -> Paths:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("place", ["exits", "persist"])
-def test_a_code(paths: Paths, place: str, text: str, code: int | None, reason: str) -> None:
-    path = f"{paths.exits}/web" if place == "exits" else f"{paths.persist}/exit"
+def test_a_code(exit_paths: Paths, place: str, text: str, code: int | None, reason: str) -> None:
+    path = f"{exit_paths.exits}/web" if place == "exits" else f"{exit_paths.persist}/exit"
     pathlib.Path(path).write_text(text, encoding="ascii")
-    found = exit_wait.collect_exit(builders.record(boot=boot_id()), paths, Deadline(0))
+    found = exit_wait.collect_exit(builders.record(boot=boot_id()), exit_paths, Deadline(0))
     assert (found.code, found.reason, found.oom) == (code, reason, False)
     assert found.finished_at is not None
 
 
 @pytest.mark.parametrize("place", ["persist", "bundle"])
-def test_the_mark_of_a_lack_of_memory(paths: Paths, place: str) -> None:
-    pathlib.Path(getattr(paths, place), "oom").touch()
-    pathlib.Path(paths.exits, "web").write_text("137", encoding="ascii")
-    assert exit_wait.collect_exit(builders.record(), paths, Deadline(0)).oom
+def test_the_mark_of_a_lack_of_memory(exit_paths: Paths, place: str) -> None:
+    pathlib.Path(getattr(exit_paths, place), "oom").touch()
+    pathlib.Path(exit_paths.exits, "web").write_text("137", encoding="ascii")
+    assert exit_wait.collect_exit(builders.record(), exit_paths, Deadline(0)).oom
 
 
-def test_no_file(paths: Paths) -> None:
-    assert exit_wait.collect_exit(builders.record(), paths, Deadline(0)).reason == "host-rebooted"
+def test_no_file(exit_paths: Paths) -> None:
+    assert exit_wait.collect_exit(builders.record(), exit_paths, Deadline(0)).reason == "host-rebooted"
     now = builders.record(boot=boot_id())
-    assert exit_wait.collect_exit(now, paths, Deadline(0)).reason == "monitor-lost"
+    assert exit_wait.collect_exit(now, exit_paths, Deadline(0)).reason == "monitor-lost"
     # conmon still lives, and has written nothing.
     lives = now.replace(monitor=identify(os.getpid()))
-    assert exit_wait.collect_exit(lives, paths, Deadline(0)) == (None, "no-exit-file", None, False)
+    assert exit_wait.collect_exit(lives, exit_paths, Deadline(0)) == (None, "no-exit-file", None, False)
 
 
-def test_of_two_files_the_one_that_says_something_counts(paths: Paths) -> None:
-    pathlib.Path(paths.exits, "web").touch()
-    pathlib.Path(paths.persist, "exit").write_text("4", encoding="ascii")
-    assert exit_wait.collect_exit(builders.record(), paths, Deadline(0)).code == 4
+def test_of_two_files_the_one_that_says_something_counts(exit_paths: Paths) -> None:
+    pathlib.Path(exit_paths.exits, "web").touch()
+    pathlib.Path(exit_paths.persist, "exit").write_text("4", encoding="ascii")
+    assert exit_wait.collect_exit(builders.record(), exit_paths, Deadline(0)).code == 4

@@ -17,38 +17,13 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.pidfd import P
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, identify, is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._conmon.exit_files import EXIT_FILE_SECONDS
 from ansible_collections.longshore.oci.plugins.module_utils._exec import session_end, session_store
-from ansible_collections.longshore.oci.plugins.module_utils._exec.session_store import Session, SessionPaths
+from ansible_collections.longshore.oci.plugins.module_utils._exec.session_store import SessionPaths
 from ansible_collections.longshore.oci.plugins.module_utils._state import conmon_processes
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
-from ansible_collections.longshore.oci.tests.unit import builders
+from ansible_collections.longshore.oci.tests.unit import exec_session
+from ansible_collections.longshore.oci.tests.unit.exec_session import container
 
-# The conmon, and the runtime, of these tests are shells.
-SHELL = os.path.realpath("/bin/sh")
-RECORD = builders.record(conmon=builders.record().conmon._replace(path=SHELL))
-
-
-@pytest.fixture
-def container(tmp_path: pathlib.Path) -> Paths:
-    return Paths("web", state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
-
-
-def _myself() -> ProcessId:
-    return t.cast(ProcessId, identify(os.getpid()))
-
-
-def _session(**changes: t.Any) -> Session:
-    values: dict[str, t.Any] = {
-        "id": "one", "argv": ("sleep", "1"), "user": None, "tty": False, "detached": True, "owner": None, "pid": 5,
-        "started": 1.5,
-    }  # fmt: skip
-    return Session(**{**values, **changes})
-
-
-def _kept(container: Paths, **changes: t.Any) -> SessionPaths:
-    session = _session(**changes)
-    paths = SessionPaths(container, session.id)
-    session_store.lay_out(paths, session)
-    return paths
+__all__ = ["container"]  # the fixture
 
 
 @pytest.mark.impure
@@ -57,7 +32,7 @@ class TestLaunchOfAKilledTask:
     done itself."""
 
     def _launched(self, container: Paths, spawn: t.Any) -> tuple[SessionPaths, ProcessId]:
-        paths = _kept(container, detached=False, pid=None)
+        paths = exec_session.kept(container, detached=False, pid=None)
         # As long as it is the runtime's own, it has that one's command line. It has no child, which would have it too for a moment.
         child = spawn("sh", "-c", "kill -STOP $$", "conmon", "--container-pidfile", paths.pidfile)
         pathlib.Path(paths.pidfile).write_text(str(child.pid))
@@ -69,7 +44,9 @@ class TestLaunchOfAKilledTask:
         paths, process = self._launched(container, spawn)
         # With a second command, or the shell would become the first, which does not have these words.
         runtime = spawn("sh", "-c", "sleep 0.5; true", "runc", "--pid-file", paths.pidfile)
-        record = RECORD.replace(runtime=RECORD.runtime._replace(path="sh"), init=_myself())
+        record = exec_session.RECORD.replace(
+            runtime=exec_session.RECORD.runtime._replace(path="sh"), init=exec_session.myself()
+        )
 
         def readlink(path: str) -> str:
             if runtime.poll() is None:
@@ -106,7 +83,7 @@ class TestLaunchOfAKilledTask:
         monkeypatch.setattr(session_end, "find_conmons", find)
         monkeypatch.setattr(session_store, "remove_tree", remove)
         monkeypatch.setattr(session_end, "EXIT_FILE_SECONDS", 0.2)
-        session_end.clear_away(paths, RECORD.replace(init=_myself()), grace=0, kill=5)
+        session_end.clear_away(paths, exec_session.RECORD.replace(init=exec_session.myself()), grace=0, kill=5)
         assert not is_alive(process)
         assert not os.path.exists(paths.bundle)
 
@@ -120,10 +97,10 @@ class TestLaunchOfAKilledTask:
 
         with monkeypatch.context() as context:
             context.setattr(os, "readlink", readlink)
-            session_end.clear_away(paths, RECORD.replace(init=_myself()), grace=0, kill=5)
+            session_end.clear_away(paths, exec_session.RECORD.replace(init=exec_session.myself()), grace=0, kill=5)
         assert is_alive(process)
         assert session_store.load(paths) is not None
-        session_end.clear_away(paths, RECORD.replace(init=_myself()), grace=0, kill=5)
+        session_end.clear_away(paths, exec_session.RECORD.replace(init=exec_session.myself()), grace=0, kill=5)
         assert not is_alive(process)
 
 

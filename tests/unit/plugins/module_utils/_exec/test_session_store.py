@@ -9,7 +9,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
-from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, identify
+from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId
 from ansible_collections.longshore.oci.plugins.module_utils._exec import session_store
 from ansible_collections.longshore.oci.plugins.module_utils._exec.session_store import (
     Ended,
@@ -19,37 +19,12 @@ from ansible_collections.longshore.oci.plugins.module_utils._exec.session_store 
 )
 from ansible_collections.longshore.oci.plugins.module_utils._module.session import describe
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
-from ansible_collections.longshore.oci.tests.unit import builders
+from ansible_collections.longshore.oci.tests.unit import exec_session
+from ansible_collections.longshore.oci.tests.unit.exec_session import container
 
 pytestmark = pytest.mark.pure
 
-# The conmon, and the runtime, of these tests are shells.
-SHELL = os.path.realpath("/bin/sh")
-RECORD = builders.record(conmon=builders.record().conmon._replace(path=SHELL))
-
-
-@pytest.fixture
-def container(tmp_path: pathlib.Path) -> Paths:
-    return Paths("web", state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
-
-
-def _myself() -> ProcessId:
-    return t.cast(ProcessId, identify(os.getpid()))
-
-
-def _session(**changes: t.Any) -> Session:
-    values: dict[str, t.Any] = {
-        "id": "one", "argv": ("sleep", "1"), "user": None, "tty": False, "detached": True, "owner": None, "pid": 5,
-        "started": 1.5,
-    }  # fmt: skip
-    return Session(**{**values, **changes})
-
-
-def _kept(container: Paths, **changes: t.Any) -> SessionPaths:
-    session = _session(**changes)
-    paths = SessionPaths(container, session.id)
-    session_store.lay_out(paths, session)
-    return paths
+__all__ = ["container"]  # the fixture
 
 
 @pytest.mark.parametrize("identifier", ["a", "A-1_2.3", "x" * 64, "0"])
@@ -65,7 +40,14 @@ def test_what_is_no_id(identifier: str) -> None:
 
 class TestKept:
     def test_it_comes_back_as_it_was(self, container: Paths) -> None:
-        made = _session(owner=_myself(), process=_myself(), monitor=_myself(), user="app", tty=True, timed_out=True)
+        made = exec_session.session(
+            owner=exec_session.myself(),
+            process=exec_session.myself(),
+            monitor=exec_session.myself(),
+            user="app",
+            tty=True,
+            timed_out=True,
+        )
         paths = SessionPaths(container, "one")
         session_store.lay_out(paths, made)
         assert session_store.load(paths) == made
@@ -73,13 +55,13 @@ class TestKept:
 
     @pytest.mark.parametrize("text", ["", "{", "[]", '{"id": "one"}', '{"owner": 5}'])
     def test_a_damaged_one_is_none(self, container: Paths, text: str) -> None:
-        paths = _kept(container)
+        paths = exec_session.kept(container)
         pathlib.Path(paths.record).write_text(text)
         assert session_store.load(paths) is None
-        assert session_store.look(paths, RECORD) is None
+        assert session_store.look(paths, exec_session.RECORD) is None
 
     def test_forgotten_there_is_nothing_left(self, container: Paths) -> None:
-        one, two = _kept(container), _kept(container, id="two")
+        one, two = exec_session.kept(container), exec_session.kept(container, id="two")
         pathlib.Path(one.log).write_text("x")
         session_store.forget(one)
         assert os.listdir(container.exec) == ["two.session"]
@@ -91,9 +73,9 @@ class TestKept:
     def test_listed_by_age(self, container: Paths) -> None:
         assert session_store.all_of(container) == []
         for name, started in (("zoo", 1.0), ("ape", 3.0), ("bee", None), ("cow", 2.0)):
-            _kept(container, id=name, started=started, pid=5 if started else None)
+            exec_session.kept(container, id=name, started=started, pid=5 if started else None)
         assert sorted(paths.id for paths in session_store.all_of(container)) == ["ape", "bee", "cow", "zoo"]
-        assert [each.session.id for each in session_store.look_at_all(container, RECORD)] == [
+        assert [each.session.id for each in session_store.look_at_all(container, exec_session.RECORD)] == [
             "zoo",
             "cow",
             "ape",
@@ -115,41 +97,41 @@ class TestAbandoned:
         ],
     )
     def test_of_a_task_that_is_gone(self, changes: dict[str, t.Any], abandoned: bool) -> None:
-        assert _session(**changes).abandoned is abandoned
+        assert exec_session.session(**changes).abandoned is abandoned
 
     @pytest.mark.parametrize("changes", [{"detached": False}, {"detached": True, "pid": None}])
     def test_of_a_task_that_lives(self, changes: dict[str, t.Any]) -> None:
-        assert _session(owner=_myself(), **changes).abandoned is False
+        assert exec_session.session(owner=exec_session.myself(), **changes).abandoned is False
 
 
 class TestEnd:
     def test_it_runs(self, container: Paths) -> None:
-        paths = _kept(container, process=_myself())
+        paths = exec_session.kept(container, process=exec_session.myself())
         session = t.cast(Session, session_store.load(paths))
-        assert session_store.ended(paths, RECORD, session) is None
-        listed = describe(t.cast(Seen, session_store.look(paths, RECORD)))
+        assert session_store.ended(paths, exec_session.RECORD, session) is None
+        listed = describe(t.cast(Seen, session_store.look(paths, exec_session.RECORD)))
         assert (listed["status"], listed["pid"], listed["rc"]) == ("running", 5, None)
         assert listed["started_at"] == "1970-01-01T00:00:01.500000Z"
 
     def test_it_is_being_launched(self, container: Paths) -> None:
-        listed = describe(t.cast(Seen, session_store.look(_kept(container, pid=None), RECORD)))
+        listed = describe(t.cast(Seen, session_store.look(exec_session.kept(container, pid=None), exec_session.RECORD)))
         assert listed["status"] == "starting"
 
     @pytest.mark.parametrize(("where", "code"), [("exits", "7"), ("persist", "137")])
     def test_conmon_has_written_how(self, container: Paths, where: str, code: str) -> None:
         """Two files on two file systems: one that is full leaves an empty file."""
-        paths = _kept(container, process=_myself())
+        paths = exec_session.kept(container, process=exec_session.myself())
         files = {"exits": f"{paths.exits}/web", "persist": f"{paths.persist}/exit"}
         for name, file in files.items():
             pathlib.Path(file).write_text(code if name == where else "")
-        listed = describe(t.cast(Seen, session_store.look(paths, RECORD)))
+        listed = describe(t.cast(Seen, session_store.look(paths, exec_session.RECORD)))
         assert (listed["status"], listed["rc"], listed["pid"]) == ("finished", int(code), None)
         assert listed["signal"] == {"7": None, "137": "KILL"}[code]
         assert listed["finished_at"].endswith("Z")
 
     def test_nobody_knows_how(self, container: Paths) -> None:
-        paths = _kept(container)
-        assert session_store.ended(paths, RECORD, _session()) == Ended(None, None)
+        paths = exec_session.kept(container)
+        assert session_store.ended(paths, exec_session.RECORD, exec_session.session()) == Ended(None, None)
 
 
 @pytest.mark.parametrize(
