@@ -17,6 +17,7 @@ import typing as t
 
 from .._base.deadline import Deadline
 from .._base.errors import LongshoreError, MissingPrerequisite, ProgramFailed
+from .._base.files import split_lines
 from .._base.process import is_alive
 from .._base.program import Completed, find_program, run
 from .._config.namespaces import namespaces_of
@@ -77,7 +78,7 @@ def remove(namespace: str, deadline: Deadline) -> None:
                 _checked(_inside(namespace, deadline, program, "-w", step, CHAIN))
     nft = find_program("nft")
     if nft is not None:
-        for line in _inside(namespace, deadline, nft, "list", "tables").stdout.split("\n"):
+        for line in split_lines(_inside(namespace, deadline, nft, "list", "tables").stdout):
             found = _TABLE.fullmatch(line)
             if found is not None:
                 _checked(_inside(namespace, deadline, nft, "delete", "table", "inet", found[1]))
