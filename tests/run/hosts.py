@@ -207,7 +207,7 @@ def run(workspace: Workspace, report: Part, arguments: list[str]) -> None:
             if made.status != 0:
                 report.add(f"{kind}: host", failed=1, seconds=made.seconds, output=made.output)
                 continue
-            hosts = [Host(tree, env, kind, number, brief) for number, _ in enumerate(_HOSTS, start=1)]
+            hosts = [Host(tree, env, kind, number, brief) for number in range(1, len(_HOSTS) + 1)]
             versions = json.loads(bin_hosts(tree, env, "list", "--json").output)[0]
             work = functools.partial(_told, report=report, versions=versions)
             waiting = in_order(jobs(kind, brief, chosen), sharing.durations(workspace.cache))

@@ -79,7 +79,7 @@ def plan(
     """Tell for each worker when it has done, and what it does, if all jobs take as long as they are said to."""
     left = list(jobs)
     ends = [0.0] * len(workers)
-    taken: list[list[_J]] = [[] for _ in workers]
+    taken: list[list[_J]] = [[] for _worker in workers]
     idle = list(range(len(workers)))
     while idle:
         number = min(idle, key=lambda one: ends[one])

@@ -31,7 +31,7 @@ NOT_IN_A_SHORT_RUN = {
 
 
 def _hosts() -> list[hosts.Host]:
-    return [hosts.Host("", {}, KIND, number, True) for number, _ in enumerate(hosts._HOSTS, start=1)]
+    return [hosts.Host("", {}, KIND, number, True) for number in range(1, len(hosts._HOSTS) + 1)]
 
 
 def _length(known: dict[str, float], job: hosts.Job) -> float:
@@ -57,7 +57,7 @@ def test_all_is_done_once_and_by_all_at_the_same_time() -> None:
         return worker, job
 
     done = sharing.share(["a", "b"], list(range(9)), lambda _worker, _job: True, work)
-    assert sorted(job for _, job in done) == list(range(9))
+    assert sorted(job for _worker, job in done) == list(range(9))
     assert {worker for worker, job in done if job < 2} == {"a", "b"}
 
 
@@ -86,12 +86,12 @@ def test_each_job_has_a_host(brief: bool, tmp_path: pathlib.Path) -> None:
     found = hosts.jobs(KIND, brief, [])
     known = sharing.durations(str(tmp_path))
     planned = sharing.plan(_hosts(), hosts.in_order(found, known), hosts.fits, functools.partial(_length, known))
-    assert sorted(job.label for _, taken in planned for job in taken) == sorted(job.label for job in found)
+    assert sorted(job.label for _end, taken in planned for job in taken) == sorted(job.label for job in found)
     assert len({job.label for job in found}) == len(found)
     assert [job.how for job in planned[hosts._PARTNER - 1][1]] == []
     assert all(
         number == hosts._PARTNER - 2
-        for number, (_, taken) in enumerate(planned)
+        for number, (_end, taken) in enumerate(planned)
         for job in taken
         if job.how == "together"
     )

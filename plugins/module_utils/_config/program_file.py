@@ -143,5 +143,5 @@ def is_remote(path: str) -> bool:
     return mountinfo.is_remote(best.kind)
 
 
-def _is_below(path: str, place: str) -> bool:
-    return f"{path}/".startswith(f"{place.rstrip('/')}/")
+def _is_below(inner: str, outer: str) -> bool:
+    return f"{inner}/".startswith(f"{outer.rstrip('/')}/")

@@ -51,10 +51,14 @@ def request(tmp_path: pathlib.Path, path: pathlib.Path, reason: str = "") -> Req
     return wanted._replace(rootfs_mode="overlay" if reason == "overlay" else "copy")
 
 
+def failing(*_args: object) -> t.NoReturn:
+    raise OSError(5, "broken", "disk")
+
+
 def fail(bundles: Bundles, wanted: Request, reason: str, monkeypatch: pytest.MonkeyPatch) -> LongshoreError:
     with monkeypatch.context() as patched:
         if reason == "late":  # The new config.json is there, the record is not yet.
-            patched.setattr(Bundles, "complete", lambda *_args: (_ for _ in ()).throw(OSError(5, "broken", "disk")))
+            patched.setattr(Bundles, "complete", failing)
         with pytest.raises(LongshoreError) as failed:
             bundles.converge(wanted)
     return failed.value

@@ -35,7 +35,7 @@ class Host(detect.Host):
 
     def __init__(self) -> None: ...
 
-    def conmon(self, path: str | None) -> Program:
+    def conmon(self, wanted: str | None) -> Program:
         raise MissingPrerequisite("conmon is not installed.", hint="Install it.")
 
     def runtime(self, wanted: str) -> Program:

@@ -26,8 +26,8 @@ class Host(detect.Host):
     def __init__(self, conmon: Program | None) -> None:
         self._found = conmon
 
-    def conmon(self, path: str | None) -> Program:
-        assert path is None
+    def conmon(self, wanted: str | None) -> Program:
+        assert wanted is None
         if self._found is None:
             raise MissingPrerequisite("conmon is not installed.")
         return self._found
