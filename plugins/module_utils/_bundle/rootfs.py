@@ -9,9 +9,11 @@ The number is increased when earlier releases unpacked something wrong. Without 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import os
+import re
 import stat
 import struct
 import typing as t
@@ -32,7 +34,7 @@ Maps = t.Mapping[str, t.Sequence[parse.IdMap]]
 _HARMLESS = {(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0)}
 _VERSION = ".2"
 _CAPABILITY = "security.capability"
-_NO_NODE = r": Cannot mknod: Operation not permitted$"
+_NO_NODE = r"^(?:.*tar: .*: Cannot mknod|.*cp: cannot create special file .*): Operation not permitted$"
 _SHOWN = 200  # characters of a path in a message
 
 
@@ -82,8 +84,7 @@ class Roots:
                     "--preserve-permissions", "--xattrs", "--xattrs-include=*",
                 ]  # fmt: skip
             # A user other than root gets no device nodes, from umoci neither.
-            ignored = _NO_NODE if argv[0] == "tar" and os.geteuid() != 0 else ""
-            tools.call(argv, deadline, what=what, place=self._root, temporary=space, ignored=ignored)
+            tools.call(argv, deadline, what=what, place=self._root, temporary=space, ignored=_ignored())
             if source.kind == "tar" and os.access(unpacked, os.R_OK) and not os.listdir(unpacked):
                 # tar takes a file without a byte for an archive. One of an empty directory has a member, which is this directory.
                 listing = ["tar", "--list", "--file", source.path]
@@ -102,14 +103,21 @@ def copy(files: str, to: str, maps: Maps, deadline: Deadline) -> None:
 
     def cp(words: t.Sequence[str]) -> None:
         argv, what = ["cp", "--archive", "--reflink=auto", *words], f"copy the root file system {files}"
+        call = functools.partial(
+            tools.call, argv, deadline, what=what, place=os.path.dirname(space), temporary=space, ignored=_ignored()
+        )
         try:
-            tools.call(argv, deadline, what=what, place=os.path.dirname(space), temporary=space)
-        except ProgramFailed:
-            if os.geteuid() == 0:
+            call()
+        except ProgramFailed as exc:
+            said = [line for line in exc.details["stderr"].split("\n") if line and not re.search(_NO_NODE, line)]
+            if os.geteuid() == 0 or not all(line.endswith(": Permission denied") for line in said):
                 raise
-            # In a user namespace, the owner of files can read them whatever their modes are.
-            prefix = ["unshare", "--map-root-user"]
-            tools.call(argv, deadline, what=what, place=os.path.dirname(space), temporary=space, prefix=prefix)
+            # In a user namespace, the owner of files can read them whatever their modes are. It has no other user, so files of others
+            # fail there for another reason.
+            try:
+                call(prefix=["unshare", "--map-root-user"])
+            except LongshoreError:
+                raise exc from None
 
     mounts = used_directory.mounts_below(files)
     if mounts:
@@ -119,6 +127,10 @@ def copy(files: str, to: str, maps: Maps, deadline: Deadline) -> None:
     tame(to)
     if maps and os.geteuid() == 0:
         shift(to, maps)
+
+
+def _ignored() -> str:
+    return "" if os.geteuid() == 0 else _NO_NODE
 
 
 def tame(root: str) -> None:

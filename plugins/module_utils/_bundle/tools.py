@@ -35,7 +35,14 @@ _ENDING = 10  # seconds for killed programs, which may have to free much memory
 _NOISE = re.compile(  # the last lines of tar, by any path to it, and of mount, after the one with the cause
     r"(?:\S*/)?tar(?: \(child\))?: (?:Error is not recoverable|Child returned status|Exiting with failure)|dmesg\(1\) may have"
 )
-_TAR_FAILED, _AFTER_ERRORS = 2, re.compile(r"tar: Exiting with failure status due to previous errors$")
+# What tar says beside its errors: that there were some, and warnings, which leave no file out.
+_ASIDE = re.compile(
+    r"tar: (?:Exiting with failure status due to previous errors|Removing leading \S+ from (?:member names|hard link targets)"
+    r"|Ignoring unknown extended header keyword '[^']*'|A lone zero block at \d+"
+    r"|setxattrat: Cannot set '[^']+' extended attribute for file .*: Operation not (?:permitted|supported)"
+    r"|.*: time stamp [\d-]+ [\d:.]+ is [-\d.e+]+ s in the future|.*: implausibly old time stamp [\d-]+ [\d:.]+)$"
+)
+_FAILED = {"tar": 2, "cp": 1}  # of the ends with an error, the one after the last file
 _MOST_SAID = 600
 # Texts before skopeo's cause, which have the reference of the image.
 _PREFIX = re.compile(
@@ -80,7 +87,7 @@ def call(
 ) -> Completed:  # fmt: skip
     """Run a program. The error is one sentence: ``what`` cannot be done, and the reason. ``place`` is the directory where the
     program writes. Files for a container are created with the umask 022, whatever that of the host is. ``prefix`` is a program that
-    runs this one. An error of tar counts as a success if each line that it says matches ``ignored``."""
+    runs this one. An error of tar or cp counts as a success if each line about a file matches ``ignored``."""
     environment = {
         name: value for name, value in os.environ.items() if name.lower() in _INHERITED and value
     }  # fmt: skip
@@ -88,7 +95,7 @@ def call(
         environment["TMPDIR"] = temporary
     before = [find(prefix[0]), *prefix[1:]] if prefix else []
     done = run([*before, find(argv[0]), *argv[1:]], deadline, what=what, env=environment, umask=0o022)
-    if done.rc != 0 and not (ignored and _is_complete(done, ignored)):
+    if done.rc != 0 and not (ignored and _is_complete(done, argv[0], ignored)):
         said = _said(done.stderr) or f"exit code {done.rc}"
         meaning, hint = _meaning(said, argv)
         details: dict[str, t.Any] = {"argv": list(argv), "rc": done.rc, "stderr": done.stderr[-2000:]}
@@ -99,11 +106,11 @@ def call(
     return done
 
 
-def _is_complete(done: Completed, ignored: str) -> bool:
-    """Tell whether tar has only left out what it may, and read its archive to the end. One that is killed says nothing of it, and
+def _is_complete(done: Completed, program: str, ignored: str) -> bool:
+    """Tell whether tar or cp has only left out what it may, and has seen all files. One that is killed says nothing of it, and
     of a killed program that decompresses there is a line."""
-    lines = [line for line in done.stderr.split("\n") if line.strip() and not _AFTER_ERRORS.search(line)]
-    return done.rc == _TAR_FAILED and bool(lines) and all(re.search(ignored, line) for line in lines)
+    lines = [line for line in done.stderr.split("\n") if line.strip() and not _ASIDE.search(line)]
+    return done.rc == _FAILED.get(program) and bool(lines) and all(re.search(ignored, line) for line in lines)
 
 
 def _file_system(place: str) -> str:

@@ -376,11 +376,13 @@ own = sys.argv[1]
 os.environ["XDG_RUNTIME_DIR"] = own
 bundles = Bundles(state_dir=f"{own}/state", run_dir=f"{own}/run")
 options = Options(argv=("/x",), seccomp="unconfined", user="0")
-for name in ("image", "tar"):
-    source = {"image": f"oci:{own}/layout:web"} if name == "image" else {"rootfs": f"{own}/tree.tar"}
-    wanted = Request(f"{own}/{name}", options=options, **source)
+for name in ("image", "tree.tar", "tree"):
+    if name != "image" and not os.path.exists(f"{own}/{name}"):
+        continue
+    source = {"image": f"oci:{own}/layout:web"} if name == "image" else {"rootfs": f"{own}/{name}"}
+    wanted = Request(f"{own}/of-{name}", options=options, **source)
     found = bundles.converge(wanted).record
-    print(f"{own}/{name}/{found.root}", bundles.converge(wanted).actions)
+    print(f"{own}/of-{name}/{found.root}", bundles.converge(wanted).actions)
 """
 
 
@@ -414,6 +416,16 @@ def test_modes_that_its_owner_cannot_read(tmp_path: pathlib.Path, top: int) -> N
             info = tarfile.TarInfo(name)
             info.type, info.devmajor, info.devminor = tarfile.CHRTYPE, 1, minor
             archive.addfile(info)
+        for name in ("/leading", "cap", "future"):  # tar warns of each.
+            info = tarfile.TarInfo(name)
+            info.mtime = 2**32 if name == "future" else 0
+            capability = "\1\0\0\2" + "\0 ".ljust(16, "\0")  # net_raw
+            info.pax_headers = {"SCHILY.xattr.security.capability": capability} if name == "cap" else {}
+            archive.addfile(info)
+    (own / "tree").mkdir()
+    (own / "tree/secret").write_text("x")
+    (own / "tree/secret").chmod(0)
+    os.mknod(own / "tree/null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
     for path in (tmp_path, *list(tmp_path.parents)[:3]):
         os.chmod(path, os.stat(path).st_mode | 0o711)
     subprocess.run(["chown", "-R", "65534:65534", own], check=True)
@@ -426,9 +438,33 @@ def test_modes_that_its_owner_cannot_read(tmp_path: pathlib.Path, top: int) -> N
     for line in done.stdout.splitlines():
         root, nothing = line.split(" ")
         assert nothing == "()"
-        assert {name: mode(pathlib.Path(root, name)) for name in modes} == modes
+        if "/of-tree/" not in root:
+            assert {name: mode(pathlib.Path(root, name)) for name in modes} == modes
+        else:
+            assert pathlib.Path(root, "secret").read_text() == "x"
         assert not pathlib.Path(root, "null").exists()
-    assert len(done.stdout.splitlines()) == 2
+    assert len(done.stdout.splitlines()) == 3
+
+
+def test_what_another_user_cannot_copy_is_named(tmp_path: pathlib.Path) -> None:
+    """Not what fails then in a user namespace, such as the owner of other files."""
+    own = tmp_path / "own"
+    (own / "tree").mkdir(parents=True)
+    made = _images().Layout(str(own / "layout"))
+    made.tag("web", made.image([[_images().Entry("x", b"x")]], Cmd=["/x"]))
+    made.close()
+    subprocess.run(["chown", "-R", "65534:65534", own], check=True)
+    os.chown(own / "tree", 65534, 0)
+    (own / "tree/readable").write_text("x")  # of root, as is the next
+    (own / "tree/a secret").touch(mode=0)
+    for path in (tmp_path, *list(tmp_path.parents)[:3]):
+        os.chmod(path, os.stat(path).st_mode | 0o711)
+    environment = programs.python_environment()
+    done = subprocess.run(
+        [sys.executable, "-c", NOBODY, str(own), *environment.get("PYTHONPATH", "").split(":")],
+        env=environment, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert "a secret' for reading: Permission denied" in done.stderr.splitlines()[-1]
 
 
 def test_a_removal_looks_at_no_option(tmp_path: pathlib.Path, bundles: Bundles) -> None:

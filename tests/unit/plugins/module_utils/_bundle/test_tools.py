@@ -93,19 +93,37 @@ def test_what_is_quoted(said: str, quoted: str) -> None:
 
 
 NODE = "tar: dev/sda: Cannot mknod: Operation not permitted\n"
+CP = "cp: cannot create special file 'to/null': Operation not permitted\n"
+WARNINGS = """\
+tar: Removing leading `/' from member names
+tar: Removing leading `/' from hard link targets
+tar: setxattrat: Cannot set 'security.capability' extended attribute for file './ping': Operation not permitted
+tar: ./future: time stamp 2030-01-01 00:00:00 is 97705962.551796854 s in the future
+tar: ./old: implausibly old time stamp 1960-01-01 00:00:00
+tar: Ignoring unknown extended header keyword 'LIBARCHIVE.xattr.a'
+tar: A lone zero block at 7
+"""
 AFTER = "tar: Exiting with failure status due to previous errors\n"
 
 
 @pytest.mark.parametrize(
     ("end", "said", "is_complete"),
     [
-        ("exit 0", "anything\n", True),
+        ("exit 0", "tar: anything\n", True),
         ("exit 2", NODE + AFTER, True),
+        ("exit 2", WARNINGS + NODE + AFTER, True),
+        ("exit 1", CP + CP, True),
+        ("exit 2", CP, False),
+        ("kill -KILL $$", CP, False),
+        ("exit 1", f"{CP}cp: cannot open 'no' for reading: Permission denied\n", False),
+        ("exit 2", WARNINGS + AFTER, False),
+        ("exit 2", f"{NODE}tar: a: implausibly old time stamp 1: Cannot open: No space left on device\n{AFTER}", False),
+        ("exit 2", f"{NODE}tar: a in the future: Cannot open: No space left on device\n{AFTER}", False),
         ("exit 2", NODE + NODE.replace("sda", "a: Cannot open: b") + AFTER, True),
-        ("kill -KILL $$", "", False),
+        ("kill -KILL $$", "tar:", False),
         ("kill -KILL $$", NODE, False),
         ("kill -TERM $$", NODE, False),
-        ("exit 2", "", False),
+        ("exit 2", "tar:", False),
         ("exit 2", AFTER, False),
         ("exit 1", NODE, False),
         ("exit 2", NODE + "tar: Child returned status 1\ntar: Error is not recoverable: exiting now\n", False),
@@ -115,8 +133,12 @@ AFTER = "tar: Exiting with failure status due to previous errors\n"
         ("exit 2", f"tar: a{NODE[8:-1]}: Cannot open: Permission denied\n{AFTER}", False),
     ],
 )
-def test_an_error_of_tar_that_is_ignored(end: str, said: str, is_complete: bool) -> None:
-    argv = ["sh", "-c", f'printf "%s" "$1" >&2; {end}', "sh", said]
+def test_an_error_that_is_ignored(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, end: str, said: str, is_complete: bool
+) -> None:
+    programs.script(tmp_path / said.partition(":")[0], f"printf '%s' \"$1\" >&2; {end}\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    argv = [said.partition(":")[0], said]
     with contextlib.nullcontext() if is_complete else pytest.raises(ProgramFailed):
         tools.call(argv, Deadline(30), what="do it", ignored=rootfs._NO_NODE)
 
