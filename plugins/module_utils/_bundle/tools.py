@@ -136,6 +136,11 @@ def _meaning(said: str, argv: t.Sequence[str]) -> tuple[str, str]:
         name = reference.partition("://")[2].partition("@")[0]
         for each in (reference, name, re.sub(r":[^/]*$", "", name)):
             said = said.replace(each, "") if "/" in each else said
+    for path in re.findall(r"(?:^|[:@+ ])(/[^/:+\]\n][^:+\]\n]*)", "\n".join(argv), re.MULTILINE):
+        path = path.rstrip("/")
+        while path.strip("/"):  # skopeo may name a directory above it.
+            said = re.sub(rf"(?<!\w){re.escape(path)}(?![\w.-])", "", said)
+            path = os.path.dirname(path)
     found = (each[1:] for each in _MEANINGS if re.search(each[0], said, re.IGNORECASE))
     return next(found, ("", ""))
 

@@ -304,6 +304,16 @@ def _skopeo(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, reference: 
          "it is not an archive of an image"),
         ("docker-daemon:a:1", f'{SKOPEO} "docker-daemon:a:1": loading image from docker engine: Cannot connect to the Docker daemon at '
          "unix:///var/run/docker.sock. Is the docker daemon running?", "the Docker daemon cannot be reached"),
+        *((f"{kind}:{path}", f'loading "{kind}:{path}": open {said}: no such file or directory', "there is no such file") for kind, path, said in (
+            ("docker-archive", "/srv/unauthorized/x.tar", "/srv/unauthorized/x.tar"),
+            ("docker-archive", "/srv/unauthorized/x.tar:app:1", "/srv/unauthorized/x.tar"),
+            ("oci-archive", "/srv/x509: a/x.tar", "/srv/x509: a/x.tar"),
+            ("oci", "/srv/tls: /manifest unknown:app", "/srv/tls: /manifest unknown/index.json"),
+            ("dir", "/srv/authentication required/getting credentials", "/srv/authentication required/getting credentials/manifest.json"),
+            ("docker-archive", "/srv/unauthorized/deep/x.tar", "/srv/unauthorized"),
+            ("containers-storage", "[vfs@/srv/unauthorized+/run/x509:]app", "/srv/unauthorized/vfs"),
+        )),
+        ("docker-archive:/t", f'{SKOPEO} "docker-archive:/t": archive/tar: invalid tar header', "it is not an archive of an image"),
         (f"{HOST}:b c", f'{SKOPEO} "{HOST}:b c": invalid reference format', "the reference is not valid"),
         ("docker://a/A:1", f'{SKOPEO} "docker://a/A:1": invalid reference format: repository name must be lowercase', "the reference is not valid"),
     ],
