@@ -166,7 +166,7 @@ def _process(
         raise InvalidOption(f"chdir must be an absolute path in the container, not {cwd[:100]!r}.")
     for kind, number in (("uid", user.uid), ("gid", user.gid)):
         if maps and parse.mapped(number, maps[kind]) is None:
-            hint = "See userns."
+            hint = "See userns." if facts.uid == 0 else 'A user other than root has only 0 there. Set user: "0".'
             raise InvalidOption(f"The container's {kind} {number} is not mapped to one of the host.", hint=hint)
     who: Config = {"uid": user.uid, "gid": user.gid, "umask": 0o22}
     if facts.uid == 0:  # No other user can give a container groups.

@@ -196,6 +196,22 @@ def test_another_user_has_only_the_capabilities_that_are_named() -> None:
 
 
 @pytest.mark.parametrize(
+    ("uid", "user", "options", "hint"),
+    [
+        (1000, User(1000, 1000), {"network": "host"}, 'A user other than root has only 0 there. Set user: "0".'),
+        (1000, User(1, 0), {"network": "host"}, 'A user other than root has only 0 there. Set user: "0".'),
+        (1000, User(0, 5), {"network": "host"}, 'A user other than root has only 0 there. Set user: "0".'),
+        (0, User(70000, 0), {"userns": {"uidmap": ["0:100000:65536"]}}, "See userns."),
+        (0, User(0, 70000), {"userns": {"uidmap": ["0:100000:65536"]}}, "See userns."),
+    ],
+)
+def test_a_user_that_is_not_mapped(uid: int, user: User, options: dict[str, t.Any], hint: str) -> None:
+    with pytest.raises(InvalidOption, match=r"The container's [ug]id \d+ is not mapped") as failed:
+        make(user=user, facts=FACTS._replace(uid=uid, gid=uid), **options)
+    assert failed.value.hint == hint
+
+
+@pytest.mark.parametrize(
     ("uid", "user", "options", "groups"),
     [
         (0, User(), {}, [0]),
