@@ -11,6 +11,9 @@ import typing as t
 from .errors import InvalidOption
 from .files import read_text
 
+# Of the real-time signals, as in moby and podman. The C library may keep some for itself: SIGRTMIN of musl is 35.
+_LOWEST, _HIGHEST = 34, 64
+
 
 class ProcessId(t.NamedTuple):
     """A process, distinct from any later process with the same pid."""
@@ -74,16 +77,20 @@ def parse_signal(value: str | int) -> int:
     # Letters and digits of other scripts may have ASCII capitals and numbers.
     text = str(value).strip().upper() if str(value).isascii() else ""
     name = text[3:] if text.startswith("SIG") else text
-    real_time = re.fullmatch(r"RTMIN\+([0-9]{1,2})|RTMAX-([12]?[0-9]|30)", name)
+    real_time = re.fullmatch(r"RTMIN(?:\+([0-9]{1,4}))?|(RTMAX)(?:-([0-9]{1,4}))?", name)
     if real_time:
-        plus, minus = real_time.groups()
-        number = signal.SIGRTMIN + int(plus) if plus else signal.SIGRTMAX - int(minus)
+        plus, highest, minus = real_time.groups()
+        number = _HIGHEST - int(minus or 0) if highest else _LOWEST + int(plus or 0)
+        if not _LOWEST <= number <= _HIGHEST:
+            most = _HIGHEST - _LOWEST
+            hint = f"Use RTMIN+0 to RTMIN+{most}, or RTMAX-0 to RTMAX-{most}."
+            raise InvalidOption(f"{value} is not a signal of this system.", hint=hint)
     elif re.fullmatch("[0-9]{1,3}", text):
         number = int(text)
     else:
         # Python has no name for the last one before 3.11.
         number = int(getattr(signal.Signals, f"SIG{name}", 16 if name == "STKFLT" else 0))
-    if not 1 <= number <= signal.SIGRTMAX:
+    if not 1 <= number <= _HIGHEST:
         import difflib
 
         near = difflib.get_close_matches(name, [each.name[3:] for each in signal.Signals], n=1)
@@ -93,7 +100,9 @@ def parse_signal(value: str | int) -> int:
 
 
 def signal_name(number: int) -> str:
+    if _LOWEST <= number < _HIGHEST:
+        return f"RTMIN+{number - _LOWEST}" if number > _LOWEST else "RTMIN"
     try:
         return signal.Signals(number).name[3:]
     except ValueError:
-        return f"RTMIN+{number - signal.SIGRTMIN}" if number > signal.SIGRTMIN else str(number)
+        return str(number)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import enum
 import os
 import pathlib
 import signal
@@ -134,6 +135,8 @@ def test_no_signal(text: str | int) -> None:
     [
         ("SIGTREM", "Did you mean TERM?"), ("SIGFOO", "Use a name such as TERM, or a number."), ("USR3", "Did you mean USR2?"),
         ("rtmax+1", "Did you mean RTMAX?"), ("0", "Use a name such as TERM, or a number."),
+        *((text, "Use RTMIN+0 to RTMIN+30, or RTMAX-0 to RTMAX-30.") for text in ("RTMIN+31", "SIGRTMAX-31", "rtmin+99", "SIGRTMIN+100")),
+        ("RTMIN-1", "Did you mean RTMIN?"),
     ],
 )  # fmt: skip
 def test_the_nearest_signal_is_named(text: str, hint: str) -> None:
@@ -146,6 +149,20 @@ def test_the_nearest_signal_is_named(text: str, hint: str) -> None:
 @pytest.mark.parametrize("number", range(1, signal.SIGRTMAX + 1))
 def test_a_signal_by_its_name_is_itself(number: int) -> None:
     assert process.parse_signal(process.signal_name(number)) == number
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("RTMIN", 34), ("RTMIN+0", 34), ("RTMIN+3", 37), ("SIGRTMIN+15", 49), ("RTMAX-14", 50), ("RTMAX", 64)],
+)
+def test_real_time_signals_of_another_c_library(monkeypatch: pytest.MonkeyPatch, text: str, number: int) -> None:
+    """musl keeps 34 for itself, but runtimes and images count from there."""
+    monkeypatch.setattr(signal, "SIGRTMIN", 35)
+    monkeypatch.setattr(signal, "Signals", enum.IntEnum("Signals", {"SIGTERM": 15, "SIGRTMIN": 35, "SIGRTMAX": 64}))
+    assert process.parse_signal(text) == number
+    assert process.parse_signal(process.signal_name(number)) == number
+    assert process.signal_name(35) == "RTMIN+1"
 
 
 @pytest.mark.pure
