@@ -101,6 +101,11 @@ USERS: dict[str, User | str] = {
     "4711": User(4711, 0, (), "/"),
     "4711:4712": User(4711, 4712, (), "/"),
     "4711:wheel": User(4711, 10, (), "/"),
+    # moby drops further parts.
+    "4711:wheel:x": User(4711, 10, (), "/"),
+    "4711:4712:nothing:x": User(4711, 4712, (), "/"),
+    "4711::wheel": User(4711, 0, (), "/"),
+    "4711:wheel:": User(4711, 10, (), "/"),
     "1001": User(1001, 101, (*_APP, 100), "/second"),
     # Shapes of entries.
     "six": User(1006, 106, (), "/home/six"),
@@ -138,7 +143,7 @@ USERS: dict[str, User | str] = {
         "There is no user '",
     ),
     **dict.fromkeys(
-        ("app:nothing", "app:bad", "app:toolarge", "app:4294967295", "app:-1", "app:wheel:x", "app: wheel", "app:more", "app:+", "app:#old",
+        ("app:nothing", "app:bad", "app:toolarge", "app:4294967295", "app:-1", "app:nothing:wheel", "app: wheel", "app:more", "app:+", "app:#old",
          "1000:" + "9" * 5000, "app:\u0661"),
         "There is no group '",
     ),

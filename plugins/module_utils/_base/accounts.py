@@ -5,7 +5,7 @@
 ``USER[:GROUP]`` means what it means to podman and docker, whose rules are those of GetExecUser in github.com/moby/sys/user:
 
 * A number is an id, also where an account has that number for its name. An id needs no entry: then the group is 0, HOME is ``/``.
-* Nothing stands for uid 0. An empty group is no group: ``app:`` is ``app``.
+* Nothing stands for uid 0. An empty group is no group: ``app:`` is ``app``. What is behind a group does not count.
 * The first entry wins. The further groups are those that list the name of the entry, for a uid as for a name, and none where a
   group is given.
 * A line ends at a line feed alone; ASCII blanks around it (a carriage return too) do not count, those around a field do. An entry
@@ -43,7 +43,7 @@ def find_user(text: str, *, passwd: str | None, group: str | None, where: str) -
 
     Raises InvalidOption for a name without an entry, and for a number that cannot be an id.
     """
-    name, _colon, group_name = text.partition(":")
+    name, group_name = _parts(text)
     entry = _find(name or "0", passwd, number_fields=(2, 3))
     uid = _number(entry[2] if entry else name or "0")
     if uid is None:
@@ -62,8 +62,13 @@ def find_user(text: str, *, passwd: str | None, group: str | None, where: str) -
 
 def needed_files(text: str, *, home: bool) -> tuple[bool, bool]:
     """Return whether passwd and group have to be read for ``USER[:GROUP]``. ``home`` says that HOME is known already."""
-    name, _colon, group = text.partition(":")
+    name, group = _parts(text)
     return not is_number(name or "0") or not group or not home, not is_number(group)
+
+
+def _parts(text: str) -> tuple[str, str]:
+    name, group = f"{text}:".split(":")[:2]
+    return name, group
 
 
 def is_number(text: str) -> bool:

@@ -167,12 +167,9 @@ def parse_config(data: bytes | str) -> ImageConfig:
 
 
 def _ports(config: _Fields) -> tuple[str, ...]:
-    ports = config.names("ExposedPorts", 200000)  # Builders list each port of a range.
-    for port in ports:
-        found = _PORT.fullmatch(port)
-        if not found or any(int(number) > 65535 for number in found.groups() if number):
-            raise _not_valid("config.ExposedPorts", f"has {port[:100]!r}, which is not a port")
-    return ports
+    """Return the ports. Leave out what is none, such as ``$PORT/tcp`` of a build: nothing depends on it, and docker runs such images."""
+    found = map(_PORT.fullmatch, config.names("ExposedPorts", 200000))  # Builders list each port of a range.
+    return tuple(port[0] for port in found if port and all(int(number) <= 65535 for number in port.groups("0")))
 
 
 def _env(config: _Fields) -> tuple[tuple[str, str], ...]:

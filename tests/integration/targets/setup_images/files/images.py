@@ -213,7 +213,7 @@ ODD: dict[str, tuple[dict[str, t.Any], dict[str, t.Any]]] = {
     "user": ({}, {"User": 1000}), "env": ({}, {"Env": [1]}), "env-object": ({}, {"Env": {"A": "b"}}), "env-name": ({}, {"Env": ["=x"]}),
     "nul": ({}, {"Env": ["A=\0"]}), "cmd": ({}, {"Cmd": 5}), "cmd-text": ({}, {"Cmd": "sleep 1"}), "entrypoint": ({}, {"Entrypoint": "/bin/sh"}),
     "labels": ({}, {"Labels": []}), "labels-text": ({}, {"Labels": "a"}), "label": ({}, {"Labels": {"a": 5}}),
-    "ports": ({}, {"ExposedPorts": 5}), "port": ({}, {"ExposedPorts": {"http": {}}}), "volumes": ({}, {"Volumes": ["/data"]}),
+    "ports": ({}, {"ExposedPorts": 5}), "port": ({}, {"ExposedPorts": {"80/tcp": 5}}), "volumes": ({}, {"Volumes": ["/data"]}),
     "workdir": ({}, {"WorkingDir": []}), "signal": ({}, {"StopSignal": 15}), "no-signal": ({}, {"StopSignal": "SIGFOO"}),
     "healthcheck": ({}, {"Healthcheck": []}), "interval": ({}, {"Healthcheck": {"Interval": "1s"}}),
     "many": ({}, {"Env": ["A=b"] * 20000}), "other-case": ({"ROOTFS": {"type": "layers", "diff_ids": []}}, {}),

@@ -107,6 +107,8 @@ def test_words(text: str, passwd: str | None, says: str, hint: str) -> None:
         ("0:", True, (True, True)),
         ("app:0", True, (True, False)),
         ("0:wheel", True, (False, True)),
+        ("0:0:wheel", True, (False, False)),
+        ("0::0", True, (True, True)),
         ("\u0661:0", True, (True, False)),
     ],
 )

@@ -141,14 +141,6 @@ def test_a_configuration_of_other_types(field: str, kind: type) -> None:
         ("config.Volumes", {"/" + "a/" * 3000: {}}, "config.Volumes .*is not a path"),
         ("config.Volumes", {f"/{number}": {} for number in range(257)}, "config.Volumes has more than 256 entries"),
         ("config.Volumes", {"/a": "b"}, "config.Volumes must be an object of empty objects"),
-        ("config.ExposedPorts", {"http": {}}, "config.ExposedPorts has 'http', which is not a port"),
-        ("config.ExposedPorts", {"80/http": {}}, "is not a port"),
-        ("config.ExposedPorts", {"65536": {}}, "is not a port"),
-        ("config.ExposedPorts", {"1-65536/tcp": {}}, "is not a port"),
-        ("config.ExposedPorts", {"9" * 5000: {}}, "is not a port"),
-        ("config.ExposedPorts", {"\u0661": {}}, "is not a port"),
-        ("config.ExposedPorts", {"80/tcp\n": {}}, "is not a port"),
-        ("config.ExposedPorts", {"": {}}, "is not a port"),
         ("config.Labels", {"a\0": "b"}, "config.Labels .*NUL"),
         ("config.Labels", {"a": "b\0"}, r"config.Labels\['a'\] .*NUL"),
         ("config.StopSignal", "x" * 33, "config.StopSignal is longer"),
@@ -286,3 +278,28 @@ def test_the_name_of_all_contents_together_is_that_of_the_image_spec() -> None:
     assert image_document.chain_id([ONE]) == ONE
     assert image_document.chain_id([ONE, TWO]) == both
     assert image_document.is_digest(image_document.chain_id([]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http",
+        "80/http",
+        "",
+        "$PORT/tcp",
+        "${PORT}",
+        "65536",
+        "1-65536/tcp",
+        "9" * 5000,
+        "\u0661",
+        "80/tcp\n",
+        "/tcp",
+        "80/",
+        " 80",
+    ],
+)
+def test_what_is_no_port_is_left_out(text: str) -> None:
+    """docker runs such an image."""
+    for given, expected in (((text, "80/tcp", "8000-8010"), ("80/tcp", "8000-8010")), ((text,), ())):
+        document = changed(CONFIG, "config.ExposedPorts", {key: {} for key in given})
+        assert image_document.parse_config(document.encode()).ports == expected
