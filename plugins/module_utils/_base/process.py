@@ -81,20 +81,17 @@ def parse_signal(value: str | int) -> int:
     if real_time:
         plus, highest, minus = real_time.groups()
         number = _HIGHEST - int(minus or 0) if highest else _LOWEST + int(plus or 0)
-        if not _LOWEST <= number <= _HIGHEST:
-            most = _HIGHEST - _LOWEST
-            hint = f"Use RTMIN+0 to RTMIN+{most}, or RTMAX-0 to RTMAX-{most}."
-            raise InvalidOption(f"{value} is not a signal of this system.", hint=hint)
     elif re.fullmatch("[0-9]{1,3}", text):
         number = int(text)
     else:
         # Python has no name for the last one before 3.11.
         number = int(getattr(signal.Signals, f"SIG{name}", 16 if name == "STKFLT" else 0))
-    if not 1 <= number <= _HIGHEST:
+    if not (_LOWEST if real_time else 1) <= number <= _HIGHEST:
         import difflib
 
         near = difflib.get_close_matches(name, [each.name[3:] for each in signal.Signals], n=1)
         hint = f"Did you mean {near[0]}?" if near else "Use a name such as TERM, or a number."
+        hint = "Use RTMIN+0 to RTMIN+30, or RTMAX-0 to RTMAX-30." if real_time else hint
         raise InvalidOption(f"{value} is not a signal of this system.", hint=hint)
     return number
 
