@@ -16,6 +16,7 @@ import re
 import stat
 import typing as t
 
+from .._base import mountinfo
 from .._base.errors import InvalidOption
 
 Config = t.Mapping[str, t.Any]
@@ -34,7 +35,9 @@ class Tree:
 
     def __init__(self, config: Config) -> None:
         self._mounts: list[tuple[str, str | None]] = [("/", config["root"]["path"])]
-        self._sources: dict[str, str | None] = {}
+        self._sources: dict[str, str] = {}
+        # The check of a program has no deadline, and these file systems may never answer.
+        self._remote = {mount.place for mount in mountinfo.read() if mountinfo.is_remote(mount.kind)}
         for mount in config.get("mounts") or []:
             bind = mount.get("type") == "bind" or {"bind", "rbind"} & {*(mount.get("options") or ())}
             with contextlib.suppress(Unknown, OSError):
@@ -44,12 +47,38 @@ class Tree:
     def host(self, path: str) -> str:
         """Return the path on the host for one in the container, none of whose directories is a link. Raises Unknown."""
         place, source = next(each for each in reversed(self._mounts) if _is_below(path, each[0]))
-        if source is not None and source not in self._sources:
-            self._sources[source] = os.path.realpath(source) if place == "/" or not is_remote(source) else None
-        real = self._sources.get(source or "")
-        if real is None:
+        if source is None:
             raise Unknown
-        return real + path[len(place.rstrip("/")) :]
+        if source not in self._sources:
+            self._sources[source] = os.path.realpath(source) if place == "/" or not self._remote else self._real(source)
+        real = self._sources[source]
+        found = real + path[len(place.rstrip("/")) :]
+        if any(_is_below(found, each) and _is_below(each, real) and each != real for each in self._remote):
+            raise Unknown
+        return found
+
+    def _real(self, path: str) -> str:
+        """Return a path of the host without links. Raises Unknown for one on a file system that may not answer, and touches nothing there."""
+        done, todo, links = "", path.split("/")[::-1], 0
+        while todo:
+            name = todo.pop()
+            if name in ("", ".", ".."):
+                done = done.rpartition("/")[0] if name == ".." else done
+                continue
+            here = f"{done}/{name}"
+            if here in self._remote:
+                raise Unknown
+            try:
+                target = os.readlink(here)
+            except OSError:  # It is no link, or does not exist.
+                done = here
+                continue
+            links += 1
+            if links > _MOST_LINKS:
+                raise Unknown
+            done = "" if target.startswith("/") else done
+            todo += target.split("/")[::-1]
+        return done or "/"
 
     def resolve(self, path: str, *, missing: bool = False) -> str:
         """Return the path without links, which start at the root of the container. Raises OSError and Unknown."""
@@ -133,14 +162,6 @@ def _find(tree: Tree, process: Config) -> str | None:
             if stat.S_ISREG(found.st_mode) and found.st_mode & 0o111:
                 return path
     return None
-
-
-def is_remote(path: str) -> bool:
-    """Tell whether a path is on a file system that may not answer: the check of a program has no deadline."""
-    from .._base import mountinfo
-
-    best = max((mount for mount in mountinfo.read() if _is_below(path, mount.place)), key=lambda each: len(each.place))
-    return mountinfo.is_remote(best.kind)
 
 
 def _is_below(inner: str, outer: str) -> bool:

@@ -192,22 +192,60 @@ def test_no_handler(root: pathlib.Path, runtime: str) -> None:
         program_file.check(made, runtime)
 
 
-def test_a_file_that_another_machine_has(monkeypatch: pytest.MonkeyPatch, root: pathlib.Path) -> None:
-    """It may not answer."""
-    monkeypatch.setattr(program_file, "is_remote", lambda path: path == "/far")
-    monkeypatch.setattr(os.path, "realpath", lambda path: pytest.fail(path) if path == "/far" else path)
-    assert fault(config(root, "/mnt/x", mounts=[bind("/far", "/mnt"), bind("/far", "/mnt/y")])) == ""
+@pytest.fixture
+def far(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> pathlib.Path:
+    """A directory of another machine, which does not answer."""
+    far = tmp_path / "share/far"
+    far.mkdir(parents=True)
+    for name, link in (("link", far), ("through", "link/x"), ("beside", "share/../share/far/x"), ("dir", "share")):
+        (tmp_path / name).symlink_to(link)
+    table = f"1 0 0:1 / / rw - ext4 x rw\n2 1 0:2 / {far} rw - nfs4 x rw\n".encode()
+    monkeypatch.setattr(mountinfo, "read", lambda: list(mountinfo.parse(table)))
+    real = {name: getattr(os, name) for name in ("stat", "lstat", "readlink", "open")}
+
+    def guard(name: str) -> t.Callable[..., t.Any]:
+        def asked(path: t.Any, *words: t.Any, **more: t.Any) -> t.Any:
+            text = str(path)
+            if (
+                text.startswith((f"{far}/", f"{tmp_path}/link/", f"{tmp_path}/through", f"{tmp_path}/dir/far/"))
+                or text in waits
+            ):
+                if not (name == "readlink" and text == f"{tmp_path}/through"):
+                    pytest.fail(f"{name} of {text}")
+            return real[name](path, *words, **more)
+
+        return asked
+
+    waits = {str(far)}
+    for name in real:
+        monkeypatch.setattr(os, name, guard(name))
+    return far
 
 
 @pytest.mark.parametrize(
-    ("mounts", "path", "remote"),
-    [
-        ("1 0 0:1 / / rw - ext4 x rw\n", "/a", False), ("1 0 0:1 / / rw - nfs4 x rw\n", "/a", True),
-        ("1 0 0:1 / / rw - ext4 x rw\n2 1 0:2 / /a rw - fuse.sshfs x rw\n", "/a/b", True),
-        ("1 0 0:1 / / rw - ext4 x rw\n2 1 0:2 / /a rw - fuse x rw\n", "/ab", False),
-    ],
-)  # fmt: skip
-def test_where_a_mount_is_from(monkeypatch: pytest.MonkeyPatch, mounts: str, path: str, remote: bool) -> None:
-    parsed = list(mountinfo.parse(mounts.encode()))
-    monkeypatch.setattr(mountinfo, "read", lambda: parsed)
-    assert program_file.is_remote(path) is remote
+    "source", ["share/far", "share/far/x", "link", "link/x", "through", "beside", "dir/far", "dir/far/x"]
+)
+def test_a_file_that_another_machine_has(
+    root: pathlib.Path, tmp_path: pathlib.Path, far: pathlib.Path, source: str
+) -> None:
+    """It may not answer, whatever leads there, and so is not touched."""
+    mounts = [bind(f"{tmp_path}/{source}", "/mnt"), bind(f"{tmp_path}/{source}", "/mnt/y")]
+    assert fault(config(root, "/mnt/x", mounts=mounts)) == ""
+
+
+@pytest.mark.parametrize("source", ["share", "dir", ""])
+def test_what_another_machine_has_below_a_source(
+    root: pathlib.Path, tmp_path: pathlib.Path, far: pathlib.Path, source: str
+) -> None:
+    (tmp_path / "share/text").write_bytes(b"echo hello\n")
+    (tmp_path / "share/text").chmod(0o755)
+    mounts, below = [bind(f"{tmp_path}/{source}", "/mnt")], "share/" if not source else ""
+    assert fault(config(root, f"/mnt/{below}far/x", mounts=mounts)) == ""
+    assert fault(config(root, f"/mnt/{below}far", mounts=mounts)) == ""
+    assert fault(config(root, f"/mnt/{below}text", mounts=mounts)) != ""
+
+
+def test_what_another_machine_has_below_the_root(tmp_path: pathlib.Path, far: pathlib.Path) -> None:
+    (tmp_path / "share/to").symlink_to("/far/x")
+    assert fault(config(tmp_path / "share", "/far/x")) == ""
+    assert fault(config(tmp_path / "share", "/to")) == ""
