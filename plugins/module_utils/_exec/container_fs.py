@@ -56,6 +56,7 @@ class Rootfs:
     def __init__(self, top: str) -> None:
         self._top = top
         self._mounts: dict[str, tuple[str, str]] = {}
+        self._root = ""  # the device of the container's root
 
     def read_text(self, path: str, *, limit: int = MOST_BYTES) -> str | None:
         """Return the text of a regular file of at most ``limit`` bytes, or None if it does not exist. Never block.
@@ -122,9 +123,14 @@ class Rootfs:
             _close(stack, keep=0)
 
     def _check(self, descriptor: int, path: str) -> None:
-        """Refuse a file system that may never answer. Use the mount table, because even fstat(2) could block."""
+        """Refuse a file system that may never answer, such as one of the network, unless it is the root. Use the mount table, because
+        even fstat(2) could block."""
         kind = self._kind(descriptor)
-        if kind not in _MEMORY | _DISKS | _KERNEL and self._mounts[mount_of(descriptor)][1] not in _devices():
+        device = self._mounts[mount_of(descriptor)][1]
+        self._root = self._root or device
+        if kind in _MEMORY | _DISKS | _KERNEL:
+            return
+        if device not in _devices() or (mountinfo.is_remote(kind) and device != self._root):
             raise LongshoreError(
                 f"{path} in the container is on a file system of its own ({kind or 'unknown'}), and is not read."
             )

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pathlib
@@ -16,8 +17,10 @@ import typing as t
 
 import pytest
 
+from ansible_collections.longshore.oci.plugins.module_utils._base import mountinfo, trees
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._exec.container_fs import Rootfs
+from ansible_collections.longshore.oci.tests.unit.fuse import dead
 
 pytestmark = pytest.mark.pure
 
@@ -241,3 +244,38 @@ class TestExists:
         with pytest.raises(LongshoreError, match="Cannot read /etc/passwd in the container: Permission denied"):
             Rootfs(str(top)).exists("/etc/passwd")
         monkeypatch.undo()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="needs FUSE")
+@pytest.mark.impure
+@pytest.mark.parametrize("at", ["etc", "srv"])
+def test_a_file_system_of_the_host_that_does_not_answer(tmp_path: pathlib.Path, at: str) -> None:
+    """The host has the same one mounted, such as NFS, but its server is gone. Others below the root are read."""
+    (tmp_path / "root/lib").mkdir(parents=True)
+    (tmp_path / "root/lib/file").write_text("x")
+    (tmp_path / "root" / ("srv" if at == "etc" else "etc")).symlink_to(at)
+    with dead(tmp_path / "root" / at):
+        for path in ("/etc/passwd", "/srv/x", "/lib/../etc/group"):
+            with pytest.raises(LongshoreError, match=r"is on a file system of its own \(fuse.dead\)"):
+                Rootfs(f"{tmp_path}/root").read_text(path)
+        assert Rootfs(f"{tmp_path}/root").read_text("/lib/file") == "x"
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "virtiofs", "fuse.sshfs"])
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_root_of_another_machine_is_read(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, kind: str, is_known: bool
+) -> None:
+    """All of the container is there. A root that the host does not have is of the container itself."""
+    (tmp_path / "file").write_text("x")
+    found = mountinfo.read()
+    device = {each.id: each.device for each in found}
+    descriptor = os.open(tmp_path, os.O_PATH)
+    here = device[trees.mount_of(descriptor)]
+    os.close(descriptor)
+    theirs = [each._replace(kind=kind) if each.device == here else each for each in found]
+    tables = iter([theirs])
+    rest = theirs if is_known else [each for each in theirs if each.device != here]
+    monkeypatch.setattr(mountinfo, "read", lambda *_table: next(tables, rest))
+    with contextlib.nullcontext() if is_known else pytest.raises(LongshoreError, match="of its own"):
+        assert Rootfs(str(tmp_path)).read_text("/file") == "x"
