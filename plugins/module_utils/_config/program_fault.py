@@ -123,3 +123,27 @@ def _is_handled(head: bytes, path: str, binfmt: str) -> bool:
             if len(data) == len(wanted) and all((a ^ b) & c == 0 for a, b, c in zip(data, wanted, mask)):
                 return True
     return False
+
+
+def local(path: str, remote: t.Container[str]) -> str | None:
+    """Return a path of the host without links, or None for one at or below ``remote`` places, in which nothing is touched."""
+    done, todo, links = "", path.split("/")[::-1], 0
+    while todo:
+        name = todo.pop()
+        if name in ("", ".", ".."):
+            done = done.rpartition("/")[0] if name == ".." else done
+            continue
+        here = f"{done}/{name}"
+        if here in remote:
+            return None
+        try:
+            target = os.readlink(here)
+        except OSError:  # It is no link, or does not exist.
+            done = here
+            continue
+        links += 1
+        if links > 40:
+            return None
+        done = "" if target.startswith("/") else done
+        todo += target.split("/")[::-1]
+    return done or "/"

@@ -50,7 +50,7 @@ class Tree:
         if source is None:
             raise Unknown
         if source not in self._sources:
-            self._sources[source] = os.path.realpath(source) if place == "/" or not self._remote else self._real(source)
+            self._sources[source] = os.path.realpath(source) if place == "/" else self._real(source)
         real = self._sources[source]
         found = real + path[len(place.rstrip("/")) :]
         if any(_is_below(found, each) and _is_below(each, real) and each != real for each in self._remote):
@@ -58,27 +58,15 @@ class Tree:
         return found
 
     def _real(self, path: str) -> str:
-        """Return a path of the host without links. Raises Unknown for one on a file system that may not answer, and touches nothing there."""
-        done, todo, links = "", path.split("/")[::-1], 0
-        while todo:
-            name = todo.pop()
-            if name in ("", ".", ".."):
-                done = done.rpartition("/")[0] if name == ".." else done
-                continue
-            here = f"{done}/{name}"
-            if here in self._remote:
-                raise Unknown
-            try:
-                target = os.readlink(here)
-            except OSError:  # It is no link, or does not exist.
-                done = here
-                continue
-            links += 1
-            if links > _MOST_LINKS:
-                raise Unknown
-            done = "" if target.startswith("/") else done
-            todo += target.split("/")[::-1]
-        return done or "/"
+        """Return a path of the host without links. Raises Unknown for one on a file system that may not answer."""
+        if not self._remote:
+            return os.path.realpath(path)
+        from . import program_fault
+
+        found = program_fault.local(path, self._remote)
+        if found is None:
+            raise Unknown
+        return found
 
     def resolve(self, path: str, *, missing: bool = False) -> str:
         """Return the path without links, which start at the root of the container. Raises OSError and Unknown."""
