@@ -114,10 +114,11 @@ def prepare(
     launch = Launch(record, config.effective(source, record, paths))
     _check_program(launch.config, runtime, restored=restored)
     since = driver_of(runtime.name).recursive_mounts
-    if numbers(runtime.version) < since:
+    if not since or numbers(runtime.version) < since:
         from .._config import recursive_mounts
 
         recursive_mounts.check(launch.config, runtime.name, runtime.version, since)
+        launch = launch._replace(config=recursive_mounts.fitted(launch.config, since))
     if any(namespaces_of(launch.config).values()):
         from . import joined_namespaces
 

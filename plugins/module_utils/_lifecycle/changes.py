@@ -8,6 +8,7 @@ import enum
 import typing as t
 
 from .._config import config, config_differences
+from .._runtime.drivers import driver_of
 from .._state.model import CgroupManager, Definition, Desired, Record
 from .._state.store import Store
 
@@ -24,6 +25,11 @@ def compare(store: Store, desired: Desired, wanted: Definition, record: Record) 
     paths = store.paths(desired.name)
     effective = config.effective(source, record.replace(definition=wanted, cgroup_manager=manager), paths)
     changes = definition_changes(wanted, record)
+    since = driver_of(record.runtime.name).recursive_mounts
+    if not since:
+        from .._config import recursive_mounts
+
+        effective = recursive_mounts.fitted(effective, since)
     changes.update(config_differences.differences({"config": saved}, {"config": effective}))
     number, seconds = config.stop_settings(desired, source, record)
     settings = {"stop_signal": (record.stop_signal, number), "stop_timeout": (record.stop_timeout, seconds)}

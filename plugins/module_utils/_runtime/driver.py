@@ -18,5 +18,5 @@ class Driver(t.NamedTuple):
     reads_accounts: bool = True  # opens /etc/passwd and /etc/group of the container for every command
     groups_need_root: bool = False  # refuses additional groups that another user than root asks for
     refuses_hybrid: bool = False
-    # The first release that knows recursive options of mounts, such as rro. An older one ignores them.
+    # The first release that knows recursive options of mounts, such as rro. An older one ignores them. (): none is known to do so.
     recursive_mounts: tuple[int, ...] = ()

@@ -51,8 +51,7 @@ def test_a_runtime_that_ignores_them(runtime: str, version: str, word: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("runtime", "version"),
-    [("crun", "1.4"), ("crun", "1.21"), ("runc", "1.1.0"), ("runc", "1.1.5+ds1"), ("youki", "0.3")],
+    ("runtime", "version"), [("crun", "1.4"), ("crun", "1.21"), ("runc", "1.1.0"), ("runc", "1.1.5+ds1")]
 )
 def test_a_runtime_that_knows_them(runtime: str, version: str) -> None:
     recursive_mounts.check(config("/srv", "ro", "rro"), runtime, version, driver_of(runtime).recursive_mounts)
@@ -91,3 +90,25 @@ def test_what_is_below_is_looked_for_where_the_source_leads(
     for source in (f"{tmp_path}/link", f"{tmp_path}/data/../link/", f"{tmp_path}//data", "/", str(tmp_path)):
         with pytest.raises(MissingPrerequisite):
             recursive_mounts.check(config(source, "ro", "rro"), "crun", "1.3", (1, 4))
+
+
+@pytest.mark.parametrize("runtime", ["runsc", "youki", "kata-runtime"])
+@pytest.mark.parametrize(
+    "words", [("ro", "rro"), ("ro", "rro", "noexec", "rnoexec"), ("nosuid", "rnosuid"), ("relatime", "rrelatime")]
+)
+def test_a_runtime_without_a_driver_gets_the_plain_options(runtime: str, words: tuple[str, ...]) -> None:
+    """runsc refuses rro. The options do the same as long as nothing is mounted below the source."""
+    whole = config("/srv/disk", *words)
+    recursive_mounts.check(whole, runtime, "1.0", driver_of(runtime).recursive_mounts)
+    made = recursive_mounts.fitted(whole, driver_of(runtime).recursive_mounts)
+    assert made["mounts"][0]["options"] == [
+        "rbind",
+        *(word for word in words if word in ("ro", "noexec", "nosuid", "relatime")),
+    ]
+    assert made["mounts"][1] == {}
+    assert whole == config("/srv/disk", *words)
+    assert recursive_mounts.fitted(whole, driver_of("crun").recursive_mounts) == whole
+    assert recursive_mounts.fitted({"process": {}}, ()) == {"process": {}}
+    with pytest.raises(MissingPrerequisite, match=f"{runtime} 1.0 may not know the option r") as caught:
+        recursive_mounts.check(config("/srv", *words), runtime, "1.0", driver_of(runtime).recursive_mounts)
+    assert caught.value.hint.endswith("with bind.")

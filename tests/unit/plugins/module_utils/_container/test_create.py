@@ -25,6 +25,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.files import m
 from ansible_collections.longshore.oci.plugins.module_utils._container import create, rollback
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, cgroup_removal
 from ansible_collections.longshore.oci.plugins.module_utils._host.detect import Host
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle import changes
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Desired, Record, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._state.phase import Phase
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
@@ -175,6 +176,25 @@ def test_only_the_kernel_of_this_host_is_asked_about_a_program(place: Place, ver
     programs.script(place.directory / "bin" / "runc", f'[ "$1" = --version ] && echo "{version}" && exit\nexit 1')
     with pytest.raises(InvalidOption, match="cannot be executed") if refused else contextlib.nullcontext():
         place.prepare()
+
+
+@pytest.mark.parametrize("name", ["runsc", "youki", "runc"])
+def test_a_runtime_without_a_driver_gets_no_recursive_options(place: Place, name: str) -> None:
+    """And a container that has such a config is as it should be."""
+    document = pathlib.Path(place.bundle, "config.json")
+    mount = {"destination": "/d", "type": "bind", "source": str(place.directory), "options": ["rbind", "ro", "rro"]}
+    made = json.loads(document.read_text())
+    document.write_text(json.dumps({**made, "mounts": [*made["mounts"], mount]}))
+    programs.script(
+        place.directory / "bin" / "runc", f'[ "$1" = --version ] && echo "{name} version 1.1.5" && exit\nexit 1'
+    )
+    launch = place.prepare()
+    assert launch.config["mounts"][-1]["options"] == ["rbind", "ro", *(["rro"] if name == "runc" else [])]
+    paths = place.store.paths("web")
+    make_directory(paths.state)
+    write_text(paths.config, json.dumps(launch.config))
+    wanted = launch.record.definition
+    assert changes.compare(place.store, Desired("web", definition=wanted), wanted, launch.record)[0] == {}
 
 
 def test_an_option_that_conmon_lacks_is_refused(place: Place) -> None:
