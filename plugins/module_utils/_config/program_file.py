@@ -79,10 +79,9 @@ class Tree:
             here, target = os.path.join(done, name), None
             try:
                 target = os.readlink(self.host(here))
-            except OSError as exc:  # EINVAL: it is no link.
-                if exc.errno != errno.EINVAL and not (
-                    exc.errno == errno.ENOENT and (missing or self._leads_to_mount(here))
-                ):
+            except OSError as exc:  # EINVAL: it is no link. The runtime makes the directories above a mount.
+                made = missing or any(_is_below(place, here) for place, _source in self._mounts)
+                if exc.errno != errno.EINVAL and not (made and exc.errno == errno.ENOENT):
                     raise
             links += target is not None
             if links > _MOST_LINKS:
@@ -93,10 +92,6 @@ class Tree:
                 done = "/" if target.startswith("/") else done
                 todo += target.split("/")[::-1]
         return done
-
-    def _leads_to_mount(self, path: str) -> bool:
-        """Tell whether the runtime creates this directory, because something is mounted below it."""
-        return any(_is_below(place, path) for place, _source in self._mounts)
 
     def open(self, path: str) -> t.BinaryIO | None:
         """Open a regular file. Return None for anything else. Raises OSError and Unknown."""

@@ -24,17 +24,7 @@ from .._host.selinux_state import has_labels
 from .._runtime.drivers import DRIVERS, driver_of
 from .._runtime.runtime import Runtime
 from .._state import names
-from .._state.model import (
-    CgroupManager,
-    Checkpoint,
-    Definition,
-    Desired,
-    LogDriver,
-    NetworkHelper,
-    Program,
-    Record,
-    Timeouts,
-)
+from .._state.model import CgroupManager, Checkpoint, Definition, Desired, LogDriver, NetworkHelper, Record, Timeouts
 from .._state.phase import Phase
 from .._state.store import Paths, Store
 from .._state.timestamps import timestamp
@@ -112,7 +102,7 @@ def prepare(
     )  # fmt: skip
     _check_free(store, record, paths)
     launch = Launch(record, config.effective(source, record, paths))
-    _check_program(launch.config, runtime, restored=restored)
+    _check_program(launch, restored=restored)
     since = driver_of(runtime.name).recursive_mounts
     if not since or numbers(runtime.version) < since:
         from .._config import recursive_mounts
@@ -145,9 +135,9 @@ def _check_texts(definition: Definition, paths: Paths) -> None:
         check_text(name, text)
 
 
-def _check_program(effective: config.Config, runtime: Program, *, restored: bool) -> None:
+def _check_program(launch: Launch, *, restored: bool) -> None:
     """Refuse a program that no kernel can execute, and words that it does not pass to one. The container would count as started."""
-    process = effective["process"]
+    runtime, process = launch.record.runtime, launch.config["process"]
     if (
         len(process["args"][0] + str(process.get("cwd"))) > 2000 or len(str(process)) > 30000
     ):  # Most configs are far below any limit.
@@ -155,10 +145,10 @@ def _check_program(effective: config.Config, runtime: Program, *, restored: bool
 
         program_words.check(process)
     # A hook may change the files, and another runtime may have a kernel of its own.
-    if not restored and not effective.get("hooks") and runtime.name in DRIVERS:
+    if not restored and not launch.config.get("hooks") and runtime.name in DRIVERS:
         from .._config import program_file
 
-        program_file.check(effective, runtime.path)
+        program_file.check(launch.config, runtime.path)
 
 
 def _check_parent(parent: str | None, manager: CgroupManager) -> None:
