@@ -85,7 +85,8 @@ def checked(kind: str, given: t.Sequence[str], where: str) -> list[str]:
         if kind == "bind":
             if _TRANSLATED.get(word) == "":
                 continue
-            word = _TRANSLATED.get(word, word.replace("bind-propagation=", "", 1))
+            _check_recursion(chosen, word, where)
+            word = _propagation(_TRANSLATED.get(word, word), where)
         _check_word(kind, word, where)
         subject, choice = _choice(word)
         other, first = chosen.setdefault(subject, (word, choice))
@@ -95,6 +96,31 @@ def checked(kind: str, given: t.Sequence[str], where: str) -> list[str]:
             raise InvalidOption(f"The mount at {where} cannot have both {other} and {word}.")
         found.append(word)
     return _with_recursion(found) if kind == "bind" else [word for word in found if word != "notmpcopyup"]
+
+
+def _check_recursion(chosen: dict[str, tuple[str, str]], word: str, where: str) -> None:
+    """Refuse two different values of ``bind-recursive``. ``rro`` is its value ``readonly``."""
+    key, _equals, value = word.partition("=")
+    choice = "readonly" if word == "rro" else value
+    other, first = (
+        chosen.setdefault("bind-recursive", (word, choice))
+        if choice and key in ("rro", "bind-recursive")
+        else ("", choice)
+    )
+    if choice != first:
+        raise InvalidOption(f"The mount at {where} cannot have both {other} and {word}.")
+
+
+def _propagation(word: str, where: str) -> str:
+    """Return the value of ``bind-propagation``, and any other word as it is."""
+    key, equals, value = word.partition("=")
+    if key != "bind-propagation" or not equals:
+        return word
+    if value not in PROPAGATION:
+        near = _near(value, PROPAGATION)
+        hint = f"Did you mean {near}?" if near else f"Use one of {', '.join(PROPAGATION)}."
+        raise InvalidOption(f"The mount option {value[:100]!r} at {where} is not known as bind-propagation.", hint=hint)
+    return value
 
 
 def _with_recursion(words: list[str]) -> list[str]:

@@ -88,14 +88,42 @@ def test_propagation(word: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "word",
+    [
+        "suid",
+        "dev",
+        "exec",
+        "ro",
+        "rro",
+        "rw",
+        "bind",
+        "rbind",
+        "",
+        "RSLAVE",
+        "nosuid",
+        "defaults",
+        "bind-propagation=rslave",
+        "rslave,ro ",
+    ],
+)
+def test_only_a_propagation_is_one(word: str) -> None:
+    with pytest.raises(InvalidOption, match=r"The mount option .* at /b is not known") as caught:
+        parse.mount({"source": "/a", "destination": "/b", "options": [f"bind-propagation={word}"]})
+    assert "rslave" in caught.value.hint or word in ("rw", "rbind", "ro", "rro")
+
+
+@pytest.mark.parametrize(
     "words",
     [
         "ro,rw", "rw,ro", "rro,rw", "ro,rrw", "noexec,exec", "rnoexec,exec", "suid,nosuid", "dev,rnodev", "bind,rbind", "bind,bind-recursive=enabled",
+        "rro,bind-recursive=writable", "bind-recursive=writable,rro", "bind-recursive=readonly,bind-recursive=writable",
+        "ro,bind-recursive=disabled,bind-recursive=writable", "bind-recursive=disabled,bind-recursive=readonly",
+        "bind-recursive=enabled,bind-recursive=writable", "bind-recursive=enabled,bind-recursive=readonly", "bind-recursive=disabled,rro",
         "shared,rshared", "private,rslave", "atime,noatime", "relatime,norelatime", "ro,readonly", "ro,ro", "noexec,noexec",
     ],
 )  # fmt: skip
 def test_words_that_exclude_each_other(words: str) -> None:
-    with pytest.raises(InvalidOption, match=r"The mount at /b cannot have (both )?\w+ (and \w+|twice)\."):
+    with pytest.raises(InvalidOption, match=r"The mount at /b cannot have (both )?[\w=-]+ (and [\w=-]+|twice)\."):
         bind(words)
 
 
