@@ -28,6 +28,7 @@ LIMITS = {
     "RLIMIT_SIGPENDING": (65536, 65536), "RLIMIT_STACK": (8 << 20, parse.UNLIMITED),
 }  # fmt: skip
 PIDS = 2048
+_MOST_PIDS = 1 << 22  # PID_MAX_LIMIT of any kernel with 64 bits
 _PERIOD = 100000  # microseconds, as in docker and podman
 _SHARES = (2, 262144)  # cgroup v1's, which the runtimes convert for v2
 _MOST_CPUS = 8192  # of any kernel
@@ -35,8 +36,10 @@ _MOST_CPUS = 8192  # of any kernel
 
 def rlimits(options: Options, facts: Facts) -> list[Config]:
     """Return the limits. Without them, a container would have those of its task's session, and commands those of another."""
-    limits = {}
+    limits, pids = {}, PIDS if options.pids_limit is None else options.pids_limit
     for kind, (soft, hard) in LIMITS.items():
+        if kind == "RLIMIT_NPROC":  # Above the limit of pids. It also counts processes of the same user outside.
+            soft = hard = max(hard, min(pids, _MOST_PIDS) if pids > 0 else _MOST_PIDS)
         most = facts.most.get(kind, hard)
         hard = hard if most >= hard else _stable(most)
         limits[kind] = {"type": kind, "soft": min(soft, hard), "hard": hard}
@@ -47,9 +50,13 @@ def rlimits(options: Options, facts: Facts) -> list[Config]:
             raise InvalidOption(f"ulimits contains {name} twice.")
         for key in ("soft", "hard"):
             if one[key] == parse.UNLIMITED and most != parse.UNLIMITED:
-                one[key] = _stable(most)  # As in podman: as much as possible.
-        if one["soft"] > one["hard"]:
-            raise InvalidOption(f"The ulimit {name} has a soft limit above its hard limit.")
+                # As in podman: as much as possible. A hard limit that is not stable is better than one below the soft limit.
+                one[key] = max(_stable(most), one["soft"] if one["soft"] <= most else 0)
+            elif one[key] > most:
+                hint = f"Use at most {most}, or -1 for as much as possible."
+                raise InvalidOption(
+                    f"The ulimit {name} cannot be {one[key]}: no container of this user can have that.", hint=hint
+                )
         limits[kind] = one
     return list(limits.values())
 

@@ -152,6 +152,55 @@ def test_a_limit_is_given_once(ulimits: tuple[str, ...]) -> None:
         rlimits(FACTS, *ulimits)
 
 
-def test_the_highest_limit_may_be_below_the_soft_one() -> None:
-    with pytest.raises(InvalidOption, match="nofile has a soft limit above its hard limit"):
+def test_the_highest_limit_may_be_below_the_given_one() -> None:
+    with pytest.raises(InvalidOption, match="The ulimit nofile cannot be 2000"):
         rlimits(FACTS._replace(most={"RLIMIT_NOFILE": 1024}), "nofile=2000:-1")
+
+
+@pytest.mark.parametrize(
+    ("given", "most", "limits"),
+    [
+        ("nproc=40000:-1", 62987, (40000, 40000)), ("nproc=62987:-1", 62987, (62987, 62987)), ("nproc=100:unlimited", 62987, (100, 32768)),
+        ("nproc=-1", 62987, (32768, 32768)), ("nproc=62987", 62987, (62987, 62987)), ("nproc=0:-1", 0, (0, 0)), ("nproc=5:-1", 2**64 - 1, (5, 2**64 - 1)),
+    ],
+)  # fmt: skip
+def test_no_hard_limit_is_below_the_soft_one(given: str, most: int, limits: tuple[int, int]) -> None:
+    assert rlimits(FACTS._replace(most={"RLIMIT_NPROC": most}), given)["NPROC"] == limits
+
+
+@pytest.mark.parametrize(
+    ("given", "number"),
+    [
+        ("nofile=1024:2000000", 2000000),
+        ("nofile=2000000", 2000000),
+        ("nofile=2000000:-1", 2000000),
+        ("nofile:1048577", 1048577),
+    ],
+)
+def test_a_limit_that_nobody_can_set_is_refused_by_name(given: str, number: int) -> None:
+    with pytest.raises(InvalidOption, match=f"The ulimit nofile cannot be {number}") as caught:
+        rlimits(FACTS._replace(most={"RLIMIT_NOFILE": 1048576}), given)
+    assert "1048576" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("pids", "processes"),
+    [
+        (None, 65536),
+        (100, 65536),
+        (65536, 65536),
+        (65537, 65537),
+        (200000, 200000),
+        (0, 1 << 22),
+        (-1, 1 << 22),
+        (1 << 22, 1 << 22),
+    ],
+)
+def test_processes_are_not_limited_below_pids_limit(pids: int | None, processes: int) -> None:
+    def limit(facts: Facts, *ulimits: str) -> tuple[int, int]:
+        found = made(facts, pids_limit=pids, ulimits=ulimits)["process"]["rlimits"]
+        return next((one["soft"], one["hard"]) for one in found if one["type"] == "RLIMIT_NPROC")
+
+    assert limit(FACTS) == (processes, processes)
+    assert limit(FACTS, "nproc=7") == (7, 7)
+    assert limit(FACTS._replace(most={"RLIMIT_NPROC": 62987})) == (32768, 32768)
