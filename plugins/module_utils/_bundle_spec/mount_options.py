@@ -28,6 +28,7 @@ _TMPFS = {
     "size": _SIZE, "nr_blocks": _COUNT, "nr_inodes": _COUNT, "mode": "0?[0-7]{1,4}", "uid": _ID, "gid": _ID,
     "huge": "never|always|within_size|advise", "mpol": r"[a-z][a-z0-9=:,-]*",
 }  # fmt: skip
+_NOT_PASSED = ("notmpcopyup", "defaults")  # of a new file system: runc gives defaults to the kernel, which refuses it
 _DEVPTS = {"uid": _ID, "gid": _ID, "mode": "0?[0-7]{1,4}", "ptmxmode": "0?[0-7]{1,4}", "max": r"[0-9]+"}
 # Of podman and docker for a bind mount, and what they mean. An empty one has no meaning on Linux.
 _TRANSLATED = {
@@ -95,7 +96,7 @@ def checked(kind: str, given: t.Sequence[str], where: str) -> list[str]:
         if choice != first:
             raise InvalidOption(f"The mount at {where} cannot have both {other} and {word}.")
         found.append(word)
-    return _with_recursion(found) if kind == "bind" else [word for word in found if word != "notmpcopyup"]
+    return _with_recursion(found) if kind == "bind" else [word for word in found if word not in _NOT_PASSED]
 
 
 def _check_recursion(chosen: dict[str, tuple[str, str]], word: str, where: str) -> None:

@@ -150,6 +150,15 @@ def test_a_tmpfs_does_not_have_to_copy() -> None:
     assert parse.tmpfs("/b")["options"] == ["nosuid", "nodev", "noexec", "tmpcopyup"]
 
 
+def test_defaults_says_nothing() -> None:
+    """As in fstab(5). runc gives it to the kernel, which refuses it for a new file system."""
+    for words in ("defaults", "defaults,size=1m", "size=1m,defaults"):
+        assert parse.tmpfs(f"/b:{words}") == parse.tmpfs("/b:size=1m" if "size" in words else "/b")
+    for kind in ("tmpfs", "proc", "sysfs", "devpts", "mqueue", "ext4", "overlay"):
+        assert typed(kind, "defaults", "ro") == ["ro"]
+        assert typed(kind, "defaults") == []
+
+
 @pytest.mark.parametrize(
     "words",
     [
