@@ -13,7 +13,7 @@ options:
   argv:
     description: Program and its arguments, as a list. They follow the entry point of the image and replace the arguments of the image.
     type: list
-    elements: str
+    elements: raw
   command:
     description: The same as O(argv), as one string. It is split into words as a shell does. No other feature of a shell is available.
     type: str
@@ -22,7 +22,7 @@ options:
       - Entry point. It replaces the entry point of the image. The arguments of the image are then not used.
       - An empty list means no entry point.
     type: list
-    elements: str
+    elements: raw
   env:
     description:
       - Environment variables, in addition to those of the image. Values are strings or integers.
@@ -55,7 +55,7 @@ options:
   hostname:
     description:
       - Host name of the container, of at most 64 bytes without blanks, C(#) or C(/). Default is the last component of O(path).
-    type: str
+    type: raw
   mounts:
     description:
       - Mounts of the container. Each is a string C(SOURCE:DESTINATION[:OPTION,...]), or a dictionary with the keys C(destination),

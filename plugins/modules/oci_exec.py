@@ -56,7 +56,7 @@ options:
       - The command as a list. The first element is the program, which is searched in the C(PATH) of the container.
       - One of O(argv) and O(command) is required with O(state=started).
     type: list
-    elements: str
+    elements: raw
   command:
     description:
       - The command as a string. The module splits it into words as a shell does, but uses no shell. Pipes, variables and wildcards are not

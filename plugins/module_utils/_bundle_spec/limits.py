@@ -86,7 +86,7 @@ def _memory(options: Options, facts: Facts) -> dict[str, int]:
     limit, wanted = memory.get("limit"), str(options.memory_swap or "0").strip().lower()
     if limit is not None and memory.get("reservation", 0) > limit:
         raise InvalidOption("memory_reservation cannot be more than memory.")
-    if limit is None and wanted != "0":
+    if limit is None and wanted not in ("0", *NO_LIMIT):
         raise InvalidOption("memory_swap is the sum of memory and swap. It needs memory.")
     if limit is not None and facts.swap:
         swap = None if wanted in NO_LIMIT else parse_size(wanted, "memory_swap") or min(2 * limit, MOST)

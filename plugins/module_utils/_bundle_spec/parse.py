@@ -174,6 +174,15 @@ def texts(option: str, values: t.Mapping[str, t.Any]) -> dict[str, str]:
     return {name: str(value) for name, value in values.items()}
 
 
+def words(option: str, values: t.Sequence[t.Any]) -> list[str]:
+    """Accept only strings and integers, as ``texts``. The caller has no type for them, which would make the text True of a yes."""
+    for number, value in enumerate(values, 1):
+        if isinstance(value, bool) or not isinstance(value, (str, int)):
+            which = f"word {number}" if len(values) > 1 else "the value"
+            raise InvalidOption(f"{option}: {which} must be text.", hint="Put it in quotes.")
+    return [str(value) for value in values]
+
+
 def env_file(text: str, path: str) -> list[tuple[str, str]]:
     """Parse lines ``NAME=VALUE``, as podman does. Ignore empty lines and lines that begin with #. Quotes are part of the value.
 

@@ -12,6 +12,7 @@ from ansible.module_utils.basic import AnsibleModule
 from .._base.errors import InvalidOption
 from .._base.files import check_text
 from .._bundle.bundles import Outcome
+from .._bundle_spec import parse
 from .._bundle_spec.options import Action, Options, Request
 from .boundary import DIRECTORY_ARGUMENTS
 from .diff import Pairs, diff
@@ -28,6 +29,9 @@ _TYPES = {
 }
 _STRINGS = {"type": "list", "elements": "str"}
 _MORE: dict[str, dict[str, t.Any]] = {
+    "argv": {"elements": "raw"},
+    "entrypoint": {"elements": "raw"},
+    "hostname": {"type": "raw"},
     "env": {"no_log": True},
     "hooks": {"no_log": True},
     "spec": {"no_log": True},
@@ -95,6 +99,11 @@ def _options(params: t.Mapping[str, t.Any]) -> Options:
             given["argv"] = shlex.split(params["command"])
         except ValueError as exc:
             raise InvalidOption(f"command cannot be split into words: {exc}.", hint="Use argv with a list.") from exc
+    for name in ("argv", "entrypoint"):
+        if name in given:
+            given[name] = parse.words(name, given[name])
+    if "hostname" in given:
+        (given["hostname"],) = parse.words("hostname", [given["hostname"]])
     lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
     return Options(**{**given, **lists})
 

@@ -24,7 +24,7 @@ from .session import describe
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "name": {"type": "str", "required": True, "aliases": ["container"]},
     "state": {"type": "str", "default": "started", "choices": ["started", "finished", "stopped", "absent"]},
-    "argv": {"type": "list", "elements": "str"},
+    "argv": {"type": "list", "elements": "raw"},
     "command": {"type": "str"},
     "env": {"type": "dict", "no_log": True},
     "stdin": {"type": "str", "no_log": True},
@@ -92,7 +92,11 @@ def _keep(params: t.Mapping[str, t.Any]) -> output.Keep:
 
 def _argv(params: t.Mapping[str, t.Any]) -> tuple[str, ...]:
     if params["command"] is None:
-        return tuple(params["argv"] or ())
+        given = params["argv"] or ()
+        for number, word in enumerate(given, 1):  # Ansible would make the text True of a yes.
+            if isinstance(word, bool) or not isinstance(word, (str, int)):
+                raise InvalidOption(f"argv: word {number} must be text.", hint="Put it in quotes.")
+        return tuple(map(str, given))
     try:
         return tuple(shlex.split(params["command"]))
     except ValueError as exc:

@@ -40,7 +40,8 @@ def resources(facts: Facts = FACTS, **options: t.Any) -> t.Any:
         ({"memory": "1g", "memory_swap": "unlimited"}, {"limit": GIB, "swap": -1}),
         ({"memory": "1g", "memory_swap": "0"}, {"limit": GIB, "swap": 2 * GIB}),  # docker: as if it were not given
         ({"memory": "0"}, None), ({"memory": "0m"}, None), ({"memory": "-1"}, None), ({"memory": " Unlimited "}, None), ({"memory": "infinity"}, None),
-        ({"memory": "0", "memory_swap": "0"}, None),
+        ({"memory": "0", "memory_swap": "0"}, None), ({"memory_swap": "-1"}, None), ({"memory": "-1", "memory_swap": "-1"}, None),
+        ({"memory": "unlimited", "memory_swap": "-1"}, None), ({"memory": "0", "memory_swap": "unlimited"}, None),
         ({"memory_reservation": "64m"}, {"reservation": 64 * MIB}), ({"memory_reservation": "0"}, None),
         ({"memory": "64m", "memory_reservation": "64m"}, {"limit": 64 * MIB, "reservation": 64 * MIB, "swap": 128 * MIB}),
         ({"memory": str(2**63 - 1)}, {"limit": 2**63 - 1, "swap": 2**63 - 1}), ({"memory": "9007199254740993"}, {"limit": 2**53 + 1, "swap": 2**54 + 2}),
@@ -54,7 +55,7 @@ def test_memory(options: dict[str, str], memory: dict[str, int] | None) -> None:
     "options",
     [
         {"memory": "-2"}, {"memory": "-1m"}, {"memory": "lots"}, {"memory": str(2**63)}, {"memory": "9" * 30 + "g"}, {"memory": "1e3"},
-        {"memory_swap": "1g"}, {"memory_swap": "-1"}, {"memory": "0", "memory_swap": "1g"}, {"memory": "1g", "memory_swap": "1m"},
+        {"memory_swap": "1g"}, {"memory": "0", "memory_swap": "1g"}, {"memory": "-1", "memory_swap": "1g"}, {"memory": "1g", "memory_swap": "1m"},
         {"memory": "1g", "memory_swap": "-2"}, {"memory": "1g", "memory_swap": "9" * 25}, {"memory": "64m", "memory_reservation": "65m"},
         {"shm_size": "-1"}, {"shm_size": "8388608t"}, {"memory_reservation": "-5"},
     ],

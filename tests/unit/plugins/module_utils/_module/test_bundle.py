@@ -41,6 +41,22 @@ class TestRequest:
         expected: dict[str, t.Any] = {**given, "mounts": ("/a:/b",), "argv": ("a", "b")}
         assert found.options == Options(**expected)
 
+    @pytest.mark.parametrize("value", [True, False, None, 1.1, ["a"], {"a": "b"}])
+    def test_a_word_is_what_the_task_says(self, value: object) -> None:
+        """Of a yes in YAML, Ansible would make the text True."""
+        for name in ("argv", "entrypoint"):
+            with pytest.raises(InvalidOption, match=f"{name}: word 2 must be text") as refused:
+                bundle.request(_params(image="x", **{name: ["app", value, "x"]}))
+            assert refused.value.hint == "Put it in quotes."
+        if value is not None:  # None: it is not given.
+            with pytest.raises(InvalidOption, match="hostname: the value must be text"):
+                bundle.request(_params(image="x", hostname=value))
+
+    def test_a_number_is_a_word(self) -> None:
+        options = bundle.request(_params(image="x", argv=["sleep", 60, "yes", ""], entrypoint=[7], hostname=5)).options
+        assert (options.argv, options.entrypoint, options.hostname) == (("sleep", "60", "yes", ""), ("7",), "5")
+        assert bundle.request(_params(image="x", entrypoint=[])).options.entrypoint == ()
+
     def test_a_command_is_split_as_a_shell_does(self) -> None:
         assert bundle.request(_params(image="x", command="sh -c 'a b'")).options.argv == ("sh", "-c", "a b")
         with pytest.raises(InvalidOption, match="command cannot be split into words") as refused:

@@ -66,6 +66,12 @@ class TestCommand:
     def test_words(self, text: str, argv: tuple[str, ...]) -> None:
         assert oci_exec.command(_params(argv=None, command=text)).argv == argv
 
+    @pytest.mark.parametrize("value", [1.5, True, False, None, ["a"], {"b": "c"}])
+    def test_words_are_text(self, value: object) -> None:
+        with pytest.raises(InvalidOption, match="argv: word 3 must be text"):
+            oci_exec.command(_params(argv=["a", 5, value]))
+        assert oci_exec.command(_params(argv=["sleep", 60, "yes"])).argv == ("sleep", "60", "yes")
+
     @pytest.mark.parametrize("value", [1, 1.5, True, None, ["a"], {"b": "c"}])
     def test_variables_are_strings(self, value: object) -> None:
         with pytest.raises(InvalidOption, match=r"variable PORT in env is not a string.*put it in quotes") as caught:
