@@ -71,7 +71,7 @@ def resources(options: Options, facts: Facts) -> Config:
     for device, access in facts.devices if not options.privileged else ():
         rules.append({"allow": True, "access": access, **{key: device[key] for key in ("type", "major", "minor")}})
     found: Config = {"devices": rules, "memory": _memory(options, facts), "cpu": _cpu(options)}
-    pids = PIDS if options.pids_limit is None else _whole("pids_limit", options.pids_limit)
+    pids = PIDS if options.pids_limit is None else _pids(options.pids_limit)
     # Without the controller, runtimes refuse even "no limit". A requested limit is left to them to refuse.
     if facts.pids or (options.pids_limit or 0) > 0:
         found["pids"] = {"limit": pids if pids > 0 else -1}
@@ -107,6 +107,10 @@ def _cpu(options: Options) -> Config:
             raise InvalidOption(
                 f"cpuset_cpus cannot be {options.cpuset_cpus[:100]!r}.", hint="Use a list such as 0-3,5."
             )
+        for part in options.cpuset_cpus.split(","):
+            first, dash, last = part.partition("-")
+            if dash and int(first) > int(last):
+                raise InvalidOption(f"cpuset_cpus cannot have {part}.", hint=f"Did you mean {last}-{first}?")
         cpu["cpus"] = options.cpuset_cpus
     cpus = options.cpus or 0
     if not math.isfinite(cpus) or not (cpus == 0 or 0.01 <= cpus <= _MOST_CPUS):
@@ -123,7 +127,8 @@ def oom_score(options: Options) -> int | None:
     return score
 
 
-def _whole(name: str, number: int) -> int:
-    if abs(number) > MOST:
-        raise InvalidOption(f"{name} cannot be {str(number)[:30]}: it is too large for the kernel.")
+def _pids(number: int) -> int:
+    if number > _MOST_PIDS:
+        hint = f"Use at most {_MOST_PIDS}, or -1 for no limit."
+        raise InvalidOption(f"pids_limit cannot be {str(number)[:30]}: it is too large for the kernel.", hint=hint)
     return number

@@ -23,7 +23,9 @@ _PAIRS = (
 RECURSIVE = frozenset(f"r{word}" for pair in _PAIRS for word in pair)
 # The opposites among the flags of a file system. They have no effect on a bind mount.
 _OF_FILE_SYSTEMS = (("sync", "async"), ("mand", "nomand"))
-_SIZE, _COUNT, _ID = r"[0-9]+[kmgtpe]?|[0-9]+%", r"[0-9]+[kmgtpe]?", r"[0-9]{1,10}"
+# The kernel reads a number with a 0 in front as octal (memparse), and ignores what is above 64 bits.
+_COUNT, _ID = r"0|[1-9][0-9]{0,18}[kmgtpe]?", r"0|[1-9][0-9]{0,9}"
+_SIZE, _MOST, _UNITS = rf"{_COUNT}|[0-9]{{1,3}}%", {_COUNT: 2**63 - 1, _ID: 2**32 - 2}, "kmgtpe"
 _TMPFS = {
     "size": _SIZE, "nr_blocks": _COUNT, "nr_inodes": _COUNT, "mode": "0?[0-7]{1,4}", "uid": _ID, "gid": _ID,
     "huge": "never|always|within_size|advise", "mpol": r"[a-z][a-z0-9=:,-]*",
@@ -148,7 +150,7 @@ def complete(words: t.Sequence[str], *, recursive: bool) -> list[str]:
 def _check_word(kind: str, word: str, where: str) -> None:
     flags, values = _known(kind)
     key, equals, value = word.partition("=")
-    if word in flags or (equals and key in values and re.fullmatch(values[key], value, re.IGNORECASE)):
+    if word in flags or (equals and key in values and _is_value(values[key], value)):
         return
     what = f"The mount option {word[:100]!r} at {where}"
     if kind not in ("bind", "tmpfs", "devpts") and "\0" not in word:
@@ -169,6 +171,15 @@ def _check_word(kind: str, word: str, where: str) -> None:
     raise InvalidOption(
         f"{what} is not known.", hint=f"Did you mean {near}?" if near else "See the documentation of mounts."
     )
+
+
+def _is_value(pattern: str, value: str) -> bool:
+    """Tell whether a value has the form of a pattern, and is a number that the kernel can hold."""
+    if not re.fullmatch(pattern, value, re.IGNORECASE):
+        return False
+    unit = _UNITS.find(value[-1].lower()) + 1
+    most = _MOST.get(_COUNT if pattern == _SIZE else pattern)
+    return most is None or value.endswith("%") or int(value.rstrip(value[-1]) if unit else value) << 10 * unit <= most
 
 
 def _known(kind: str) -> tuple[set[str], dict[str, str]]:

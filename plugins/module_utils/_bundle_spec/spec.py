@@ -376,6 +376,8 @@ def _sysctls(options: Options) -> dict[str, str]:
                 f"The sysctl {name[:100]!r} belongs to no namespace. It would change the whole host.",
                 hint=_near_sysctl(name),
             )
+        if name == "kernel.hostname":  # The runtimes refuse it beside the name that each config has.
+            raise InvalidOption("The sysctl kernel.hostname cannot be set.", hint="Use hostname.")
         if wanted[kind] == "host":
             raise InvalidOption(
                 f"The sysctl {name} would change the host, because the container uses its {kind} namespace."

@@ -139,7 +139,7 @@ def _check_program(launch: Launch, *, restored: bool) -> None:
     """Refuse a program that no kernel can execute, and words that it does not pass to one. The container would count as started."""
     runtime, process = launch.record.runtime, launch.config["process"]
     if (
-        len(process["args"][0] + str(process.get("cwd"))) > 2000 or len(str(process)) > 30000
+        len(process["args"][0] + str(process.get("cwd"))) > 1000 or len(str(process)) > 30000
     ):  # Most configs are far below any limit.
         from .._config import program_words
 

@@ -102,9 +102,7 @@ def test_numbers_that_no_kernel_has(options: dict[str, t.Any]) -> None:
         resources(**options)
 
 
-@pytest.mark.parametrize(
-    ("limit", "expected"), [(None, 2048), (0, -1), (-1, -1), (-5, -1), (7, 7), (2**63 - 1, 2**63 - 1)]
-)
+@pytest.mark.parametrize(("limit", "expected"), [(None, 2048), (0, -1), (-1, -1), (-5, -1), (7, 7), (1 << 22, 1 << 22)])
 def test_processes(limit: int | None, expected: int) -> None:
     assert resources(pids_limit=limit)["pids"] == {"limit": expected}
 
@@ -205,3 +203,18 @@ def test_processes_are_not_limited_below_pids_limit(pids: int | None, processes:
     assert limit(FACTS) == (processes, processes)
     assert limit(FACTS, "nproc=7") == (7, 7)
     assert limit(FACTS._replace(most={"RLIMIT_NPROC": 62987})) == (32768, 32768)
+
+
+@pytest.mark.parametrize("number", [(1 << 22) + 1, 5000000, 2**31, 2**63 - 1, 2**64, 10**30])
+def test_more_processes_than_a_kernel_has(number: int) -> None:
+    with pytest.raises(InvalidOption, match=r"pids_limit cannot be .*too large") as caught:
+        resources(pids_limit=number)
+    assert caught.value.hint == "Use at most 4194304, or -1 for no limit."
+
+
+@pytest.mark.parametrize(("cpus", "hint"), [("3-0", "0-3"), ("0-1,7-5", "5-7"), ("10-9", "9-10"), ("1,2-1,3", "1-2")])
+def test_processors_that_are_none(cpus: str, hint: str) -> None:
+    with pytest.raises(InvalidOption, match="cpuset_cpus cannot have") as caught:
+        resources(cpuset_cpus=cpus)
+    assert caught.value.hint == f"Did you mean {hint}?"
+    assert resources(cpuset_cpus="0-0,2,9-10")["cpu"]["cpus"] == "0-0,2,9-10"

@@ -150,6 +150,33 @@ def test_a_tmpfs_does_not_have_to_copy() -> None:
     assert parse.tmpfs("/b")["options"] == ["nosuid", "nodev", "noexec", "tmpcopyup"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "size=16e", "size=16384p", "size=8e", "size=18446744073709551616", "size=9223372036854775808", "size=064m", "size=00", "nr_inodes=010",
+        "nr_blocks=9e", "nr_inodes=18446744073709551615", "uid=4294967295", "gid=4294967295", "uid=9999999999", "size=0x10", "size=1000%", "uid=010", "gid=00",
+    ],
+)  # fmt: skip
+def test_numbers_that_the_kernel_reads_as_others(words: str) -> None:
+    with pytest.raises(InvalidOption, match="has a value that is not valid"):
+        parse.tmpfs(f"/b:{words}")
+
+
+def test_numbers_that_the_kernel_holds() -> None:
+    for word in (
+        "size=7e",
+        "size=8191P",
+        "size=0",
+        "size=9223372036854775807",
+        "uid=4294967294",
+        "gid=0",
+        "nr_inodes=0",
+        "nr_inodes=1M",
+        "size=100%",
+    ):
+        assert word in parse.tmpfs(f"/b:{word}")["options"]
+
+
 def test_defaults_says_nothing() -> None:
     """As in fstab(5). runc gives it to the kernel, which refuses it for a new file system."""
     for words in ("defaults", "defaults,size=1m", "size=1m,defaults"):

@@ -500,6 +500,15 @@ def test_sysctls_that_belong_to_no_namespace(name: str, hint: str) -> None:
     assert hint in caught.value.hint
 
 
+@pytest.mark.parametrize("uts", ["private", "host"])
+def test_the_hostname_is_no_sysctl(uts: str) -> None:
+    """runc refuses it beside the hostname that each config has."""
+    with pytest.raises(InvalidOption, match=r"kernel\.hostname cannot be set") as caught:
+        make(sysctls={"kernel.hostname": "web"}, uts=uts)
+    assert caught.value.hint == "Use hostname."
+    assert make(sysctls={"kernel.domainname": "example"})["linux"]["sysctl"] == {"kernel.domainname": "example"}
+
+
 @pytest.mark.parametrize("value", [True, False, None, 1.5, [1], "1\0"])
 def test_what_yaml_makes_of_a_value_is_not_written_to_the_kernel(value: t.Any) -> None:
     with pytest.raises(InvalidOption, match=r"sysctls: the value of net\.ipv4\.ip_forward must be text"):

@@ -197,6 +197,14 @@ def test_a_runtime_without_a_driver_gets_no_recursive_options(place: Place, name
     assert changes.compare(place.store, Desired("web", definition=wanted), wanted, launch.record)[0] == {}
 
 
+@pytest.mark.parametrize("name", ["\U0001f600" * 1100, "\u20ac" * 1400, "/" + "a" * 4095])
+def test_a_path_is_as_long_as_its_bytes(place: Place, name: str) -> None:
+    document = pathlib.Path(place.bundle, "config.json")
+    document.write_text(document.read_text().replace('["true"]', json.dumps([name])))
+    with pytest.raises(InvalidOption, match="A path has at most 4095"):
+        place.prepare()
+
+
 def test_an_option_that_conmon_lacks_is_refused(place: Place) -> None:
     place.conmon("", version="2.0.2")
     with pytest.raises(MissingPrerequisite, match=r"sdnotify needs conmon 2\.0\.22 or newer; this host has 2\.0\.2\."):
