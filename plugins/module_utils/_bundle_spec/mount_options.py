@@ -167,6 +167,8 @@ def _check_word(kind: str, word: str, where: str) -> None:
         raise InvalidOption(
             f"{what} has no effect on a bind mount.", hint="Options of a file system are for a new one."
         )
+    if word in values:
+        raise InvalidOption(f"{what} needs a value.", hint=_like(key))
     near = (_near(key, values) if equals else "") or _near(word, (*flags, *values, *_TRANSLATED))
     raise InvalidOption(
         f"{what} is not known.", hint=f"Did you mean {near}?" if near else "See the documentation of mounts."
@@ -207,7 +209,13 @@ def _choice(word: str) -> tuple[str, str]:
 
 
 def _like(key: str) -> str:
-    examples = {"size": "size=64m or size=50%", "mode": "mode=1777", "ptmxmode": "ptmxmode=0666", "huge": "huge=advise"}
+    examples = {
+        "size": "size=64m or size=50%",
+        "mode": "mode=1777",
+        "ptmxmode": "ptmxmode=0666",
+        "huge": "huge=advise",
+        "mpol": "mpol=local",
+    }
     return f"Write {examples.get(key, f'{key}=1000')}."
 
 

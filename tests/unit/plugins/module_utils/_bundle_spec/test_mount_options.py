@@ -162,6 +162,13 @@ def test_numbers_that_the_kernel_reads_as_others(words: str) -> None:
         parse.tmpfs(f"/b:{words}")
 
 
+@pytest.mark.parametrize("word", ["size", "mode", "uid", "nr_inodes", "huge", "mpol"])
+def test_a_word_without_its_value(word: str) -> None:
+    with pytest.raises(InvalidOption, match=f"'{word}' at /b needs a value") as caught:
+        parse.tmpfs(f"/b:{word}")
+    assert caught.value.hint.startswith(f"Write {word}=")
+
+
 def test_numbers_that_the_kernel_holds() -> None:
     for word in (
         "size=7e",
