@@ -117,6 +117,10 @@ def effective(config: Config, record: Record, paths: Paths) -> Config:
     path = names.container_cgroup(record)
     if record.cgroup_manager is CgroupManager.SYSTEMD:
         path = f"{names.cgroup_parent(record)}:{names.prefix(record.realm)}:{names.unit_part(record.name)}"
+    if record.cgroup_manager is CgroupManager.SYSTEMD or config.get("annotations"):
+        from . import stop_contract
+
+        config = stop_contract.applied(config, record)
     result = {**config, "linux": {**(config.get("linux") or {}), "cgroupsPath": path}}
     if any(each.startswith(namespaces.PEER) for each in namespaces.namespaces_of(result).values()):
         from .shared_namespaces import by_path
@@ -169,6 +173,15 @@ def default_stop_signal(config: Config) -> str:
     return str((config.get("annotations") or {}).get("org.opencontainers.image.stopSignal") or "TERM")
 
 
+def without_stop_contract(config: Config) -> Config:
+    """Return the config without the stop settings of its scope, which need no new container."""
+    if not config.get("annotations"):
+        return config
+    from .stop_contract import without
+
+    return without(config)
+
+
 def flatten(value: t.Any, path: str = "") -> dict[str, t.Any]:
     """Return the leaves of an object or list by JSON path, without differences that have no meaning for a runtime.
 
@@ -197,5 +210,5 @@ def flatten(value: t.Any, path: str = "") -> dict[str, t.Any]:
 
 def digest(config: Config) -> str:
     """Return the sha256 of a config. It does not depend on the order of keys and of unordered lists."""
-    text = json.dumps(flatten(config), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(flatten(without_stop_contract(config)), sort_keys=True, separators=(",", ":"))
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

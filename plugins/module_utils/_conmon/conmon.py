@@ -22,6 +22,7 @@ SINCE = {
     "--log-tag": (2, 0, 3), "--persist-dir": (2, 0, 5), "--exit-delay": (2, 0, 17), "--sdnotify-socket": (2, 0, 22),
     "--full-attach": (2, 0, 23),
 }  # fmt: skip
+_MARGIN = 10.0  # seconds in a shutdown, from the end of a container to that of conmon
 
 
 def has(version: str, option: str) -> bool:
@@ -51,10 +52,12 @@ def common_argv(record: Record, paths: Paths, *, uuid: str, log: str) -> list[st
 def place(record: Record, pid: int, deadline: Deadline) -> None:
     """Move conmon out of the session that starts it, into a cgroup that is not the container's own."""
     if record.cgroup_manager is CgroupManager.SYSTEMD:
+        from .._config.stop_contract import microseconds
         from .._host import systemd
 
         with systemd.Bus(user=os.geteuid() != 0, deadline=deadline) as bus:
             unit, description = (names.conmon_unit(record.name, record.realm), f"conmon of the container {record.name}")
-            bus.start_scope(unit, pid=pid, parent=names.cgroup_parent(record), description=description)
+            limit = microseconds(record.stop_timeout + _MARGIN)
+            bus.start_scope(unit, pid=pid, parent=names.cgroup_parent(record), description=description, limit=limit)
     else:
         cgroup.place(names.conmon_cgroup(record), pid)

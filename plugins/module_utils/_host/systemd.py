@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import signal
 import typing as t
 
 from .._base.deadline import Deadline
@@ -63,18 +64,22 @@ class Bus:
     def __exit__(self, *_exc: object) -> None:
         self._lib.sd_bus_flush_close_unref(self._bus)
 
-    def start_scope(self, unit: str, *, pid: int, parent: str, description: str) -> None:
-        """Move ``pid`` into a new scope in the slice ``parent``, or into the existing scope.
+    def start_scope(self, unit: str, *, pid: int, parent: str, description: str, limit: int) -> None:
+        """Move ``pid`` into a new scope in the slice ``parent``, or into the existing scope. ``limit``: microseconds for its stop.
 
         DefaultDependencies=false as in podman: at shutdown, systemd must not stop the scope before its processes have ended.
         CollectMode: a scope whose process was killed must not remain as a failed unit.
+        KillSignal: conmon forwards SIGTERM to its container, which has a stop signal of its own. conmon ends with the container.
         """
         texts = {"Description": description, "Slice": parent, "CollectMode": "inactive-or-failed"}
-        properties: list[str | int] = [word for name, value in texts.items() for word in (name, "s", value)]
-        properties += ["Delegate", "b", 1, "DefaultDependencies", "b", 0, "PIDs", "au", 1, pid]
+        properties: list[str | int | ctypes.c_uint64] = [
+            word for name, value in texts.items() for word in (name, "s", value)
+        ]
+        properties += ["Delegate", "b", 1, "DefaultDependencies", "b", 0, "KillSignal", "i", int(signal.SIGCONT)]
+        properties += ["TimeoutStopUSec", "t", ctypes.c_uint64(limit), "PIDs", "au", 1, pid]
         self._watch_jobs()
         try:
-            job = self.call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail", 6, *properties, 0, reply=True)
+            job = self.call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail", 8, *properties, 0, reply=True)
         except LongshoreError as exc:
             if exc.details.get("bus_error") != "org.freedesktop.systemd1.UnitExists":
                 raise
@@ -102,13 +107,21 @@ class Bus:
             raise
 
     def call(
-        self, method: str, types: str, *values: str | int, to: tuple[str, ...] = SYSTEMD, reply: bool = False
+        self,
+        method: str,
+        types: str,
+        *values: str | int | ctypes.c_uint64,
+        to: tuple[str, ...] = SYSTEMD,
+        reply: bool = False,
     ) -> str:
         """Call one method. Return the object path of the reply if ``reply`` is set, otherwise an empty string."""
         error, answer = _BusError(), ctypes.c_void_p()
         self._lib.sd_bus_set_method_call_timeout(self._bus, ctypes.c_uint64(self._microseconds()))
         words = [word.encode() if isinstance(word, str) else ctypes.c_int(word) for word in (*to, method)]
-        arguments = [value.encode() if isinstance(value, str) else ctypes.c_int(value) for value in values]
+        arguments = [
+            value.encode() if isinstance(value, str) else ctypes.c_int(value) if isinstance(value, int) else value
+            for value in values
+        ]
         result = self._lib.sd_bus_call_method(
             self._bus, *words, ctypes.byref(error), ctypes.byref(answer), types.encode(), *arguments
         )

@@ -30,7 +30,8 @@ def compare(store: Store, desired: Desired, wanted: Definition, record: Record) 
         from .._config import recursive_mounts
 
         effective = recursive_mounts.fitted(effective, since)
-    changes.update(config_differences.differences({"config": saved}, {"config": effective}))
+    pair = [{"config": config.without_stop_contract(each)} for each in (saved or {}, effective)]
+    changes.update(config_differences.differences(*pair))
     number, seconds = config.stop_settings(desired, source, record)
     settings = {"stop_signal": (record.stop_signal, number), "stop_timeout": (record.stop_timeout, seconds)}
     return changes, {name: pair for name, pair in settings.items() if pair[0] != pair[1]}

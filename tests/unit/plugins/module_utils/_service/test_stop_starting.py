@@ -24,9 +24,7 @@ class Bus(stop_starting.Bus):
 
     def __del__(self) -> None: ...
 
-    def call(
-        self, method: str, types: str, *values: str | int, to: tuple[str, ...] = SYSTEMD, reply: bool = False
-    ) -> str:
+    def call(self, method: str, types: str, *values: object, to: tuple[str, ...] = SYSTEMD, reply: bool = False) -> str:
         self.calls.append((method, types, *values))
         return "/the/unit" if reply else ""
 
