@@ -13,7 +13,7 @@ import os
 from .._base.deadline import Deadline
 from .._base.process import is_alive
 from .._host import cgroup
-from .._host.service_processes import is_unready, waits_for_systemd, with_service_processes
+from .._host.service_processes import is_unready, unit_of, with_service_processes
 from .._runtime.drivers import driver_of
 from .._state.model import Exit, NetworkHelper, Observed, Record, Status
 from .._state.phase import Phase
@@ -47,10 +47,11 @@ def _observe(store: Store, name: str, record: Record | None) -> Observed:
     if record.phase is Phase.REMOVED:
         return Observed(name, Status.STOPPED, record, exit=record.last_exit)
     record = with_service_processes(record, paths)
-    if waits_for_systemd(record):
-        from .._conmon.exit_files import exit_file
+    if unit_of(record) and not is_alive(record.init):
+        from .._conmon.service_exit import launched
 
-        if not exit_file(record, paths):
+        record, starts = launched(record, paths)
+        if starts:
             return Observed(name, Status.CREATED, record)
     if record.phase is Phase.CHECKPOINTED:
         return Observed(name, Status.CHECKPOINTED, record)

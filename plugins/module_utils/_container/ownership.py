@@ -49,14 +49,31 @@ def without_others(store: Store, record: Record) -> Record:
 
 
 def has_unit(record: Record, paths: Paths) -> bool:
-    """Tell whether the unit of that name runs the script of this container, or does not exist. Accept both notations of paths of
-    earlier releases."""
-    text = read_text(names.service_path(record.name, record.realm))
-    if text is None:
-        return True
+    """Tell whether the unit of that name runs the script of this container, does not exist, or is empty. A link is of another origin,
+    such as that of a masked unit. Accept both notations of paths of earlier releases."""
+    unit = names.service_path(record.name, record.realm)
+    if os.path.islink(unit):
+        return False
+    text = read_text(unit) or ""
     plain = paths.service_script.replace("%", "%%")
     quoted = plain.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
-    return any(f'ExecStart=/bin/sh "{path}" start\n' in text for path in (plain, quoted))
+    # One line is enough: others may have been edited.
+    commands = [line for line in text.split("\n") if line.startswith("Exec")]
+    return not text.strip() or any(f'"{path}"' in line for path in (plain, quoted) for line in commands)
+
+
+def check_unit(record: Record, paths: Paths) -> None:
+    """Raises Conflict if the unit of that name has another origin: an older release with the same names for all state
+    directories, or a user."""
+    if not has_unit(record, paths):
+        path = names.service_path(record.name, record.realm)
+        masked = f"It is masked. Use systemctl unmask {os.path.basename(path)}."
+        hint = (
+            masked
+            if os.path.realpath(path) == os.devnull
+            else "It belongs to another state_dir, or was written by hand."
+        )
+        raise Conflict(f"{path} is not a unit of this container.", hint=hint)
 
 
 def scopes(record: Record) -> tuple[str, str]:

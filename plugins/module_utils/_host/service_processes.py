@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from .._base.process import in_pid_file, is_alive, parent_of
+from .._base.process import in_pid_file, parent_of
 from .._state import names
 from .._state.model import Record
 from .._state.phase import Phase
@@ -43,11 +43,6 @@ def with_service_processes(record: Record, paths: Paths) -> Record:
 def is_unready(record: Record) -> bool:
     """Return whether only a task waited for the readiness of a container. systemd waits for that of a service."""
     return record.phase is Phase.STARTING and not record.definition.service
-
-
-def waits_for_systemd(record: Record) -> bool:
-    """Return whether a container has no process because systemd has not launched it yet, or failed to."""
-    return record.definition.service and record.phase in (Phase.CREATED, Phase.STARTING) and not is_alive(record.init)
 
 
 def unit_of(record: Record) -> str | None:

@@ -22,7 +22,7 @@ from .._container.observe import observe
 from .._state.model import Action, Desired, Goal, Observed, Outcome, Plan
 from .._state.store import Store, check_name
 from .plan import Differences, plan
-from .unfinished_work import completed
+from .unfinished_work import completed, unit_state
 
 if t.TYPE_CHECKING:
     from .._container.create import Launch
@@ -91,7 +91,7 @@ class Containers:
 
             changes, updates = compare(self.store, desired, definition, before.record)
         decided = plan(desired._replace(definition=definition), before, changes=changes, updates=updates)
-        return before, completed(desired, before, decided)
+        return before, completed(desired, before, decided, unit_state(self.store, desired, before))
 
     def prepare(self, desired: Desired, before: Observed, decided: Plan) -> Launch | None:
         """Return what a create or restore of the plan needs. Refuses what cannot work (see create.prepare)."""

@@ -324,8 +324,25 @@ def _ask(path: str, request: t.Mapping[str, t.Any], deadline: Deadline) -> dict[
 
 
 # Started as the first half of a pipe, of which the other half reads only the first line: the helper's pid, when it is ready.
+# pasta copies the routes of the host. At boot, the host may have none yet: for a user, no unit waits for the network (systemd
+# issue 3312). A host that has been up for long may have no default route at all. PID 1 knows the age of a host, also of one that
+# is a container.
 _SCRIPT = """\
+routed() {{
+    while read -r device destination rest; do test "$destination" != 00000000 || return 0; done </proc/net/route
+    while read -r destination length rest; do
+        case $destination/$length/$rest in *lo) ;; {nowhere}/00/*) return 0 ;; esac
+    done </proc/net/ipv6_route 2>/dev/null
+    return 1
+}}
+booting() {{
+    read -r up rest </proc/uptime
+    set -- $(sed 's/.*) //' /proc/1/stat)
+    test "$((${{up%.*}} - ${{20-0}} / 100))" -lt 300
+}}
 network() {{
+    left={patience}
+    while test "$left" -gt 0 && booting && ! routed; do sleep 1; left=$((left - 1)); done
     {{ {argv} 2>>{log} </dev/null & }} | {{ read -r helper && echo "$helper" >{pidfile}; }} || {{ cat {log} >&2; return 1; }}
     {{ {loopback}; }} 2>>{log} || {{ cat {log} >&2; return 1; }}
 }}
@@ -336,14 +353,15 @@ mkfifo {asks} {answer} || exit
     """
 
 
-def script(record: Record, paths: Paths) -> dict[str, str]:
+def script(record: Record, paths: Paths, patience: int) -> dict[str, str]:
     """Return parts of the script of a service (service_unit.py): a function, commands before conmon, and commands before the start.
-    systemd ends the helper together with conmon, the main process of the unit."""
+    At boot, pasta waits ``patience`` seconds for a default route. systemd ends the helper together with conmon, the main process of the unit."""
     root = os.geteuid() == 0
     words = shlex.join(argv(record.definition, paths, _LATER, ready="1", root=root)).replace(_LATER, '"$pid"')
     quoted = {name: shlex.quote(getattr(paths, f"network_{name}")) for name in ("log", "pidfile", "asks", "answer")}
     found = "pid=${report#*: } && pid=${pid%%[!0-9]*} && network || exit; "
-    return {
-        "network": _SCRIPT.format(argv=words, loopback=host_loopback.script(_LATER), **quoted), "before": "" if root else _ASKED.format(**quoted),
-        "connect": found if root else "",
-    }  # fmt: skip
+    network = _SCRIPT.format(
+        argv=words, loopback=host_loopback.script(_LATER), patience=patience, nowhere="0" * 32, **quoted
+    )  # fmt: skip
+    before = "" if root else _ASKED.format(**quoted)
+    return {"network": network, "before": before, "connect": found if root else ""}

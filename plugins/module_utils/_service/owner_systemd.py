@@ -15,11 +15,12 @@ import time
 import typing as t
 
 from .._base import leftovers
-from .._base.deadline import Deadline
-from .._base.errors import Conflict, DeadlineExceeded, InvalidOption, LongshoreError, ProgramFailed
-from .._base.files import make_directory, read_text, remove_file, remove_tree, write_text
+from .._base.deadline import Deadline, wait_readable
+from .._base.errors import DeadlineExceeded, InvalidOption, LongshoreError, ProgramFailed
+from .._base.files import check_text, make_directory, read_text, remove_file, remove_tree, write_text
 from .._base.pidfd import PidFd
-from .._base.process import boot_id, signal_name
+from .._base.process import boot_id, is_alive, signal_name
+from .._config.stop_contract import after_service
 from .._conmon.exit_files import EXIT_FILE_SECONDS
 from .._conmon.exit_wait import collect_exit
 from .._conmon.session_processes import end_sessions
@@ -27,7 +28,8 @@ from .._container import rollback
 from .._container.create import Launch, write_config
 from .._container.delete import delete_container
 from .._container.joined_namespaces import peers
-from .._container.ownership import check_names, has_unit
+from .._container.observe import live_status
+from .._container.ownership import check_names, check_unit, has_unit
 from .._container.stop import kill_all, still_stopping
 from .._host import systemd, userns
 from .._host.detect import Host
@@ -35,13 +37,14 @@ from .._host.orphans import orphans
 from .._host.service_processes import with_service_processes
 from .._runtime.failure import error_in
 from .._state import names
-from .._state.model import CgroupManager, NetworkHelper, Observed, Record, StopReport, Timeouts
+from .._state.model import CgroupManager, NetworkHelper, Observed, Record, Status, StopReport, Timeouts
 from .._state.phase import Phase
 from .._state.store import Paths, Store
 from .._state.timestamps import timestamp
 from .._trust import trust
 from . import stop_starting
-from .service_unit import MARGIN, namespaces_of, overlay_at, script_text, start_seconds, unit_text
+from .service_unit import MARGIN, failed_mark, mount_sources, overlay_at, start_seconds
+from .unit_state import is_enabled, texts, written
 
 if t.TYPE_CHECKING:
     from .._state.lock import Lock
@@ -55,8 +58,6 @@ def check(store: Store, launch: Launch) -> None:
     refused = (
         (record.cgroup_manager is not CgroupManager.SYSTEMD, "A service needs systemd, and the cgroup manager systemd.",
          "Leave out cgroup_manager."),
-        ((wanted.conmon_pidfile or "/").endswith((" ", "\\")),
-         "The conmon_pidfile of a service cannot end with a blank or a backslash: systemd removes them.", ""),
         (wanted.network_helper is NetworkHelper.SLIRP4NETNS, "slirp4netns cannot be used with service.", "Use network_helper: pasta."),
         (closed, f"The root of the container cannot enter {closed}, which contains its root file system.",
          "A service needs access: use chmod o+x, or another path for the bundle."),
@@ -69,6 +70,8 @@ def check(store: Store, launch: Launch) -> None:
     if wanted.runtime_root is not None:
         # The script creates it at boot. In a directory like /tmp, another user may have created it by then.
         trust.check(os.path.dirname(wanted.runtime_root.rstrip("/")), "runtime_root: the directory", missing=True)
+    for path in mount_sources(launch.config):
+        check_text("The source of a mount of a service", path)  # A unit has no escape for it.
     for kind, peer in peers(launch.config, store.paths(record.name)).items():
         other = store.load(peer)
         if other is not None and other.cgroup_manager is not CgroupManager.SYSTEMD:
@@ -87,7 +90,9 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
     try:
         store.claim_bundle(record.definition.bundle, record.name)
         remove_tree(paths.persist)  # Otherwise the exit of the former run would be read.
-        digest, overlay = write_config(launch, paths), overlay_at(launch.config["root"]["path"])
+        unit = names.service_unit(record.name, record.realm)
+        digest = write_config(launch._replace(config=after_service(launch.config, unit)), paths)
+        overlay = overlay_at(launch.config["root"]["path"])
         record = record.replace(phase=Phase.CREATED, config_digest=digest, created_at=timestamp(), overlay=overlay)
         write(store, record, timeouts)
     except BaseException:
@@ -105,37 +110,28 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
     return store.save(record), []
 
 
-def check_unit(record: Record, paths: Paths) -> None:
-    """Raises Conflict if the unit of that name has another origin: an older release with the same names for all state
-    directories, or a user."""
-    if not has_unit(record, paths):
-        path = names.service_path(record.name, record.realm)
-        hint = "It belongs to another state_dir, or was written by hand."
-        raise Conflict(f"{path} is not a unit of this container.", hint=hint)
-
-
-def write(store: Store, record: Record, timeouts: Timeouts) -> None:
-    """Write unit and script according to the record."""
+def write(store: Store, record: Record, timeouts: Timeouts | None) -> None:
+    """Write unit and script according to the record. Without ``timeouts``, keep the timeout of a start."""
     paths, path = store.paths(record.name), names.service_path(record.name, record.realm)
-    saved = store.load_config(record.name) or {}
-    terminal = bool(saved.get("process", {}).get("terminal"))
-    joins, bound = namespaces_of(store, record, saved)
-    texts = (script_text(record, paths, joins, terminal=terminal), unit_text(record, paths, timeouts, bound))
-    if (read_text(paths.service_script), read_text(path)) == texts and not record.unit_pending:
+    wanted = texts(store, record, timeouts)
+    if written(store, record) == wanted and not record.unit_pending:
         return
-    write_text(paths.service_script, texts[0])  # First, for the unit. It contains the environment of conmon.
+    write_text(paths.service_script, wanted[0])  # First, for the unit. It contains the environment of conmon.
     make_directory(os.path.dirname(path), mode=0o755)
     leftovers.clear(os.path.dirname(path), re.escape(os.path.basename(path)))
-    write_text(path, texts[1], mode=0o644)
+    write_text(path, wanted[1], mode=0o644)
     with connect(_PROMPT) as bus:
         bus.reload()
 
 
-def update(store: Store, record: Record, timeouts: Timeouts) -> Record:
-    """Make unit and script match the record. The record is saved with ``unit_pending`` first, so the next task
-    completes the update if this one is killed. Return the saved record."""
+def update(store: Store, record: Record, _timeouts: Timeouts) -> Record:
+    """Make the unit, its script and its link for the boot match the record. The record is saved with ``unit_pending`` first, so the
+    next task completes the update if this one is killed. Return the saved record."""
     record = store.save(record.replace(unit_pending=True))
-    write(store, record, timeouts)
+    write(store, record, None)
+    if record.phase in (Phase.STARTING, Phase.RUNNING) and not is_enabled(record):
+        with connect(_PROMPT) as bus:
+            bus.enable(names.service_unit(record.name, record.realm))
     return store.save(record.replace(unit_pending=False))
 
 
@@ -148,7 +144,8 @@ def start(store: Store, record: Record, timeouts: Timeouts) -> tuple[Record, lis
         write(store, record, timeouts)  # A removal that was killed may have taken the unit away already.
         bus.enable(unit)
         result = bus.wait_for_job(bus.begin_job("StartUnit", unit))
-        if result != "done":
+        now = _begun(record, paths, Deadline(timeouts.create))
+        if result != "done" or os.path.exists(failed_mark(paths)):
             words = rollback.last_words(paths, record.log_path)
             unconnected = words["network_log"][-1:] if not os.path.exists(paths.network_pidfile) else []
             said = "".join(unconnected) or error_in(paths.runtime_log) or " ".join(words["conmon_log"][-3:])
@@ -160,11 +157,20 @@ def start(store: Store, record: Record, timeouts: Timeouts) -> tuple[Record, lis
             store.save(record.replace(phase=Phase.CREATED))
             raise ProgramFailed(
                 f"Cannot start the container {record.name}: {said or f'the job of systemd has the result {result}'}.",
-                hint=f"See journalctl --unit {unit}", **words,
+                hint=f"See journalctl {'--user ' if os.geteuid() else ''}--unit {unit}", **words,
             )  # fmt: skip
-    now = with_service_processes(record, paths)
     # A short run may have ended by now; its exit is recorded.
     return store.save(now.replace(phase=Phase.RUNNING, boot=boot_id(), started_at=now.started_at or timestamp())), []
+
+
+def _begun(record: Record, paths: Paths, deadline: Deadline) -> Record:
+    """Wait until the script has started a created container, or has failed. Return the record with its processes."""
+    while True:
+        record = with_service_processes(record, paths)
+        waits = is_alive(record.init) and live_status(record) is Status.CREATED
+        if not waits or os.path.exists(failed_mark(paths)) or not deadline.remaining():
+            return record
+        wait_readable((), deadline.at_most(0.01))
 
 
 def stop(
@@ -174,7 +180,7 @@ def stop(
     began, unit, paths = time.monotonic(), names.service_unit(record.name, record.realm), store.paths(record.name)
     grace = record.stop_timeout if timeouts.stop is None else timeouts.stop
     record = store.save(record.replace(phase=Phase.STOPPING))  # Before the script and the job of systemd.
-    write(store, record.replace(stop_signal=number, stop_timeout=grace), timeouts)
+    write(store, record.replace(stop_signal=number, stop_timeout=grace), None)
     ended, now = True, still_stopping(store, record)
     with PidFd(record.init) as init:
         with connect(_PROMPT) as bus:
@@ -201,6 +207,7 @@ def stop(
             kill_all(record, init, Deadline(timeouts.kill))
             collect_exit(record, paths, Deadline(EXIT_FILE_SECONDS))
             now = store.save(now.replace(phase=Phase.STOPPED))
+            write(store, now, None)  # with its own stop settings again
     used = signal_name(number) if ended or grace > 0 else "KILL"
     return StopReport(signal=used, killed=not ended, waited=round(time.monotonic() - began, 3)), now
 

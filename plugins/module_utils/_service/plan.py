@@ -1,6 +1,7 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Extend a plan for a service with an unfinished job of systemd, which a killed task has started. Pure.
+"""Extend a plan for a service with an unfinished job of systemd, which a killed task has started, and with a unit that was
+changed by hand. Pure.
 
 systemd continues when a task is killed. So a record says ``starting`` or ``stopping`` before systemd is called. The next task then
 joins a running job (the same call waits for it) or replaces it by the opposite one.
@@ -8,13 +9,18 @@ joins a running job (the same call waits for it) or replaces it by the opposite 
 
 from __future__ import annotations
 
+import typing as t
+
 from .._state.model import Action, Desired, Goal, Observed, Plan, Record, Status
 from .._state.phase import Phase
 from .restorable import check_restorable
 
+if t.TYPE_CHECKING:
+    from .unit_state import UnitState
 
-def completed(desired: Desired, observed: Observed, plan: Plan) -> Plan:
-    """Return the plan, with the actions that complete the work of an earlier task."""
+
+def completed(desired: Desired, observed: Observed, plan: Plan, unit: UnitState | None = None) -> Plan:
+    """Return the plan, with the actions that complete the work of an earlier task, and that restore a changed unit."""
     if Action.RESTORE in plan.actions:  # A task of an earlier release was killed in a restore.
         check_restorable(observed, "Recreate it with restore: false, or use oci_checkpoint with new_name.")
     record = observed.record
@@ -23,11 +29,23 @@ def completed(desired: Desired, observed: Observed, plan: Plan) -> Plan:
     if record is None or desired.goal is Goal.ABSENT or settled:
         return plan
     actions, result = _unfinished(desired.goal, observed.status, record), plan.result
+    changes = dict(unit.differences) if unit else {}
+    if unit and desired.goal is Goal.STOPPED and observed.status in (Status.CREATED, Status.STOPPED):
+        # It was enabled or started by hand, or ends again and again. A stopped service neither runs nor starts at boot.
+        kept = {"service.enabled": unit.enabled, "service.active": unit.active}
+        stays = {name: (True, False) for name, value in kept.items() if value}
+        changes.update(stays)
+        actions = (Action.STOP,) if stays else actions
     if actions:
         result = {Action.STOP: Status.STOPPED, Action.PAUSE: Status.PAUSED}.get(actions[-1], Status.RUNNING)
-    update = (Action.UPDATE,) if record.unit_pending or Action.UPDATE in plan.actions else ()
     others = tuple(action for action in plan.actions if action is not Action.UPDATE)
-    return plan._replace(actions=(*update, *(actions or others)), result=result)
+    boots = record.phase in (Phase.STARTING, Phase.RUNNING) and desired.goal is not Goal.STOPPED
+    if unit and boots and not unit.enabled and Action.START not in (*actions, *others):
+        changes["service.enabled"] = (False, True)
+    due = record.unit_pending or Action.UPDATE in plan.actions or (changes and Action.STOP not in actions)
+    update = (Action.UPDATE,) if due else ()
+    shown = {**plan.differences, **changes}
+    return plan._replace(actions=(*update, *(actions or others)), result=result, differences=shown)
 
 
 def _unfinished(goal: Goal, status: Status, record: Record) -> tuple[Action, ...]:

@@ -16,9 +16,12 @@ from .._conmon.create_command import create_argv
 from .._container import sd_notify
 from .._host import overlay
 from .._runtime.runtime import global_arguments
+from .._state import names
 from .._state.model import LogDriver, NetworkHelper, Record, Timeouts
 from .._state.store import Paths, Store
 
+Config = t.Mapping[str, t.Any]
+ROUTE_SECONDS = 60  # for pasta at boot, until the host has a default route
 _OVERLAY = ("lowerdir", "upperdir", "workdir", "redirect_dir", "metacopy", "context")
 
 
@@ -31,21 +34,23 @@ _ALONE = dict.fromkeys(("functions", "share", "closed", "shared"), "")  # withou
 MARGIN = 10.0  # additional seconds of systemd after the timeout of the script, before it kills all processes
 
 
-# Type=forking: conmon forks, and its pid file has the main process. Type=notify, for a container that reports readiness: the
-# script reports the pid of conmon, and conmon passes on the messages of the container. KillSignal: the script has already sent
-# the stop signal, and conmon would forward another one. TimeoutStartFailureMode: otherwise systemd would send SIGCONT and wait
-# without effect (available since systemd 246). IgnoreSIGPIPE: as in any other launch, because pasta of Debian 12 refuses to run
-# with an ignored SIGPIPE.
+# Type=notify: the script reports the pid of conmon, so systemd knows its main process before the container runs. Type=forking
+# with a pid file fails for a container that ends at once. conmon passes on the messages of a container that reports readiness.
+# StartLimitIntervalSec: a restart policy has no end. KillSignal: the script has already sent the stop signal, and conmon would forward another one.
+# TimeoutStartFailureMode: otherwise systemd would send SIGCONT and wait without effect (available since systemd 246).
+# IgnoreSIGPIPE: as in any other launch, because pasta of Debian 12 refuses to run with an ignored SIGPIPE.
 _UNIT = """\
 # Written by longshore.oci for the container {name}, and overwritten by it.
 [Unit]
 Description=Container {name}
 Wants=network-online.target
 After=network-online.target
-{bound}RequiresMountsFor={state} {bundle}
+{bound}RequiresMountsFor={places}
+StartLimitIntervalSec=0
 
 [Service]
-{type}
+Type=notify
+NotifyAccess=all
 ExecStart=/bin/sh {script} start
 ExecStop=/bin/sh {script} stop
 ExecStopPost=/bin/sh {script} clean
@@ -64,7 +69,10 @@ WantedBy={target}
 
 
 # $alive is locked as long as conmon lives: it inherits descriptor 9, and the runtime closes it. conmon reports the pid in
-# one line, or an error, and keeps that pipe until it ends.
+# one line, or an error, and keeps that pipe until it ends. The unit is active right before the program of the container starts:
+# systemd takes the end of a main process before that for a failure. $failed tells the task about a start that fails after it. In
+# a stop, a process that waits for conmon becomes the main process, because the exit code of conmon, such as 143, is no failure
+# then (SuccessExitStatus would also count without a stop).
 _SCRIPT = """\
 # Written by longshore.oci for the container {name}: what its service runs.
 set -u
@@ -73,6 +81,7 @@ manager=${{NOTIFY_SOCKET-}}
 unset NOTIFY_SOCKET WATCHDOG_PID WATCHDOG_USEC
 {environment}
 runtime() {{ {runtime} "$@"; }}
+failed() {{ : >{failed}; runtime delete --force {id}; }}
 {functions}{network}mounted() {{
     while read -r id parent device root place rest; do
         case $place/ in {mounts}) printf '%s\\n' "$place" ;; esac
@@ -98,12 +107,17 @@ start)
         exec 9>&-
         read -r report
         case $report in
-        '{{"data": '[1-9]*) {shared}{connect}{main}runtime start {id} ;;
+        '{{"data": '[1-9]*)
+            trap 'test $? -eq 0 || failed' EXIT
+            {shared}{connect}{main}runtime start {id}
+            ;;
         *) echo "conmon: $report" >&2; cat {runtime_log} {output} >&2; exit 1 ;;
         esac
     }}
     ;;
 stop)
+    waiting=$(flock {alive} true >/dev/null 2>&1 & echo $!)
+    NOTIFY_SOCKET=$manager systemd-notify "MAINPID=$waiting" 2>/dev/null
     runtime kill {id} {signal}
     {resume}
     flock --wait {grace} {alive} true || runtime kill {id} KILL
@@ -122,23 +136,37 @@ def unit_quote(text: str, *, command: bool = False) -> str:
     return '"{}"'.format(quoted.replace("$", "$$") if command else quoted)
 
 
-def unit_text(record: Record, paths: Paths, timeouts: Timeouts, bound: str = "") -> str:
-    definition = record.definition
-    # PIDFile= is not a list of words, so its path has no quotes.
-    pidfile = (definition.conmon_pidfile or paths.conmon_pidfile).replace("%", "%%")
-    notifies = definition.sdnotify == "container"
+def unit_text(record: Record, paths: Paths, start: float, config: Config, bound: str = "") -> str:
+    """Return the text of the unit. ``start``: the timeout of systemd for a start, in seconds."""
     return _UNIT.format(
-        name=record.name, state=unit_quote(paths.state), bundle=unit_quote(definition.bundle),
+        name=record.name, places=" ".join(map(unit_quote, _places(record, paths, config))), bound=bound,
         script=unit_quote(paths.service_script, command=True),
-        type="Type=notify\nNotifyAccess=all" if notifies else f"Type=forking\nPIDFile={pidfile}",
-        bound=bound, start_timeout=max(1.0, start_seconds(record, timeouts)), stop_timeout=record.stop_timeout + MARGIN,
-        restart=definition.restart_policy, target="multi-user.target" if os.geteuid() == 0 else "default.target",
+        start_timeout=max(1.0, start), stop_timeout=record.stop_timeout + MARGIN,
+        restart=record.definition.restart_policy, target=names.service_target(),
     )  # fmt: skip
+
+
+def _places(record: Record, paths: Paths, config: Config) -> list[str]:
+    """Return the paths that must be mounted before the start: those that the launch needs, and the sources of bind mounts."""
+    definition, root = record.definition, (config.get("root") or {}).get("path")
+    given = (root, definition.runtime_root, definition.log_path, definition.conmon_pidfile)
+    found = [paths.state, definition.bundle, *sorted(mount_sources(config)), *filter(None, given)]
+    plain = list(map(os.path.normpath, found))
+    # systemd also waits for the mounts of the parents of a path.
+    return [path for path in dict.fromkeys(plain) if not any(other.startswith(f"{path}/") for other in plain)]
+
+
+def mount_sources(config: Config) -> set[str]:
+    """Return the sources of the bind mounts of a config."""
+    mounts = [mount for mount in config.get("mounts") or [] if str(mount.get("source") or "").startswith("/")]
+    return {each["source"] for each in mounts if {"bind", "rbind"} & {each.get("type"), *(each.get("options") or ())}}
 
 
 def start_seconds(record: Record, timeouts: Timeouts) -> float:
     """Return the timeout of systemd for a start, until the container is ready."""
-    return timeouts.create + (sd_notify.ready_seconds(timeouts) if record.definition.sdnotify == "container" else 0)
+    ready = sd_notify.ready_seconds(timeouts) if record.definition.sdnotify == "container" else 0
+    network = ROUTE_SECONDS if record.definition.network_helper is NetworkHelper.PASTA else 0
+    return timeouts.create + ready + network
 
 
 def script_text(record: Record, paths: Paths, joins: t.Mapping[str, str] | None = None, *, terminal: bool) -> str:
@@ -152,7 +180,7 @@ def script_text(record: Record, paths: Paths, joins: t.Mapping[str, str] | None 
         "name": record.name, "id": record.runtime_id, "run": paths.run, "persist": paths.persist, "bundle": paths.bundle,
         "exits": paths.exits, "state": paths.state, "owner": paths.owner, "config": paths.config, "runtime_root": record.runtime_root,
         "runtime_state": f"{record.runtime_root}/{record.runtime_id}", "runtime_log": paths.runtime_log,
-        "alive": f"{paths.run}/alive", "output": passthrough or paths.conmon_log,
+        "alive": f"{paths.run}/alive", "failed": failed_mark(paths), "output": passthrough or paths.conmon_log,
         "signal": str(record.stop_signal if grace > 0 else 9), "grace": f"{grace:g}",
     }  # fmt: skip
     places = (paths.run, paths.persist, words["runtime_state"])
@@ -163,10 +191,15 @@ def script_text(record: Record, paths: Paths, joins: t.Mapping[str, str] | None 
         runtime=shlex.join(runtime), conmon=_conmon(record, paths, terminal=terminal),
         umask=UMASK, overlay=_MOUNT.format(*map(shlex.quote, record.overlay)) if record.overlay else ":",
         notify=f"mkdir -m 755 {shlex.quote(paths.notify)}" if notifies else ":",
-        main=f'NOTIFY_SOCKET=$manager systemd-notify "MAINPID=$(cat {pidfile})"; ' if notifies else "",
+        main=f'NOTIFY_SOCKET=$manager systemd-notify {"" if notifies else "--ready "}"MAINPID=$(cat {pidfile})" || exit; ',
         resume=f"runtime resume {shlex.quote(record.runtime_id)} 2>/dev/null",
         **_network(record, paths), **(joins or _ALONE),
     )  # fmt: skip
+
+
+def failed_mark(paths: Paths) -> str:
+    """Return the file with which the script reports that the last start has failed."""
+    return f"{paths.run}/start-failed"
 
 
 def _mounts(*places: str) -> str:
@@ -178,7 +211,7 @@ def _mounts(*places: str) -> str:
     return " | ".join(f"{shlex.quote(text + '/')}*" for text in texts)
 
 
-def namespaces_of(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> tuple[t.Mapping[str, str], str]:
+def namespaces_of(store: Store, record: Record, config: Config) -> tuple[t.Mapping[str, str], str]:
     """Return the parts of script and unit for namespaces of other containers."""
     directory = store.paths(record.name).namespaces
     if not any(path.startswith(f"{directory}/") for path in namespaces.namespaces_of(config).values()):
@@ -205,7 +238,7 @@ def _network(record: Record, paths: Paths) -> dict[str, str]:
         return dict.fromkeys(("network", "before", "connect"), "")
     from .._ports.network_helper import script
 
-    return script(record, paths)
+    return script(record, paths, ROUTE_SECONDS)
 
 
 def _conmon(record: Record, paths: Paths, *, terminal: bool) -> str:

@@ -60,3 +60,8 @@ def service_path(name: str, realm: str) -> str:
     user = os.geteuid()
     place = "/etc/systemd/system" if user == 0 else f"{pwd.getpwuid(user).pw_dir}/.config/systemd/user"
     return f"{place}/{service_unit(name, realm)}"
+
+
+def service_target() -> str:
+    """Return the target that starts services at boot."""
+    return "multi-user.target" if os.geteuid() == 0 else "default.target"

@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict
 from ansible_collections.longshore.oci.plugins.module_utils._container import ownership
-from ansible_collections.longshore.oci.plugins.module_utils._service import owner_systemd, service_unit
+from ansible_collections.longshore.oci.plugins.module_utils._service import service_unit
 from ansible_collections.longshore.oci.plugins.module_utils._state import names
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders
@@ -56,14 +56,33 @@ def test_the_unit_of_another(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyP
     unit = tmp_path / "unit"
     monkeypatch.setattr(names, "service_path", lambda _name, _realm: str(unit))
     paths = Store(state_dir=f"{tmp_path}/st%te", run_dir=f"{tmp_path}/run").paths("web")
-    owner_systemd.check_unit(builders.record(), paths)
+    ownership.check_unit(builders.record(), paths)
     script = paths.service_script.replace("%", "%%")
-    unit.write_text(f'ExecStart=/bin/sh "{script}" start\n')
-    owner_systemd.check_unit(builders.record(), paths)
-    for text in ("", f'ExecStart=/bin/sh "{script}2" start', 'ExecStart=/bin/sh "/srv/service.sh" start'):
+    # One that was edited is still its unit.
+    for text in (
+        f'ExecStart=/bin/sh "{script}" start\n',
+        f'ExecStart=/bin/true\nExecStop=/bin/sh -x "{script}" stop\n',
+        f'ExecStartPre=-/bin/ls "{script}"',
+        "",
+        "\n \n",
+    ):
+        unit.write_text(text)
+        ownership.check_unit(builders.record(), paths)
+    for text in (
+        f'# "{script}"',
+        f'Environment=X="{script}"',
+        "[Service]\n",
+        f'ExecStart=/bin/sh "{script}2" start',
+        'ExecStart=/bin/sh "/srv/service.sh" start',
+    ):
         unit.write_text(text)
         with pytest.raises(Conflict, match="is not a unit of this container"):
-            owner_systemd.check_unit(builders.record(), paths)
+            ownership.check_unit(builders.record(), paths)
+    unit.unlink()
+    unit.symlink_to("/dev/null")
+    with pytest.raises(Conflict, match="is not a unit of this container") as caught:
+        ownership.check_unit(builders.record(), paths)
+    assert caught.value.hint == "It is masked. Use systemctl unmask unit."
 
 
 @pytest.mark.parametrize("name", ["a b", "$HOME", "a\\b", 'a"b', "%h"])
@@ -77,4 +96,4 @@ def test_the_own_unit(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, n
         f'"{paths.service_script}"'.replace("%", "%%"),
     ):
         unit.write_text(f"ExecStart=/bin/sh {word} start\n")
-        owner_systemd.check_unit(builders.record(), paths)
+        ownership.check_unit(builders.record(), paths)

@@ -38,16 +38,6 @@ def test_a_pid_file_that_leads_to_no_process_in_the_scope(
 
 
 @pytest.mark.parametrize(
-    ("service", "phase", "waits"),
-    [
-        (True, "created", True), (True, "starting", True), (True, "running", False), (True, "stopped", False), (False, "created", False),
-    ],
-)  # fmt: skip
-def test_what_waits_for_systemd(service: bool, phase: str, waits: bool) -> None:
-    assert service_processes.waits_for_systemd(_record(service=service, phase=phase)) == waits
-
-
-@pytest.mark.parametrize(
     ("service", "phase", "unready"),
     [(False, "starting", True), (True, "starting", False), (False, "running", False), (False, "created", False)],
 )

@@ -366,7 +366,7 @@ def test_what_it_does_in_the_script_of_a_service(
     programs.script(search_path / "pasta", 'echo "$*" >&2; echo $$; exec sleep 60 >&2')
     programs.script(search_path / "nsenter", 'echo "$*" >&2; echo "1: lo: <UP>"; echo "2: eth0@if3: <UP>"')
     record = builders.record(definition=builders.definition(network_helper="pasta", service=True))
-    parts = network_helper.script(record, paths)
+    parts = network_helper.script(record, paths, 1)
     assert parts["connect"] == ""
     text = f"set -u\n{parts['network']}exec 9>&-\n{parts['before']}echo 4711 >{paths.network_asks}; read -r _ <{paths.network_answer}"
     subprocess.run(["/bin/sh", "-c", text], check=True, timeout=10, stdin=subprocess.DEVNULL)
@@ -388,7 +388,7 @@ def test_one_that_fails_in_the_script_of_a_service(
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     programs.script(search_path / "unshare", "echo no tap >&2; exit 1")
     record = builders.record(definition=builders.definition(network_helper="pasta", service=True))
-    parts = network_helper.script(record, paths)
+    parts = network_helper.script(record, paths, 1)
     assert parts["before"] == ""
     text = f"{parts['network']}report='{{\"data\": 4711}}'; {parts['connect']}echo started"
     done = subprocess.run(["/bin/sh", "-c", text], timeout=10, capture_output=True, text=True, check=False)

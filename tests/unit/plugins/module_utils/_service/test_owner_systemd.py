@@ -76,8 +76,6 @@ def test_a_service_that_cannot_be_made_leaves_what_was_there(
 # fields of the definition or of the record, and the sentence
 REFUSED: list[tuple[dict[str, t.Any], str]] = [
     ({"cgroup_manager": "cgroupfs"}, "A service needs systemd, and the cgroup manager systemd"),
-    ({"conmon_pidfile": "/run/x\\"}, "cannot end with a blank or a backslash"),
-    ({"conmon_pidfile": "/run/x "}, "cannot end with a blank or a backslash"),
     ({"network_helper": "slirp4netns"}, "slirp4netns cannot be used with service"),
     ({"reserve_ports": ("8080",)}, "reserve_ports cannot be used with service"),
     ({"listen": ("8080",)}, "listen cannot be used with service"),
@@ -121,6 +119,14 @@ class TestCheck:
         with pytest.raises(InvalidOption, match=r"The root of the container cannot enter .*, which contains its root"):
             _check(store, builders.config(root={"path": f"{tmp_path}/rootfs"}, linux=spaces))
 
+    @pytest.mark.parametrize("source", ["/a\nExecStart=/bin/x", "/a\tb", "/a\x7f", "/a\u2028b", "/a\udcff"])
+    def test_a_mount_that_a_unit_cannot_name(self, store: Store, source: str) -> None:
+        mounts = [{"destination": "/x", "type": "bind", "source": source}]
+        with pytest.raises(InvalidOption, match="source of a mount of a service cannot have control characters"):
+            _check(store, builders.config(mounts=mounts))
+        mounts[0].update(type="tmpfs")
+        _check(store, builders.config(mounts=mounts))
+
     def test_another_container_need_not_run_yet_its_scope_is_known(self, store: Store) -> None:
         for name, manager in (("db", "systemd"), ("other", "cgroupfs")):
             os.makedirs(store.paths(name).state)
@@ -163,12 +169,17 @@ def test_what_another_task_saves_while_a_service_stops_is_kept(
     monkeypatch.setattr(owner_systemd, "connect", Systemd)
     with store.locked("web", Deadline(5)) as lock:
         report, now = owner_systemd.stop(store, lock, record, number=10, timeouts=Timeouts(stop=0.1))
-    assert {each.split()[1] for each in told} == {"stopping"}
+    # Its own stop settings are in the script again after that.
+    assert {each.split()[1] for each in told if not each.startswith("reload")} == {"stopping"}
+    assert told[-1] == "reload stopped"
     assert now is not None
     assert now == store.load("web")
     assert (now.phase, now.stop_timeout) == ("stopped", 77)
     assert not report.killed
-    assert "10" in pathlib.Path(store.paths("web").service_script).read_text()
+    script = pathlib.Path(store.paths("web").service_script).read_text()
+    assert "runtime kill web 15\n" in script
+    assert "flock --wait 77 " in script
+    assert told.count("reload stopping") == 1
 
 
 @pytest.mark.pure

@@ -13,6 +13,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.process import
 from ansible_collections.longshore.oci.plugins.module_utils._container.observe import observe
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.plan import plan
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.unfinished_work import completed
+from ansible_collections.longshore.oci.plugins.module_utils._service.unit_state import UnitState
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Action, Desired, Goal, Record, Status
 from ansible_collections.longshore.oci.plugins.module_utils._state.phase import Phase
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
@@ -133,3 +134,66 @@ def test_a_recovery_comes_first(goal: Goal) -> None:
     desired = Desired("web", goal, definition=None)
     decided = completed(desired, seen, plan(desired, seen, changes={}, updates={}))
     assert decided.actions[0] is Action.RECOVER
+
+
+DRIFT = {"service.unit": (["Restart=always"], ["Restart=no"])}
+# phase, status, goal, the unit (e: enabled, a: active, d: with differences), what is done, and what the diff tells
+UNITS = """
+stopped  stopped stopped | -   |             |
+stopped  stopped stopped | e   | stop        | service.enabled
+stopped  stopped stopped | a   | stop        | service.active
+stopped  stopped stopped | d   | update      | service.unit
+stopped  stopped stopped | ead | stop        | service.active service.enabled service.unit
+created  created stopped | -   |             |
+created  created stopped | e   | stop        | service.enabled
+created  created stopped | a   | stop        | service.active
+running  created stopped | a   | stop        | service.active
+running  stopped stopped | ea  | stop        | service.active service.enabled
+running  running stopped | e   | stop        |
+running  running stopped | -   | stop        |
+running  running started | e   |             |
+running  running started | ea  |             |
+running  running started | -   | update      | service.enabled
+running  running started | d   | update      | service.enabled service.unit
+running  running started | ed  | update      | service.unit
+running  paused  started | -   | update resume | service.enabled
+running  running paused  | -   | update pause | service.enabled
+running  paused  paused  | e   |             |
+running  running present | -   | update      | service.enabled
+running  stopped present | -   | update      | service.enabled
+stopped  stopped present | ed  | update      | service.unit
+stopped  stopped present | e   |             |
+created  created present | e   |             |
+created  created present | d   | update      | service.unit
+created  created started | -   | start       |
+created  created started | d   | update start | service.unit
+running  created started | -   | start       |
+running  running restarted | -  | stop remove create start |
+running  running restarted | d  | stop remove create start |
+running  running absent  | d   | stop remove |
+"""
+
+
+@pytest.mark.parametrize("row", UNITS.strip().splitlines())
+def test_a_unit_that_was_changed_by_hand(row: str) -> None:
+    """A stopped service neither runs nor starts at boot, one that was started does, and the unit is as written."""
+    words, letters, actions, shown = (part.strip() for part in row.split("|"))
+    phase, status, goal = words.split()
+    record = builders.record(phase=phase, definition=builders.definition(service=True))
+    unit = UnitState("e" in letters, "a" in letters, DRIFT if "d" in letters else {})
+    desired, seen = Desired("web", Goal(goal)), builders.observed(Status(status))._replace(record=record)
+    decided = completed(desired, seen, plan(desired, seen, changes={}, updates={}), unit)
+    assert [action.value for action in decided.actions] == actions.split()
+    assert sorted(decided.differences) == shown.split()
+    # What it is then, is nothing to be done.
+    if decided.actions and decided.actions[-1] is Action.STOP:
+        assert decided.result is Status.STOPPED
+
+
+def test_other_settings_and_a_changed_unit_are_one_update() -> None:
+    record = builders.record(phase="running", definition=builders.definition(service=True))
+    desired, seen = Desired("web", Goal.STARTED), builders.observed(Status.RUNNING)._replace(record=record)
+    found = plan(desired, seen, changes={}, updates={"stop_timeout": (1, 2)})
+    decided = completed(desired, seen, found, UnitState(True, True, DRIFT))
+    assert [action.value for action in decided.actions] == ["update"]
+    assert decided.differences == {"stop_timeout": (1, 2), **DRIFT}

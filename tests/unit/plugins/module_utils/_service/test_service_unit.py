@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -30,6 +32,34 @@ with open({calls!r}, "a") as stream:
 """
 
 
+@contextlib.contextmanager
+def manager(path: str, heard: list[str]) -> t.Iterator[None]:
+    """Listen as systemd does: a message with a descriptor asks for that to be closed when all before it has been read."""
+
+    def listen() -> None:
+        with contextlib.suppress(TimeoutError):
+            while True:
+                message, descriptors, _flags, _address = socket.recv_fds(opened, 4096, 4)
+                heard.append(message.decode().strip())
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                if heard[-1] == "END":
+                    return
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as opened:
+        opened.bind(path)
+        opened.settimeout(20)
+        listener = threading.Thread(target=listen)
+        listener.start()
+        try:
+            yield
+        finally:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+                last.sendto(b"END", path)
+            listener.join()
+            os.unlink(path)
+
+
 class Scripted:
     """The script of a service with a conmon and a runtime that only say how they were called."""
 
@@ -38,14 +68,16 @@ class Scripted:
         self.paths = self.store.paths("web")
         os.makedirs(self.paths.state)
         self.calls = directory / "calls"
+        self.heard: list[str] = []
         self._directory = directory
 
     def run(
-        self, verb: str, conmon: str, *, before: t.Sequence[str] = (), **more: t.Any
+        self, verb: str, conmon: str, *, before: t.Sequence[str] = (), runtime: str = "", **more: t.Any
     ) -> subprocess.CompletedProcess[str]:
         tell = TELL.format(calls=str(self.calls))
-        runtime = Program("runc", programs.conmon(self._directory / "the runtime", tell), "1.1")
-        monitor = Program("conmon", programs.conmon(self._directory / "conmon", tell + conmon), "2.1.12")
+        own = Program("runc", programs.conmon(self._directory / "the runtime", tell + runtime), "1.1")
+        tell_pid = f'open({self.paths.conmon_pidfile!r}, "w").write("4711")\n'
+        monitor = Program("conmon", programs.conmon(self._directory / "conmon", tell + tell_pid + conmon), "2.1.12")
         settings = {
             "service": True,
             "conmon_env": {"WORD": """it's "$HOME" """},
@@ -53,13 +85,16 @@ class Scripted:
         }
         definition = Definition(f"{self._directory}/bundle", **settings)
         record = builders.record(
-            name="web", definition=definition, runtime=runtime, conmon=monitor, cgroup_manager="systemd",
+            name="web", definition=definition, runtime=own, conmon=monitor, cgroup_manager="systemd",
             runtime_root=f"{self._directory}/the root", **more,
         )  # fmt: skip
         text = service_unit.script_text(record, self.paths, terminal=False)
-        return subprocess.run(
-            [*before, "/bin/sh", "-c", text, "sh", verb], capture_output=True, text=True, timeout=30, check=False
-        )
+        path = f"{self._directory}/the manager"
+        with manager(path, self.heard):
+            return subprocess.run(
+                [*before, "/bin/sh", "-c", text, "sh", verb],
+                capture_output=True, text=True, timeout=30, check=False, env={**os.environ, "NOTIFY_SOCKET": path},
+            )  # fmt: skip
 
     def called(self) -> list[str]:
         return self.calls.read_text().splitlines() if self.calls.exists() else []
@@ -79,48 +114,25 @@ def test_a_start(scripted: Scripted) -> None:
     monitor, runtime = scripted.called()
     assert monitor == f"""conmon it's "$HOME"  {scripted.paths.bundle}"""
     assert runtime.endswith("--systemd-cgroup start web")
+    # systemd knows the main process, and takes the unit for active, before the container can end.
+    assert sorted(scripted.heard[0].split()) == ["MAINPID=4711", "READY=1"]
     assert not stale.exists()
     assert os.readlink(f"{scripted.paths.bundle}/config.json") == scripted.paths.config
     assert os.stat(scripted.paths.run).st_mode & 0o777 == 0o750
 
 
-def test_a_container_that_says_when_it_is_ready(
-    scripted: Scripted, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_container_that_says_when_it_is_ready(scripted: Scripted, tmp_path: pathlib.Path) -> None:
     """systemd is told of conmon before the container runs, and conmon of the socket of systemd, not in its environment."""
-    manager = f"{tmp_path}/the manager"
-    heard: list[str] = []
-
-    def listen(opened: socket.socket) -> None:
-        """As systemd does: a message with a descriptor asks for that to be closed when all before it has been read."""
-        while not heard or heard[-1] != "BARRIER=1":
-            message, descriptors, _flags, _address = socket.recv_fds(opened, 4096, 4)
-            heard.append(message.decode().strip())
-            for descriptor in descriptors:
-                os.close(descriptor)
-
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as opened:
-        opened.bind(manager)
-        opened.settimeout(10)
-        listener = threading.Thread(target=listen, args=(opened,))
-        listener.start()
-        monkeypatch.setenv("NOTIFY_SOCKET", manager)
-        tell = f"""
-            assert "NOTIFY_SOCKET" not in os.environ
-            assert sys.argv[sys.argv.index("--sdnotify-socket") + 1] == {manager!r}
-            open({scripted.paths.conmon_pidfile!r}, "w").write("4711")
-            """
-        done = scripted.run("start", f"""{textwrap.dedent(tell)}report('{{"data": 12}}\\n')""", sdnotify="container")
-        assert (done.returncode, done.stderr) == (0, "")
-        listener.join()
-    assert heard[0] == "MAINPID=4711"
+    tell = f"""
+        assert "NOTIFY_SOCKET" not in os.environ
+        assert sys.argv[sys.argv.index("--sdnotify-socket") + 1] == "{tmp_path}/the manager"
+        """
+    done = scripted.run("start", f"""{textwrap.dedent(tell)}report('{{"data": 12}}\\n')""", sdnotify="container")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert scripted.heard[0] == "MAINPID=4711"
     assert os.stat(scripted.paths.notify).st_mode & 0o777 == 0o755
-    unit = service_unit.unit_text(
-        builders.record(definition=Definition("/srv/web", service=True, sdnotify="container")), scripted.paths,
-        Timeouts(create=10, ready=20),
-    ).splitlines()  # fmt: skip
-    assert {"Type=notify", "NotifyAccess=all", "TimeoutStartSec=30"} <= set(unit)
-    assert not [line for line in unit if line.startswith("PIDFile=")]
+    record = builders.record(definition=Definition("/srv/web", service=True, sdnotify="container"))
+    assert service_unit.start_seconds(record, Timeouts(create=10, ready=20)) == 30
 
 
 MOUNTED = """\
@@ -156,6 +168,27 @@ def test_a_start_that_fails(scripted: Scripted, report: str) -> None:
     assert "in the words of conmon" in done.stderr
     assert report.strip() in done.stderr
     assert len(scripted.called()) == 1  # Nothing is started that is not there.
+
+
+def test_a_runtime_that_cannot_start_what_was_created(scripted: Scripted) -> None:
+    """The unit is active by then. The task learns it from the mark, and systemd by the end of conmon."""
+    fails = 'sys.exit("start" in sys.argv)'
+    done = scripted.run("start", """report('{"data": 12}\\n')""", runtime=fails)
+    assert done.returncode == 1
+    assert [line.rpartition("--systemd-cgroup ")[2] for line in scripted.called()[1:]] == [
+        "start web", "delete --force web"
+    ]  # fmt: skip
+    mark = pathlib.Path(service_unit.failed_mark(scripted.paths))
+    assert mark.exists()
+    assert scripted.run("start", """report('{"data": 12}\\n')""").returncode == 0
+    assert not mark.exists()
+
+
+def test_systemd_that_does_not_take_the_main_process(scripted: Scripted) -> None:
+    """Its container is not started: systemd would end it later as one that is not ready."""
+    done = scripted.run("start", """report('{"data": 12}\\n')""", before=["env", "NOTIFY_SOCKET=/no/such/socket"])
+    assert done.returncode == 1
+    assert scripted.called()[1:][0].endswith("delete --force web")
 
 
 def test_what_an_earlier_run_left_is_deleted_first(scripted: Scripted, tmp_path: pathlib.Path) -> None:
@@ -245,6 +278,8 @@ def test_a_stop_of_what_does_not_end(scripted: Scripted, grace: float, signals: 
         finally:
             os.killpg(holder.pid, 9)
     assert [line.split()[-1] for line in scripted.called() if " kill web " in line] == signals
+    # The exit code of conmon is not that of the main process any more.
+    assert re.fullmatch("MAINPID=[0-9]+", scripted.heard[0])
 
 
 def test_a_stop_of_what_ends_in_time(scripted: Scripted) -> None:
@@ -259,11 +294,53 @@ def test_the_unit_escapes_what_systemd_would_replace(tmp_path: pathlib.Path) -> 
     record = builders.record(
         name="web", definition=Definition("/srv/a b%c", service=True, restart_policy="always"), stop_timeout=7
     )
-    lines = service_unit.unit_text(record, store.paths("web"), Timeouts(create=0.1)).splitlines()
+    lines = service_unit.unit_text(record, store.paths("web"), 0.1, {}).splitlines()
     assert f'RequiresMountsFor="{tmp_path}/100%%/containers/web" "/srv/a b%%c"' in lines
     assert "Restart=always" in lines
     assert "TimeoutStartSec=1" in lines
     assert "TimeoutStopSec=17" in lines
+
+
+@pytest.mark.pure
+def test_the_end_of_a_service_is_no_failure_of_its_unit(tmp_path: pathlib.Path) -> None:
+    """A restart policy has no limit, and systemd knows the main process of one that ends at once."""
+    store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+    for sdnotify in ("ignore", "conmon", "container"):
+        record = builders.record(definition=Definition("/srv/web", service=True, sdnotify=sdnotify))
+        unit, service = service_unit.unit_text(record, store.paths("web"), 5, {}).split("[Service]\n")
+        assert "StartLimitIntervalSec=0\n" in unit
+        assert service.startswith("Type=notify\nNotifyAccess=all\n")
+        assert "PIDFile" not in service
+
+
+# mounts of the config, options of the launch, more paths than those of the bundle and the state
+PLACES: list[tuple[list[dict[str, t.Any]], dict[str, t.Any], list[str]]] = [
+    ([], {}, []),
+    ([{"source": "/data", "type": "bind"}], {}, ["/data"]),
+    ([{"source": "/data", "type": "none", "options": ["rbind", "ro"]}], {}, ["/data"]),
+    ([{"source": "/data/", "options": ["bind"]}, {"source": "/a//b/../c", "options": ["rbind"]}], {}, ["/a/c", "/data"]),
+    ([{"source": "tmpfs", "type": "tmpfs"}, {"source": "/dev/sdb", "type": "ext4"}, {"type": "proc"}], {}, []),
+    ([{"source": "/srv/b/etc/hosts", "type": "bind", "options": None}], {}, ["/srv/b/etc/hosts"]),
+    # The parents of a path are waited for, too.
+    ([{"source": "/d", "type": "bind"}, {"source": "/d/e", "type": "bind"}], {}, ["/d/e"]),
+    ([{"source": "/d", "type": "bind"}, {"source": "/de", "type": "bind"}], {}, ["/d", "/de"]),
+    ([], {"log_path": "/logs/web.log", "conmon_pidfile": "/pids/web", "runtime_root": "/other"}, ["/other", "/logs/web.log", "/pids/web"]),
+]  # fmt: skip
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(("mounts", "options", "places"), PLACES)
+def test_the_mounts_that_a_service_waits_for(
+    tmp_path: pathlib.Path, mounts: list[dict[str, t.Any]], options: dict[str, t.Any], places: list[str]
+) -> None:
+    paths = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run").paths("web")
+    record = builders.record(definition=Definition("/srv/b", service=True, **options))
+    config = {"root": {"path": "/roots/b"}, "mounts": mounts}
+    text = service_unit.unit_text(record, paths, 5, config)
+    found = next(line for line in text.splitlines() if line.startswith("RequiresMountsFor="))
+    own = [paths.state, *(() if any(place.startswith("/srv/b/") for place in places) else ("/srv/b",))]
+    wanted = {*own, *places, "/roots/b"}
+    assert set(found.partition("=")[2].split()) == {f'"{place}"' for place in wanted}
 
 
 # As systemd.syntax(7) and systemd.service(5) have it: (text, in a list of paths, in a command).
@@ -296,7 +373,7 @@ def test_systemd_reads_every_unit(tmp_path: pathlib.Path) -> None:
         store = Store(state_dir=f"{tmp_path}{text}", run_dir=f"{tmp_path}/run{text}")
         record = builders.record(name="web", definition=Definition(f"{text}/bundle", service=True))
         unit = tmp_path / f"longshore-{number}.service"
-        unit.write_text(service_unit.unit_text(record, store.paths("web"), Timeouts(create=5)), encoding="utf-8")
+        unit.write_text(service_unit.unit_text(record, store.paths("web"), 5, {}), encoding="utf-8")
         done = subprocess.run(
             ["systemd-analyze", "verify", "--man=no", str(unit)],
             capture_output=True,
