@@ -26,10 +26,14 @@ class Bus(systemd.Bus):
 
     def runs_no_stop(self, unit: str) -> bool:
         """Tell whether the running stop only waits for the unit."""
-        substate = ""
+        return self.substate(unit) in _WITHOUT_STOP
+
+    def substate(self, unit: str) -> str:
+        """Return the substate of a unit, empty for one that systemd does not know."""
+        found = ""
         with systemd.nothing_if_unknown():
-            substate = self._substate(self.call("GetUnit", "s", unit, reply=True))
-        return substate in _WITHOUT_STOP
+            found = self._substate(self.call("GetUnit", "s", unit, reply=True))
+        return found
 
     def kill(self, unit: str) -> None:
         with systemd.nothing_if_unknown():

@@ -1,21 +1,31 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observe the unit of a service and its script, from files alone: whether they are as written, and whether the unit is enabled."""
+"""Observe the unit of a service and its script, from files: whether they are as written, and whether the unit is enabled and active.
+
+Only about a service that has run since a task stopped it, systemd is asked: no file shows that it waits to restart the unit.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import typing as t
 
+from .._base.deadline import Deadline
+from .._base.errors import LongshoreError
 from .._base.files import read_text
+from .._conmon.exit_files import exit_file
 from .._conmon.service_exit import is_active
 from .._container.ownership import check_unit
 from .._state import names
 from .._state.model import Record, Timeouts
 from .._state.phase import Phase
-from .._state.store import Store
+from .._state.store import Paths, Store
 from .service_unit import namespaces_of, script_text, start_seconds, unit_text
+from .stop_starting import Bus
+
+_PROMPT = 5.0  # seconds for an answer of systemd
 
 # In these phases, the container has no unit, or the unit has the settings of one stop.
 _UNKNOWN = (Phase.CREATING, Phase.REMOVED, Phase.STOPPING, Phase.CHECKPOINTED, Phase.RESTORING)
@@ -43,7 +53,17 @@ def look(store: Store, record: Record) -> UnitState | None:
         found["service.unit"] = (None, names.service_unit(record.name, record.realm))
     elif old[1] != new[1]:
         found["service.unit"] = (_only(old[1], new[1]), _only(new[1], old[1]))
-    return UnitState(is_enabled(record), is_active(record), found)
+    return UnitState(is_enabled(record), is_active(record) or _waits(record, paths), found)
+
+
+def _waits(record: Record, paths: Paths) -> bool:
+    """Tell whether systemd waits to restart a unit that was started after the last task that stopped it."""
+    end = exit_file(record, paths) if record.phase in (Phase.CREATED, Phase.STOPPED) else None
+    if end is None or os.stat(end).st_mtime_ns <= os.stat(paths.record).st_mtime_ns:
+        return False
+    with contextlib.suppress(LongshoreError), Bus(user=os.geteuid() != 0, deadline=Deadline(_PROMPT)) as bus:
+        return bus.substate(names.service_unit(record.name, record.realm)) not in ("", "dead", "failed")
+    return False
 
 
 def _only(text: str, other: str) -> list[str]:

@@ -159,3 +159,49 @@ def test_the_unit_of_an_earlier_release(written: Written) -> None:
     }  # fmt: skip
     record: Record = written.record
     assert unit_state.texts(written.store, record)[1] != written.unit.read_text()
+
+
+# phase, whether the exit is later than the record, the substate, whether systemd is asked, and what is said
+WAITING = [
+    ("stopped", True, "auto-restart", True, True),
+    ("created", True, "auto-restart-queued", True, True),
+    ("stopped", True, "failed-before-auto-restart", True, True),
+    ("stopped", True, "dead", True, False),
+    ("stopped", True, "failed", True, False),
+    ("stopped", True, "", True, False),
+    ("stopped", False, "auto-restart", False, False),
+    # The end is not of a stop: nothing is to be found out.
+    ("running", True, "auto-restart", False, False),
+]
+
+
+@pytest.mark.parametrize(("phase", "later", "substate", "asked", "active"), WAITING)
+def test_one_that_was_started_after_a_stop(
+    written: Written, monkeypatch: pytest.MonkeyPatch, phase: str, later: bool, substate: str, asked: bool, active: bool
+) -> None:
+    """It waits to be started again: systemd has no file that shows that."""
+    paths, told = written.store.paths("web"), []
+    written.record = builders.record(phase=phase, definition=written.record.definition)
+    written.store.save(written.record)
+    os.makedirs(paths.persist)
+    end = pathlib.Path(f"{paths.persist}/exit")
+    end.write_text("3")
+    now = os.stat(paths.record).st_mtime
+    os.utime(end, (now + 5, now + 5) if later else (now - 5, now - 5))
+
+    class Systemd:
+        def __init__(self, **_options: object) -> None: ...
+
+        def __enter__(self) -> Systemd:
+            return self
+
+        def __exit__(self, *_exc: object) -> None: ...
+
+        def substate(self, unit: str) -> str:
+            told.append(unit)
+            return substate
+
+    monkeypatch.setattr(unit_state, "Bus", Systemd)
+    seen = written.seen()
+    assert seen is not None
+    assert (seen.active, told) == (active, ["longshore-web.service"] if asked else [])
