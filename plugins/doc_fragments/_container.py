@@ -160,6 +160,8 @@ options:
       - Before that, the commands of M(longshore.oci.oci_exec) in the container get SIGTERM. All of them together have the same time to end.
       - With O(bundle), Longshore records the value. Without O(bundle), the value applies to this task only. Default is the recorded value,
         otherwise V(10).
+      - In a shutdown of the host, systemd stops the container with the O(stop_signal) and O(stop_timeout) that the container was created with
+        (with the cgroup manager systemd).
     type: float
   kill_timeout:
     description: Seconds to wait after SIGKILL. After that, the task fails, and the error says why the process does not end.

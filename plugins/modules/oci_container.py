@@ -42,6 +42,7 @@ options:
         with or without O(bundle).
       - V(present) creates the container without starting it. An existing container stays as it is.
       - V(stopped) stops a running or paused container. If the container does not exist, the module creates it without starting it.
+        It also stops a service (O(service)) that systemd is about to restart, and keeps it from starting at boot.
       - V(restarted) stops the container, recreates it and always starts it.
       - V(paused) freezes the container, and starts it first if needed.
       - V(absent) stops the container, and removes it, its record and its log.
@@ -64,6 +65,13 @@ options:
         O(state_dir), the name of the unit contains a digest of it, see RV(container.service).) The service starts at boot, unless this
         module was the last to stop it, and restarts according to O(restart_policy). C(systemctl) and C(journalctl) work with it.
       - Only systemd starts and stops the service, also for this module. The container stops in the same way as without a service.
+      - If the unit or its script was edited or deleted, or the unit of a started service was disabled, the module restores it (V(update) in
+        RV(actions)), without another container. To change the unit, use a drop-in (C(systemctl edit)), which the module does not touch.
+      - The unit waits for the mounts of the bundle, of all sources of bind mounts, and of the directories of O(log_path), O(conmon_pidfile)
+        and O(runtime_root).
+      - After C(systemctl stop), the unit has not failed, whatever exit code the stop signal leads to. A container that ends by itself with an
+        exit code other than 0 is a failed unit.
+      - The unit is active right before the program of the container starts. A program that ends at once does not fail the task.
       - Services of users other than root belong to the systemd instance of the user, which starts at boot with
         C(loginctl enable-linger).
       - Default is V(false). V(true) requires systemd, and cannot be used with O(listen) and O(reserve_ports). With O(sdnotify=container),
@@ -72,7 +80,8 @@ options:
   restart_policy:
     description:
       - When systemd restarts, after one second, a container that has ended without being stopped. V(on-failure) means after an exit code
-        other than 0 or after a signal. systemd does not restart a container that ends five times within ten seconds.
+        other than 0 or after a signal. The number of restarts has no limit, as with podman and docker. A drop-in can set
+        C(StartLimitIntervalSec=) and C(RestartSec=).
       - Default is V(no). Requires O(service).
     type: str
     choices: ["no", "on-failure", "always"]
@@ -81,7 +90,8 @@ options:
       - Program that connects the network of the container with the host. The program needs no privileges on the host, so this also works
         for users other than root. It starts before the container, ends with it, and is a child of its conmon.
       - The container needs its own network namespace, which is the default in bundles.
-      - With V(pasta), the container has the address and the routes of the host. With V(slirp4netns), it has the address 10.0.2.100 behind
+      - With V(pasta), the container has the address and the routes of the host. A service waits up to a minute for a default route, in the
+        first five minutes after the boot of the host. With V(slirp4netns), it has the address 10.0.2.100 behind
         a router.
       - If the helper or conmon is killed, the container continues without a network. Tasks then warn about it, and
         RV(container.network.pid) is V(null).

@@ -10,11 +10,12 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._base.errors import LongshoreError, MissingPrerequisite, reason_of
+from .._base.errors import InvalidOption, LongshoreError, MissingPrerequisite, reason_of
 from .._base.files import check_text, refuse_nul
 from .._base.program import user_runtime_directory
 from .._trust import trust
 
+_MOST_SECONDS = 1e12  # systemd has microseconds in 64 bits
 Body = t.Callable[[AnsibleModule], dict[str, t.Any]]
 DIRECTORY_ARGUMENTS: dict[str, dict[str, t.Any]] = {"state_dir": {"type": "path"}, "run_dir": {"type": "path"}}
 
@@ -37,6 +38,16 @@ def directories(params: t.Mapping[str, t.Any]) -> dict[str, str]:
         check_text(name, path)
         trust.check(os.path.abspath(path), name, missing=True)
     return found
+
+
+def check_seconds(params: t.Mapping[str, t.Any], *names: str) -> None:
+    """Raise InvalidOption for a number of seconds that is negative, too large, or not finite: YAML and Python read inf and nan."""
+    for name in names:
+        value = 0 if params[name] is None else params[name]
+        if value < 0:
+            raise InvalidOption(f"{name} cannot be negative.", hint="For no limit, use a large number.")
+        if not value <= _MOST_SECONDS:  # False for nan
+            raise InvalidOption(f"{name} must be a number of seconds up to {_MOST_SECONDS:.0f}, not {value}.")
 
 
 def run(module: AnsibleModule, body: Body, secret: t.Callable[[], set[str]] = set) -> None:

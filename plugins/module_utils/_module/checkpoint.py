@@ -14,7 +14,7 @@ from .._checkpoint.plan import Goal
 from .._checkpoint.request import Description, Outcome, Request
 from .._checkpoint.restore import Wanted
 from .._runtime.criu import Options
-from .boundary import DIRECTORY_ARGUMENTS
+from .boundary import DIRECTORY_ARGUMENTS, check_seconds
 from .container_state import describe
 from .definition import DEFINITION_ARGUMENTS, definition
 from .diff import diff
@@ -72,7 +72,8 @@ def request(params: t.Mapping[str, t.Any]) -> Request:
     rounds = params["pre_dump_rounds"]
     if rounds is not None and not (params["pre_dump"] and 1 <= rounds <= 9):
         raise InvalidOption("pre_dump_rounds must be a number from 1 to 9, and needs pre_dump.")
-    if params["timeout"] <= 0:
+    check_seconds(params, "timeout")
+    if params["timeout"] == 0:
         raise InvalidOption("timeout must be more than 0.")
     return Request(
         name=params["name"], goal=goal, options=Options(**{name: params[name] for name in Options._fields}),

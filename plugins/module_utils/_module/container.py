@@ -8,10 +8,9 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._base.errors import InvalidOption
 from .._base.process import parse_signal
 from .._state.model import Definition, Desired, Goal, Outcome, Recreate, Timeouts
-from .boundary import DIRECTORY_ARGUMENTS
+from .boundary import DIRECTORY_ARGUMENTS, check_seconds
 from .container_state import describe
 from .definition import DEFINITION_ARGUMENTS, NETWORK_ARGUMENTS, SERVICE_ARGUMENTS, definition
 from .diff import diff
@@ -35,9 +34,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 
 def desired(params: t.Mapping[str, t.Any]) -> Desired:
     """Return the desired container. Raises InvalidOption for impossible values."""
-    for name in ("stop_timeout", "kill_timeout", "create_timeout", "ready_timeout", "exit_delay"):
-        if (params[name] or 0) < 0:
-            raise InvalidOption(f"{name} cannot be negative.")
+    check_seconds(params, "stop_timeout", "kill_timeout", "create_timeout", "ready_timeout", "exit_delay")
     given = definition(params)
     return Desired(
         name=params["name"],

@@ -18,7 +18,7 @@ from .._exec.process_spec import Command, check
 from .._exec.request import Goal, Limits, Request, Result
 from .._exec.session_store import signal_of
 from .._exec.sessions import Outcome, Sessions
-from .boundary import DIRECTORY_ARGUMENTS
+from .boundary import DIRECTORY_ARGUMENTS, check_seconds
 from .session import describe
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
@@ -54,9 +54,7 @@ _HINT = "To keep all of it, use stdout_path and stderr_path."
 
 def command(params: t.Mapping[str, t.Any]) -> Command:
     """Return the command. Raises InvalidOption for an impossible command, or for options that exclude each other."""
-    for name in ("timeout", "stop_timeout"):
-        if (params[name] or 0) < 0:
-            raise InvalidOption(f"{name} cannot be negative.")
+    check_seconds(params, "timeout", "stop_timeout")
     if params["detach"]:
         if params["stdin"] is not None:
             raise InvalidOption("stdin cannot be used with detach, because the task does not stay to write it.")

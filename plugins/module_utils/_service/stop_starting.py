@@ -33,7 +33,7 @@ class Bus(systemd.Bus):
         found = ""
         with systemd.nothing_if_unknown():
             found = self._substate(self.call("GetUnit", "s", unit, reply=True))
-        return found
+        return found or ""
 
     def kill(self, unit: str) -> None:
         with systemd.nothing_if_unknown():

@@ -159,3 +159,22 @@ class TestRun:
         found = _run(lambda module: {"changed": True})
         assert found["failed"] is True
         assert "Linux 5.3 and Python 3.9" in found["msg"]
+
+
+@pytest.mark.parametrize("value", [None, 0, 0.0, 0.5, 10, 86400.0, 1e12, -0.0])
+def test_seconds(value: float | None) -> None:
+    boundary.check_seconds({"a": 1, "b": value}, "a", "b")
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (-1, "b cannot be negative"), (-1e-9, "b cannot be negative"), (-float("inf"), "b cannot be negative"),
+        (float("inf"), "b must be a number of seconds up to 1000000000000, not inf"),
+        (float("nan"), "b must be a number of seconds up to 1000000000000, not nan"),
+        (-float("nan"), "not nan"), (1e13, "not 1"), (2**63, "not 9"),
+    ],
+)  # fmt: skip
+def test_seconds_that_nothing_can_wait(value: float, says: str) -> None:
+    with pytest.raises(InvalidOption, match=says):
+        boundary.check_seconds({"a": 1, "b": value}, "a", "b")

@@ -41,6 +41,12 @@ class TestDesired:
         found = container.desired(_params(bundle="/srv/web"))
         assert found == Desired("web", Goal.STARTED, Definition(bundle="/srv/web"))
 
+    @pytest.mark.parametrize("name", ["stop_timeout", "kill_timeout", "create_timeout", "ready_timeout"])
+    @pytest.mark.parametrize("value", [float("inf"), float("nan"), -1, 1e300])
+    def test_seconds_that_nothing_can_wait(self, name: str, value: float) -> None:
+        with pytest.raises(InvalidOption, match=name):
+            container.desired(_params(**{name: value}))
+
     def test_each_field_of_a_definition_is_an_option(self) -> None:
         options = (*definition.DEFINITION_ARGUMENTS, *definition.SERVICE_ARGUMENTS, *definition.NETWORK_ARGUMENTS)
         assert options == Definition._fields
