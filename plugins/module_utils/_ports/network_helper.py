@@ -330,9 +330,10 @@ def _ask(path: str, request: t.Mapping[str, t.Any], deadline: Deadline) -> dict[
 _SCRIPT = """\
 routed() {{
     while read -r device destination rest; do test "$destination" != 00000000 || return 0; done </proc/net/route
+    test -e /proc/net/ipv6_route || return 1
     while read -r destination length rest; do
         case $destination/$length/$rest in *lo) ;; {nowhere}/00/*) return 0 ;; esac
-    done </proc/net/ipv6_route 2>/dev/null
+    done </proc/net/ipv6_route
     return 1
 }}
 booting() {{

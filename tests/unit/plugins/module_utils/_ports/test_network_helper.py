@@ -382,6 +382,46 @@ def test_what_it_does_in_the_script_of_a_service(
     assert "dev lo" not in said
 
 
+HEADER = "Iface\tDestination\tGateway\tFlags\n"
+IPV6_LO = f"{'0' * 32} 00 {'0' * 32} 00 {'0' * 32} ffffffff 00000001 00000000 00200200       lo\n"
+# /proc/net/route, /proc/net/ipv6_route (None: no IPv6), and whether there is a default route
+ROUTES: list[tuple[str, str | None, bool]] = [
+    ("", None, False),
+    (HEADER, IPV6_LO, False),
+    (f"{HEADER}eth0\t0001A8C0\t00000000\t0001\n", IPV6_LO, False),
+    (f"{HEADER}eth0\t0001A8C0\t00000000\t0001\neth0\t00000000\t0101A8C0\t0003\n", None, True),
+    (HEADER, f"{IPV6_LO}{IPV6_LO.replace('      lo', '    eth0')}", True),
+    (
+        HEADER,
+        f"fe80{'0' * 28} 40 {'0' * 32} 00 {'0' * 32} 00000100 00000001 00000000 00000001     eth0\n{IPV6_LO}",
+        False,
+    ),
+    # The half of all addresses is not a default route.
+    (HEADER, IPV6_LO.replace(" 00 ", " 01 ", 1).replace("      lo", "    eth0"), False),
+]
+
+
+@pytest.mark.parametrize(("ipv4", "ipv6", "routed"), ROUTES)
+@pytest.mark.parametrize(("age", "waits"), [(10, True), (299, True), (301, False), (90000, False)])
+def test_a_service_waits_for_a_default_route_at_boot(
+    paths: Paths, tmp_path: pathlib.Path, ipv4: str, ipv6: str | None, routed: bool, age: int, waits: bool
+) -> None:
+    """A user has no unit that waits for it. A host that has been up for long may have none at all."""
+    record = builders.record(definition=builders.definition(network_helper="pasta", service=True))
+    (tmp_path / "proc/net").mkdir(parents=True)
+    (tmp_path / "proc/1").mkdir()
+    (tmp_path / "proc/net/route").write_text(ipv4)
+    if ipv6 is not None:
+        (tmp_path / "proc/net/ipv6_route").write_text(ipv6)
+    # A host that is a container has the uptime of another, and a PID 1 of its own.
+    (tmp_path / "proc/uptime").write_text(f"{5000 + age}.25 123.00\n")
+    (tmp_path / "proc/1/stat").write_text(f"1 (a) b) S {' '.join('0' * 18)} 500000 7 8\n")
+    text = network_helper.script(record, paths, 1)["network"].replace("/proc/", f"{tmp_path}/proc/")
+    text = text.replace("sleep 1;", "echo waits;").partition("    { ")[0] + "}\nnetwork\n"
+    done = subprocess.run(["/bin/sh", "-uc", text], timeout=10, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("waits\n" if waits and not routed else "", "")
+
+
 def test_one_that_fails_in_the_script_of_a_service(
     paths: Paths, search_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
