@@ -33,14 +33,14 @@ def launched(record: Record, paths: Paths) -> tuple[Record, bool]:
 
 def _settled(record: Record, paths: Paths) -> tuple[Record, bool]:
     """Wait at most five seconds until a service without a process has one or an exit code, or systemd has ended with it. Return
-    its record, and whether systemd still works on it."""
+    its record, and whether systemd still works on it. One without a pid file is in its start, which may take long."""
     deadline = Deadline(EXIT_FILE_SECONDS)
     while True:
         active = is_active(record)  # Before the exit file, which conmon writes before it ends.
         record = with_service_processes(record, paths)
         if not active or is_alive(record.init) or exit_file(record, paths):
             return record, False
-        if not deadline.remaining():
+        if not (os.path.exists(paths.pidfile) and deadline.remaining()):
             return record, True
         # The script of the unit replaces the directories that could be watched.
         wait_readable((), deadline.at_most(0.02))

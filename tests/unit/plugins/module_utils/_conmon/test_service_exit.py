@@ -39,6 +39,7 @@ class Service:
     def begin(self) -> None:
         os.makedirs(self.paths.exits)
         os.symlink(self.paths.state, self.paths.owner)
+        pathlib.Path(self.paths.pidfile).write_text("999999999")
 
     def activate(self) -> None:
         self.link.symlink_to("0123456789")
@@ -77,7 +78,7 @@ def test_the_exit_code_is_awaited(service: Service, code: int) -> None:
 
 
 def test_one_that_is_started_again_meanwhile(service: Service) -> None:
-    """The script removes what is left of the last run: there is no exit code until the next end."""
+    """The script removes what is left of the last run: there is no exit code until the next end, nor a pid file for a while."""
     service.activate()
     os.rmdir(service.paths.exits)
     seen = service.seen_while(lambda: os.mkdir(service.paths.exits), lambda: service.end(3))
@@ -98,8 +99,16 @@ def test_one_that_systemd_does_not_run(service: Service) -> None:
     assert (seen.status, seen.exit and seen.exit.code) == (Status.STOPPED, 5)
 
 
-def test_one_that_waits_in_its_start(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For the network, or for a mount: systemd is to launch it, as one that was never started."""
+def test_one_that_waits_in_its_start(service: Service) -> None:
+    """For the network, or for a mount: systemd is to launch it, as one that was never started. Nothing waits for that."""
+    service.activate()
+    os.remove(service.paths.pidfile)
+    began = time.monotonic()
+    assert service.seen_while().status is Status.CREATED
+    assert time.monotonic() - began < 1
+
+
+def test_one_that_systemd_does_not_end(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service_exit, "EXIT_FILE_SECONDS", 0.2)
     service.activate()
     assert service.seen_while().status is Status.CREATED
