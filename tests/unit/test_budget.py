@@ -21,7 +21,7 @@ from ansible_collections.longshore.oci.tests.unit.test_architecture import (
 
 # Lines of code of a task that finds its container as it should be, one that runs a command, one that tells of all containers, and
 # one that finds its network as it should be.
-MOST_UNCHANGED, MOST_EXECUTED, MOST_TOLD, MOST_UNCHANGED_NETWORK = 1570, 2715, 1240, 1780
+MOST_UNCHANGED, MOST_EXECUTED, MOST_TOLD, MOST_UNCHANGED_NETWORK = 1600, 2720, 1250, 1780
 
 # With the runc of this host, from the import of the module to its end but for what Ansible itself does.
 TASK = """
@@ -112,7 +112,7 @@ def test_what_a_task_compiles(tmp_path: pathlib.Path, scratch_cgroup: str) -> No
     assert len(started) <= MOST_FILES, sorted(started)
     assert sum(lines[name] for name in started) <= MOST_CODE, lines
     # Where systemd runs, conmon's scope takes one file more.
-    assert sum(lines[name] for name in started) + lines_of_code(f"{UTILS}._host.systemd") <= MOST_CODE + 122
+    assert sum(lines[name] for name in started) + lines_of_code(f"{UTILS}._host.systemd") <= MOST_CODE + 130
     # At a first start there is nothing to compare with.
     assert unchanged - started == {f"{UTILS}._lifecycle.changes", f"{UTILS}._config.config_differences"}
     assert sum(lines[name] for name in unchanged) <= MOST_UNCHANGED, {name: lines[name] for name in unchanged}
