@@ -67,7 +67,7 @@ def check_unit(record: Record, paths: Paths) -> None:
     directories, or a user."""
     if not has_unit(record, paths):
         path = names.service_path(record.name, record.realm)
-        masked = f"It is masked. Use systemctl unmask {os.path.basename(path)}."
+        masked = f"It is masked. Use systemctl {'--user ' if os.geteuid() else ''}unmask {os.path.basename(path)}."
         hint = (
             masked
             if os.path.realpath(path) == os.devnull

@@ -168,7 +168,8 @@ class Bus:
                         return result
             finally:
                 self._lib.sd_bus_message_unref(message)
-        raise DeadlineExceeded("systemd did not finish its job in time.", hint="To list its jobs: systemctl list-jobs")
+        hint = f"To list its jobs: systemctl {'--user ' if os.geteuid() else ''}list-jobs"
+        raise DeadlineExceeded("systemd did not finish its job in time.", hint=hint)
 
     def _microseconds(self) -> int:
         return int(self._deadline.remaining() * 1_000_000) + 1

@@ -155,8 +155,12 @@ def start(store: Store, record: Record, timeouts: Timeouts) -> tuple[Record, lis
             bus.wait_for_job(bus.begin_job("StopUnit", unit))
             bus.reset_failed(unit)
             store.save(record.replace(phase=Phase.CREATED))
+            needs = "a unit that it needs, such as a mount, cannot be started"
+            reason = (
+                needs if result == "dependency" else (said or f"the job of systemd has the result {result}").rstrip(".")
+            )
             raise ProgramFailed(
-                f"Cannot start the container {record.name}: {said or f'the job of systemd has the result {result}'}.",
+                f"Cannot start the container {record.name}: {reason}.",
                 hint=f"See journalctl {'--user ' if os.geteuid() else ''}--unit {unit}", **words,
             )  # fmt: skip
     # A short run may have ended by now; its exit is recorded.

@@ -23,6 +23,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._container import st
 from ansible_collections.longshore.oci.plugins.module_utils._container.create import Launch
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle import owners
 from ansible_collections.longshore.oci.plugins.module_utils._service import owner_systemd
+from ansible_collections.longshore.oci.plugins.module_utils._service.service_unit import failed_mark
 from ansible_collections.longshore.oci.plugins.module_utils._state import names
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import CgroupManager, Definition, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._state.phase import Phase
@@ -256,6 +257,57 @@ def test_a_service_that_another_task_replaces_while_it_stops_is_not_touched(
     assert now is None
     assert told[-1] == "wait_for_job"
     assert store.load("web") == (record._replace(**change) if change else None)
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(
+    ("result", "uid", "says", "hint"),
+    [
+        ("failed", 0, "Cannot start the container web: the job of systemd has the result failed.", "journalctl --unit longshore-web"),
+        ("timeout", 1000, "Cannot start the container web: it said so.", "journalctl --user --unit longshore-web.service"),
+        ("dependency", 0, "Cannot start the container web: a unit that it needs, such as a mount, cannot be started.", "journalctl"),
+        ("done", 0, "Cannot start the container web: it said so.", "journalctl --unit"),
+    ],
+)  # fmt: skip
+def test_a_start_that_fails(
+    tmp_path: pathlib.Path,
+    without_systemd: str,
+    monkeypatch: pytest.MonkeyPatch,
+    result: str,
+    uid: int,
+    says: str,
+    hint: str,
+) -> None:
+    """One that fails after the unit is active has left a mark."""
+    store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+    record = builders.record(name="web", phase="created", definition=Definition("/srv/web", service=True))
+    paths, told = store.paths("web"), []
+    for directory in (paths.state, paths.run):
+        os.makedirs(directory)
+    if result == "done":
+        pathlib.Path(failed_mark(paths)).write_text("")
+    if "it said so" in says:
+        pathlib.Path(paths.conmon_log).write_text("it said so.\n")
+
+    class Systemd:
+        def __init__(self, _seconds: float) -> None: ...
+
+        def __enter__(self) -> t.Any:
+            return self
+
+        def __exit__(self, *_exc: object) -> None: ...
+
+        def __getattr__(self, name: str) -> t.Callable[..., str]:
+            told.append(name)
+            return lambda *_arguments: result
+
+    monkeypatch.setattr(owner_systemd, "connect", Systemd)
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    with pytest.raises(ProgramFailed) as caught:
+        owner_systemd.start(store, record, Timeouts())
+    assert caught.value.message == says
+    assert hint in caught.value.hint
+    assert {"disable", "reset_failed"} <= set(told)
 
 
 @pytest.mark.pure
