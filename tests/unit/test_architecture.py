@@ -59,7 +59,7 @@ ONLY_FOR_ACTIONS = {
 # conmon with all that a session is. oci_network asks who has a port, and which container keeps it. A dump takes far longer than
 # that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
-    "plugins.modules.oci_container": (117, 6240), "plugins.modules.oci_exec": (72, 3860),
+    "plugins.modules.oci_container": (117, 6250), "plugins.modules.oci_exec": (72, 3860),
     "plugins.modules.oci_checkpoint": (141, 8900), "plugins.modules.oci_bundle": (63, 4140),
     "plugins.modules.oci_network": (59, 3580), "plugins.modules.oci_network_info": (60, 3620),
     "plugins.modules.oci_container_info": (48, 2110),
