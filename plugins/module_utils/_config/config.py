@@ -59,7 +59,7 @@ def read_bundle(bundle: str) -> Config:
     root = os.path.join(bundle, config["root"]["path"])
     if not os.path.isdir(root):
         raise InvalidOption(f"The root file system {root} of the bundle does not exist.")
-    config["root"]["path"] = os.path.normpath(root)
+    config["root"]["path"] = os.path.realpath(root)  # runc (1.1) refuses a path with a symbolic link.
     check_root(config)
     # Relative sources start at the bundle (runtime-spec, config.md), but the effective config is in another directory.
     for mount in config.get("mounts") or []:

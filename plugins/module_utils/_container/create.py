@@ -196,7 +196,7 @@ def create(store: Store, launch: Launch, *, previous: Record | None, timeouts: T
         if failure is exc:
             raise
         raise failure from exc
-    if previous is not None and previous.definition.bundle != record.definition.bundle:
+    if previous is not None:
         store.release_bundle(previous.definition.bundle, record.name)
     return record, warnings
 

@@ -27,7 +27,6 @@ def delete_container(
         return None
     if record.phase is Phase.CREATING:
         sweep.sweep_leftovers(store, record, timeouts)
-        store.release_bundle(record.definition.bundle, before.name)
         return None
     if record.phase is Phase.REMOVED:
         return record

@@ -38,13 +38,12 @@ def restore_previous(store: Store, record: Record, previous: Record | None, prev
     if previous is None:
         store.forget(record.name, but=(CHECKPOINTS,))  # and so the claim
         return
-    if previous.definition.bundle != record.definition.bundle:
-        store.release_bundle(record.definition.bundle, record.name)
     if previous_config is None:
         remove_file(store.paths(record.name).config)
     else:
         write_text(store.paths(record.name).config, previous_config)
     store.save(previous)
+    store.release_bundle(record.definition.bundle, record.name)
 
 
 def _explain(

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import enum
+import os
 import typing as t
 
 from .._config import config, config_differences
@@ -14,9 +15,14 @@ from .._state.store import Store
 
 Differences = dict[str, tuple[t.Any, t.Any]]
 
+_PATHS = ("bundle", "runtime", "runtime_root", "conmon", "log_path", "conmon_pidfile")
+
 
 def compare(store: Store, desired: Desired, wanted: Definition, record: Record) -> tuple[Differences, Differences]:
     """Return the differences that need a new container, and those of the stop settings, which need none."""
+    if _is_same_path(wanted.bundle, record.definition.bundle):
+        # Another spelling of the same directory. The paths in the saved config have the recorded one.
+        wanted = wanted._replace(bundle=record.definition.bundle)
     manager = record.cgroup_manager if wanted.cgroup_manager is CgroupManager.AUTO else wanted.cgroup_manager
     saved = store.load_config(desired.name)
     if saved is None and desired.definition is None:
@@ -24,6 +30,8 @@ def compare(store: Store, desired: Desired, wanted: Definition, record: Record) 
     source = saved or {} if desired.definition is None else config.read_bundle(wanted.bundle)
     paths = store.paths(desired.name)
     effective = config.effective(source, record.replace(definition=wanted, cgroup_manager=manager), paths)
+    if saved and _is_same_path(saved["root"]["path"], effective["root"]["path"]):
+        effective["root"] = {**effective["root"], "path": saved["root"]["path"]}
     changes = definition_changes(wanted, record)
     since = driver_of(record.runtime.name).recursive_mounts
     if not since:
@@ -38,9 +46,10 @@ def compare(store: Store, desired: Desired, wanted: Definition, record: Record) 
 
 
 def definition_changes(definition: Definition, record: Record) -> dict[str, tuple[t.Any, t.Any]]:
-    """Launch inputs that differ from the record's.
+    """Return the options of a launch that differ from the record's.
 
-    ``auto`` (or nothing) for a program or manager is content with what was taken, and so is naming just that.
+    ``auto`` (or nothing) for a program or manager accepts the one that was taken, and so does its name. Two spellings of a path,
+    such as ``/srv/web/`` or a symbolic link, are the same path.
     """
     taken = {
         "runtime": ("auto", record.runtime.path.rpartition("/")[2], record.runtime.path),
@@ -52,10 +61,16 @@ def definition_changes(definition: Definition, record: Record) -> dict[str, tupl
     changes = {}
     for name, new in definition._asdict().items():
         old = getattr(record.definition, name)
-        if old != new and new not in taken.get(name, ()):
+        known = (old, *taken.get(name, ()))
+        if new not in known and not (name in _PATHS and any(_is_same_path(new, each) for each in known)):
             hidden = name == "conmon_env"
             changes[f"launch.{name}"] = ("(hidden)", "(hidden, new)") if hidden else (_plain(old), _plain(new))
     return changes
+
+
+def _is_same_path(one: str | None, other: str | None) -> bool:
+    both = [os.path.realpath(path) for path in (one, other) if path and path.startswith("/")]
+    return len(both) == 2 and both[0] == both[1]
 
 
 def _plain(value: t.Any) -> t.Any:

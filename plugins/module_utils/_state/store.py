@@ -176,7 +176,9 @@ class Store:
         return record if record and self._claim(record.definition.bundle) == self._claim(bundle) else None
 
     def release_bundle(self, bundle: str, name: str) -> None:
-        if link(self._claim(bundle)) == name:
+        """Remove the claim of a container, unless its saved record has this bundle, maybe by another spelling of its path."""
+        holder = self.bundle_holder(bundle)
+        if link(self._claim(bundle)) == name and not (holder and holder.name == name):
             remove_file(self._claim(bundle))
 
     def _claim(self, bundle: str) -> str:

@@ -40,6 +40,62 @@ def test_launch_options(wanted: dict[str, t.Any], found: dict[str, t.Any]) -> No
     assert changes.definition_changes(RECORD.definition._replace(**wanted), RECORD) == found
 
 
+SPELLINGS = ["at/", "at//.", "other/../at", "link", "link/"]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("option", ["bundle", "runtime", "runtime_root", "conmon", "log_path", "conmon_pidfile"])
+def test_another_spelling_of_a_path_is_no_difference(tmp_path: pathlib.Path, option: str, spelling: str) -> None:
+    (tmp_path / "at").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "link").symlink_to("at")
+    record = builders.record(definition=builders.definition(**{option: f"{tmp_path}/at"}))
+    wanted = record.definition._replace(**{option: f"{tmp_path}/{spelling}"})
+    assert changes.definition_changes(wanted, record) == {}
+    wanted = record.definition._replace(**{option: f"{tmp_path}/other"})
+    assert list(changes.definition_changes(wanted, record)) == [f"launch.{option}"]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_another_spelling_of_the_bundle_has_the_same_config(tmp_path: pathlib.Path, spelling: str) -> None:
+    store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+    (tmp_path / "at" / "rootfs").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "link").symlink_to("at")
+    bind = {"destination": "/data", "type": "bind", "source": "data", "options": ["bind"]}
+    (tmp_path / "at" / "config.json").write_text(json.dumps(builders.config(mounts=[bind])), encoding="utf-8")
+    record = builders.record(definition=builders.definition(bundle=f"{tmp_path}/at"))
+    saved = config.effective(config.read_bundle(f"{tmp_path}/at"), record, store.paths("web"))
+    path = pathlib.Path(store.paths("web").config)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(saved), encoding="utf-8")
+    wanted = record.definition._replace(bundle=f"{tmp_path}/{spelling}")
+    assert changes.compare(store, Desired("web", definition=wanted), wanted, record)[0] == {}
+
+
+def test_a_link_to_another_bundle_is_a_difference(tmp_path: pathlib.Path) -> None:
+    store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+    for name in ("one", "two"):
+        (tmp_path / name / "rootfs").mkdir(parents=True)
+        (tmp_path / name / "config.json").write_text(json.dumps(builders.config()), encoding="utf-8")
+    (tmp_path / "link").symlink_to("one")
+    record = builders.record(definition=builders.definition(bundle=f"{tmp_path}/link"))
+    path = pathlib.Path(store.paths("web").config)
+    path.parent.mkdir(parents=True)
+    saved = config.effective(config.read_bundle(f"{tmp_path}/link"), record, store.paths("web"))
+    # As earlier releases wrote it.
+    saved["root"]["path"] = f"{tmp_path}/link/rootfs"
+    for text, found in ((saved, []), ({**saved, "root": {"path": f"{tmp_path}/one/rootfs"}}, ["config.root.path"])):
+        path.write_text(json.dumps(text), encoding="utf-8")
+        wanted = Desired("web", definition=record.definition)
+        assert changes.compare(store, wanted, record.definition, record)[0] == {}
+        (tmp_path / "link").unlink()
+        (tmp_path / "link").symlink_to("two")
+        assert list(changes.compare(store, wanted, record.definition, record)[0]) == found
+        (tmp_path / "link").unlink()
+        (tmp_path / "link").symlink_to("one")
+
+
 def test_an_interrupted_create_has_no_differences(tmp_path: pathlib.Path) -> None:
     store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
     assert changes.compare(store, Desired("web"), RECORD.definition, RECORD) == ({}, {})

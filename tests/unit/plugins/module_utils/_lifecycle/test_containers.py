@@ -33,6 +33,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._state.model import 
     Exit,
     Goal,
     Record,
+    Recreate,
     Status,
     Timeouts,
 )
@@ -245,6 +246,22 @@ class TestLife:
         assert engine.store.names() == []
         assert cgroup.directories(f"{definition.cgroup_parent}/{name}@{engine.store.realm}") == []
         assert [path for path in _tree(tmp_path) if name in path] == []
+
+    def test_another_spelling_of_the_bundle(
+        self, engine: Containers, name: str, definition: Definition, tmp_path: pathlib.Path
+    ) -> None:
+        """The container stays as it is, and when it is created again, it keeps the bundle."""
+        (tmp_path / "link").symlink_to("bundle")
+        at_once = Timeouts(stop=0)
+        engine.converge(Desired(name, Goal.STARTED, definition, timeouts=at_once))
+        other = Desired(f"{name}-other", Goal.STARTED, definition)
+        for spelling in ("bundle/", "link", "state/../bundle"):
+            again = Desired(name, Goal.STARTED, definition._replace(bundle=f"{tmp_path}/{spelling}"), timeouts=at_once)
+            assert engine.converge(again).actions == ()
+            anew = again._replace(recreate=Recreate.ALWAYS)
+            assert Action.CREATE in engine.converge(anew).actions
+            with pytest.raises(Conflict, match=f"in use by the container {name}"):
+                engine.converge(other)
 
     def test_check_mode_touches_nothing(self, name: str, definition: Definition, tmp_path: pathlib.Path) -> None:
         checking = Containers(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")

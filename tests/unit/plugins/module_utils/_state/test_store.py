@@ -144,7 +144,7 @@ class TestBundles:
         places.release_bundle(bundle, "db")
         with pytest.raises(Conflict, match="web"):
             places.check_bundle(bundle, "db")
-        places.release_bundle(bundle, "web")
+        places.forget("web")
         places.claim_bundle(bundle, "db")
 
     def test_another_path_to_it_is_the_same(self, places: Store, tmp_path: pathlib.Path) -> None:
@@ -154,6 +154,23 @@ class TestBundles:
         places.claim_bundle(f"{tmp_path}/bundle", "web")
         with pytest.raises(Conflict):
             places.check_bundle(f"{tmp_path}/link/", "db")
+
+    @pytest.mark.parametrize("spelling", ["bundle/", "bundle//.", "other/../bundle", "link", "link/../bundle/"])
+    def test_the_bundle_of_the_record_is_not_released(
+        self, places: Store, tmp_path: pathlib.Path, spelling: str
+    ) -> None:
+        """The former record has another spelling of its path."""
+        os.mkdir(tmp_path / "bundle")
+        os.mkdir(tmp_path / "other")
+        os.symlink("bundle", tmp_path / "link")
+        _save(places, definition=builders.definition(bundle=f"{tmp_path}/{spelling}"))
+        places.claim_bundle(f"{tmp_path}/{spelling}", "web")
+        places.release_bundle(f"{tmp_path}/bundle", "web")
+        with pytest.raises(Conflict, match="in use by the container web"):
+            places.check_bundle(f"{tmp_path}/bundle", "db")
+        _save(places, definition=builders.definition(bundle=f"{tmp_path}/other"))
+        places.release_bundle(f"{tmp_path}/bundle", "web")
+        assert os.listdir(f"{places.state_dir}/bundles") == []
 
     def test_a_claim_of_a_container_that_is_no_more_is_void(self, places: Store) -> None:
         _save(places)
