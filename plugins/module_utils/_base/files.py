@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -106,7 +107,8 @@ def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False
                 os.fsync(stream.fileno())
         os.rename(temporary, path)
     except BaseException as exc:  # also from a signal
-        remove_file(temporary)
+        with contextlib.suppress(LongshoreError):  # The first error counts.
+            remove_file(temporary)
         if isinstance(exc, OSError):
             raise LongshoreError(f"Cannot write {path}: {exc.strerror}.") from exc
         raise

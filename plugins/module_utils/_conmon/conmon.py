@@ -30,7 +30,11 @@ def has(version: str, option: str) -> bool:
 
 
 def common_argv(record: Record, paths: Paths, *, uuid: str, log: str) -> list[str]:
-    """Return the part of conmon's command line that all launches share, without options that this version lacks."""
+    """Return the part of conmon's command line that all launches share, without options that this version lacks.
+
+    conmon writes the exit code to its persist directory first, and writes no second one if that fails (conmon 2.0 to 2.2). So the
+    first is in the run directory, where room is kept for it (conmon_launch), and the second on the disk, which may be full.
+    """
     version = record.conmon.version
     argv = [
         record.conmon.path, "--api-version", "1",
@@ -39,13 +43,13 @@ def common_argv(record: Record, paths: Paths, *, uuid: str, log: str) -> list[st
         "--runtime", record.runtime.path,
         "--bundle", paths.bundle,
         "--container-pidfile", paths.pidfile,
-        "--exit-dir", paths.exits,
+        "--exit-dir", paths.persist,
         "--log-path", log,
     ]  # fmt: skip
     # Without --full-attach, conmon uses a socket directory that only CRI-O has.
     argv += ["--full-attach"] if has(version, "--full-attach") else ["--socket-dir-path", paths.run]
     if has(version, "--persist-dir"):
-        argv += ["--persist-dir", paths.persist]
+        argv += ["--persist-dir", paths.exits]
     return argv + [f"--runtime-arg={word}" for word in global_arguments(record, paths.runtime_log)]
 
 

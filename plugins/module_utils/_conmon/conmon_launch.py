@@ -17,6 +17,7 @@ from .._base.files import read_text
 from .._base.process import identify, parent_of
 from .._base.program import UMASK, spawn
 
+_ROOM = 8192  # bytes: at least one page, which is the least that a file takes
 _PROMPT = 1.5  # seconds for a launch without delays, which takes a tenth of that
 
 
@@ -129,6 +130,26 @@ def launch(
             # The first process ends right after the fork, so it has ended or is about to. A caller may ignore SIGCHLD.
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
+
+
+@contextlib.contextmanager
+def room_for_exit(directory: str) -> t.Iterator[list[int]]:
+    """Yield a descriptor for conmon, or none, of a file without a name that takes up room in a file system.
+
+    conmon closes the descriptors that it was started with before it writes the exit code (since 2.0.24). That frees the room, so a file
+    system that is full meanwhile does not cost the exit code.
+    """
+    try:
+        descriptor = os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except OSError:  # Some file systems have no such files.
+        yield []
+        return
+    try:
+        with contextlib.suppress(OSError):
+            os.posix_fallocate(descriptor, 0, _ROOM)
+        yield [descriptor]
+    finally:
+        os.close(descriptor)
 
 
 def read_pid(sync: Pipe, deadline: Deadline) -> int:

@@ -16,16 +16,17 @@ EXIT_FILE_SECONDS = 5.0
 
 
 def exit_file(record: Record, paths: Paths) -> str | None:
-    """Where the exit code of the latest run is, if there is one."""
+    """Return the file with the exit code of the latest run, None if there is none."""
     return written(paths_of(record, paths))
 
 
-def paths_of(record: Record, paths: Paths) -> tuple[str, str]:
-    return f"{paths.exits}/{record.runtime_id}", f"{paths.persist}/exit"
+def paths_of(record: Record, paths: Paths) -> list[str]:
+    """Return the possible files. Earlier releases gave conmon the two directories the other way round."""
+    return [f"{place}/{name}" for place in (paths.exits, paths.persist) for name in ("exit", record.runtime_id)]
 
 
 def written(files: t.Iterable[str]) -> str | None:
-    """The first file with a number in it; a full file system leaves empty ones."""
+    """Return the first file with a number in it; a full file system leaves empty ones."""
     for path in files:
         if re.fullmatch(r"-?[0-9]+", (read_text(path) or "").strip()):
             return path

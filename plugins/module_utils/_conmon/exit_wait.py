@@ -18,10 +18,10 @@ from .exit_files import paths_of, written
 
 
 def collect_exit(record: Record, paths: Paths, deadline: Deadline) -> Exit:
-    """How a container ended whose first process is gone.
+    """Return how a container ended whose first process is gone.
 
-    conmon writes the persist file, then renames the exit file into place; so the watch is on the exit directory, and
-    conmon's own end ends the wait. The code -1 is conmon's for a container that ran into its time limit.
+    conmon renames a file into place in the run directory, then one in the state directory. Its own end ends the wait. The code -1
+    is conmon's for a container that ran into its time limit.
     """
     files = paths_of(record, paths)
     with PidFd(record.monitor) as monitor:
@@ -31,8 +31,9 @@ def collect_exit(record: Record, paths: Paths, deadline: Deadline) -> Exit:
             gone = [] if monitor.fd is None else [monitor.fd]
             wait_until(lambda: written(files) is not None, deadline, path=paths.exits, mask=IN_MOVED_TO, until=gone)
         monitored = monitor.fd is not None and not monitor.wait(Deadline(0))
-    # conmon 2.1.6 leaves the mark in its working directory, which is the bundle; later ones in the persist directory.
-    oom = any(os.path.exists(f"{place}/oom") for place in (paths.persist, paths.bundle))
+    # conmon 2.1.6 leaves the mark in its working directory, which is the bundle; later ones in the persist directory, which
+    # earlier releases had in the state directory.
+    oom = any(os.path.exists(f"{place}/oom") for place in (paths.exits, paths.persist, paths.bundle))
     path = written(files)
     if path is None:
         if record.boot != boot_id():

@@ -234,7 +234,7 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
     with contextlib.ExitStack() as around:
         joined = around.enter_context(_namespaces(store, launch, paths))
         helper = around.enter_context(_network_helper(record, paths, place))
-        fds = helper.preserved if helper else []
+        fds = [*(helper.preserved if helper else []), *around.enter_context(conmon_launch.room_for_exit(paths.exits))]
         argv, environment, preserve, noticed = around.enter_context(_launch_context(store, launch, paths, fds))
         warnings += noticed
         if record.checkpoint:

@@ -40,8 +40,8 @@ def exec_argv(record: Record, paths: SessionPaths, *, terminal: bool, stdin: boo
         "--exec", "--exec-process-spec", paths.spec,
     ]  # fmt: skip
     if attach:
-        # This task gets the exit code. A second copy on disk is for sessions without a waiting task. The last one counts.
-        argv += ["--exec-attach", "--persist-dir", paths.bundle]
+        # This task gets the exit code. A second copy on disk is for sessions without a waiting task. The last option counts.
+        argv += ["--exec-attach", "--exit-dir", paths.exits, "--persist-dir", paths.bundle]
     if terminal:
         argv.append("--terminal")
     elif stdin:

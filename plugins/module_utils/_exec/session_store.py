@@ -18,7 +18,7 @@ import typing as t
 from .._base.errors import InvalidOption
 from .._base.files import make_directory, read_json, read_text, remove_tree, write_text
 from .._base.process import ProcessId, is_alive, signal_name
-from .._conmon.exit_files import written
+from .._conmon.exit_files import exit_file
 from .._state.model import Record
 from .._state.store import Paths
 from .session_status import Status
@@ -120,7 +120,7 @@ def all_of(container: Paths) -> list[SessionPaths]:
 
 def ended(paths: SessionPaths, record: Record, session: Session) -> Ended | None:
     """Return how a session ended, or None while it runs or conmon has not written that yet."""
-    path = written((f"{paths.exits}/{record.runtime_id}", f"{paths.persist}/exit"))
+    path = exit_file(record, paths)
     if path is None:
         running = session.pid is None or is_alive(session.process) or is_alive(session.monitor)
         return None if running else Ended(None, None)

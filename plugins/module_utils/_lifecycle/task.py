@@ -60,6 +60,8 @@ class Task:
         record = before.record
         if launch is not None:
             self._decider.host.remember()  # A failure must not come after the former container was removed.
+        if launch and record and Action.STOP in decided.actions:
+            self._store.save(record)  # Raises an error if there is no room for the record of the next container.
         for action in decided.actions:
             if action is Action.RECOVER:
                 from .recovery import recover

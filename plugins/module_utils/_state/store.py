@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The files of containers on disk: their paths, the records, and claims on bundles.
 
-The state directory is durable and the run directory is volatile. They are two file systems on purpose: if one is full, conmon
-can still write the exit code to the other.
+The state directory is durable and the run directory is volatile. They are two file systems on purpose: if the state directory is
+full or read-only, conmon can still write the exit code to the other.
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ from .._base.deadline import Deadline
 from .._base.errors import Conflict, InvalidOption, LongshoreError
 from .._base.files import lock_file, make_directory, read_json, remove_file, remove_tree, write_text
 from .model import RECORD_FORMAT, Record
+from .phase import Phase
 
 if t.TYPE_CHECKING:
     from .lock import Lock
 
 # The files in the state directory of a container that the next container of this name inherits.
 CHECKPOINTS, LOG = "checkpoints", "container.log"
+
+# A record with these phases leads to more room on the disk.
+_FREES_ROOM = (Phase.STOPPING, Phase.STOPPED, Phase.REMOVED)
 
 # Both runc and crun accept this as an id, except a leading "-", which is an option on the command line.
 _NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+.-]*")
@@ -77,6 +81,8 @@ class Store:
     def __init__(self, *, state_dir: str, run_dir: str) -> None:
         self.state_dir = state_dir
         self.run_dir = run_dir
+        # By name, records that a full disk did not take, and the ones that it has instead.
+        self._unsaved: dict[str, tuple[Record | None, Record]] = {}
 
     @functools.cached_property
     def realm(self) -> str:
@@ -99,6 +105,11 @@ class Store:
 
     def load(self, name: str) -> Record | None:
         """Return the record, or None if it does not exist or is damaged."""
+        record = self._load(name)
+        known, unsaved = self._unsaved.get(name, (None, None))
+        return unsaved if record and record == known else record
+
+    def _load(self, name: str) -> Record | None:
         value = read_json(self.paths(name).record)
         if value is None:
             return None
@@ -111,7 +122,14 @@ class Store:
         return None
 
     def save(self, record: Record) -> Record:
-        write_text(self.paths(record.name).record, json.dumps(record.to_json()))
+        """Save and return the record. On a full disk, a container can still be stopped and removed: then the record is kept in memory,
+        as long as no other task saves one."""
+        try:
+            write_text(self.paths(record.name).record, json.dumps(record.to_json()))
+        except LongshoreError:
+            if record.phase not in _FREES_ROOM:
+                raise
+            self._unsaved[record.name] = (self._load(record.name), record)
         return record
 
     def load_config(self, name: str) -> dict[str, t.Any] | None:

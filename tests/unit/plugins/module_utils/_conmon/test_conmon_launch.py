@@ -269,8 +269,7 @@ class TestReal:
         with PidFd(monitor) as handle:
             Runtime(record, paths.runtime_log).call("start")
             assert handle.wait(Deadline(60))
-        assert read_text(f"{paths.exits}/{record.name}") == "7"
-        assert read_text(f"{paths.persist}/exit") == "7"
+        assert read_text(f"{paths.exits}/exit") == read_text(f"{paths.persist}/{record.name}") == "7"
         assert (read_text(str(record.log_path)) or "").endswith(" stdout F hello\n")
 
     def test_a_program_that_is_not_there(

@@ -49,8 +49,8 @@ def test_the_whole_command_line() -> None:
     assert " ".join(_argv()) == (
         "/usr/bin/conmon --api-version 1 --cid web --cuuid web --name web --runtime /usr/sbin/runc"
         " --bundle /r/containers/web/bundle --container-pidfile /r/containers/web/pid"
-        " --exit-dir /r/containers/web/exits --log-path k8s-file:/log"
-        " --full-attach --persist-dir /s/containers/web/persist"
+        " --exit-dir /s/containers/web/persist --log-path k8s-file:/log"
+        " --full-attach --persist-dir /r/containers/web/exits"
         " --runtime-arg=--root --runtime-arg=/run/longshore/runc"
         " --runtime-arg=--log --runtime-arg=/r/containers/web/runtime.log"
         " --runtime-arg=--log-format --runtime-arg=json"

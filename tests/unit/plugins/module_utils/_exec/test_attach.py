@@ -31,14 +31,14 @@ class TestCommandLine:
         assert " ".join(self._argv()) == (
             "/usr/bin/conmon --api-version 1 --cid web --cuuid one --name web --runtime /usr/sbin/runc"
             " --bundle /r/containers/web/exec/one.session --container-pidfile /r/containers/web/exec/one.session/pid"
-            " --exit-dir /r/containers/web/exec/one.session/exits --log-path none"
-            " --full-attach --persist-dir /s/containers/web/persist/exec/one"
+            " --exit-dir /s/containers/web/persist/exec/one --log-path none"
+            " --full-attach --persist-dir /r/containers/web/exec/one.session/exits"
             " --runtime-arg=--root --runtime-arg=/run/longshore/runc"
             " --runtime-arg=--log --runtime-arg=/r/containers/web/exec/one.session/runtime.log"
             " --runtime-arg=--log-format --runtime-arg=json"
             " --conmon-pidfile /r/containers/web/exec/one.session/conmon.pid --socket-dir-path /r/containers/web/exec"
             " --log-level error --exec --exec-process-spec /r/containers/web/exec/one.session/process.json --exec-attach"
-            " --persist-dir /r/containers/web/exec/one.session"
+            " --exit-dir /r/containers/web/exec/one.session/exits --persist-dir /r/containers/web/exec/one.session"
         )
 
     def test_detached(self) -> None:

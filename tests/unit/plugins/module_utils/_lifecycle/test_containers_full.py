@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import pathlib
 import subprocess
@@ -13,7 +14,9 @@ import typing as t
 
 import pytest
 
+from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError
+from ansible_collections.longshore.oci.plugins.module_utils._base.pidfd import PidFd
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
@@ -45,6 +48,9 @@ class Place:
     def converge(self, goal: Goal) -> t.Any:
         desired = Desired(self.name, goal, self.definition, timeouts=Timeouts(stop=0, create=10))
         return Containers(state_dir=self.state, run_dir=self.run).converge(desired)
+
+    def observe(self) -> t.Any:
+        return Containers(state_dir=self.state, run_dir=self.run).observe(self.name)
 
     def fill(self, path: str, how: str) -> None:
         if how == "read-only":
@@ -80,7 +86,8 @@ def test_stopped_and_removed_with_a_full_run_directory(place: Place, how: str) -
     place.fill(place.run, how)
     try:
         stopped = place.converge(Goal.STOPPED).after
-        assert (stopped.status, stopped.exit.code) == (Status.STOPPED, 137)
+        # conmon writes there first.
+        assert (stopped.status, stopped.exit.code) == (Status.STOPPED, None if how == "read-only" else 137)
         assert not is_alive(record.init)
         if how == "read-only":
             # What is in there cannot go. All else has.
@@ -93,6 +100,73 @@ def test_stopped_and_removed_with_a_full_run_directory(place: Place, how: str) -
     finally:
         place.make_room(place.run, how)
     assert place.converge(Goal.ABSENT).after.status is Status.ABSENT
+
+
+@pytest.mark.parametrize("how", FULL)
+def test_stopped_and_removed_with_a_full_state_directory(place: Place, how: str) -> None:
+    record = t.cast(Record, place.converge(Goal.STARTED).after.record)
+    place.fill(place.state, how)
+    try:
+        stopped = place.converge(Goal.STOPPED).after
+        assert (stopped.status, stopped.exit.code) == (Status.STOPPED, 137)
+        assert not is_alive(record.init)
+        assert place.converge(Goal.STOPPED).actions == ()
+        if how == "read-only":
+            with pytest.raises(LongshoreError, match=f"{place.state}.*Read-only file system"):
+                place.converge(Goal.ABSENT)
+            assert cgroup.directories(record.cgroup_path) == []
+        else:
+            assert place.converge(Goal.ABSENT).after.status is Status.ABSENT
+            assert os.listdir(f"{place.state}/containers") == []
+    finally:
+        place.make_room(place.state, how)
+    assert place.converge(Goal.ABSENT).after.status is Status.ABSENT
+
+
+@pytest.mark.parametrize("how", FULL)
+def test_a_restart_is_refused_before_the_container_is_stopped(place: Place, how: str) -> None:
+    """There is no room for the record of the next one."""
+    record = t.cast(Record, place.converge(Goal.STARTED).after.record)
+    place.fill(place.state, how)
+    try:
+        with pytest.raises(LongshoreError, match="Cannot write"):
+            place.converge(Goal.RESTARTED)
+        assert is_alive(record.init)
+    finally:
+        place.make_room(place.state, how)
+    assert place.converge(Goal.RESTARTED).after.status is Status.RUNNING
+
+
+@pytest.mark.parametrize("how", FULL)
+@pytest.mark.parametrize("directory", ["state", "run"])
+def test_the_exit_code_is_not_lost(place: Place, directory: str, how: str) -> None:
+    """Of a container that ends by itself. No program keeps room in a file system that is read-only: a disk becomes that by an error,
+    and the run directory is in memory."""
+    path = pathlib.Path(place.definition.bundle, "config.json")
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["process"]["args"] = ["sh", "-c", "while test ! -e /end; do sleep 0.05; done; exit 7"]
+    path.write_text(json.dumps(config), encoding="utf-8")
+    record = t.cast(Record, place.converge(Goal.STARTED).after.record)
+    place.fill(getattr(place, directory), how)
+    try:
+        pathlib.Path(place.definition.bundle, "rootfs", "end").touch()
+        with PidFd(record.init) as init:
+            assert init.wait(Deadline(10))
+        seen = place.observe()
+        expected = None if (directory, how) == ("run", "read-only") else 7
+        assert (seen.status, seen.exit.code) == (Status.STOPPED, expected)
+    finally:
+        place.make_room(getattr(place, directory), how)
+
+
+def test_the_container_does_not_get_what_keeps_the_room(place: Place) -> None:
+    record = t.cast(Record, place.converge(Goal.STARTED).after.record)
+    assert record.init is not None
+    assert record.monitor is not None
+    found = [os.readlink(f"/proc/{record.init.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{record.init.pid}/fd")]
+    assert not [name for name in found if name.startswith(place.run)]
+    kept = [os.readlink(f"/proc/{record.monitor.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{record.monitor.pid}/fd")]
+    assert len([name for name in kept if name.startswith(f"{place.run}/") and name.endswith(" (deleted)")]) == 1
 
 
 @pytest.mark.parametrize("how", FULL)

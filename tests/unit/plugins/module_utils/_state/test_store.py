@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import resource
 import threading
 import typing as t
 
@@ -127,6 +128,39 @@ class TestRecords:
         places.forget("web")
         places.forget("web")
         assert not os.path.exists(places.paths("web").state)
+        assert places.load("web") is None
+
+
+class TestFullDisk:
+    """The limit of the size of files (setrlimit(2)) makes writing fail, as a full disk does."""
+
+    @pytest.fixture
+    def record(self, places: Store) -> t.Iterator[Record]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        saved = _save(places)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+        yield saved
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    @pytest.mark.parametrize("phase", ["created", "starting", "running", "checkpointing"])
+    def test_a_record_is_refused(self, places: Store, record: Record, phase: str) -> None:
+        with pytest.raises(LongshoreError, match=r"Cannot write .*record\.json: File too large"):
+            places.save(builders.record(phase=phase))
+        assert places.load("web") == record
+
+    def test_a_record_of_an_end_is_kept(self, places: Store, record: Record) -> None:
+        for phase in ("stopping", "stopped", "removed"):
+            now = places.save(builders.record(phase=phase))
+            assert places.load("web") == now
+        assert Store(state_dir=places.state_dir, run_dir=places.run_dir).load("web") == record
+
+    def test_the_record_of_another_task_counts(self, places: Store, record: Record) -> None:
+        places.save(builders.record(phase="stopping"))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        other = Store(state_dir=places.state_dir, run_dir=places.run_dir)
+        now = other.save(builders.record(created_at="later"))
+        assert places.load("web") == now
+        other.forget("web")
         assert places.load("web") is None
 
 
