@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import typing as t
 
@@ -14,6 +15,11 @@ from .errors import LongshoreError
 
 IN_CLOSE = 0x08 | 0x10  # IN_CLOSE_WRITE | IN_CLOSE_NOWRITE
 IN_MOVED_TO = 0x80
+_POLL_SECONDS = 0.05
+
+
+class NoneLeft(LongshoreError):
+    """This user, or this process, has as many watches as it may have."""
 
 
 class Watch:
@@ -23,9 +29,10 @@ class Watch:
         libc = ctypes.CDLL(None, use_errno=True)
         self.fd = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         if self.fd < 0 or libc.inotify_add_watch(self.fd, os.fsencode(path), mask) < 0:
-            reason = os.strerror(ctypes.get_errno())
+            number = ctypes.get_errno()
             self.close()
-            raise LongshoreError(f"Cannot watch {path}: {reason}.", hint="Raise fs.inotify.max_user_instances.")
+            kind = NoneLeft if number in (errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.ENOMEM) else LongshoreError
+            raise kind(f"Cannot watch {path}: {os.strerror(number)}.", hint="Raise fs.inotify.max_user_instances.")
 
     def clear(self) -> None:
         """Discard the events so far."""
@@ -50,9 +57,17 @@ def wait_until(
     """Wait until ``check()`` is true, and call it after each event at ``path``.
 
     Stop early when one of the descriptors ``until`` becomes readable, because the process in question has ended. Then
-    call ``check()`` one last time. The watch starts before the first check, so no event is lost.
+    call ``check()`` one last time. The watch starts before the first check, so no event is lost. If no watch is left, call
+    ``check()`` every 50 ms.
     """
-    with Watch(path, mask) as watch:
+    try:
+        watched = Watch(path, mask)
+    except NoneLeft:
+        while not check():
+            if wait_readable(until, deadline.at_most(_POLL_SECONDS)) or not deadline.remaining():
+                return check()
+        return True
+    with watched as watch:
         while not check():
             ready = wait_readable([watch.fd, *until], deadline)
             watch.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import resource
 import threading
 import typing as t
 
@@ -41,6 +42,57 @@ class TestWatch:
         watch.close()
         watch.close()
         assert open_files() == before
+
+
+class Looks:
+    """A check that is true from its third time on."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> bool:
+        self.count += 1
+        return self.count >= 3
+
+
+class TestNoneLeft:
+    """inotify_init1(2) fails with EMFILE, as it does when the user has no instance left."""
+
+    @pytest.fixture
+    def ended(self) -> t.Iterator[int]:
+        """Return a descriptor that is readable, and take all others away."""
+        reader, writer = os.pipe()
+        os.close(writer)
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (writer, before[1]))
+        yield reader
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        os.close(reader)
+
+    @staticmethod
+    def _until(path: pathlib.Path, check: t.Callable[[], bool], seconds: float, until: t.Sequence[int] = ()) -> bool:
+        return inotify.wait_until(check, Deadline(seconds), path=str(path), mask=inotify.IN_MOVED_TO, until=until)
+
+    def test_the_watch(self, tmp_path: pathlib.Path, ended: int) -> None:
+        with pytest.raises(inotify.NoneLeft, match=r"Cannot watch .*: Too many open files"):
+            Watch(str(tmp_path), inotify.IN_MOVED_TO)
+
+    def test_it_looks_again_and_again(self, tmp_path: pathlib.Path, ended: int) -> None:
+        assert self._until(tmp_path, lambda: True, 0)
+        looks = Looks()
+        assert self._until(tmp_path, looks, 30)
+        assert looks.count == 3
+
+    def test_the_deadline(self, tmp_path: pathlib.Path, ended: int) -> None:
+        deadline = Deadline(10)
+        assert not self._until(tmp_path, lambda: False, 0.3)
+        assert 0 < deadline.remaining() <= 9.7
+
+    def test_the_end_of_a_process(self, tmp_path: pathlib.Path, ended: int) -> None:
+        """One more look, and no other."""
+        looks = Looks()
+        assert not self._until(tmp_path, looks, 30, [ended])
+        assert looks.count == 2
 
 
 class TestWaitUntil:
