@@ -73,7 +73,8 @@ options:
       - Path of the log file. The container appends to an existing file, also to the log of an earlier container with this name.
       - Default is a file in O(state_dir). Longshore removes the default file together with the container, but never a file that this
         option names.
-      - Other users must not have write permission in its directory, and it must not be a symbolic link.
+      - Other users must not have write permission in its directory, and it must not be a symbolic link. With O(log_driver=k8s-file), it
+        cannot have a colon.
     type: path
   log_size_max:
     description:

@@ -13,7 +13,7 @@ options:
   state_dir:
     description:
       - Directory for files that must survive a reboot (records, exit codes, logs). If possible, it must not be on the file system of
-        O(run_dir).
+        O(run_dir). A container cannot be created if one of the two paths has a colon.
       - Default is V(/var/lib/longshore) for root, and C($XDG_STATE_HOME/longshore) (V(~/.local/state/longshore)) for
         other users.
     type: path

@@ -133,6 +133,13 @@ def _check_texts(definition: Definition, paths: Paths) -> None:
         texts += [(name, word) for word in getattr(definition, name)]
     for name, text in [*texts, ("exit_command", definition.exit_command[0] if definition.exit_command else "")]:
         check_text(name, text)
+    # conmon (ctr_logging.c) takes the part before a colon in the path of a log for a driver, and drops what follows a second one.
+    logs = [("log_path", log_path(definition, paths) or "")] if definition.log_driver is LogDriver.K8S_FILE else []
+    for name, text in [("state_dir", paths.state), ("run_dir", paths.run), *logs]:
+        if ":" in text:
+            raise InvalidOption(
+                f"{name} cannot have a colon, at which conmon and crun split the path of a log: {text}."
+            )
 
 
 def _check_program(launch: Launch, *, restored: bool) -> None:
@@ -154,7 +161,7 @@ def _check_program(launch: Launch, *, restored: bool) -> None:
 def _check_parent(parent: str | None, manager: CgroupManager) -> None:
     if parent is not None and not parent.startswith("/") and not parent.endswith(".slice"):
         raise InvalidOption(f"cgroup_parent must be an absolute path, not {parent!r}.")
-    if parent is not None and os.path.normpath(parent) != parent:
+    if parent is not None and (os.path.normpath(parent) != parent or (":" in parent and parent.endswith(".slice"))):
         raise InvalidOption(f"cgroup_parent must be a plain path, not {parent!r}.")
     if parent is not None and parent.endswith(".slice") != (manager is CgroupManager.SYSTEMD):
         wanted = "a slice, such as machine.slice" if manager is CgroupManager.SYSTEMD else "a path, such as /longshore"

@@ -16,7 +16,7 @@ import socket
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import ProgramFailed, Reason, reason_of
+from .._base.errors import InvalidOption, ProgramFailed, Reason, reason_of
 from .._conmon import conmon, conmon_launch
 from .._state.model import Record
 from .output import KEEP, Keep, Output, outputs
@@ -31,7 +31,9 @@ _END_OF_INPUT = b"\x04"  # Ctrl-D
 
 def exec_argv(record: Record, paths: SessionPaths, *, terminal: bool, stdin: bool, attach: bool) -> list[str]:
     """Return the command line of conmon for a session. One argument is the directory of all sessions of the container, by which
-    leftovers can be found."""
+    leftovers can be found. Raises InvalidOption for a log that conmon cannot write."""
+    if not attach and ":" in paths.log:  # as for a container, but earlier releases have created containers there
+        raise InvalidOption(f"A session cannot write to {paths.log}: conmon splits the path of a log at a colon.")
     argv = [
         *conmon.common_argv(record, paths, uuid=paths.id, log="none" if attach else f"k8s-file:{paths.log}"),
         "--conmon-pidfile", paths.conmon_pidfile, "--socket-dir-path", paths.run,

@@ -84,6 +84,11 @@ REFUSED: list[tuple[dict[str, t.Any], str]] = [
     ({"cgroup_parent": "longshore"}, "cgroup_parent must be an absolute path"),
     ({"cgroup_parent": "machine.slice"}, "With the cgroup manager cgroupfs, cgroup_parent must be a path"),
     ({"cgroup_parent": "/a/../.."}, "cgroup_parent"),
+    ({"cgroup_parent": "a:b.slice"}, "cgroup_parent must be a plain path, not 'a:b.slice'"),
+    *[
+        ({"log_path": f"{{directory}}/{name}"}, "log_path cannot have a colon")
+        for name in (":", "a:b", "a:b:c", ":none", "a:/b", "k8s-file:x")
+    ],
     ({"log_path": "/nowhere/log"}, "The directory of the log /nowhere/log does not exist"),
     ({"log_path": "{directory}/bundle"}, "bundle is not a regular file"),
     ({"log_path": "{directory}/fifo"}, "fifo is not a regular file"),
@@ -133,6 +138,23 @@ REFUSED += [
     )
     for text in (f"/srv/a{control}ExecStartPre=/bin/true" for control in CONTROLS)
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("option", ["state_dir", "run_dir"])
+@pytest.mark.parametrize("driver", ["k8s-file", "none", "passthrough"])
+@pytest.mark.parametrize("name", ["a:b", "a:b:c", ":a", "a/file:/b"])
+def test_a_colon_in_a_directory(place: Place, option: str, driver: str, name: str) -> None:
+    directories = {"state_dir": f"{place.directory}/state", "run_dir": f"{place.directory}/run"}
+    place.store = Store(**{**directories, option: f"{place.directory}/{name}"})
+    before = place.tree()
+    with pytest.raises(InvalidOption, match=f"^{option} cannot have a colon"):
+        place.prepare(log_driver=driver)
+    assert place.tree() == before
+
+
+def test_a_log_that_conmon_does_not_open_may_have_a_colon(place: Place) -> None:
+    path = f"{place.directory}/a:b.log"
+    assert place.prepare(log_driver="passthrough", log_path=path).record.log_path == path
 
 
 @pytest.mark.parametrize(("wanted", "says"), REFUSED)

@@ -11,7 +11,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import ProgramFailed
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, ProgramFailed
 from ansible_collections.longshore.oci.plugins.module_utils._conmon.conmon_launch import Pipe
 from ansible_collections.longshore.oci.plugins.module_utils._exec import attach as exec_attach
 from ansible_collections.longshore.oci.plugins.module_utils._exec.attach import Streams
@@ -45,6 +45,12 @@ class TestCommandLine:
         argv = self._argv(attach=False)
         assert "--exec-attach" not in argv
         assert argv[argv.index("--log-path") + 1] == "k8s-file:/s/containers/web/persist/exec/one/output.log"
+
+    def test_a_colon_in_the_path_of_the_log(self) -> None:
+        paths = SessionPaths(Paths("web", state_dir="/s:1", run_dir="/r"), "one")
+        with pytest.raises(InvalidOption, match=r"cannot write to /s:1/.*/output\.log: conmon splits"):
+            exec_attach.exec_argv(builders.record(), paths, terminal=False, stdin=False, attach=False)
+        assert exec_attach.exec_argv(builders.record(), paths, terminal=False, stdin=False, attach=True)
 
     def test_input(self) -> None:
         assert "--stdin" in self._argv(stdin=True)
