@@ -65,7 +65,9 @@ options:
       - V(journald) writes to the journal. The field C(CONTAINER_NAME) has the name of the container. conmon requires an id of more than
         12 characters, so a name of 12 characters or less gets the suffix C(.longshore.oci) in its id for the runtime.
       - V(none) discards the output.
-      - V(passthrough) opens O(log_path) as standard output and standard error of the container.
+      - V(passthrough) appends to O(log_path) what the container writes, without time stamps. Standard output and standard error of the
+        container are a pipe, so it cannot change the log in another way. With
+        O(longshore.oci.oci_container#module:service), they are the file itself, and the container can truncate it.
     type: str
     choices: [k8s-file, journald, none, passthrough]
   log_path:

@@ -237,11 +237,15 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
         except (LongshoreError, OSError) as exc:
             warnings.append(f"{what} of {record.name} stays in the cgroup of this task, and may end with it: {exc}")
 
-    passthrough = record.definition.log_driver is LogDriver.PASSTHROUGH and record.log_path
+    output = paths.conmon_log
     with contextlib.ExitStack() as around:
         joined = around.enter_context(_namespaces(store, launch, paths))
         helper = around.enter_context(_network_helper(record, paths, place))
         fds = [*(helper.preserved if helper else []), *around.enter_context(conmon_launch.room_for_exit(paths.exits))]
+        if record.definition.log_driver is LogDriver.PASSTHROUGH and record.log_path:
+            from .._conmon.log_pipe import log_pipe
+
+            output = around.enter_context(log_pipe(record.log_path, lambda pid: place(pid, "The writer of the log")))
         argv, environment, preserve, noticed = around.enter_context(_launch_context(store, launch, paths, fds))
         warnings += noticed
         if record.checkpoint:
@@ -249,7 +253,7 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
 
             around.enter_context(restored_limits.no_groups())
         with conmon_launch.launch(
-            argv, directory=paths.bundle, output=passthrough or paths.conmon_log, environment=environment, place=place,
+            argv, directory=paths.bundle, output=output, environment=environment, place=place,
             spawn_directory=None if record.cgroup_manager is CgroupManager.SYSTEMD else cgroup.spawn_directory(names.conmon_cgroup(record), where),
             preserve=preserve,
         ) as pipes:  # fmt: skip

@@ -50,10 +50,10 @@ def test_another_spelling_of_a_path_is_no_difference(tmp_path: pathlib.Path, opt
     (tmp_path / "other").mkdir()
     (tmp_path / "link").symlink_to("at")
     record = builders.record(definition=builders.definition(**{option: f"{tmp_path}/at"}))
-    wanted = record.definition._replace(**{option: f"{tmp_path}/{spelling}"})
-    assert changes.definition_changes(wanted, record) == {}
-    wanted = record.definition._replace(**{option: f"{tmp_path}/other"})
-    assert list(changes.definition_changes(wanted, record)) == [f"launch.{option}"]
+    paths: list[t.Any] = [f"{tmp_path}/{spelling}", f"{tmp_path}/other"]
+    same, other = (record.definition._replace(**{option: path}) for path in paths)
+    assert changes.definition_changes(same, record) == {}
+    assert list(changes.definition_changes(other, record)) == [f"launch.{option}"]
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)

@@ -13,13 +13,14 @@ import typing as t
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
+from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline, wait_readable
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
     Conflict,
     InvalidOption,
     LongshoreError,
     WrongState,
 )
+from ansible_collections.longshore.oci.plugins.module_utils._base.inotify import Watch
 from ansible_collections.longshore.oci.plugins.module_utils._base.pidfd import kill_and_wait
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._exec import run
@@ -32,12 +33,15 @@ from ansible_collections.longshore.oci.plugins.module_utils._state.model import 
     Desired,
     Exit,
     Goal,
+    LogDriver,
     Record,
     Recreate,
     Status,
     Timeouts,
 )
 from ansible_collections.longshore.oci.tests.unit import bundle
+
+_IN_MODIFY = 0x02
 
 
 def _tree(directory: pathlib.Path) -> list[str]:
@@ -246,6 +250,30 @@ class TestLife:
         assert engine.store.names() == []
         assert cgroup.directories(f"{definition.cgroup_parent}/{name}@{engine.store.realm}") == []
         assert [path for path in _tree(tmp_path) if name in path] == []
+
+    @pytest.mark.parametrize("user", [0, 1000])
+    def test_the_log_of_passthrough(
+        self, engine: Containers, name: str, definition: Definition, tmp_path: pathlib.Path, user: int
+    ) -> None:
+        """The container can neither truncate nor own it. What is written last is there, too, when the container is removed at once."""
+        script = "echo a; echo b >/dev/stdout; echo c; echo d >/dev/stderr; cat /end; echo e >&2"
+        path = tmp_path / "bundle" / "config.json"
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings["process"].update(args=["sh", "-c", f"{script}; exec sleep 60"], user={"uid": user, "gid": user})
+        path.write_text(json.dumps(settings), encoding="utf-8")
+        (tmp_path / "bundle" / "rootfs" / "end").write_text("x" * 60000 + "\n", encoding="utf-8")
+        log = tmp_path / "log"
+        log.write_text("before\n", encoding="utf-8")
+        wanted = definition._replace(log_driver=LogDriver.PASSTHROUGH, log_path=str(log))
+        engine.converge(Desired(name, Goal.STARTED, wanted))
+        with Watch(str(log), _IN_MODIFY) as watch:
+            while not log.read_text(encoding="utf-8").endswith("e\n"):
+                assert wait_readable([watch.fd], Deadline(30))
+                watch.clear()
+        engine.converge(Desired(name, Goal.ABSENT, timeouts=Timeouts(stop=0)))
+        lines = log.read_text(encoding="utf-8").splitlines()
+        assert (lines[:5], lines[-1]) == (["before", "a", "b", "c", "d"], "e")
+        assert (log.stat().st_uid, log.stat().st_gid) == (os.geteuid(), os.getegid())
 
     def test_another_spelling_of_the_bundle(
         self, engine: Containers, name: str, definition: Definition, tmp_path: pathlib.Path
