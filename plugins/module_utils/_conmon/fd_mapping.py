@@ -36,3 +36,21 @@ os.execv(argv[0], argv)
 def arrange(argv: t.Sequence[str], numbers: t.Sequence[int]) -> list[str]:
     """Return a command line that runs ``argv`` with these descriptors as 3, 4 and so on. It runs Python first."""
     return [sys.executable, "-SEc", _ARRANGE, str(len(numbers)), *map(str, numbers), *argv]
+
+
+class Descriptors:
+    """Descriptors for an exec session: the first is 3 there, the next is 4, and so on. The caller must close them.
+
+    This is for programs that use the library; no module has a use for it.
+
+        read, write = os.pipe()
+        run(store, "web", Command(("tar", "-cf", "/proc/self/fd/3", "/data")), preserve=Descriptors(write))
+    """
+
+    def __init__(self, *numbers: int) -> None:
+        self.numbers = numbers
+
+    def arrange(self, argv: list[str]) -> list[str]:
+        """Return the command line of conmon with these descriptors."""
+        words = ["--runtime-opt=--preserve-fds", f"--runtime-opt={len(self.numbers)}"]
+        return arrange([*argv, *words], self.numbers)

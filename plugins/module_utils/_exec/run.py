@@ -43,7 +43,7 @@ _LAUNCH_SECONDS = 10.0  # for conmon and the runtime, in addition to the time li
 
 
 class Preserved(t.Protocol):
-    """The interface of Descriptors, whose file is not shipped with modules, because they cannot use it."""
+    """The interface of Descriptors, whose file is not shipped with oci_exec, because no module has a use for it."""
 
     numbers: tuple[int, ...]
 
@@ -87,7 +87,7 @@ def run(
 ) -> Result:  # fmt: skip
     """Run a command and wait until it ends. ``stdin`` None is an empty input, ``keep`` is the destination of its output.
 
-    ``preserve`` are open files for it (preserved_files). Raises InvalidOption, WrongState or Conflict before the command
+    ``preserve`` are open files for it (fd_mapping). Raises InvalidOption, WrongState or Conflict before the command
     is launched, and ProgramFailed with ``rc`` 126 or 127 for a command that could not run. The session is always removed.
     If this process is killed, the next call for this container removes it.
     """

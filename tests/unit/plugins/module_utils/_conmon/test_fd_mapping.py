@@ -38,3 +38,13 @@ def test_they_are_where_a_program_looks_for_them(first_is_lower: bool) -> None:
     finally:
         for number in (number for pipe in pipes for number in pipe):
             os.close(number)
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize("numbers", [(), (7,), (7, 5)])
+def test_the_command_line_of_a_session(numbers: tuple[int, ...]) -> None:
+    """The runtime is told how many descriptors there are, and the rest is that of a launch."""
+    runtime = ["--runtime-opt=--preserve-fds", f"--runtime-opt={len(numbers)}"]
+    assert fd_mapping.Descriptors(*numbers).arrange(["/conmon", "--x"]) == fd_mapping.arrange(
+        ["/conmon", "--x", *runtime], numbers
+    )

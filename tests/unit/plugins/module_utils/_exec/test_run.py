@@ -31,10 +31,10 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
 from ansible_collections.longshore.oci.plugins.module_utils._base.pidfd import PidFd
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._conmon import conmon_launch
+from ansible_collections.longshore.oci.plugins.module_utils._conmon.fd_mapping import Descriptors
 from ansible_collections.longshore.oci.plugins.module_utils._exec import detached, request, session_store
 from ansible_collections.longshore.oci.plugins.module_utils._exec import run as exec_run
 from ansible_collections.longshore.oci.plugins.module_utils._exec.output import DEFAULT_LIMIT, Keep
-from ansible_collections.longshore.oci.plugins.module_utils._exec.preserved_files import Descriptors
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
 from ansible_collections.longshore.oci.plugins.module_utils._exec.request import Limits
 from ansible_collections.longshore.oci.plugins.module_utils._exec.session_store import SessionPaths
