@@ -42,8 +42,7 @@ options:
     aliases: [container]
   state:
     description:
-      - V(started) runs the command. With O(detach=true) and an O(session) that already runs exactly this command, the module changes
-        nothing.
+      - V(started) runs the command. It changes nothing with O(detach=true) and an O(session) that already runs exactly this command.
       - V(finished) waits for a detached session, and returns its result as if this task had run the command. Several tasks can do this for
         the same session.
       - V(stopped) stops a detached session and keeps its result.
@@ -71,7 +70,8 @@ options:
   stdin:
     description:
       - Standard input of the command. It is secret, like the values of O(env). By default, the input is empty.
-      - With O(tty=true), it is typed into the terminal, followed by C(Ctrl-D).
+      - With O(tty=true), it is typed into the terminal, followed by C(Ctrl-D). The module refuses lines of more than 4095 bytes and
+        characters such as C(Ctrl-C), which a terminal does not pass on.
     type: str
   stdin_add_newline:
     description: Whether to add a newline to O(stdin).
@@ -243,8 +243,8 @@ rc:
   sample: 0
 stdout:
   description:
-    - Standard output. Bytes that are not UTF-8 are handled as in C(ansible.builtin.command). With ansible-core 2.19 and newer, which
-      fails because of such bytes, each of them becomes U+FFFD.
+    - Standard output, as text. Bytes that are not UTF-8 are handled as in C(ansible.builtin.command), but ansible-core 2.19 and newer
+      fails because of them, so each becomes U+FFFD, with a warning. For binary output, use O(stdout_path), or base64 in the command.
   returned: when the command ran
   type: str
   sample: 6.1.0

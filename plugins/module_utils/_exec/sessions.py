@@ -53,6 +53,10 @@ class Sessions:
             check_id(request.session)
         if request.command is not None:
             check(request.command)
+            if request.command.tty and request.stdin:
+                from . import terminal_input
+
+                terminal_input.check(request.stdin)
         output.check(request.keep)
         record = self.store.load(request.name)
         path = record.runtime.path if record else ""

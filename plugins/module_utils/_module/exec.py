@@ -49,7 +49,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     **DIRECTORY_ARGUMENTS,
 }
 _MOST_OUTPUT = 1 << 30
-_HINT = "To keep all of it, use stdout_path and stderr_path."
+_HINT = "To keep it as it is, use stdout_path and stderr_path."
 
 
 def command(params: t.Mapping[str, t.Any]) -> Command:
@@ -164,8 +164,10 @@ def report(
 ) -> dict[str, t.Any]:
     """Return the result of a command that was waited for, or fail the task with it."""
     result = {**result, "rc": ended.rc, "msg": "", **_said(module, ended, params)}
-    if ended.truncated:
-        streams = " and ".join(ended.truncated)
+    # A stream that is complete in a file needs no warning.
+    lost = [name for name in ended.truncated if not params[f"{name}_path"]]
+    if lost:
+        streams = " and ".join(lost)
         module.warn(f"The result has only the first {params['output_limit']} of {streams} (output_limit). {_HINT}")
     if ended.timed_out:
         limit = "its time limit" if params["timeout"] is None else f"{params['timeout']:g} seconds"
@@ -183,6 +185,12 @@ def _said(module: AnsibleModule, ended: Result, params: t.Mapping[str, t.Any]) -
     numbers = [int(number) for number in str(module.ansible_version).split(".")[:2] if number.isdecimal()]
     errors = "surrogate_then_replace" if numbers < [2, 19] else "replace"
     stdout, stderr = to_text(ended.stdout, errors=errors), to_text(ended.stderr, errors=errors)
+    lost = [
+        name for name, text in (("stdout", stdout), ("stderr", stderr))
+        if "\ufffd" in text and not params[f"{name}_path"] and text.encode("utf-8", "surrogateescape") != getattr(ended, name)
+    ]  # fmt: skip
+    if lost:
+        module.warn(f"Bytes of {' and '.join(lost)} that are not UTF-8 text were replaced. {_HINT}")
     if params["strip_empty_ends"]:
         stdout, stderr = stdout.rstrip("\r\n"), stderr.rstrip("\r\n")
     return {

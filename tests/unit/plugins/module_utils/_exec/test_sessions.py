@@ -39,6 +39,8 @@ def test_a_constructor_does_nothing(tmp_path: pathlib.Path, sessions: Sessions) 
 @pytest.mark.parametrize("request_", [
     Request("../web", command=COMMAND), Request("web", Goal.ABSENT, session="../one"),
     Request("web", command=Command(())), Request("web", Goal.STOPPED, session=""),
+    Request("web", command=Command(("cat",), tty=True), stdin=b"a\x03b\n"),
+    Request("web", command=Command(("cat",), tty=True), stdin=b"x" * 4096),
 ])  # fmt: skip
 @pytest.mark.parametrize("check", [False, True])
 def test_what_is_refused_before_anything_is_read(

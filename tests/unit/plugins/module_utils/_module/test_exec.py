@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import re
 import typing as t
 
 import pytest
@@ -179,8 +180,18 @@ class TestReport:
     def test_what_is_not_utf_8(self, version: str, text: str) -> None:
         module = Module()
         module.ansible_version = version
-        outcome = Result("s", 7, 0, b"", b"e\xff", 1.0, 2.0)
+        outcome = Result("s", 7, 0, "\u00e9\ufffd\0".encode(), b"e\xff", 1.0, 2.0)
         assert oci_exec.report(t.cast(t.Any, module), {}, outcome, _params())["stderr"] == text
+        assert [re.sub(r"\. .*", "", each) for each in module.warnings] == (
+            ["Bytes of stderr that are not UTF-8 text were replaced"] if text == "e\ufffd" else []
+        )
+
+    def test_what_a_file_has_needs_no_warning(self) -> None:
+        module = Module()
+        module.ansible_version = "2.19.0"
+        outcome = Result("s", 7, 0, b"\xff", b"\xff", 1.0, 2.0, truncated=("stdout", "stderr"))
+        oci_exec.report(t.cast(t.Any, module), {}, outcome, _params(stdout_path="/out"))
+        assert [re.findall("stdout|stderr", each.partition(". ")[0]) for each in module.warnings] == [["stderr"]] * 2
 
     def test_ends_as_they_are(self) -> None:
         assert self._report(0, strip_empty_ends=False)["stdout"] == "out\n\r\n"
