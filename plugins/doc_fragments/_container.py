@@ -80,7 +80,8 @@ options:
     type: path
   log_size_max:
     description:
-      - Size, such as V(10M), at which conmon discards a V(k8s-file) log and starts an empty one. At most 2^63 - 1 bytes.
+      - Size, such as V(10M), at which conmon discards a V(k8s-file) log and starts an empty one. At most 2^63 - 1 bytes. conmon ends if the
+        directory of the log is gone then.
       - Default is V(0), which means no limit, and so do V(-1) and V(unlimited).
     type: str
   log_tag:

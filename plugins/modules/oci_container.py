@@ -237,7 +237,9 @@ container:
       description: Process id of conmon, V(null) if conmon does not run.
       type: int
     monitored:
-      description: Whether conmon monitors the container. A container whose conmon was killed continues, but its exit code is lost.
+      description:
+        - Whether conmon monitors the container. A container whose conmon was killed continues, but its output and its exit code are lost.
+          The module warns about that.
       type: bool
     exit_code:
       description: Exit code of a container that has ended. For a container that a signal killed, 128 plus the number of the signal.

@@ -50,7 +50,9 @@ def record(**changes: t.Any) -> Record:
 def observed(status: Status, *, phase: str = "running", **changes: t.Any) -> Observed:
     """With a record wherever a status other than absent cannot be had without one."""
     known = None if status is Status.ABSENT else record(phase=phase)
-    return Observed(**{"name": "web", "status": status, "record": known, "unready": phase == "starting", **changes})
+    monitored = status in (Status.CREATED, Status.RUNNING, Status.PAUSED)
+    values = {"name": "web", "status": status, "record": known, "unready": phase == "starting", "monitored": monitored}
+    return Observed(**{**values, **changes})
 
 
 def config(**changes: t.Any) -> dict[str, t.Any]:

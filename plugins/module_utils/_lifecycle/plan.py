@@ -70,7 +70,8 @@ def plan(desired: Desired, observed: Observed, *, changes: Differences, updates:
     shown = {**({} if kept else changes), **({} if creates else updates)}
     stays = not creates and Action.STOP not in steps
     warnings: tuple[str, ...] = ()
-    if kept or (observed.disconnected and stays):
+    unmonitored = observed.status in _HAS_RUN and not observed.monitored
+    if kept or ((observed.disconnected or unmonitored) and stays):
         from .plan_warnings import plan_warnings
 
         warnings = plan_warnings(observed, changes if kept else {}, stays=stays)

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import typing as t
 
-from .._state.model import Observed
+from .._state.model import Observed, Status
 
 Differences = t.Mapping[str, tuple[t.Any, t.Any]]
 
 
 def plan_warnings(observed: Observed, ignored: Differences, *, stays: bool) -> tuple[str, ...]:
-    """Return warnings of differences that are ``ignored``, and of a container that is cut off and ``stays`` so."""
+    """Return warnings of differences that are ``ignored``, and of a container that has lost a program and ``stays`` so."""
     found = []
     if ignored:
         what = f"The definition of {observed.name} differs ({_short(ignored)})"
@@ -20,6 +20,9 @@ def plan_warnings(observed: Observed, ignored: Differences, *, stays: bool) -> t
     if observed.disconnected and stays:
         gone = f"The network helper of {observed.name} has ended, so the container has no network"
         found.append(f"{gone}. state=restarted creates the container again, with network.")
+    if stays and observed.status in (Status.RUNNING, Status.PAUSED) and not observed.monitored:
+        gone = f"conmon of {observed.name} has ended, so its output is lost, and its exit code will not be known"
+        found.append(f"{gone}. state=restarted creates the container again, with conmon.")
     return tuple(found)
 
 

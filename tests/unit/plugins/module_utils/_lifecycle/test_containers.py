@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import typing as t
@@ -21,7 +22,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     WrongState,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._base.inotify import Watch
-from ansible_collections.longshore.oci.plugins.module_utils._base.pidfd import kill_and_wait
+from ansible_collections.longshore.oci.plugins.module_utils._base.pidfd import PidFd, kill_and_wait
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, is_alive
 from ansible_collections.longshore.oci.plugins.module_utils._exec import run
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, cgroup_removal
@@ -250,6 +251,26 @@ class TestLife:
         assert engine.store.names() == []
         assert cgroup.directories(f"{definition.cgroup_parent}/{name}@{engine.store.realm}") == []
         assert [path for path in _tree(tmp_path) if name in path] == []
+
+    def test_a_log_whose_directory_is_removed(
+        self, engine: Containers, name: str, definition: Definition, tmp_path: pathlib.Path
+    ) -> None:
+        """conmon ends when it wants to start an empty log, and the container continues."""
+        path = tmp_path / "bundle" / "config.json"
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings["process"]["args"] = ["sh", "-c", "while true; do sleep 0.1; echo 0123456789; done"]
+        path.write_text(json.dumps(settings), encoding="utf-8")
+        (tmp_path / "logs").mkdir()
+        wanted = definition._replace(log_path=f"{tmp_path}/logs/log", log_size_max=100)
+        started = engine.converge(Desired(name, Goal.STARTED, wanted))
+        assert started.after.record is not None
+        shutil.rmtree(tmp_path / "logs")
+        with PidFd(started.after.record.monitor) as monitor:
+            assert monitor.wait(Deadline(30))
+        for check in (True, False):
+            again = engine.converge(Desired(name, Goal.STARTED, wanted), check=check)
+            assert (again.actions, again.after.status, again.after.monitored) == ((), Status.RUNNING, False)
+            assert again.warnings[0].startswith(f"conmon of {name} has ended")
 
     @pytest.mark.parametrize("user", [0, 1000])
     def test_the_log_of_passthrough(

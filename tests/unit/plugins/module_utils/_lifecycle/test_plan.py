@@ -258,6 +258,15 @@ def test_many_differences_are_named_in_short() -> None:
     assert "args[5]" not in found.warnings[0]
 
 
+@pytest.mark.parametrize("status", [Status.RUNNING, Status.PAUSED])
+@pytest.mark.parametrize("goal", [goal for goal in Goal if goal is not Goal.ABSENT])
+def test_a_container_that_stays_without_conmon(goal: Goal, status: Status) -> None:
+    found = _plan(goal, builders.observed(status, monitored=False))
+    stays = Action.STOP not in found.actions
+    assert [text.partition(",")[0] for text in found.warnings] == ["conmon of web has ended"] * stays
+    assert _plan(goal, builders.observed(status)).warnings == ()
+
+
 def test_actions_have_the_names_that_are_documented() -> None:
     assert [action.value for action in Action] == [
         "update",

@@ -30,3 +30,17 @@ GONE = "The network helper of web has ended, so the container has no network. st
 def test_warnings(paths: tuple[str, ...], disconnected: bool, stays: bool, warnings: tuple[str, ...]) -> None:
     observed = builders.observed(Status.RUNNING, disconnected=disconnected)
     assert plan_warnings.plan_warnings(observed, dict.fromkeys(paths, (1, 2)), stays=stays) == warnings
+
+
+UNMONITORED = (
+    "conmon of web has ended, so its output is lost, and its exit code will not be known. state=restarted creates the container again,"
+    " with conmon."
+)
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_a_container_without_conmon(status: Status) -> None:
+    observed = builders.observed(status, monitored=False)
+    lost = (UNMONITORED,) if status in (Status.RUNNING, Status.PAUSED) else ()
+    assert plan_warnings.plan_warnings(observed, {}, stays=True) == lost
+    assert plan_warnings.plan_warnings(observed, {}, stays=False) == ()
