@@ -79,7 +79,16 @@ def _observe(store: Store, name: str, record: Record | None) -> Observed:
         from .interrupted import look
 
         return look(record, paths, ended, _live)
-    return Observed(name, Status.STOPPED, record, exit=ended())
+    return Observed(name, Status.STOPPED, record, exit=ended(), leftovers=_has_processes(record))
+
+
+def _has_processes(record: Record) -> bool:
+    """Tell whether an ended container has other processes. Only the first process of a pid namespace takes all others with it."""
+    if not cgroup.directories(record.cgroup_path):
+        return False
+    from .._host.cgroup_removal import members
+
+    return bool(members(record.cgroup_path))
 
 
 def live_status(record: Record) -> Status:

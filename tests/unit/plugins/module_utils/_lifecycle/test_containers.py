@@ -252,6 +252,48 @@ class TestLife:
         assert cgroup.directories(f"{definition.cgroup_parent}/{name}@{engine.store.realm}") == []
         assert [path for path in _tree(tmp_path) if name in path] == []
 
+    @pytest.mark.parametrize(
+        ("goal", "actions", "status"),
+        [
+            (Goal.STOPPED, (Action.STOP,), Status.STOPPED),
+            (Goal.PRESENT, (Action.STOP,), Status.STOPPED),
+            (Goal.STARTED, (Action.REMOVE, Action.CREATE, Action.START), Status.RUNNING),
+            (Goal.ABSENT, (Action.REMOVE,), Status.ABSENT),
+        ],
+    )
+    @pytest.mark.parametrize("deep", [False, True])
+    def test_processes_that_the_first_one_has_left(
+        self, engine: Containers, name: str, definition: Definition, tmp_path: pathlib.Path,
+        goal: Goal, actions: t.Any, status: Status, deep: bool,
+    ) -> None:  # fmt: skip
+        """In the pid namespace of the host, they continue. podman ends them."""
+        path = tmp_path / "bundle" / "config.json"
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings["process"]["args"] = ["sh", "-c", "sleep 1000 & setsid sleep 1000 & exit 5"]
+        settings["linux"]["namespaces"] = [each for each in settings["linux"]["namespaces"] if each["type"] != "pid"]
+        path.write_text(json.dumps(settings), encoding="utf-8")
+        at_once = Timeouts(stop=0)
+        started = engine.converge(Desired(name, Goal.STARTED, definition, timeouts=at_once)).after.record
+        assert started is not None
+        with PidFd(started.init) as init:
+            assert init.wait(Deadline(30))
+        left = cgroup_removal.members(started.cgroup_path)
+        assert len(left) == 2
+        if deep:
+            cgroup.place(f"{started.cgroup_path}/below", left[0].pid)
+            cgroup.place(f"{started.cgroup_path}/below", left[1].pid)
+        seen = engine.observe(name)
+        assert (seen.status, seen.exit and seen.exit.code) == (Status.STOPPED, 5)
+        for check in (True, False):
+            done = engine.converge(Desired(name, goal, definition, timeouts=at_once), check=check)
+            assert done.actions == actions
+        assert done.after.status is status or goal is Goal.STARTED
+        assert not any(map(is_alive, left))
+        if goal in (Goal.STOPPED, Goal.PRESENT):
+            assert done.after.exit is not None
+            assert done.after.exit.code == 5
+            assert engine.converge(Desired(name, goal, definition, timeouts=at_once)).actions == ()
+
     def test_a_log_whose_directory_is_removed(
         self, engine: Containers, name: str, definition: Definition, tmp_path: pathlib.Path
     ) -> None:
