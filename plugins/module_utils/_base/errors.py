@@ -28,6 +28,19 @@ def reason_of(exc: OSError | ValueError) -> str:
     return getattr(exc, "strerror", None) or str(exc)
 
 
+_MOST_TEXT = 4000  # characters
+
+
+def _readable(text: str) -> str:
+    """Return the text of an error without the double full stop that follows a sentence of a program, and without its middle if it
+    is very long, for example because it contains an argument."""
+    import re
+
+    text = re.sub(r"(?<![./])\.\.(?=\s|$)", ".", text)
+    half = _MOST_TEXT // 2
+    return text if len(text) <= _MOST_TEXT else f"{text[:half]} [...] {text[-half:]}"
+
+
 class LongshoreError(Exception):
     """An operation failed.
 
@@ -36,9 +49,8 @@ class LongshoreError(Exception):
     """
 
     def __init__(self, message: str, *, hint: str = "", **details: t.Any) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = _readable(message), _readable(hint)
+        super().__init__(self.message)
         self.details = details
 
     def __str__(self) -> str:

@@ -5,16 +5,20 @@
 conmon reads the error output of a failed runtime until the end. A process that the runtime has started has the same pipe. If
 the runtime is killed while such a process waits, conmon waits forever and reports nothing (conmon 2.0 to 2.2). So this code
 watches the runtime itself. It is the child of conmon whose command line has conmon's option for the pid file.
+
+conmon also reads that output only after the end of the runtime. A runtime with an error of more than 64 KiB, such as the words of a hook,
+waits forever to write it. This code reads for conmon then. The reason is in the log of the runtime.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import typing as t
 
 from .._base.deadline import Deadline, wait_readable
-from .._base.errors import ProgramFailed, Reason
-from .._base.files import read_text, split_lines
+from .._base.errors import LongshoreError, ProgramFailed, Reason
+from .._base.files import read_text, split_lines, without_waiting
 from .._base.pidfd import PidFd
 from .._base.process import ProcessId, parent_of
 from .._host import cgroup
@@ -22,6 +26,9 @@ from .._state.conmon_processes import PIDFILE, RUNTIME_PIDFILE, with_option
 
 # conmon reports the end of a runtime within milliseconds. conmon forks the runtime as soon as it may continue.
 _GRACE = 3.0
+_LOOK_SECONDS = 1.0
+_STEP_SECONDS = 0.01
+_MOST_IN_PIPE = 1 << 20  # bytes (pipe-max-size in proc(5))
 
 
 def wait(descriptors: t.Sequence[int], pidfile: str, deadline: Deadline) -> set[int]:
@@ -35,7 +42,10 @@ def wait(descriptors: t.Sequence[int], pidfile: str, deadline: Deadline) -> set[
         monitor, runtime = _look(pidfile)
         with PidFd(runtime) as pidfd:
             if pidfd.fd is not None:
-                ready = wait_readable([*descriptors, pidfd.fd], deadline) - {pidfd.fd}
+                ready = wait_readable([*descriptors, pidfd.fd], deadline.at_most(_LOOK_SECONDS))
+                if not ready and runtime:
+                    _make_room(runtime.pid, deadline)
+                ready -= {pidfd.fd}
                 continue
         ready = wait_readable(descriptors, deadline.at_most(_GRACE))
         # A stopped conmon, or one that has had no time to run, may still report.
@@ -45,6 +55,20 @@ def wait(descriptors: t.Sequence[int], pidfile: str, deadline: Deadline) -> set[
             if not ready:
                 raise _killed(monitor)
     return ready
+
+
+def _make_room(pid: int, deadline: Deadline) -> None:
+    """Read the error output of a runtime while it waits for room in its pipe. Only then: the process of a command has the same pipe."""
+    with contextlib.suppress(OSError, LongshoreError):  # It has ended.
+        while _waits_for_room(pid) and deadline.remaining():
+            with open(f"/proc/{pid}/fd/2", "rb", buffering=0, opener=without_waiting) as pipe:
+                pipe.read(_MOST_IN_PIPE)
+            wait_readable((), Deadline(_STEP_SECONDS))
+
+
+def _waits_for_room(pid: int) -> bool:
+    threads = os.listdir(f"/proc/{pid}/task")
+    return any("pipe_write" in (read_text(f"/proc/{pid}/task/{each}/wchan") or "") for each in threads)
 
 
 def _look(pidfile: str) -> tuple[ProcessId | None, ProcessId | None]:

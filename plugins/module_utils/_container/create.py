@@ -138,7 +138,7 @@ def _check_texts(definition: Definition, paths: Paths) -> None:
     for name, text in [("state_dir", paths.state), ("run_dir", paths.run), *logs]:
         if ":" in text:
             raise InvalidOption(
-                f"{name} cannot have a colon, at which conmon and crun split the path of a log: {text}."
+                f"{name} cannot have a colon, at which conmon and some runtimes split the path of a log: {text}."
             )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 
 from .._base.errors import ProgramFailed
-from .._base.files import read_text, split_lines
+from .._base.files import read_tail
 from .._base.program import Completed
 from .._state.model import Record
 
@@ -28,8 +28,8 @@ def last_error(log: str) -> str | None:
 
 
 def error_in(log: str) -> str | None:
-    """Return the last error in the file of a runtime's JSON log."""
-    return last_error(read_text(log) or "")
+    """Return the last error in the file of a runtime's JSON log, of which only the end is read."""
+    return last_error("\n".join(read_tail(log, lines=100_000, limit=16 << 20)))
 
 
 def said(result: Completed, log: str) -> str:
@@ -41,5 +41,5 @@ def of(record: Record, verb: str, result: Completed, log: str) -> ProgramFailed:
     """Return the error of a failed call of a runtime."""
     return ProgramFailed(
         f"Cannot {verb} the container {record.name}: {record.runtime.name} says: {said(result, log)}",
-        rc=result.rc, stderr=result.stderr[-2000:], runtime_log=split_lines(read_text(log) or "")[-20:],
+        rc=result.rc, stderr=result.stderr[-2000:], runtime_log=read_tail(log),
     )  # fmt: skip

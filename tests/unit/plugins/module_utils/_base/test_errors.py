@@ -21,6 +21,33 @@ def test_without_a_hint() -> None:
     assert errors.InvalidOption("Cannot do it.").details == {}
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("runc says: it failed..", "runc says: it failed."),
+        ("runc says: it failed.. Try again..", "runc says: it failed. Try again."),
+        ("One..\nTwo..", "One.\nTwo."),
+        # These are no double full stops.
+        *[(text, text) for text in ("And so on...", "Not '/a/..'.", "Not /a/.. here.", "From 1..2 on.", "a..b", "x ... y.", "")],
+    ],
+)  # fmt: skip
+def test_a_sentence_has_one_full_stop(text: str, shown: str) -> None:
+    error = errors.ProgramFailed(text, hint=text)
+    assert (error.message, error.hint) == (shown, shown)
+    assert str(error) == f"{shown} {shown}".strip()
+
+
+@pytest.mark.parametrize("size", [4001, 70000, 5 << 20])
+def test_a_long_text_is_cut_in_its_middle(size: int) -> None:
+    error = errors.InvalidOption(f"Cannot run {'a' * size} in the container web: no such file.", hint="b" * size)
+    assert 4000 <= len(error.message) < 4020
+    assert error.message.startswith("Cannot run aaa")
+    assert error.message.endswith("aaa in the container web: no such file.")
+    assert " [...] " in error.message
+    assert len(str(error)) < 8100
+    assert errors.InvalidOption("c" * 4000).message == "c" * 4000
+
+
 def test_each_error_is_an_engine_error() -> None:
     """A module catches this one class, and makes a message of it."""
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]

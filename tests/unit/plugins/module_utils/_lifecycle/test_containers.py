@@ -19,6 +19,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     Conflict,
     InvalidOption,
     LongshoreError,
+    ProgramFailed,
     WrongState,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._base.inotify import Watch
@@ -293,6 +294,23 @@ class TestLife:
             assert done.after.exit is not None
             assert done.after.exit.code == 5
             assert engine.converge(Desired(name, goal, definition, timeouts=at_once)).actions == ()
+
+    @pytest.mark.parametrize("size", [1000, 60000, 200000, 3000000])
+    def test_an_error_of_any_length(
+        self, engine: Containers, name: str, definition: Definition, tmp_path: pathlib.Path, size: int
+    ) -> None:
+        """conmon reads it after the end of the runtime, and a pipe has room for 64 KiB."""
+        path = tmp_path / "bundle" / "config.json"
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        script = f"head -c {size} /dev/zero | tr '\\0' x >&2; echo the end >&2; exit 1"
+        settings["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+        path.write_text(json.dumps(settings), encoding="utf-8")
+        deadline = Deadline(60)
+        with pytest.raises(ProgramFailed, match=r"Cannot create the container .*the end\.?$") as caught:
+            engine.converge(Desired(name, Goal.STARTED, definition, timeouts=Timeouts(create=60)))
+        assert len(caught.value.message) < 4100
+        assert deadline.remaining() > 30
+        assert engine.observe(name).status is Status.ABSENT
 
     def test_a_log_whose_directory_is_removed(
         self, engine: Containers, name: str, definition: Definition, tmp_path: pathlib.Path

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import json
+import pathlib
+
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._runtime import failure
@@ -42,3 +45,14 @@ def test_the_log_names_what_could_not_be_mounted(program: str, version: str) -> 
 )
 def test_last_error(log: str, expected: str | None) -> None:
     assert failure.last_error(log) == expected
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize("before", [0, 1000, 65536, 17 << 20])
+def test_only_the_end_of_a_log_is_read(tmp_path: pathlib.Path, before: int) -> None:
+    """A runtime with --debug writes much, and a file of more than 16 MiB could not be read."""
+    path = tmp_path / "log"
+    line = json.dumps({"level": "debug", "msg": "x" * 970}) + "\n"
+    path.write_text(line * (before // 1000) + json.dumps({"level": "error", "msg": "y" * 100000}), encoding="ascii")
+    assert failure.error_in(str(path)) == "y" * 100000
+    assert failure.error_in(f"{tmp_path}/nowhere") is None
