@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
 from .._base.deadline import Deadline
-from .._base.errors import Conflict, WrongState
+from .._base.errors import Conflict, LongshoreError, WrongState
 from .._base.process import is_alive
 from .._state.model import Record
 from .._state.store import Store, check_name
@@ -32,7 +33,9 @@ def finish(
         )
     deadline = None if limits.run is None else Deadline(limits.run)
     if session_end.wait(paths, record, session, deadline) is None:
-        session = session_store.save(paths, session._replace(timed_out=True))
+        session = session._replace(timed_out=True)
+        with contextlib.suppress(LongshoreError):  # A full disk must not keep the session from ending.
+            session_store.save(paths, session)
         session_end.stop(paths, record, session, grace=limits.stop, kill=limits.kill)
     with output.outputs(keep) as (stdout, stderr):
         output.read_log(paths.log, stdout, stderr)

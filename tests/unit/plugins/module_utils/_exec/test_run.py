@@ -43,7 +43,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.container
 from ansible_collections.longshore.oci.plugins.module_utils._module.session import describe
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Desired, Goal, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._state.phase import Phase
-from ansible_collections.longshore.oci.tests.unit import bundle, programs
+from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
+from ansible_collections.longshore.oci.tests.unit import builders, bundle, programs
 
 LARGE = 64 << 20
 ALL_OF_IT = Keep(LARGE)
@@ -490,6 +491,22 @@ class TestStates:
             exec_run.exists(own.store, own.name, "/")
         own.converge(Goal.ABSENT)
         assert not os.path.exists(own.paths.lock)
+
+    def test_one_that_was_out_of_memory(self, own: Container) -> None:
+        own.converge()
+        own.converge(Goal.STOPPED)
+        pathlib.Path(own.paths.exits, "oom").touch()
+        with pytest.raises(
+            WrongState, match=r"has ended with exit code 137 \(memory ran out\), so no command can run in it"
+        ):
+            own.run("true")
+
+    def test_one_that_is_checkpointed(self, tmp_path: pathlib.Path) -> None:
+        store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+        os.makedirs(store.paths("web").state)
+        store.save(builders.record(phase="checkpointed"))
+        with pytest.raises(WrongState, match=r"The container web is checkpointed, so no command .* Restore it"):
+            exec_run.running(store, "web")
 
     def test_one_that_is_being_stopped(self, own: Container) -> None:
         own.converge()

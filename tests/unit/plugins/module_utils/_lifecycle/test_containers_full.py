@@ -18,6 +18,9 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.deadline impor
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import LongshoreError
 from ansible_collections.longshore.oci.plugins.module_utils._base.pidfd import PidFd
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import is_alive
+from ansible_collections.longshore.oci.plugins.module_utils._exec import detached, run
+from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
+from ansible_collections.longshore.oci.plugins.module_utils._exec.request import Limits
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (
@@ -28,6 +31,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._state.model import 
     Status,
     Timeouts,
 )
+from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import bundle
 
 FULL = ("no blocks", "no inodes", "read-only")
@@ -48,6 +52,9 @@ class Place:
     def converge(self, goal: Goal) -> t.Any:
         desired = Desired(self.name, goal, self.definition, timeouts=Timeouts(stop=0, create=10))
         return Containers(state_dir=self.state, run_dir=self.run).converge(desired)
+
+    def store(self) -> Store:
+        return Store(state_dir=self.state, run_dir=self.run)
 
     def observe(self) -> t.Any:
         return Containers(state_dir=self.state, run_dir=self.run).observe(self.name)
@@ -183,3 +190,25 @@ def test_an_error_is_a_sentence(place: Place, directory: str, how: str, goal: Go
     finally:
         place.make_room(path, how)
     assert place.converge(Goal.STARTED).after.status is Status.RUNNING
+
+
+@pytest.mark.parametrize("how", FULL)
+@pytest.mark.parametrize("directory", ["state", "run"])
+def test_a_command_in_the_background(place: Place, directory: str, how: str) -> None:
+    """One ends by itself, and one at its time limit. The files of a session keep no room, so its code may be lost."""
+    place.converge(Goal.STARTED)
+    store = place.store()
+    known = {}
+    for identifier, script in (("ends", "while test ! -e /end; do sleep 0.05; done; exit 7"), ("stays", "sleep 1000")):
+        known[identifier] = run.start(store, place.name, Command(("sh", "-c", script)), session=identifier)[0]
+    place.fill(getattr(place, directory), how)
+    try:
+        pathlib.Path(place.definition.bundle, "rootfs", "end").touch()
+        found = detached.finish(store, place.name, "ends", limits=Limits(run=30))
+        assert (found.rc, found.timed_out) == (7 if directory == "state" else None, False)
+        found = detached.finish(store, place.name, "stays", limits=Limits(run=0, stop=5))
+        assert (found.rc, found.timed_out) == (143 if directory == "state" else None, True)
+        assert not any(is_alive(session.process) for session in known.values())
+    finally:
+        place.make_room(getattr(place, directory), how)
+    assert all(detached.forget(store, place.name, identifier) for identifier in known)
