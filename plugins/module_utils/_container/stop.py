@@ -10,18 +10,20 @@ import typing as t
 
 from .._base.deadline import Deadline
 from .._base.errors import DeadlineExceeded
-from .._base.pidfd import PidFd
+from .._base.pidfd import PidFd, kill_and_wait
 from .._base.process import signal_name, stuck_in
 from .._conmon.exit_files import EXIT_FILE_SECONDS
 from .._conmon.exit_wait import collect_exit
 from .._conmon.session_processes import end_sessions
 from .._host import cgroup, cgroup_removal
-from .._state.model import Record, StopReport, Timeouts
+from .._state.model import LogDriver, Record, StopReport, Timeouts
 from .._state.phase import Phase
 from .._state.store import Store
 
 if t.TYPE_CHECKING:
     from .._state.lock import Lock
+
+_LOG_SECONDS = 1.0
 
 
 def stop(
@@ -57,6 +59,7 @@ def stop(
         if now is not None:
             kill_all(record, init, Deadline(timeouts.kill))
             collect_exit(record, store.paths(record.name), Deadline(EXIT_FILE_SECONDS))
+            wait_for_log(record)
             now = store.save(now.replace(phase=Phase.STOPPED))
     used = "KILL" if not ended and grace <= 0 else signal_name(number)
     return StopReport(signal=used, killed=not ended, waited=round(time.monotonic() - began, 3)), now
@@ -68,6 +71,12 @@ def still_stopping(store: Store, record: Record) -> Record | None:
     now = store.load(record.name)
     same = now is not None and now.created_at == record.created_at
     return now if same and now and now.phase in (Phase.STOPPING, Phase.STOPPED) else None
+
+
+def wait_for_log(record: Record) -> None:
+    """Wait for the writer of the log of an ended container (log_pipe.py), which ends when it has written everything."""
+    if record.definition.log_driver is LogDriver.PASSTHROUGH:
+        kill_and_wait(cgroup_removal.members(record.conmon_cgroup_path), Deadline(_LOG_SECONDS), 0)
 
 
 def kill_all(record: Record, init: PidFd, deadline: Deadline) -> None:

@@ -14,12 +14,10 @@ from .._host import cgroup, cgroup_removal
 from .._runtime.deletion import Deletion
 from .._state import names
 from .._state.conmon_processes import RUNTIME_PIDFILE, find_conmons, find_runtimes
-from .._state.model import CgroupManager, LogDriver, Record, Timeouts
+from .._state.model import CgroupManager, Record, Timeouts
 from .._state.phase import Phase
 from .._state.store import Store
-from .stop import kill_all
-
-_LOG_SECONDS = 1.0
+from .stop import kill_all, wait_for_log
 
 
 def delete_state(store: Store, record: Record, timeouts: Timeouts) -> None:
@@ -54,9 +52,7 @@ def sweep_leftovers(store: Store, record: Record, timeouts: Timeouts) -> None:
             record.conmon, lambda path: (launched and path == paths.pidfile) or path.startswith(sessions)
         )
     strays += [record.helper] if record.helper else []
-    if record.definition.log_driver is LogDriver.PASSTHROUGH:
-        # The writer of the log (log_pipe.py) ends when it has written all.
-        kill_and_wait(cgroup_removal.members(record.conmon_cgroup_path), Deadline(_LOG_SECONDS), 0)
+    wait_for_log(record)
     stuck = kill_and_wait(strays, Deadline(timeouts.kill))
     if launched:
         # They end with conmon. Wait for them here too, because they may not have their own cgroup.
