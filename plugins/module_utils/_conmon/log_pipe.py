@@ -17,8 +17,9 @@ from .._base.errors import ProgramFailed
 from .._base.program import clean_environment
 from .conmon_launch import private
 
-# A shell starts it in the background, so that it is not a child of this process.
-_COPY = 'cat <"$1" >>"$2" & echo $!'
+# A shell starts it in the background, so that it is not a child of this process. At a shutdown, systemd sends SIGTERM to the scope of
+# conmon, while the container may still write.
+_COPY = 'trap "" HUP INT TERM; cat <"$1" >>"$2" & echo $!'
 
 
 @contextlib.contextmanager

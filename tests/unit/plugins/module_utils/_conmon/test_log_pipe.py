@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import signal
 import stat
 import subprocess
 import typing as t
@@ -29,6 +30,8 @@ def _write(path: pathlib.Path, script: str) -> ProcessId:
     with log_pipe(str(path), lambda pid: found.append(identify(pid))) as name:
         assert found[0] is not None
         assert parent_of(found[0].pid) != os.getpid()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # as at a shutdown
+            os.kill(found[0].pid, number)
         with open(name, "ab") as output:
             subprocess.run(["sh", "-c", script], stdout=output, stderr=output, check=True)
         assert is_alive(found[0])
