@@ -434,9 +434,9 @@ def test_lines_of_code_are_counted_right() -> None:
     """Or else the budget would mean nothing: errors.py, counted by hand."""
     errors = f"{UTILS}._base.errors"
     counted = lines_of_code(errors)
-    # Three imports; a function of 1 + 1; one class with two methods of 1 + 4 and 1 + 1 lines; five classes that hold a docstring
-    # only; an enum of two; a class with a method of 1 + 2.
-    assert counted == 3 + 2 + 1 + 5 + 2 + 5 + 3 + 4
+    # Three imports; a function of 1 + 1; a constant; a function of 1 + 4; one class with two methods of 1 + 3 and 1 + 1 lines; five
+    # classes that hold a docstring only; an enum of two; a class with a method of 1 + 2.
+    assert counted == 3 + 2 + 1 + 5 + 1 + 4 + 2 + 5 + 3 + 4
     assert counted < _physical_lines(errors)
 
 
@@ -503,7 +503,7 @@ HANDLES = {
 }
 STORES = re.compile(
     r"super|super\(\)\.__init__|set|list|bytearray|isinstance|hashlib\.sha256|time\.monotonic|threading\.Lock|name\.casefold"
-    r"|value\.items|_not_valid|lock_file|driver_of"
+    r"|value\.items|_not_valid|_readable|lock_file|driver_of"
 )
 
 

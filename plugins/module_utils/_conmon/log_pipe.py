@@ -36,7 +36,7 @@ def log_pipe(path: str, place: t.Callable[[int], None]) -> t.Iterator[str]:
                 ["/bin/sh", "-c", _COPY, "sh", *names], env=clean_environment(), pass_fds=[reader, log.fileno()],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True, check=False,
             )  # fmt: skip
-        if not done.stdout.strip().isdigit():
+        if not done.stdout.decode("ascii", "replace").strip().isdecimal():
             raise ProgramFailed(f"Cannot append to the log {path}: /bin/sh ended with the code {done.returncode}.")
         place(int(done.stdout))
         yield f"/proc/self/fd/{writer}"
