@@ -8,6 +8,7 @@ outcome = sessions.converge(Request("web", command=Command(("nginx", "-t"))))
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from .._base.errors import InvalidOption, WrongState
@@ -61,7 +62,8 @@ class Sessions:
         record = self.store.load(request.name)
         path = record.runtime.path if record else ""
         names = ("auto", path.rpartition("/")[2], path, record.runtime.name if record else "")
-        if record is not None and request.runtime is not None and request.runtime not in names:
+        same = request.runtime in names or os.path.realpath(request.runtime or "") == os.path.realpath(path)
+        if record is not None and request.runtime is not None and not same:
             raise InvalidOption(
                 f"The container {request.name} was created with {path}, not with {request.runtime}.",
                 hint="Omit runtime. A container keeps the runtime that created it.",

@@ -57,7 +57,7 @@ def test_another_runtime_than_that_of_the_container(tmp_path: pathlib.Path, sess
     for runtime in ("crun", "/usr/bin/crun"):
         with pytest.raises(InvalidOption, match="was created with /usr/sbin/runc, not with"):
             sessions.converge(Request("web", command=COMMAND, runtime=runtime), check=True)
-    for own in (None, "auto", "runc", "/usr/sbin/runc"):
+    for own in (None, "auto", "runc", "/usr/sbin/runc", "/usr//sbin/./runc", "/usr/bin/../sbin/runc"):
         assert sessions.converge(Request("web", Goal.ABSENT, session="one", runtime=own), check=True).plan.actions == ()
 
 
