@@ -130,6 +130,22 @@ def test_stopped_and_removed_with_a_full_state_directory(place: Place, how: str)
     assert place.converge(Goal.ABSENT).after.status is Status.ABSENT
 
 
+@pytest.mark.parametrize("how", ["no blocks", "no inodes"])
+def test_stopped_and_removed_with_both_directories_full(place: Place, how: str) -> None:
+    record = t.cast(Record, place.converge(Goal.STARTED).after.record)
+    for path in (place.state, place.run):
+        place.fill(path, how)
+    try:
+        stopped = place.converge(Goal.STOPPED).after
+        assert (stopped.status, stopped.exit.code) == (Status.STOPPED, 137)
+        assert not is_alive(record.init)
+        assert place.converge(Goal.ABSENT).after.status is Status.ABSENT
+        assert os.listdir(f"{place.state}/containers") == os.listdir(f"{place.run}/containers") == []
+    finally:
+        for path in (place.state, place.run):
+            place.make_room(path, how)
+
+
 @pytest.mark.parametrize("how", FULL)
 def test_a_restart_is_refused_before_the_container_is_stopped(place: Place, how: str) -> None:
     """There is no room for the record of the next one."""
