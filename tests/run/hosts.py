@@ -58,7 +58,7 @@ TARGETS: Mapping[str, _Targets] = {
 _CHECKPOINT = ["states", "by_container"]
 _BRIEF: Mapping[tuple[str, str], _Targets] = {
     ("root", "crun"): {
-        "oci_container": {"oci_container_tests": ["service", "owner"]}, "oci_container_info": {},
+        "oci_container": {"oci_container_tests": ["service", "owner", "scopes"]}, "oci_container_info": {},
         "oci_checkpoint": {"oci_checkpoint_tests": [*_CHECKPOINT, "service"]},
         "oci_bundle": {"oci_bundle_tests": ["registry", "userns", "limits"]},
         "oci_network": {"oci_network_tests": ["states", "info", "containers"]},

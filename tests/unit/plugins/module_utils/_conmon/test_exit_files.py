@@ -15,25 +15,11 @@ from ansible_collections.longshore.oci.tests.unit import builders
 pytestmark = pytest.mark.pure
 
 
-@pytest.mark.parametrize("place", ["exits", "persist"])
-@pytest.mark.parametrize("text", ["0", "137\n", "-1"])
-def test_the_file_with_the_code(exit_paths: Paths, place: str, text: str) -> None:
-    path = f"{exit_paths.exits}/web" if place == "exits" else f"{exit_paths.persist}/exit"
-
-
-@pytest.fixture
-def paths(tmp_path: pathlib.Path) -> Paths:
-    found = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run").paths("web")
-    for directory in (found.exits, found.persist, found.bundle):
-        os.makedirs(directory)
-    return found
-
-
 @pytest.mark.parametrize("name", ["exit", "web"])
 @pytest.mark.parametrize("place", ["exits", "persist"])
 @pytest.mark.parametrize("text", ["0", "137\n", "-1"])
-def test_the_file_with_the_code(paths: Paths, place: str, name: str, text: str) -> None:
-    path = f"{getattr(paths, place)}/{name}"
+def test_the_file_with_the_code(exit_paths: Paths, place: str, name: str, text: str) -> None:
+    path = f"{getattr(exit_paths, place)}/{name}"
     pathlib.Path(path).write_text(text, encoding="ascii")
     assert exit_files.exit_file(builders.record(), exit_paths) == path
 

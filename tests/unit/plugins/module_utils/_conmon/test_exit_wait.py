@@ -27,30 +27,19 @@ pytestmark = pytest.mark.pure
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["exit", "web"])
 @pytest.mark.parametrize("place", ["exits", "persist"])
-def test_a_code(exit_paths: Paths, place: str, text: str, code: int | None, reason: str) -> None:
-    path = f"{exit_paths.exits}/web" if place == "exits" else f"{exit_paths.persist}/exit"
-
-
-def test_a_code(paths: Paths, place: str, name: str, text: str, code: int | None, reason: str) -> None:
-    path = f"{getattr(paths, place)}/{name}"
+def test_a_code(exit_paths: Paths, place: str, name: str, text: str, code: int | None, reason: str) -> None:
+    path = f"{getattr(exit_paths, place)}/{name}"
     pathlib.Path(path).write_text(text, encoding="ascii")
     found = exit_wait.collect_exit(builders.record(boot=boot_id()), exit_paths, Deadline(0))
     assert (found.code, found.reason, found.oom) == (code, reason, False)
     assert found.finished_at is not None
 
 
-@pytest.mark.parametrize("place", ["persist", "bundle"])
+@pytest.mark.parametrize("place", ["exits", "persist", "bundle"])
 def test_the_mark_of_a_lack_of_memory(exit_paths: Paths, place: str) -> None:
     pathlib.Path(getattr(exit_paths, place), "oom").touch()
     pathlib.Path(exit_paths.exits, "web").write_text("137", encoding="ascii")
     assert exit_wait.collect_exit(builders.record(), exit_paths, Deadline(0)).oom
-
-
-@pytest.mark.parametrize("place", ["exits", "persist", "bundle"])
-def test_the_mark_of_a_lack_of_memory(paths: Paths, place: str) -> None:
-    pathlib.Path(getattr(paths, place), "oom").touch()
-    pathlib.Path(paths.exits, "web").write_text("137", encoding="ascii")
-    assert exit_wait.collect_exit(builders.record(), paths, Deadline(0)).oom
 
 
 def test_no_file(exit_paths: Paths) -> None:
