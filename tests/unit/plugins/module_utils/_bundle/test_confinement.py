@@ -65,7 +65,15 @@ class TestLimits:
     def test_a_host_may_allow_less(self, most: dict[str, int], nofile: tuple[int, int], nproc: tuple[int, int]) -> None:
         found = _limits(FACTS._replace(most=most))
         assert (found["NOFILE"], found["NPROC"]) == (nofile, nproc)
+
+    @pytest.mark.parametrize("most", [{}, {"RLIMIT_NPROC": UNLIMITED}, {"RLIMIT_NPROC": 7}])
+    def test_less_than_the_host_allows(self, most: dict[str, int]) -> None:
         assert _limits(FACTS._replace(most=most), ulimits=("nproc=7",))["NPROC"] == (7, 7)
+
+    @pytest.mark.parametrize("most", [0, 1, 6])
+    def test_more_than_the_host_allows(self, most: int) -> None:
+        with pytest.raises(InvalidOption, match=f"The ulimit nproc cannot be 7.* Use at most {most},"):
+            _limits(FACTS._replace(most={"RLIMIT_NPROC": most}), ulimits=("nproc=7",))
 
     def test_only_who_can_raise_them_is_free_of_the_session(self) -> None:
         hard = {name: resource.getrlimit(getattr(resource, name))[1] for name in TYPES}
