@@ -8,6 +8,7 @@ As root the pure ones run once more as another user, with a PATH that has no pro
 
 from __future__ import annotations
 
+import collections
 import glob
 import os
 import shutil
@@ -41,8 +42,9 @@ _CONTAINERS = tuple(
 # No test asks what was logged, and each would be prepared for it; nor do pure tests leave threads. Whatever is left behind is
 # seen when all unit tests run.
 _LEFT_OUT = ("-p", "no:logging", "-p", "no:threadexception", "-p", "no:unraisableexception")
-# Otherwise pytest compiles each assertion so that it tells its values, which is a fifth of the whole time.
-_QUICK = ("--assert=plain",)
+# Otherwise pytest compiles each assertion so that it tells its values, which is a fifth of the whole time, and makes an item of
+# each case of a test.
+_QUICK = ("--assert=plain", "--tables")
 # More would only wait for their imports.
 _MOST_SHARES = 4
 
@@ -156,15 +158,27 @@ def _run(
 
 
 def _count(results: str) -> tuple[int, int, int]:
-    """Passed, failed and skipped tests in a JUnit file. A test whose clean-up fails is listed twice: it failed."""
+    """Passed, failed and skipped tests in a JUnit file. A test whose clean-up fails is listed twice: it failed.
+
+    Each case counts, also where all cases of a test were run as one.
+    """
     outcomes: dict[tuple[str, str], str] = {}
+    cases: dict[tuple[str, str], int] = {}
     if os.path.exists(results):
         for case in ElementTree.parse(results).iter("testcase"):
             test = (case.get("classname", ""), case.get("name", ""))
+            cases[test] = _cases(case)
             children = {child.tag for child in case}
             if children & {"failure", "error"}:
                 outcomes[test] = "failed"
             else:
                 outcomes.setdefault(test, "skipped" if "skipped" in children else "passed")
-    counted = list(outcomes.values())
-    return counted.count("passed"), counted.count("failed"), counted.count("skipped")
+    counted = collections.Counter({"passed": 0, "failed": 0, "skipped": 0})
+    for test, outcome in outcomes.items():
+        counted[outcome] += 1 if outcome == "failed" else cases[test]
+    return counted["passed"], counted["failed"], counted["skipped"]
+
+
+def _cases(case: ElementTree.Element) -> int:
+    known = case.find("properties/property[@name='cases']")
+    return 1 if known is None else int(known.get("value", 1))

@@ -20,7 +20,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, cgroup_removal
-from ansible_collections.longshore.oci.tests.unit import pure
+from ansible_collections.longshore.oci.tests.unit import pure, tables
 
 _GUARD = pure.Guard()
 # A test that holds something to a time: beside what computes it would fail for nothing.
@@ -32,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--timed", choices=["only", "never"], help="the tests that hold something to a time: only they, or all others"
     )
+    parser.addoption("--tables", action="store_true", help="all cases of a test as one, where it has no fixtures")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -56,7 +57,12 @@ def _is_timed(item: pytest.Item) -> bool:
 @functools.cache
 def _has_a_time(path: pathlib.Path) -> bool:
     """Look at the whole file first: to find one function in it takes far longer."""
-    return _TIMED.search(path.read_text(encoding="utf-8")) is not None
+    return _TIMED.search(_text(path)) is not None
+
+
+@functools.cache
+def _text(path: pathlib.Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 @functools.cache
@@ -68,11 +74,15 @@ def _holds_to_a_time(source: t.Any) -> bool:
 def pytest_ignore_collect(collection_path: pathlib.Path, config: pytest.Config) -> bool | None:
     """Leave out what has no pure test, or none with a time: its import alone takes time."""
     if collection_path.name.startswith("test_") and collection_path.suffix == ".py":
-        if config.getoption("--pure") and "pytest.mark.pure" not in collection_path.read_text(encoding="utf-8"):
+        if config.getoption("--pure") and "pytest.mark.pure" not in _text(collection_path):
             return True
         if config.getoption("--timed") == "only" and not _has_a_time(collection_path):
             return True
     return None
+
+
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> pytest.Item | None:
+    return tables.table(collector, name, obj) if collector.config.getoption("--tables") else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
