@@ -122,8 +122,9 @@ def _customise(recipe: Recipe, root: str) -> None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8") as stream:
             stream.write(text)
-    for unit in recipe.masked_units:
-        link = os.path.join(root, "etc/systemd/system", unit)
+    for name in recipe.masked:
+        link = os.path.join(root, "etc/systemd", name)
+        os.makedirs(os.path.dirname(link), exist_ok=True)
         if os.path.lexists(link):
             os.unlink(link)
         os.symlink("/dev/null", link)
