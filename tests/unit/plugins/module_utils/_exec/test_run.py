@@ -650,7 +650,7 @@ def test_a_large_passwd_is_not_needed_for_numbers(own: Container, user: str | No
     """A runtime reads it to its end, and waits for no one."""
     own.converge()
     os.makedirs(f"{own.bundle}/rootfs/etc", exist_ok=True)
-    pathlib.Path(f"{own.bundle}/rootfs/etc/passwd").write_text("#\n" * (MOST_BYTES // 2 + 1))
+    pathlib.Path(f"{own.bundle}/rootfs/etc/passwd").write_text(f"{'#' * 1023}\n" * (MOST_BYTES // 1024 + 1))
     assert own.run("true", user=user, limits=Limits(run=5)).rc == 0
     with pytest.raises(LongshoreError, match="is larger than 4194304 bytes") as raised:
         own.run("true", user="app")
