@@ -198,6 +198,10 @@ def stop(
                 job = bus.begin_job("StopUnit", unit)
                 if record.init is None:  # During a start: no process has begun its work.
                     bus.kill(unit)
+                elif (
+                    init.fd is None
+                ):  # Between two starts. Stops are first: the start of a scope waits for this one, the script for that.
+                    bus.end_start(unit)
                 with _unlocked(lock, timeouts):
                     with stop_starting.stop_sent(bus, unit, record, init, number if grace > 0 else 9):
                         ended = init.wait(Deadline(grace)) if grace > 0 else init.fd is None
@@ -206,8 +210,12 @@ def stop(
         if now is not None:  # Else unit and scope may be those of the next container.
             with connect(_PROMPT) as bus:  # It may have taken long to get the lock back.
                 bus.reset_failed(unit)
-                if record.init is None:  # Stopped during a start: any processes of it.
-                    bus.stop_unit(names.container_unit(record.name, record.realm))
+                if (
+                    init.fd is None
+                ):  # Perhaps stopped during a start: any processes of it, and a scope that was not made.
+                    scope = names.container_unit(record.name, record.realm)
+                    bus.stop_unit(scope)
+                    bus.reset_failed(scope)
             kill_all(record, init, Deadline(timeouts.kill))
             collect_exit(record, paths, Deadline(EXIT_FILE_SECONDS))
             now = store.save(now.replace(phase=Phase.STOPPED))
