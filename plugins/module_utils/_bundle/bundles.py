@@ -234,22 +234,25 @@ class Bundles:
             raise
 
     def _make(self, request: Request, facts: Facts, source: Source, now: _Decision, deadline: Deadline) -> BundleRecord:
-        from . import rootfs
+        from . import rootfs, upkeep
 
         path, maps = request.path, spec.id_maps(request.options, facts)
+        overlay = request.rootfs_mode == "overlay"
         if not _is_ours(path):
             write_text(f"{path}/{RECORD}", FIRST_RECORD)  # From now on, the directory is known as a bundle.
         elif now.record.root and not now.record.unfinished:
             _save(path, now.record._replace(unfinished=True), durable=False)
         root, used = f"{path}/{now.plan.root}", self._used_root(path)
-        # An unrecorded one with this name may have been changed, unless a container with exactly this config uses it.
-        if Action.ROOTFS in now.plan.actions and not (root == used and os.path.isdir(root)):
+        # An unrecorded one with this name may have been changed, unless a container with exactly this config uses it, or config.json
+        # names it: then the last task failed or was killed between that and the record.
+        named = root == used or (upkeep.named_root(path) == root and not (overlay and not os.path.ismount(root)))
+        if Action.ROOTFS in now.plan.actions and not (named and os.path.isdir(root)):
             rootfs.remove(root)
-            if request.rootfs_mode == "copy":
+            if not overlay:
                 self._copy(source, "/", root, maps, deadline)
         same = now.record.root == now.plan.root
-        lower = now.record.lower if same else None
-        if request.rootfs_mode == "overlay" and not os.path.ismount(root):
+        lower = now.record.lower if same else rootfs.lower_of(root)
+        if overlay and not os.path.ismount(root):
             label = facts.labels[1] if facts.labels else ""
             known = self._roots.lower(source, lower) if same and source.kind != "directory" else None
             known = known or self._roots.unpack(source, self._images, deadline)
@@ -257,7 +260,7 @@ class Bundles:
             lower = os.path.basename(known) if source.kind != "directory" else None
         self._make_files(request, source, maps, now.user or User(), deadline)
         if facts.labels and facts.labels[1]:
-            directory.label(path, [] if request.rootfs_mode == "overlay" else [root], facts.labels[1])
+            directory.label(path, [] if overlay else [root], facts.labels[1])
         record = self._record(request, facts, source, now)._replace(lower=lower)
         write_text(f"{path}/config.json", json.dumps(now.config, indent=1) + "\n")
         self.complete(path, record)

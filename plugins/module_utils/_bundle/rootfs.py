@@ -18,6 +18,7 @@ import stat
 import struct
 import typing as t
 
+from .._base import mountinfo
 from .._base.deadline import Deadline
 from .._base.errors import InvalidOption, LongshoreError, ProgramFailed, reason_of
 from .._base.trees import mounted, refuse_mounts, unmount
@@ -197,6 +198,15 @@ def mount(lower: str, root: str, deadline: Deadline, label: str = "") -> None:
     options = f"lowerdir={lower},upperdir={root}.upper,workdir={root}.work,redirect_dir=nofollow,metacopy=off"
     options += f',context="{label}"' if label else ""
     tools.call(["mount", "-t", "overlay", "overlay", "-o", options, root], deadline, what=f"mount {root}")
+
+
+def lower_of(root: str) -> str | None:
+    """Return the name of the unpacked files below a mounted overlay, or None if there is none, or if they are a given directory."""
+    from .._host.overlay import overlay_at
+
+    found = overlay_at(os.path.realpath(root), mountinfo.read())
+    lower = found.lower[0] if found else ""
+    return os.path.basename(lower) if os.path.basename(os.path.dirname(lower)) == "roots" else None
 
 
 def remove(root: str) -> None:

@@ -37,6 +37,11 @@ def other_roots(path: str, kept: t.Container[str | None]) -> list[str]:
     return [root for root in (f"{path}/{name}" for name in sorted(names)) if root not in kept]
 
 
+def named_root(path: str) -> str:
+    """Return the root file system that config.json names. It is complete, because config.json is written after it."""
+    return f"{path}/{((read_json(f'{path}/config.json') or {}).get('root') or {}).get('path') or ''}"
+
+
 def is_being_removed(path: str) -> bool:
     return bool((read_json(f"{path}/{RECORD}") or {}).get("removing"))
 
@@ -113,8 +118,7 @@ def undo(found: Found, *, root: str, made: t.Iterable[str], recorded: str, used:
             _remove_empty(f"{path}/volumes", f"{path}/etc")
             remove_file(f"{path}/{RECORD}")
         else:
-            named = ((read_json(f"{path}/config.json") or {}).get("root") or {}).get("path") or ""
-            for each in other_roots(path, {f"{path}/{recorded}", f"{path}/{named}", used}):
+            for each in other_roots(path, {f"{path}/{recorded}", named_root(path), used}):
                 rootfs.remove(each)
             for name in made:
                 if name.startswith("volumes/") and os.path.basename(name) not in found.volumes:

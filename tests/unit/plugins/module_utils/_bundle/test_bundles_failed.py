@@ -155,6 +155,34 @@ def test_the_root_of_the_new_config_stays(
     assert bundles.converge(last).actions == ()
 
 
+@pytest.mark.parametrize("mode", ["copy", "overlay"])
+@pytest.mark.parametrize("left", ["unfinished", "{}\n", ""])
+def test_the_root_of_the_config_is_not_made_again(
+    tmp_path: pathlib.Path, bundles: Bundles, monkeypatch: pytest.MonkeyPatch, mode: str, left: str
+) -> None:
+    """The next task completes it: a copy that fails would leave a config.json without its root file system."""
+    path = tmp_path / "web"
+    former = request(tmp_path, path)._replace(rootfs_mode=mode)
+    wanted = former._replace(options=former.options._replace(hostname="new"))
+    bundles.converge(former)
+    try:
+        fail(bundles, wanted, "late", monkeypatch)
+        root = path / named(path)
+        (root / "mark").touch()
+        if left != "unfinished":  # The record is lost.
+            (path / "longshore.json").write_text(left)
+        monkeypatch.setattr(Bundles, "_copy", failing)
+        found = bundles.converge(wanted)
+        assert (found.record.root, roots(path) & {root.name}) == (root.name, {root.name})
+        assert (root / "mark").exists()
+        assert {name.partition(".")[0] for name in roots(path)} == {root.name}
+        assert bundles.converge(wanted).actions == ()
+    finally:
+        for name in roots(path):
+            if os.path.ismount(path / name):
+                subprocess.run(["umount", path / name], check=True)
+
+
 @pytest.mark.parametrize("name", ["rootfs-current", "rootfs-away", "rootfs-nowhere", "rootfs-note.txt"])
 def test_what_is_no_root_stays(tmp_path: pathlib.Path, bundles: Bundles, name: str) -> None:
     """A link to the root file system, or elsewhere, and a file."""
