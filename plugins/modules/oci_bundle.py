@@ -67,8 +67,8 @@ options:
     description:
       - Directory or tar archive on the host with the root file system. C(tar) on the host must support the compression of the archive.
       - A directory is copied again when a name, owner, mode, size or time in it has changed.
-      - Nothing that is mounted in a directory, such as C(/proc) of a chroot, is part of the root file system. The directory there is empty,
-        with mode 0755. Mounted files are left out.
+      - Nothing that is mounted in a directory, such as C(/proc) of a chroot, is part of the root file system. With root, the files
+        below it are. For other users, and with Linux before 5.2, the directory there is empty, with mode 0755, and mounted files are left out.
     type: path
   pull:
     description:

@@ -60,7 +60,7 @@ ONLY_FOR_ACTIONS = {
 # that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
     "plugins.modules.oci_container": (118, 6410), "plugins.modules.oci_exec": (74, 4020),
-    "plugins.modules.oci_checkpoint": (142, 9050), "plugins.modules.oci_bundle": (63, 4215),
+    "plugins.modules.oci_checkpoint": (142, 9050), "plugins.modules.oci_bundle": (64, 4290),
     "plugins.modules.oci_network": (59, 3615), "plugins.modules.oci_network_info": (60, 3655),
     "plugins.modules.oci_container_info": (49, 2190),
 }  # fmt: skip

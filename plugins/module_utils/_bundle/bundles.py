@@ -148,7 +148,7 @@ class Bundles:
         path = request.rootfs or ""
         if not path.startswith("/") or not os.path.exists(path):
             raise InvalidOption(f"There is no directory or tar archive at {path} on this host.")
-        from . import rootfs
+        from . import rootfs, used_directory
 
         stamp = () if os.path.isdir(path) else rootfs.tar_stamp(path)  # Reports a path that is not a file.
         trust.check(path, "rootfs", tree=os.path.isdir(path))
@@ -156,6 +156,8 @@ class Bundles:
         if os.path.isdir(path):
             if f"{request.path}/".startswith(f"{path}/"):
                 raise InvalidOption(f"The bundle {request.path} cannot be inside its own root file system {path}.")
+            with used_directory.uncovered(path) as (_at, mounts):
+                answering.check([f"{path}/{place}" for place in mounts], deadline)
             return Source("directory", rootfs.directory_digest(path), path=path)
         known, before = record.rootfs_digest, list(record.stamp) or [0]  # An earlier release recorded less.
         same = record.source == path and before == list(stamp[: len(before)]) and is_digest(known)
@@ -208,6 +210,11 @@ class Bundles:
             return User(known["uid"], known["gid"], tuple(known["groups"]), known["home"])
         root = self._roots.path(source)
         try:
+            if root and source.kind == "directory":
+                from . import used_directory
+
+                with used_directory.uncovered(root) as (at, _mounts):
+                    return look_up(at, wanted)
             return look_up(root, wanted) if root else None
         except InvalidOption as exc:
             if request.options.user:

@@ -120,11 +120,14 @@ def copy(files: str, to: str, maps: Maps, deadline: Deadline) -> None:
             except LongshoreError:
                 raise exc from None
 
-    mounts = used_directory.mounts_below(files)
-    if mounts:
-        used_directory.copy(files, to, mounts, cp)
-    else:
-        cp(["--no-target-directory", files, to])
+    with used_directory.uncovered(files) as (path, mounts):
+        if mounts:
+            used_directory.copy(path, to, mounts, cp)
+        else:
+            try:
+                cp(["--no-target-directory", path, to])
+            except ProgramFailed as exc:
+                raise ProgramFailed(exc.message.replace(path, files), hint=exc.hint, **exc.details) from exc
     tame(to)
     if maps and os.geteuid() == 0:
         shift(to, maps)
@@ -243,26 +246,34 @@ def tar_digest(path: str) -> str:
 
 def directory_digest(path: str) -> str:
     """Return the digest of names, owners, modes, sizes and times. Read no file. A new copy of the tree has another digest. Whether
-    something is mounted at a directory in it makes no difference."""
+    something is mounted in it makes no difference to root, and to others only where that hides more than an empty directory."""
     from . import used_directory
 
-    total, mounts = hashlib.sha256(), used_directory.mounts_below(path)
-    for entry in itertools.chain([Entry("", path, os.lstat(path))], walk(path, closed=mounts)):
-        s, name = entry.status, f"/{entry.path}" if entry.path else ""
-        if entry.path in mounts:
-            if not stat.S_ISDIR(s.st_mode):
-                continue
-            s = used_directory.EMPTY
-        link = os.readlink(entry.at) if stat.S_ISLNK(s.st_mode) else ""
-        size, time = (0, 0) if stat.S_ISDIR(s.st_mode) else (s.st_size, s.st_mtime_ns)
-        total.update(
-            repr((name, link, s.st_mode, s.st_uid, s.st_gid, size, time, s.st_rdev)).encode("utf-8", "replace")
-        )  # fmt: skip
+    total = hashlib.sha256()
+    with used_directory.uncovered(path) as (path, mounts):
+        for entry in itertools.chain([Entry("", path, os.lstat(path))], walk(path, closed=mounts)):
+            s, name = entry.status, f"/{entry.path}" if entry.path else ""
+            if entry.path in mounts:
+                if not stat.S_ISDIR(s.st_mode):
+                    continue
+                s = used_directory.EMPTY
+            link = os.readlink(entry.at) if stat.S_ISLNK(s.st_mode) else ""
+            size, time = (0, 0) if stat.S_ISDIR(s.st_mode) else (s.st_size, s.st_mtime_ns)
+            total.update(
+                repr((name, link, s.st_mode, s.st_uid, s.st_gid, size, time, s.st_rdev)).encode("utf-8", "replace")
+            )  # fmt: skip
     return f"sha256:{total.hexdigest()}"
 
 
 def check_places(root: str, image: ImageConfig, options: Options) -> None:
     """Refuse an image in which links lead a volume or the working directory to a forbidden place."""
+    from . import used_directory
+
+    with used_directory.uncovered(root) as (at, _mounts):
+        _check_places(at, image, options)
+
+
+def _check_places(root: str, image: ImageConfig, options: Options) -> None:
     for place in spec.wanted_volumes(image, options):
         to = leads_to(root, place)
         if to is None or (spec.is_reserved(to) and not spec.is_reserved(place)):

@@ -1,14 +1,17 @@
 # Copyright (c) Longshore contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Copy a directory in which something is mounted, such as a chroot in use, without what is mounted there.
+"""Read and copy a directory in which something is mounted, such as a chroot in use, without what is mounted there.
 
-``cp --one-file-system`` would leave out subvolumes of Btrfs too, and copy mounts of files and of the same file system. A mount point is
-an empty directory in the copy, and a mounted file is left out.
+Root gets another mount of the directory, which nothing is mounted in (open_tree(2), since Linux 5.2), so the files below the mounts are
+there, and no file system that is mounted there is asked for anything. Otherwise a mount point is an empty directory in the copy, and
+a mounted file is left out. ``cp --one-file-system`` would leave out subvolumes of Btrfs too, and copy mounts of files and of the same
+file system.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
 import stat
@@ -16,6 +19,8 @@ import typing as t
 
 from .._base.trees import mounted
 
+OPEN_TREE = 428  # the number of the call
+_CLONE = 1  # OPEN_TREE_CLONE, without AT_RECURSIVE
 _AT_ONCE = 200  # names in a command line
 EMPTY = os.stat_result((stat.S_IFDIR | 0o755, *[0] * 9), {"st_rdev": 0})  # what a mount point is taken for
 
@@ -24,6 +29,22 @@ def mounts_below(path: str) -> frozenset[str]:
     """Return the paths below a directory at which something is mounted, relative to it."""
     real = os.path.realpath(path).rstrip("/")
     return frozenset(place[len(real) + 1 :] for place in mounted(real or "/") if place != (real or "/"))
+
+
+@contextlib.contextmanager
+def uncovered(path: str) -> t.Iterator[tuple[str, frozenset[str]]]:
+    """Yield a path of a directory without what is mounted below it, and no mounts. Where that is impossible, yield the given path and
+    ``mounts_below`` it. The path is valid in other processes of this user too, as long as this one holds it."""
+    mounts = mounts_below(path)
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = libc.syscall(OPEN_TREE, -1, os.fsencode(os.path.abspath(path)), _CLONE | os.O_CLOEXEC) if mounts else -1
+    if descriptor < 0:
+        yield path, mounts
+        return
+    try:
+        yield f"/proc/{os.getpid()}/fd/{descriptor}/.", frozenset()
+    finally:
+        os.close(descriptor)
 
 
 def copy(
