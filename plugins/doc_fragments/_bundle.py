@@ -43,6 +43,7 @@ options:
       - User in the container, as V(user), V(uid), V(user:group) or V(uid:gid). Names come from the image. Default is the user of the
         image, otherwise root.
       - Numbers are never treated as names. V(:group) is root with this group. Comments and damaged lines in the image's files are ignored.
+      - Put numbers with a colon in quotes, because YAML reads C(33:33) as one number.
       - A user without a group gets all groups that the image's C(/etc/group) lists for the user.
     type: str
   chdir:

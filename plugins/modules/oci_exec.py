@@ -80,7 +80,7 @@ options:
   user:
     description:
       - User that runs the command, as a name or a uid, optionally with C(:group) or C(:gid). It has the same meaning as the option C(user)
-        of M(longshore.oci.oci_bundle).
+        of M(longshore.oci.oci_bundle). Put numbers with a colon in quotes, because YAML reads C(33:33) as one number.
       - Names come from C(/etc/passwd) and C(/etc/group) of the container. Numbers work without these files and are never treated as names.
         If these are not regular files that can be read at once, the module refuses names, and with a runtime other than crun also numbers.
       - A user other than that of the container, except uid 0, gets no capabilities. It gets its own C(HOME).

@@ -39,7 +39,7 @@ BESIDE = {
 MOST_IN_FOLDER, MOST_OF_LINES = 14, 0.15
 # What a task imports is compiled from source each time, about 43 ms for 1,000 lines: test_budget.py holds what that is. All
 # that some task could import is shipped, and costs what it takes to be copied.
-MOST_FILES, MOST_CODE, MOST_LINES, MOST_IN_FUNCTION = 47, 2540, 400, 60
+MOST_FILES, MOST_CODE, MOST_LINES, MOST_IN_FUNCTION = 47, 2565, 400, 60
 # Shipped, and not compiled by a task that has nothing to do (test_bundle.py sees to that).
 ONLY_FOR_ACTIONS = {
     f"{UTILS}.{file}"
@@ -59,10 +59,10 @@ ONLY_FOR_ACTIONS = {
 # conmon with all that a session is. oci_network asks who has a port, and which container keeps it. A dump takes far longer than
 # that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
-    "plugins.modules.oci_container": (118, 6410), "plugins.modules.oci_exec": (74, 4020),
-    "plugins.modules.oci_checkpoint": (142, 9050), "plugins.modules.oci_bundle": (64, 4290),
-    "plugins.modules.oci_network": (59, 3615), "plugins.modules.oci_network_info": (60, 3655),
-    "plugins.modules.oci_container_info": (49, 2190),
+    "plugins.modules.oci_container": (118, 6435), "plugins.modules.oci_exec": (74, 4045),
+    "plugins.modules.oci_checkpoint": (142, 9075), "plugins.modules.oci_bundle": (64, 4290),
+    "plugins.modules.oci_network": (59, 3640), "plugins.modules.oci_network_info": (60, 3680),
+    "plugins.modules.oci_container_info": (49, 2215),
 }  # fmt: skip
 # What has a use for more than the standard library: who has a port, telling a service manager, and netlink.
 MORE = {

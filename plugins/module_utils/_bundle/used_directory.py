@@ -37,7 +37,9 @@ def uncovered(path: str) -> t.Iterator[tuple[str, frozenset[str]]]:
     ``mounts_below`` it. The path is valid in other processes of this user too, as long as this one holds it."""
     mounts = mounts_below(path)
     libc = ctypes.CDLL(None, use_errno=True)
-    descriptor = libc.syscall(OPEN_TREE, -1, os.fsencode(os.path.abspath(path)), _CLONE | os.O_CLOEXEC) if mounts else -1
+    descriptor = (
+        libc.syscall(OPEN_TREE, -1, os.fsencode(os.path.abspath(path)), _CLONE | os.O_CLOEXEC) if mounts else -1
+    )
     if descriptor < 0:
         yield path, mounts
         return

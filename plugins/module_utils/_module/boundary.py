@@ -8,6 +8,7 @@ import os
 import traceback
 import typing as t
 
+from ansible.module_utils import basic
 from ansible.module_utils.basic import AnsibleModule
 
 from .._base.errors import InvalidOption, LongshoreError, MissingPrerequisite, reason_of
@@ -16,6 +17,8 @@ from .._base.program import user_runtime_directory
 from .._trust import trust
 
 _MOST_SECONDS = 1e12  # systemd has microseconds in 64 bits
+# They may be a number with a fraction, as the result of a template.
+_SIZES = ("memory", "memory_reservation", "memory_swap", "shm_size", "output_limit", "log_size_max")
 Body = t.Callable[[AnsibleModule], dict[str, t.Any]]
 DIRECTORY_ARGUMENTS: dict[str, dict[str, t.Any]] = {"state_dir": {"type": "path"}, "run_dir": {"type": "path"}}
 
@@ -50,6 +53,26 @@ def check_seconds(params: t.Mapping[str, t.Any], *names: str) -> None:
             raise InvalidOption(f"{name} must be a number of seconds up to {_MOST_SECONDS:.0f}, not {value}.")
 
 
+def refuse_changed(arguments: t.Mapping[str, t.Any], given: t.Mapping[str, t.Any], of: str = "") -> None:
+    """Raise InvalidOption for a value of ``given`` that YAML has changed, and that Ansible makes a word or a number of: it turns an
+    unquoted yes into True or 1, 1.10 into 1.1, and null in a list into an empty text."""
+    for name, about in arguments.items():
+        kind, value = about.get("type"), next((given[n] for n in (name, *about.get("aliases", ())) if n in given), None)
+        within = kind == "list" and isinstance(value, list)
+        words = t.cast(list[t.Any], value) if within else [] if value is None else [value]
+        kind = about.get("elements") if within else "str" if kind == "list" else kind
+        for number, word in enumerate(words if kind in ("str", "path", "int", "float") else (), 1):
+            fine = isinstance(word, (str, int, float if kind in ("int", "float") or name in _SIZES else int))
+            # Ansible itself reads a choice such as no.
+            if not fine or (isinstance(word, bool) and "choices" not in about):
+                which = f"{of}{name}: word {number}" if len(words) > 1 else f"{of}{name}: the value"
+                if kind in ("int", "float"):
+                    raise InvalidOption(f"{which} must be a number.")
+                raise InvalidOption(f"{which} must be text.", hint="Put it in quotes.")
+        for each in words if "options" in about else ():
+            refuse_changed(about["options"], each if isinstance(each, dict) else {}, f"{of}{name}: ")
+
+
 def run(module: AnsibleModule, body: Body, secret: t.Callable[[], set[str]] = set) -> None:
     """Run the module's body; the only place where an error of the engine becomes a failed task.
 
@@ -58,6 +81,8 @@ def run(module: AnsibleModule, body: Body, secret: t.Callable[[], set[str]] = se
     if not hasattr(os, "pidfd_open"):
         module.fail_json(msg="Longshore needs Linux 5.3 and Python 3.9 or newer on the host (pidfd_open is missing).")
     try:
+        if module.argument_spec:
+            refuse_changed(module.argument_spec, basic._load_params())
         for name, value in module.params.items():
             if name != "stdin":
                 refuse_nul(name, value)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import pathlib
+import subprocess
+import sys
 import typing as t
 
 import pytest
@@ -14,7 +17,15 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     MissingPrerequisite,
     ProgramFailed,
 )
-from ansible_collections.longshore.oci.plugins.module_utils._module import boundary
+from ansible_collections.longshore.oci.plugins.module_utils._module import (
+    boundary,
+    bundle,
+    checkpoint,
+    container,
+    exec,
+    network,
+)
+from ansible_collections.longshore.oci.tests.unit import programs
 
 pytestmark = pytest.mark.pure
 
@@ -97,6 +108,7 @@ class Module:
 
     def __init__(self, **params: t.Any) -> None:
         self.params = params
+        self.argument_spec: dict[str, t.Any] = {}
         self.said: dict[str, t.Any] = {}
         self.no_log_values: set[str] = set()
 
@@ -178,3 +190,106 @@ def test_seconds(value: float | None) -> None:
 def test_seconds_that_nothing_can_wait(value: float, says: str) -> None:
     with pytest.raises(InvalidOption, match=says):
         boundary.check_seconds({"a": 1, "b": value}, "a", "b")
+
+
+ALL: list[tuple[str, dict[str, t.Any]]] = [
+    (name, about)
+    for module in (bundle, checkpoint, container, exec, network)
+    for name, about in [
+        *module.ARGUMENTS.items(),
+        *(one for each in module.ARGUMENTS.values() for one in each.get("options", {}).items()),
+    ]
+]
+CHANGED = [True, False, {"a": "b"}]
+TEXTS = [(n, a) for n, a in ALL if a.get("elements", a["type"]) in ("str", "path") and "choices" not in a]
+LISTS = [(n, a) for n, a in ALL if a["type"] == "list"]
+NUMBERS = [(n, a) for n, a in ALL if a["type"] in ("int", "float")]
+
+
+def _refused(name: str, about: dict[str, t.Any], value: t.Any, says: str) -> None:
+    with pytest.raises(InvalidOption) as refused:
+        boundary.refuse_changed({name: about}, {name: value})
+    assert str(refused.value).startswith(f"{name}: {says} must be "), value
+
+
+class TestValuesThatYamlHasChanged:
+    def test_of_each_option_with_text(self) -> None:
+        """Of every module: yes, 1.10 and a dictionary, alone and in a list, and null in a list."""
+        assert len(TEXTS) > 80
+        for name, about in TEXTS:
+            for value in (*CHANGED, *([] if "size" in name or "memory" in name or "limit" in name else [1.1])):
+                _refused(name, about, value, "the value")
+                if about["type"] == "list":
+                    _refused(name, about, [value], "the value")
+                    _refused(name, about, ["a", value], "word 2")
+            if about["type"] == "list":
+                _refused(name, about, ["a", "b", None], "word 3")
+                _refused(name, about, [["a"]], "the value")
+            for fine in ("", "yes", "1.10", 0, 493, None):
+                boundary.refuse_changed({name: about}, {name: fine})
+                if about["type"] == "list" and fine is not None:
+                    boundary.refuse_changed({name: about}, {name: [fine, "b"]})
+
+    def test_one_word_for_a_list(self) -> None:
+        """Also of one whose words are of any type."""
+        for name, about in LISTS:
+            for value in (True, 1.1):
+                _refused(name, about, value, "the value")
+            boundary.refuse_changed({name: about}, {name: "a,b"})
+
+    def test_of_each_option_with_a_number(self) -> None:
+        assert len(NUMBERS) > 10
+        for name, about in NUMBERS:
+            for value in CHANGED:
+                _refused(name, about, value, "the value")
+            for fine in (0, 1, -1, 1.0, 0.5, "1", None):
+                boundary.refuse_changed({name: about}, {name: fine})
+
+    def test_others(self) -> None:
+        """Switches, choices, dictionaries, words of any type, and sizes."""
+        given: dict[str, t.Any] = {
+            "tty": True, "image_volumes": False, "env": {"a": True}, "mounts": [{"a": 1}, "b"], "argv": ["a", True],
+            "memory": 768.0, "hostname": True,
+        }  # fmt: skip
+        boundary.refuse_changed(bundle.ARGUMENTS, given)
+        boundary.refuse_changed(container.ARGUMENTS, {"restart_policy": False})
+
+    def test_aliases_and_options_of_options(self) -> None:
+        with pytest.raises(InvalidOption, match=r"cap_add|capabilities_add: word 2 must be text\. Put it in quotes\."):
+            boundary.refuse_changed(bundle.ARGUMENTS, {"cap_add": ["a", True]})
+        with pytest.raises(InvalidOption, match="userns: uidmap: the value must be text"):
+            boundary.refuse_changed(bundle.ARGUMENTS, {"userns": {"uidmap": [1.1]}})
+        with pytest.raises(InvalidOption, match="routes: via: the value must be text"):
+            boundary.refuse_changed(network.ARGUMENTS, {"routes": [{"to": "a", "via": "b"}, {"to": "a", "via": 1.1}]})
+        with pytest.raises(InvalidOption, match="interfaces: mtu: the value must be a number"):
+            boundary.refuse_changed(network.ARGUMENTS, {"interfaces": [{"mtu": True}]})
+
+    @pytest.mark.impure
+    @pytest.mark.parametrize(
+        ("module", "given", "says"),
+        [
+            ("oci_container", {"exit_command": ["/bin/true", True]}, "exit_command: word 2 must be text."),
+            ("oci_container", {"runtime_args": [None]}, "runtime_args: the value must be text."),
+            ("oci_container", {"log_tag": 1.1}, "log_tag: the value must be text."),
+            ("oci_checkpoint", {"exit_command": ["/bin/true", 1.0]}, "exit_command: word 2 must be text."),
+            ("oci_exec", {"command": False}, "command: the value must be text."),
+            ("oci_exec", {"argv": ["a"], "stdin": {"a": True}}, "stdin: the value must be text."),
+            ("oci_bundle", {"rootfs": "/none", "pids_limit": True}, "pids_limit: the value must be a number."),
+            ("oci_bundle", {"image": "a", "username": "me", "password": 1.1}, "password: the value must be text."),
+            ("oci_network", {"name": 1.1}, "name: the value must be text."),
+            ("oci_container_info", {"name": False}, "name: the value must be text."),
+        ],
+    )
+    def test_a_task(self, module: str, given: dict[str, t.Any], says: str) -> None:
+        """Ansible has made the text True of it, and the module still knows."""
+        code = (
+            "import sys\nfrom ansible.module_utils import basic\n"
+            f"from ansible_collections.longshore.oci.plugins.modules import {module} as module\n"
+            "basic._ANSIBLE_ARGS, basic._ANSIBLE_PROFILE = sys.stdin.buffer.read(), 'legacy'\nmodule.main()"
+        )
+        whole = {"name": "none", **given} if module != "oci_bundle" else {"path": "/none/b", **given}
+        done = subprocess.run(
+            [sys.executable, "-c", code], input=json.dumps({"ANSIBLE_MODULE_ARGS": whole}), capture_output=True,
+            env=programs.python_environment(), text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert json.loads(done.stdout)["msg"].startswith(says), done.stderr
