@@ -68,7 +68,8 @@ WantedBy={target}
 """
 
 
-# $alive is locked as long as conmon lives: it inherits descriptor 9, and the runtime closes it. conmon reports the pid in
+# $alive is locked as long as conmon lives: it inherits descriptor 9, and the runtime closes it. Descriptor 8 keeps room for the exit code
+# (conmon_launch.room_for_exit). conmon reports the pid in
 # one line, or an error, and keeps that pipe until it ends. The unit is active right before the program of the container starts:
 # systemd takes the end of a main process before that for a failure. $failed tells the task about a start that fails after it. In
 # a stop, a process that waits for conmon becomes the main process, because the exit code of conmon, such as 143, is no failure
@@ -103,7 +104,9 @@ start)
     {overlay}
     ln -s {config} {bundle}/config.json
     cd {bundle} && exec 9>{alive} && flock 9 || exit
-    {share}{before}{{ umask {umask:03o}; _OCI_SYNCPIPE=3 {conmon}; }} 3>&1 >>{output} 2>&1 </dev/null{closed} | {{
+    {share}{before}{{
+        exec 8>{room}; head -c 8192 /dev/zero >&8; rm {room}
+        umask {umask:03o}; _OCI_SYNCPIPE=3 {conmon}; }} 3>&1 >>{output} 2>&1 </dev/null{closed} | {{
         exec 9>&-
         read -r report
         case $report in
@@ -180,7 +183,7 @@ def script_text(record: Record, paths: Paths, joins: t.Mapping[str, str] | None 
         "name": record.name, "id": record.runtime_id, "run": paths.run, "persist": paths.persist, "bundle": paths.bundle,
         "exits": paths.exits, "state": paths.state, "owner": paths.owner, "config": paths.config, "runtime_root": record.runtime_root,
         "runtime_state": f"{record.runtime_root}/{record.runtime_id}", "runtime_log": paths.runtime_log,
-        "alive": f"{paths.run}/alive", "failed": failed_mark(paths), "output": passthrough or paths.conmon_log,
+        "alive": f"{paths.run}/alive", "room": f"{paths.run}/room", "failed": failed_mark(paths), "output": passthrough or paths.conmon_log,
         "signal": str(record.stop_signal if grace > 0 else 9), "grace": f"{grace:g}",
     }  # fmt: skip
     places = (paths.run, paths.persist, words["runtime_state"])

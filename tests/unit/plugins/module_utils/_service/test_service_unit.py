@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import os
 import pathlib
@@ -13,11 +14,13 @@ import socket
 import subprocess
 import textwrap
 import threading
+import time
 import typing as t
 
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import mountinfo, trees
+from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._service import service_unit
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, Program, Timeouts
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
@@ -119,6 +122,43 @@ def test_a_start(scripted: Scripted) -> None:
     assert not stale.exists()
     assert os.readlink(f"{scripted.paths.bundle}/config.json") == scripted.paths.config
     assert os.stat(scripted.paths.run).st_mode & 0o777 == 0o750
+
+
+def test_conmon_keeps_room_for_the_exit_code(scripted: Scripted, tmp_path: pathlib.Path) -> None:
+    """In a file without a name, which conmon alone has."""
+    has = f"""open("{tmp_path}/it", "w").write(repr((os.fstat(8).st_blocks, os.fstat(8).st_nlink, os.readlink("/proc/self/fd/8"))))"""
+    lacks = "\nassert not os.path.exists('/proc/self/fd/8')\n"
+    done = scripted.run("start", f"""{has}\nreport('{{"data": 12}}\\n')""", runtime=lacks)
+    assert (done.returncode, done.stderr) == (0, "")
+    blocks, links, path = ast.literal_eval((tmp_path / "it").read_text())
+    assert (blocks * 512 >= 8192, links) == (True, 0)
+    assert path.startswith(scripted.paths.run)  # The file system of the exit file.
+    assert not os.path.exists(f"{scripted.paths.run}/room")
+
+
+@pytest.mark.parametrize("full", ["before the start", "after it"])
+def test_a_run_directory_that_is_full(scripted: Scripted, full: str) -> None:
+    """A file of the size that an exit code takes can be written when conmon closes its descriptors."""
+    run = pathlib.Path(scripted.store.run_dir)
+    run.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=755", "t", run], check=True)
+    fill = f"\nwith contextlib.suppress(OSError), open({str(run / 'fill')!r}, 'wb', buffering=0) as stream:\n    while stream.write(b'x' * 4096): pass\n"
+    exit_code = pathlib.Path(f"{scripted.paths.exits}/web")
+    close = f"os.closerange(3, 64)\nopen({str(exit_code)!r}, 'w').write('7')\n"
+    try:
+        if full == "before the start":
+            exec(fill, {"contextlib": contextlib})
+            assert scripted.run("start", "").returncode != 0
+        else:
+            fork = "import contextlib\nif os.fork(): os._exit(0)\n"  # The script ends, and conmon does not.
+            monitor = f"report('{{\"data\": 12}}\\n')\n{fork}import time; time.sleep(0.5)\n{fill}{close}"
+            assert scripted.run("start", monitor).returncode == 0
+            deadline = Deadline(20)
+            while deadline.remaining() and not (exit_code.exists() and exit_code.read_text()):
+                time.sleep(0.02)
+            assert exit_code.read_text() == "7"
+    finally:
+        subprocess.run(["umount", "--lazy", run], check=True)
 
 
 def test_a_container_that_says_when_it_is_ready(scripted: Scripted, tmp_path: pathlib.Path) -> None:
