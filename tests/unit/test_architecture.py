@@ -61,7 +61,7 @@ ONLY_FOR_ACTIONS = {
 ALLOWED = {
     "plugins.modules.oci_container": (118, 6435), "plugins.modules.oci_exec": (74, 4045),
     "plugins.modules.oci_checkpoint": (142, 9075), "plugins.modules.oci_bundle": (64, 4290),
-    "plugins.modules.oci_network": (59, 3640), "plugins.modules.oci_network_info": (60, 3680),
+    "plugins.modules.oci_network": (59, 3670), "plugins.modules.oci_network_info": (60, 3710),
     "plugins.modules.oci_container_info": (49, 2215),
 }  # fmt: skip
 # What has a use for more than the standard library: who has a port, telling a service manager, and netlink.

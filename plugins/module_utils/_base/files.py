@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -112,6 +113,11 @@ def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False
         if isinstance(exc, OSError):
             raise LongshoreError(f"Cannot write {path}: {exc.strerror}.") from exc
         raise
+
+
+def has_no_room(error: LongshoreError) -> bool:
+    """Tell whether a file could not be written because its file system is full."""
+    return getattr(error.__cause__, "errno", 0) in (errno.ENOSPC, errno.EDQUOT)
 
 
 def make_directory(path: str, *, mode: int = 0o750, tries: int = 100) -> None:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import stat
@@ -13,7 +12,7 @@ import typing as t
 
 from .._base import leftovers
 from .._base.errors import LongshoreError
-from .._base.files import make_directory, read_json, read_text, remove_file, write_text
+from .._base.files import has_no_room, make_directory, read_json, read_text, remove_file, write_text
 from .._bundle_spec.options import RECORD
 from . import directory, rootfs, tools
 
@@ -153,7 +152,7 @@ def _mark(record: str) -> None:
         tools.flush_directory(os.path.dirname(record))
     except LongshoreError as exc:
         # A removal must work on a full file system. An empty record means an incomplete bundle.
-        if getattr(exc.__cause__, "errno", 0) not in (errno.ENOSPC, errno.EDQUOT):
+        if not has_no_room(exc):
             raise
         descriptor = os.open(record, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with contextlib.closing(os.fdopen(descriptor, "wb")):

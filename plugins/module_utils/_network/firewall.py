@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 
 from .._base.deadline import Deadline
 from .._base.errors import LongshoreError, MissingPrerequisite
-from .._base.files import remove_file, write_text
+from .._base.files import has_no_room, remove_file, write_text
 from .._base.program import find_program, run
 from .._netlink import nftables
 
@@ -32,12 +34,20 @@ def load(table: str, body: str, path: str, deadline: Deadline) -> None:
     # Declare the table first, so that it can be deleted. A kernel may not support tables of bridges, and most hosts need none.
     there = {f"inet {table}", *(chain.table for chain in _chains(table))}
     there.update(name for name in _names(table) if f"table {name} " in body)
-    write_text(path, "".join(f"table {name}\ndelete table {name}\n" for name in sorted(there)) + body)
-    argv = [program(), "-f", path]
-    try:
+    text = "".join(f"table {name}\ndelete table {name}\n" for name in sorted(there)) + body
+    with contextlib.ExitStack() as stack:
+        stack.callback(remove_file, path)
+        try:
+            write_text(path, text)
+        except LongshoreError as exc:
+            if not has_no_room(exc):
+                raise
+            memory = stack.enter_context(open(os.memfd_create("rules"), "w", encoding="utf-8"))
+            memory.write(text)
+            memory.flush()
+            path = f"/proc/{os.getpid()}/fd/{memory.fileno()}"
+        argv = [program(), "-f", path]
         done = run(argv, deadline, what="load the rules of the networks")
-    finally:
-        remove_file(path)
     if done.rc != 0:
         said = done.stderr.strip()[-1000:]
         hint = "The kernel needs nf_tables with nat (modules nft_nat, nft_masq, nft_fib_inet)."

@@ -14,7 +14,7 @@ import os
 import typing as t
 
 from .._base.errors import LongshoreError
-from .._base.files import make_directory, read_json, remove_file, write_text
+from .._base.files import has_no_room, make_directory, read_json, remove_file, write_text
 from .._base.process import boot_id
 from .._network_spec.record import NetworkRecord
 from .._network_spec.record_format import RECORD_FORMAT, from_json, to_json
@@ -71,7 +71,12 @@ class Records:
         path, text = f"{self._directory}/{record.name}.json", to_json(record)
         if former:
             text["former"] = [to_json(each) for each in former]
-        write_text(path, json.dumps(text) + "\n", durable=True)
+        try:
+            write_text(path, json.dumps(text) + "\n", durable=True)
+        except LongshoreError as exc:
+            # A removal must work on a full file system. If this one is killed, the network is there until the next removal.
+            if not (record.removing and has_no_room(exc)):
+                raise
 
     def forget(self, name: str) -> None:
         remove_file(f"{self._directory}/{name}.json")
@@ -105,4 +110,13 @@ class Records:
         if changed == Changed():
             remove_file(self._changed)
             return
-        write_text(self._changed, json.dumps({"boot": boot_id(), **changed._asdict()}) + "\n")
+        text = json.dumps({"boot": boot_id(), **changed._asdict()}) + "\n"
+        try:
+            write_text(self._changed, text)
+        except LongshoreError as exc:
+            # A removal makes it shorter, and a damaged one counts as none.
+            if not has_no_room(exc) or not os.path.exists(self._changed) or len(text) > os.path.getsize(self._changed):
+                raise
+            with open(self._changed, "r+b") as stream:
+                stream.write(text.encode())
+                stream.truncate()

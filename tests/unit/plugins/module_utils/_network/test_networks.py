@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -29,6 +30,40 @@ from ansible_collections.longshore.oci.tests.unit import builders, programs
 from ansible_collections.longshore.oci.tests.unit.network_host import OTHER, POOL, WEB, Host, asked, host, serving
 
 __all__ = ["host"]  # the fixture
+
+
+@pytest.mark.parametrize("full", ["state", "run", "both"])
+@pytest.mark.parametrize("others", [True, False])
+def test_removed_from_a_full_disk(host: Host, full: str, others: bool) -> None:
+    """Which the removal makes room on. Another network stays as it is."""
+    before = host.is_like()
+    tops = [host.run_dir.parent / name for name in ("state", "run") if full in (name, "both")]
+    for top in tops:
+        top.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k,mode=755", "t", top], check=True)
+    try:
+        if others:
+            host.converge(OTHER, Interface(bridge="lsbr1", subnet=("10.78.9.0/24",)), publish=("8081:80",))
+        host.converge(WEB, POOL, publish=("8080:80",))
+        for top in tops:
+            with contextlib.suppress(OSError), open(top / "fill", "wb", buffering=0) as stream:
+                while stream.write(b"x" * 4096):
+                    pass
+        assert host.converge(WEB, absent=True).plan.actions == ("remove",)
+        assert not netns.exists(WEB)
+        rules = host.does("nft", "list", "ruleset")
+        assert ("8080" in rules, "8081" in rules) == (False, others)
+        assert host.converge(WEB, absent=True).plan.actions == ()
+        for top in tops:
+            (top / "fill").unlink()
+        if others:
+            kept = host.converge(OTHER, Interface(bridge="lsbr1", subnet=("10.78.9.0/24",)), publish=("8081:80",))
+            assert kept.plan.actions == ()
+            host.converge(OTHER, absent=True)
+        assert host.is_like() == before
+    finally:
+        for top in tops:
+            subprocess.run(["umount", "--lazy", top], check=True)
 
 
 def test_made_and_left_alone_and_removed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
