@@ -27,16 +27,17 @@ def full_names(names: t.Iterable[str], *, all_allowed: bool = False) -> list[str
         capitals = name.upper() if name.isascii() else ""
         full = capitals if capitals == ALL or capitals.startswith("CAP_") else f"CAP_{capitals}"
         if full not in CAPABILITIES and not (all_allowed and full == ALL):
-            raise InvalidOption(f"There is no capability {name!r}.", hint=_hint(full))
+            raise InvalidOption(f"There is no capability {name!r}.", hint=_hint(full, all_allowed))
         found.append(full)
     return found
 
 
-def _hint(full: str) -> str:
+def _hint(full: str, all_allowed: bool) -> str:
     import difflib
 
-    near = difflib.get_close_matches(full, CAPABILITIES, n=1)
-    return f"Did you mean {near[0][4:]}?" if near else "See capabilities(7); NET_ADMIN is one."
+    known = [*(name[4:] for name in CAPABILITIES), *([ALL] if all_allowed else [])]
+    near = difflib.get_close_matches(full.replace("CAP_", "").strip(), known, n=1)  # CAP_ alone is like any of them.
+    return f"Did you mean {near[0]}?" if near else "See capabilities(7); NET_ADMIN is one."
 
 
 def bounding(status: str) -> list[str]:

@@ -19,7 +19,9 @@ from .files import read_text
 # The umask and environment of the engine's programs. They do not depend on those of the caller.
 UMASK = 0o022
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-MOST_WORD = 131071  # bytes of an argument or variable: MAX_ARG_STRLEN of the kernel without its NUL
+MOST_WORD = (
+    32 * os.sysconf("SC_PAGE_SIZE") - 1
+)  # bytes of an argument or variable: MAX_ARG_STRLEN of the kernel without its NUL
 
 
 class Completed(t.NamedTuple):

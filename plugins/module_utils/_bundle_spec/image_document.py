@@ -21,7 +21,9 @@ MOST_BYTES = 4 * 2**20  # of a document; skopeo has the same limit
 _MOST_LAYERS = 1000
 _MOST_VOLUMES = 256  # each is a directory and a mount
 _MOST_ENTRIES = 10000
-_MOST_WORD = 131071  # MAX_ARG_STRLEN, the kernel's limit for an argument or variable
+_MOST_WORD = (
+    32 << 16
+) - 1  # of an argument or variable on any host (MAX_ARG_STRLEN); program_words has that of this one
 _MOST_NUMBER = 2**63 - 1
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"

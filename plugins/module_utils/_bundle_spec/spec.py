@@ -102,8 +102,13 @@ def hostname(options: Options, path: str) -> str:
     fallback = re.sub(r"[^A-Za-z0-9.-]+", "-", posixpath.basename(path)).strip("-.")[:63] or "container"
     name = options.hostname or fallback
     # The kernel takes any name (sethostname(2)). This one also becomes a word of /etc/hosts.
-    if len(name.encode("utf-8", "replace")) > 64 or not name.isprintable() or re.search(r"[\s#/]", name):
-        raise InvalidOption(f"{name[:100]!r} cannot be a hostname.", hint="It has at most 64 bytes, without blanks.")
+    size, wrong = (
+        len(name.encode("utf-8", "replace")),
+        [each for each in name if not each.isprintable() or each in " #/"],
+    )
+    if size > 64 or wrong:
+        why = f"it has the character {wrong[0]!r}" if wrong else f"it has {size} bytes, and the kernel takes at most 64"
+        raise InvalidOption(f"{name[:100]!r} cannot be a hostname: {why}.")
     return name
 
 

@@ -39,8 +39,9 @@ class Files(t.Protocol):
     def resolve(self, path: str) -> str: ...
 
 
-def find(tree: Files, path: str, cwd: str, *, binfmt: str = BINFMT, scripts: int = 0) -> str:
+def find(tree: Files, path: str, cwd: str, *, binfmt: str = "", scripts: int = 0) -> str:
     """Return why the kernel cannot execute a file, or an empty text."""
+    binfmt = binfmt or BINFMT
     with contextlib.ExitStack() as stack:
         stream = tree.open(path)
         if stream is None:
@@ -48,13 +49,26 @@ def find(tree: Files, path: str, cwd: str, *, binfmt: str = BINFMT, scripts: int
         head = stack.enter_context(stream).read(_HEAD)
         if _is_handled(head, path, binfmt):
             return ""
+        # Without its file system, nobody can tell which programs have handlers.
+        unknown = os.path.isdir(binfmt) and not os.path.exists(f"{binfmt}/status")
         if head[:4] == b"\x7fELF":
             fault = _elf_fault(head)
+            if fault and unknown:
+                return ""
             needed = "" if fault else _interpreter(stream, head)
         elif head[:2] == b"#!":
             line = os.fsdecode(head[2:_SHEBANG].partition(b"\n")[0])
             needed = next(iter(line.strip(" \t").replace("\t", " ").split(" ")), "")
             fault = "" if needed else "its first line names no interpreter"
+            # load_script() of the kernel: an interpreter that nothing ends in that is not complete.
+            if b"\n" not in head[:_SHEBANG] and not re.search(rb"[ \t\0]", head[2 : _SHEBANG - 1].lstrip(b" \t")):
+                fault = (
+                    f"its first line is longer than the {_SHEBANG} bytes that the kernel reads"
+                    if head[_SHEBANG:]
+                    else fault
+                )
+        elif unknown and head:
+            return ""
         else:
             return "it is empty" if not head else "it is neither an ELF program nor a script that begins with #!"
     if fault or not needed:
@@ -108,6 +122,8 @@ def _interpreter(stream: t.BinaryIO, head: bytes) -> str:
 def _is_handled(head: bytes, path: str, binfmt: str) -> bool:
     """Tell whether the kernel gives the file to another program, such as an emulator (binfmt_misc)."""
     names = {*os.listdir(binfmt)} - {"register", "status"} if os.path.isdir(binfmt) else set()
+    if (read_text(os.path.join(binfmt, "status")) or "").startswith("disabled"):
+        return False
     for name in sorted(names):
         text = read_text(os.path.join(binfmt, name)) or ""
         found = dict(line.partition(" ")[::2] for line in text.split("\n")[1:])

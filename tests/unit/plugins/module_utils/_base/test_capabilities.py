@@ -24,7 +24,7 @@ NAMES = {
 REFUSED = {
     "NET_ADMN": "Did you mean NET_ADMIN?", "cap_sysadmin": "Did you mean SYS_ADMIN?", "SYS-PTRACE": "Did you mean SYS_PTRACE?",
     " KILL": "Did you mean KILL?", "KILL ": "Did you mean KILL?", "CAP_CAP_KILL": "Did you mean KILL?", "KILL,CHOWN": None, "": None,
-    "21": None, "0x200000": None, "CAP_ALL": None, "CAP_": None, "everything": None, "\u017fys_admin": None, "-KILL": "Did you mean KILL?",
+    "21": None, "0x200000": None, "CAP_": None, "everything": None, "\u017fys_admin": None, "-KILL": "Did you mean KILL?",
 }  # fmt: skip
 _FACTS = Facts("amd64", capabilities.CAPABILITIES, cgroup2=True, uid=0, gid=0)
 
@@ -53,6 +53,14 @@ def test_names_that_are_refused_alike(name: str, hint: str | None) -> None:
 
 
 def test_all() -> None:
+    for name in ("CAP_ALL", "cap_all", "ALL ", "Cap_All"):
+        with pytest.raises(InvalidOption) as caught:
+            capabilities.full_names([name], all_allowed=True)
+        assert caught.value.hint == "Did you mean ALL?"
+    for name in ("", "CAP_", "cap_", " "):
+        with pytest.raises(InvalidOption) as caught:
+            capabilities.full_names([name], all_allowed=True)
+        assert caught.value.hint == "See capabilities(7); NET_ADMIN is one."
     assert capabilities.full_names(["all", "ALL"], all_allowed=True) == ["ALL", "ALL"]
     with pytest.raises(InvalidOption, match="no capability 'all'"):
         capabilities.full_names(["all"])

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pathlib
 import platform
+import subprocess
 
 import pytest
 
@@ -52,3 +53,47 @@ def test_an_emulator(root: pathlib.Path, tmp_path: pathlib.Path) -> None:
     (root / "y").write_bytes(b"x")
     assert "neither" in fault(root, "/y", tmp_path / "binfmt")
     assert fault(root, "/x.text", tmp_path / "binfmt") == ""
+
+
+@X86
+def test_handlers_that_nobody_can_see(root: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Their file system is not mounted here, and they work."""
+    (root / "empty").write_bytes(b"")
+    (root / "script").write_bytes(b"#!/no/such\n")
+    (root / "object").write_bytes(ARM[:16] + b"\1\0" + ARM[18:])
+    for name in ("arm", "s390x", "mz", "x.text", "object"):
+        assert fault(root, f"/{name}", tmp_path / "binfmt") == ""
+        assert fault(root, f"/{name}", tmp_path / "none") != ""
+    assert fault(root, "/empty", tmp_path / "binfmt") == "it is empty"
+    assert "'/no/such' does not exist" in fault(root, "/script", tmp_path / "binfmt")
+    # It is mounted, and all of them are off.
+    (tmp_path / "binfmt/status").write_text("disabled\n")
+    (tmp_path / "binfmt/windows").write_text("enabled\ninterpreter /w\nflags: \noffset 0\nmagic 4d5a\n")
+    assert "neither" in fault(root, "/mz", tmp_path / "binfmt")
+
+
+@pytest.mark.impure
+@pytest.mark.parametrize(
+    ("line", "runs"),
+    [
+        ("#!{sh}\n", True), ("#!{sh} -e\n", True), ("#! \t{sh}\t-e\n", True), ("#!{sh}", True),
+        ("#!/" + "." * 250 + "\n", False), ("#!" + "/" * 300 + "{sh}\n", False), ("#!" + "/" * 236 + "{sh}\n", True),
+        ("#!" + "/" * 252 + "{sh}\n", False), ("#!" + " " * 300 + "{sh}\n", False), ("#!{sh} " + "#" * 300 + "\n", True),
+        ("#!{sh}\t" + "#" * 300, True), ("#!" + "a" * 400, False), ("#!\n", False), ("#!" + " " * 200 + "{sh}\n", True),
+    ],
+)  # fmt: skip
+def test_the_first_line_as_the_kernel_reads_it(tmp_path: pathlib.Path, line: str, runs: bool) -> None:
+    """A long one loses its end: that of its argument does not matter, that of the interpreter does."""
+    script = tmp_path / "script"
+    script.write_text(line.format(sh="/bin/true"))
+    script.chmod(0o755)
+    try:
+        ran = subprocess.run([script], check=False, capture_output=True).returncode == 0
+    except OSError:
+        ran = False
+    assert ran is runs
+    (tmp_path / "root/bin").mkdir(parents=True)
+    (tmp_path / "root/bin/true").write_bytes(pathlib.Path("/bin/true").read_bytes()[:64] + b"\0" * 4096)
+    (tmp_path / "root/script").write_bytes(script.read_bytes())
+    found = fault(tmp_path / "root", "/script")
+    assert (found == "") is runs, found

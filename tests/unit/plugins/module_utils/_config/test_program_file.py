@@ -16,7 +16,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import mountinfo
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
-from ansible_collections.longshore.oci.plugins.module_utils._config import program_file
+from ansible_collections.longshore.oci.plugins.module_utils._config import program_fault, program_file
 
 pytestmark = pytest.mark.pure
 
@@ -36,6 +36,13 @@ FILES: dict[str, bytes] = {
     "/script": b"#!/bin/sh\nexit 0\n", "/tab": b"#!\t/bin/sh\t-e\nexit 0\n", "/nested": b"#!/script\n", "/no-end": b"#!/bin/sh",
     "/hello.wasm": b"\0asm\1\0\0\0", "/data/run": b"#!/bin/sh\nexit 0\n",
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def handlers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are none, also where their file system is not mounted."""
+    if not os.path.exists(f"{program_fault.BINFMT}/status"):
+        monkeypatch.setattr(program_fault, "BINFMT", "/nowhere")
 
 
 @pytest.fixture(scope="module")
