@@ -34,10 +34,13 @@ _NOT_PASSED = ("notmpcopyup", "defaults")  # of a new file system: runc gives de
 _DEVPTS = {"uid": _ID, "gid": _ID, "mode": "0?[0-7]{1,4}", "ptmxmode": "0?[0-7]{1,4}", "max": r"[0-9]+"}
 # Of podman and docker for a bind mount, and what they mean. An empty one has no meaning on Linux.
 _TRANSLATED = {
-    "readonly": "ro", "bind-nonrecursive": "bind", "bind-recursive=enabled": "rbind", "bind-recursive=disabled": "bind",
+    "bind-nonrecursive": "bind", "bind-recursive=enabled": "rbind", "bind-recursive=disabled": "bind",
     "bind-recursive=readonly": "rro", "nocopy": "", "cached": "", "delegated": "", "consistent": "", "consistency=default": "",
     "consistency=cached": "", "consistency=delegated": "", "consistency=consistent": "",
 }  # fmt: skip
+# Of podman and docker for a bind mount and a tmpfs, by key: what yes and no mean. Their values are those of Go's ParseBool.
+_SWITCHES = {"ro": ("ro", "rw"), "readonly": ("ro", "rw"), "rw": ("rw", "ro"), "readwrite": ("rw", "ro")}
+_YES, _NO = ("true", "True", "TRUE", "t", "T", "1"), ("false", "False", "FALSE", "f", "F", "0")
 WRITABLE = "bind-recursive=writable"  # docker's: ro, but not for the file systems below
 _RELABEL = ("The module neither relabels nor chowns the source of a mount", "Use chcon, chown.")
 _VOLUMES = ("It is for named volumes, which are not supported", "Mount a directory of the host.")
@@ -85,6 +88,8 @@ def checked(kind: str, given: t.Sequence[str], where: str) -> list[str]:
     found: list[str] = []
     chosen: dict[str, tuple[str, str]] = {}
     for word in words:
+        if split:
+            word = _of_both(kind, word)
         if kind == "bind":
             if _TRANSLATED.get(word) == "":
                 continue
@@ -98,7 +103,21 @@ def checked(kind: str, given: t.Sequence[str], where: str) -> list[str]:
         if choice != first:
             raise InvalidOption(f"The mount at {where} cannot have both {other} and {word}.")
         found.append(word)
+    if WRITABLE in found and "ro" not in found:  # as in docker
+        raise InvalidOption(f"The mount option {WRITABLE} at {where} needs ro.", hint="Any other mount is writable.")
     return _with_recursion(found) if kind == "bind" else [word for word in found if word not in _NOT_PASSED]
+
+
+def _of_both(kind: str, word: str) -> str:
+    """Return an option that podman and docker have for bind mounts and tmpfs as a word for the runtimes, and any other as it is."""
+    key, _equals, value = word.partition("=")
+    if kind == "tmpfs" and key in ("tmpfs-size", "tmpfs-mode"):
+        return word[6:]
+    if word in _SWITCHES:
+        return _SWITCHES[word][0]
+    if key in _SWITCHES and value in (*_YES, *_NO):
+        return _SWITCHES[key][value in _NO]
+    return word
 
 
 def _check_recursion(chosen: dict[str, tuple[str, str]], word: str, where: str) -> None:
@@ -169,7 +188,8 @@ def _check_word(kind: str, word: str, where: str) -> None:
         )
     if word in values:
         raise InvalidOption(f"{what} needs a value.", hint=_like(key))
-    near = (_near(key, values) if equals else "") or _near(word, (*flags, *values, *_TRANSLATED))
+    known = (*flags, *values, *_SWITCHES, *(_TRANSLATED if kind == "bind" else ()))
+    near = (_near(key, (*values, *_SWITCHES)) if equals else "") or _near(word, known)
     raise InvalidOption(
         f"{what} is not known.", hint=f"Did you mean {near}?" if near else "See the documentation of mounts."
     )

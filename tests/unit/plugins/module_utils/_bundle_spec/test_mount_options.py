@@ -30,7 +30,8 @@ def typed(kind: str, *options: str) -> list[str]:
     ("word", "near"),
     [
         ("RO", "ro"), (" ro", "ro"), ("ro ", "ro"), ("\tro", "ro"), ("Ro", "ro"), ("r0", ""), ("read-only", "readonly"), ("rro ", "rro"),
-        ("foo=bar", ""), ("ro=true", ""), ("ro;noexec", ""), ("no-exec", "noexec"), ("NOEXEC", "noexec"), ("nosiud", "nosuid"), ("noexe", "noexec"),
+        ("ro=yes", "ro"), ("readonly=", "readonly"), ("rw=on", "rw"), ("ro=TrUe", "ro"),
+        ("foo=bar", ""), ("ro;noexec", ""), ("no-exec", "noexec"), ("NOEXEC", "noexec"), ("nosiud", "nosuid"), ("noexe", "noexec"),
         ("rslav", "rslave"), ("RSHARED", "rshared"), ("bind-propagation=rslav", "rslave"), ("bind-recursive=no", ""), ("", ""),
         ("_netdev", ""), ("user", ""), ("nofail", ""), ("lazytime", ""), ("nosymfollow", ""), ("acl", ""),
     ],
@@ -65,7 +66,9 @@ def test_words_that_a_bind_mount_cannot_have(word: str, why: str) -> None:
     ("words", "options"),
     [
         # Read-only is all that is below, unless nothing is.
-        ("ro", ["ro", "rro"]), ("readonly", ["ro", "rro"]), ("rbind,ro", ["ro", "rro"]), ("rro", ["rro"]), ("ro,rro", ["rro"]), ("rw", ["rw"]),
+        ("ro", ["ro", "rro"]), ("readonly", ["ro", "rro"]), ("ro=true", ["ro", "rro"]), ("readonly=1", ["ro", "rro"]), ("rw=false", ["ro", "rro"]),
+        ("readwrite=F", ["ro", "rro"]), ("ro=false", ["rw"]), ("readonly=false", ["rw"]), ("rw=true", ["rw"]), ("readwrite", ["rw"]),
+        ("rw=false,bind", ["ro", "bind"]), ("rbind,ro", ["ro", "rro"]), ("rro", ["rro"]), ("ro,rro", ["rro"]), ("rw", ["rw"]),
         ("bind,ro", ["bind", "ro"]), ("bind-nonrecursive,ro", ["bind", "ro"]), ("ro,bind-recursive=disabled", ["ro", "bind"]),
         ("ro,bind-recursive=enabled", ["ro", "rro"]), ("ro,bind-recursive=writable", ["ro"]), ("ro,bind-recursive=readonly", ["rro"]),
         # Those of docker and podman without a meaning here.
@@ -294,3 +297,46 @@ def test_other_types(kind: str, words: list[str]) -> None:
 def test_what_no_type_has(kind: t.Any, words: list[str]) -> None:
     with pytest.raises(InvalidOption, match="/b"):
         typed(kind, *words)
+
+
+@pytest.mark.parametrize(
+    "words", ["bind-recursive=writable", "noexec,bind-recursive=writable", "rw,bind-recursive=writable"]
+)
+def test_a_mount_that_is_writable_anyway(words: str) -> None:
+    """Docker refuses it too."""
+    with pytest.raises(InvalidOption, match="bind-recursive=writable at /b needs ro"):
+        bind(words)
+
+
+@pytest.mark.parametrize("words", ["ro,rw=true", "ro=true,ro=false", "readonly,rw", "rw=false,readwrite"])
+@pytest.mark.parametrize("kind", ["bind", "tmpfs"])
+def test_switches_that_exclude_each_other(words: str, kind: str) -> None:
+    with pytest.raises(InvalidOption, match=r"cannot have both r[ow] and r[ow]"):
+        parse.mount({"type": kind, "source": "/a", "destination": "/b", "options": words.split(",")})
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        ("tmpfs-size=64m", "size=64m"), ("tmpfs-mode=1770", "mode=1770"), ("readonly", "ro"), ("ro=true", "ro"), ("rw=0", "ro"), ("rw=1", "rw"),
+    ],
+)  # fmt: skip
+def test_words_of_podman_for_a_tmpfs(words: str, option: str) -> None:
+    assert option in parse.tmpfs(f"/b:{words}")["options"]
+    assert typed("tmpfs", words) == [option]
+
+
+@pytest.mark.parametrize(
+    "word", ["tmpfs-size", "tmpfs-size=16e", "tmpfs-mode=rwx", "tmpfs-uid=1", "size=1m,tmpfs-size=2m"]
+)
+def test_words_that_podman_does_not_have_either(word: str) -> None:
+    with pytest.raises(InvalidOption):
+        parse.tmpfs(f"/b:{word}")
+    with pytest.raises(InvalidOption):
+        bind(word)
+
+
+def test_a_tmpfs_has_no_word_of_a_volume() -> None:
+    with pytest.raises(InvalidOption) as caught:
+        parse.tmpfs("/b:nocopyup")
+    assert caught.value.hint == "Did you mean notmpcopyup?"
