@@ -182,9 +182,11 @@ class Bundles:
         path, overlay = request.path, request.rootfs_mode == "overlay"
         record = _load(path)
         user = self._user(request, source, record)
-        desired = spec.make(source.config, request.options, facts, user or User(), path)
-        parts = [config.digest(desired), source.digest, request.rootfs_mode]
-        root = f"rootfs-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:12]}"
+        desired, root = _desired(request, facts, source, user)
+        if facts.recursive and record.root not in ("", root):
+            # A newer kernel alone is no change: the bundle gets what this one can with its next one.
+            older = _desired(request, facts._replace(recursive=False), source, user)
+            desired, root = older if older[1] == record.root else (desired, root)
         if not (request.options.spec.get("root") or {}).get("path"):
             desired["root"]["path"] = root
         differences = config_differences.differences(
@@ -210,11 +212,6 @@ class Bundles:
             return User(known["uid"], known["gid"], tuple(known["groups"]), known["home"])
         root = self._roots.path(source)
         try:
-            if root and source.kind == "directory":
-                from . import used_directory
-
-                with used_directory.uncovered(root) as (at, _mounts):
-                    return look_up(at, wanted)
             return look_up(root, wanted) if root else None
         except InvalidOption as exc:
             if request.options.user:
@@ -362,6 +359,13 @@ class Bundles:
         for place in mounted(real):
             if not place[len(real) :].startswith("/rootfs-"):
                 raise Conflict(f"{place} is mounted, so the bundle {path} is not removed.", hint="Unmount it first.")
+
+
+def _desired(request: Request, facts: Facts, source: Source, user: User | None) -> tuple[dict[str, t.Any], str]:
+    """Return the config, and the name of the root file system with which it belongs together."""
+    made = spec.make(source.config, request.options, facts, user or User(), request.path)
+    parts = [config.digest(made), source.digest, request.rootfs_mode]
+    return made, f"rootfs-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:12]}"
 
 
 def _by_place(document: dict[str, t.Any]) -> dict[str, t.Any]:

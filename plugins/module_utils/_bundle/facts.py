@@ -228,4 +228,7 @@ def leads_to(root: str, path: str) -> str | None:
 
 def look_up(root: str, wanted: str) -> User:
     """Return the user that ``USER[:GROUP]`` is in a root file system. Raises InvalidOption."""
-    return find_user(wanted, passwd=_text(root, "etc/passwd"), group=_text(root, "etc/group"), where="image")
+    from . import used_directory
+
+    with used_directory.uncovered(root) as (at, _mounts):
+        return find_user(wanted, passwd=_text(at, "etc/passwd"), group=_text(at, "etc/group"), where="image")

@@ -26,6 +26,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     InvalidOption,
     LongshoreError,
 )
+from ansible_collections.longshore.oci.plugins.module_utils._bundle import confinement
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.bundles import Bundles
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import (
     Action,
@@ -369,6 +370,7 @@ NOBODY = """
 import ctypes, difflib, os, sys  # Another user may not reach this Python's library.
 sys.path[:0] = sys.argv[2:]
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import rootfs, tools, upkeep, used_directory
+from ansible_collections.longshore.oci.plugins.module_utils._bundle import confinement
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.bundles import Bundles
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Options, Request
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
@@ -564,3 +566,33 @@ def test_a_reference_with_tag_and_digest(tmp_path: pathlib.Path, bundles: Bundle
     for wrong in (f"{registry}/web:-x@{digest}", f"{registry}/web:{'x' * 129}@{digest}", f"{registry}/web:@{digest}"):
         with pytest.raises(LongshoreError, match="the reference is not valid"):
             bundles.converge(wanted._replace(image=wrong))
+
+
+@pytest.mark.parametrize("place", ["/data", "/host"])
+def test_a_newer_kernel_alone_is_no_change(
+    tmp_path: pathlib.Path, bundles: Bundles, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """The next change brings what it can. An older one lacks that, so it is a change."""
+
+    def options() -> list[str]:
+        made = json.loads((tmp_path / "web/config.json").read_text())
+        return next(mount["options"] for mount in made["mounts"] if mount["destination"] == place)
+
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root").chmod(0o755)
+    wanted = request(tmp_path, rootfs=tmp_path / "root", argv=("/x",), mounts=(f"{tmp_path}:{place}:ro",))
+    with monkeypatch.context() as old:
+        old.setattr(confinement, "can_set_recursively", lambda _release: False)
+        bundles.converge(wanted)
+        assert "rro" not in options()
+    before = (tmp_path / "web/config.json").read_bytes()
+    assert bundles.converge(wanted, check=True).actions == ()
+    assert bundles.converge(wanted).actions == ()
+    assert (tmp_path / "web/config.json").read_bytes() == before
+    changed = wanted._replace(options=wanted.options._replace(hostname="other"))
+    assert bundles.converge(changed).actions == (Action.ROOTFS, Action.CONFIG)
+    assert "rro" in options()
+    assert bundles.converge(changed).actions == ()
+    monkeypatch.setattr(confinement, "can_set_recursively", lambda _release: False)
+    assert bundles.converge(changed).actions == (Action.ROOTFS, Action.CONFIG)
+    assert "rro" not in options()
