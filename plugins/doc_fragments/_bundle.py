@@ -65,9 +65,9 @@ options:
       - The source of a bind mount must exist on the host. The default options are C(rbind), C(rprivate), C(nosuid) and C(nodev).
         Options in O(mounts) override them (C(suid), C(dev), C(rshared) and so on).
       - A bind mount with C(ro) is read-only with all file systems below the source, as in docker and unlike podman. This needs Linux 5.12.
-        On an older kernel, the module warns that they stay writable, and a newer kernel alone does not change the bundle. It also warns if another mount of the container is in this one,
-        because its mount point may be missing. Use C(rro) if it is there. With C(bind,ro) they are not in the container, and with
-        C(ro,bind-recursive=writable) they stay writable.
+        On an older kernel, the module warns that they stay writable, and a newer kernel alone does not change the bundle. It also warns
+        if another mount of the container is in this one, because its mount point may be missing. Use C(rro) if it is there. With C(bind,ro)
+        they are not in the container, and with C(ro,bind-recursive=writable) they stay writable.
       - The module knows the options of podman and docker for bind mounts and C(tmpfs), and refuses any other word, because the kernel ignores
         an unknown option of a bind mount. It also refuses two options that exclude each other. It does not support C(z), C(Z), C(U), C(O),
         C(idmap) and options of named volumes. For other types, it leaves the options of the file system to the kernel, which refuses those

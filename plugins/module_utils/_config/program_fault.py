@@ -49,7 +49,7 @@ def find(tree: Files, path: str, cwd: str, *, binfmt: str = "", scripts: int = 0
         head = stack.enter_context(stream).read(_HEAD)
         if _is_handled(head, path, binfmt):
             return ""
-        # Without its file system, nobody can tell which programs have handlers.
+        # Without its file system, a task cannot know which programs have handlers.
         unknown = os.path.isdir(binfmt) and not os.path.exists(f"{binfmt}/status")
         if head[:4] == b"\x7fELF":
             fault = _elf_fault(head)

@@ -171,7 +171,8 @@ def test_the_root_of_the_config_is_not_made_again(
         (root / "mark").touch()
         if left != "unfinished":  # The record is lost.
             (path / "longshore.json").write_text(left)
-        monkeypatch.setattr(Bundles, "_copy", failing)
+        for how in ("copy", "mount"):
+            monkeypatch.setattr(rootfs, how, failing)
         found = bundles.converge(wanted)
         assert (found.record.root, roots(path) & {root.name}) == (root.name, {root.name})
         assert (root / "mark").exists()
