@@ -149,7 +149,7 @@ def _run(
     outcome = first = processes.run([*command, *quick, *arguments], cwd=tree, env=env)
     if quick and first.status != 0:
         outcome = processes.run([*command, *arguments], cwd=tree, env=env)
-    passed, failed, skipped = _count(results)
+    passed, failed, skipped = count(results)
     if first.status != 0 and not failed:
         failed = 1
     detail = f"{passed} passed, {failed} failed, {skipped} skipped"
@@ -157,7 +157,7 @@ def _run(
         report.add(name, passed=passed, failed=failed, seconds=outcome.seconds, detail=detail, output=outcome.output)
 
 
-def _count(results: str) -> tuple[int, int, int]:
+def count(results: str) -> tuple[int, int, int]:
     """Passed, failed and skipped tests in a JUnit file. A test whose clean-up fails is listed twice: it failed.
 
     Each case counts, also where all cases of a test were run as one.

@@ -96,7 +96,7 @@ def run(tmp_path: pathlib.Path) -> t.Callable[[str, bool], tuple[str, tuple[int,
             argv, env=programs.python_environment(), cwd=tmp_path, capture_output=True, text=True, check=False
         )
         last = re.sub(r" in [0-9.]+s.*", "", done.stdout.splitlines()[-1])
-        return last, unit._count(f"{tmp_path}/x.xml")
+        return last, unit.count(f"{tmp_path}/x.xml")
 
     return run
 
