@@ -160,7 +160,7 @@ options:
     description:
       - V(default) selects podman's profile on the host (C(/usr/share/containers/seccomp.json)). V(unconfined) disables seccomp.
       - Any other value is the absolute path of a profile on the host, in the format of podman and docker or in the format of
-        C(config.json).
+        C(config.json). A changed profile of the task is a changed bundle, but a changed default profile is not.
     type: str
   apparmor_profile:
     description:

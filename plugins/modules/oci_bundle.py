@@ -18,6 +18,9 @@ description:
   - With every change, the bundle gets a new root file system. It does not contain files that a container wrote to the old one. For data
     that must survive, use O(mounts) or volumes of the image (O(image_volumes)). An existing container keeps its root file system until it
     is recreated.
+  - A change of the host alone writes only the C(config.json) again, and keeps the root file system. Such changes are another default seccomp
+    profile, other capabilities and limits of a new kernel, another default AppArmor profile, other numbers of O(devices) and another file
+    with name servers. M(longshore.oci.oci_container) warns about them, and does not recreate the container for them.
 extends_documentation_fragment:
   - longshore.oci._attributes
   - longshore.oci._attributes.action_group

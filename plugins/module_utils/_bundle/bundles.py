@@ -24,7 +24,7 @@ from .._base.accounts import User
 from .._base.deadline import Deadline
 from .._base.errors import Conflict, InvalidOption, LongshoreError, MissingPrerequisite, WrongState
 from .._base.files import is_busy, make_directory, read_json, refuse_nul, write_text
-from .._bundle_spec import spec
+from .._bundle_spec import asked, spec
 from .._bundle_spec.image_document import ImageConfig, is_digest
 from .._bundle_spec.options import FIRST_RECORD, RECORD, Action, BundleRecord, Facts, Options, Plan, Request, Source
 from .._bundle_spec.plan import plan
@@ -182,16 +182,17 @@ class Bundles:
         path, overlay = request.path, request.rootfs_mode == "overlay"
         record = _load(path)
         user = self._user(request, source, record)
-        desired, root = _desired(request, facts, source, user)
-        if facts.recursive and record.root not in ("", root):
-            # A newer kernel alone is no change: the bundle gets what this one can with its next one.
-            older = _desired(request, facts._replace(recursive=False), source, user)
-            desired, root = older if older[1] == record.root else (desired, root)
+        desired = spec.make(source.config, request.options, facts, user or User(), path)
+        wanted = asked.digest(source.config, request.options, facts, user or User(), path)
+        desired["annotations"] = {**(desired.get("annotations") or {}), config_differences.ASKED: wanted}
+        parts = [wanted, source.digest, request.rootfs_mode]
+        root = f"rootfs-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:12]}"
         if not (request.options.spec.get("root") or {}).get("path"):
             desired["root"]["path"] = root
         differences = config_differences.differences(
             _by_place(read_json(f"{path}/config.json") or {}), _by_place(desired)
         )
+        differences.pop(f"annotations.{config_differences.ASKED}", None)  # It comes with the next difference.
         differences.update(directory.not_private(path, spec.id_maps(request.options, facts)))
         if user is None:
             unknown = ("process.user", "process.env.HOME", "process.capabilities")
@@ -359,13 +360,6 @@ class Bundles:
         for place in mounted(real):
             if not place[len(real) :].startswith("/rootfs-"):
                 raise Conflict(f"{place} is mounted, so the bundle {path} is not removed.", hint="Unmount it first.")
-
-
-def _desired(request: Request, facts: Facts, source: Source, user: User | None) -> tuple[dict[str, t.Any], str]:
-    """Return the config, and the name of the root file system with which it belongs together."""
-    made = spec.make(source.config, request.options, facts, user or User(), request.path)
-    parts = [config.digest(made), source.digest, request.rootfs_mode]
-    return made, f"rootfs-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:12]}"
 
 
 def _by_place(document: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -8,6 +8,9 @@ import typing as t
 
 from .config import flatten
 
+# The annotation that tells what the task of a bundle asked for. Two configs with the same value differ only in facts of the host.
+ASKED = "longshore.oci.asked"
+
 
 def differences(before: t.Any, after: t.Any) -> dict[str, tuple[t.Any, t.Any]]:
     """Return JSON paths with (old, new), None for a missing value. Values of environments are hidden."""

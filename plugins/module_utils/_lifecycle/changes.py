@@ -18,15 +18,18 @@ Differences = dict[str, tuple[t.Any, t.Any]]
 _PATHS = ("bundle", "runtime", "runtime_root", "conmon", "log_path", "conmon_pidfile")
 
 
-def compare(store: Store, desired: Desired, wanted: Definition, record: Record) -> tuple[Differences, Differences]:
-    """Return the differences that need a new container, and those of the stop settings, which need none."""
+def compare(
+    store: Store, desired: Desired, wanted: Definition, record: Record
+) -> tuple[Differences, Differences, list[str]]:
+    """Return the differences that need a new container, those of the stop settings, which need none, and what of the host is
+    different since the container was created: it has that when it is created again."""
     if _is_same_path(wanted.bundle, record.definition.bundle):
         # Another spelling of the same directory. The paths in the saved config have the recorded one.
         wanted = wanted._replace(bundle=record.definition.bundle)
     manager = record.cgroup_manager if wanted.cgroup_manager is CgroupManager.AUTO else wanted.cgroup_manager
     saved = store.load_config(desired.name)
     if saved is None and desired.definition is None:
-        return {}, {}  # The record is of a create that was interrupted.
+        return {}, {}, []  # The record is of a create that was interrupted.
     source = saved or {} if desired.definition is None else config.read_bundle(wanted.bundle)
     paths = store.paths(desired.name)
     effective = config.effective(source, record.replace(definition=wanted, cgroup_manager=manager), paths)
@@ -38,11 +41,17 @@ def compare(store: Store, desired: Desired, wanted: Definition, record: Record) 
         from .._config import recursive_mounts
 
         effective = recursive_mounts.fitted(effective, since)
-    pair = [{"config": config.without_stop_contract(each)} for each in (saved or {}, effective)]
-    changes.update(config_differences.differences(*pair))
+    pair = [config.without_stop_contract(each) for each in (saved or {}, effective)]
+    found = config_differences.differences({"config": pair[0]}, {"config": pair[1]})
+    older: list[str] = []
+    if found:
+        from . import host_facts
+
+        found, older = host_facts.split(pair[0], pair[1], found)
+    changes.update(found)
     number, seconds = config.stop_settings(desired, source, record)
     settings = {"stop_signal": (record.stop_signal, number), "stop_timeout": (record.stop_timeout, seconds)}
-    return changes, {name: pair for name, pair in settings.items() if pair[0] != pair[1]}
+    return changes, {name: pair for name, pair in settings.items() if pair[0] != pair[1]}, older
 
 
 def definition_changes(definition: Definition, record: Record) -> dict[str, tuple[t.Any, t.Any]]:

@@ -84,13 +84,14 @@ class Containers:
         definition = desired.definition
         changes: Differences = {}
         updates: Differences = {}
+        older: t.Sequence[str] = ()
         if definition is None and desired.overrides and before.record is not None:
             definition = before.record.definition._replace(**desired.overrides)
         if definition is not None and before.record is not None and desired.goal is not Goal.ABSENT:
             from .changes import compare
 
-            changes, updates = compare(self.store, desired, definition, before.record)
-        decided = plan(desired._replace(definition=definition), before, changes=changes, updates=updates)
+            changes, updates, older = compare(self.store, desired, definition, before.record)
+        decided = plan(desired._replace(definition=definition), before, changes=changes, updates=updates, older=older)
         return before, completed(desired, before, decided, unit_state(self.store, desired, before))
 
     def prepare(self, desired: Desired, before: Observed, decided: Plan) -> Launch | None:

@@ -43,14 +43,17 @@ _AFTER_CREATE = {Goal.STARTED: "start", Goal.STOPPED: "", Goal.RESTARTED: "start
 _AS_BEFORE = {Status.RUNNING: "start", Status.PAUSED: "start pause"}
 
 
-def plan(desired: Desired, observed: Observed, *, changes: Differences, updates: Differences) -> Plan:
-    """Return the actions. ``changes`` are the differences that need a new container, ``updates`` those that do not.
+def plan(
+    desired: Desired, observed: Observed, *, changes: Differences, updates: Differences, older: t.Sequence[str] = ()
+) -> Plan:
+    """Return the actions. ``changes`` are the differences that need a new container, ``updates`` those that do not, and ``older``
+    are the parts of the config for which the host has something else by now.
 
     Raises WrongState if a container must be created and its bundle is unknown, or if its state is unknown.
     """
     if observed.unfinished:
         # Recovery comes first. The task plans again after it, so the other actions are a prediction.
-        then = plan(desired, observed._replace(unfinished=False), changes=changes, updates=updates)
+        then = plan(desired, observed._replace(unfinished=False), changes=changes, updates=updates, older=older)
         return then._replace(actions=(Action.RECOVER, *then.actions))
     if desired.goal is Goal.ABSENT and observed.status is Status.ABSENT and not observed.leftovers:
         return Plan((), Status.ABSENT)
@@ -71,10 +74,10 @@ def plan(desired: Desired, observed: Observed, *, changes: Differences, updates:
     stays = not creates and Action.STOP not in steps
     warnings: tuple[str, ...] = ()
     unmonitored = observed.status in _HAS_RUN and not observed.monitored
-    if kept or ((observed.disconnected or unmonitored) and stays):
+    if kept or ((observed.disconnected or unmonitored or older) and stays):
         from .plan_warnings import plan_warnings
 
-        warnings = plan_warnings(observed, changes if kept else {}, stays=stays)
+        warnings = plan_warnings(observed, changes if kept else {}, stays=stays, older=older)
     return Plan(steps, _result(steps, observed.status), definition, shown, warnings)
 
 

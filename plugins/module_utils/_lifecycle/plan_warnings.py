@@ -11,8 +11,11 @@ from .._state.model import Observed, Status
 Differences = t.Mapping[str, tuple[t.Any, t.Any]]
 
 
-def plan_warnings(observed: Observed, ignored: Differences, *, stays: bool) -> tuple[str, ...]:
-    """Return warnings of differences that are ``ignored``, and of a container that has lost a program and ``stays`` so."""
+def plan_warnings(
+    observed: Observed, ignored: Differences, *, stays: bool, older: t.Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Return warnings of differences that are ``ignored``, and of a container that has lost a program and ``stays`` so, or has
+    ``older`` facts of the host."""
     found = []
     if ignored:
         what = f"The definition of {observed.name} differs ({_short(ignored)})"
@@ -23,9 +26,16 @@ def plan_warnings(observed: Observed, ignored: Differences, *, stays: bool) -> t
     if stays and observed.status in (Status.RUNNING, Status.PAUSED) and not observed.monitored:
         gone = f"conmon of {observed.name} has ended, so its output is lost, and its exit code will not be known"
         found.append(f"{gone}. state=restarted creates the container again, with conmon.")
+    if older and stays:
+        changed = (
+            f"This host has changed since {observed.name} was created ({_short(older)}), and not what tasks ask for"
+        )
+        found.append(
+            f"{changed}. The container stays as it is. state=restarted creates it again, with what the host has now."
+        )
     return tuple(found)
 
 
-def _short(changes: Differences) -> str:
+def _short(changes: t.Collection[str]) -> str:
     names = sorted(changes)
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -98,7 +98,7 @@ def test_a_link_to_another_bundle_is_a_difference(tmp_path: pathlib.Path) -> Non
 
 def test_an_interrupted_create_has_no_differences(tmp_path: pathlib.Path) -> None:
     store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
-    assert changes.compare(store, Desired("web"), RECORD.definition, RECORD) == ({}, {})
+    assert changes.compare(store, Desired("web"), RECORD.definition, RECORD) == ({}, {}, [])
 
 
 def test_the_saved_config_and_the_stop_settings(tmp_path: pathlib.Path) -> None:
@@ -112,8 +112,35 @@ def test_the_saved_config_and_the_stop_settings(tmp_path: pathlib.Path) -> None:
     path = pathlib.Path(store.paths("web").config)
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({**saved, "hostname": "other"}), encoding="utf-8")
-    assert changes.compare(store, Desired("web"), definition, record) == ({}, {})
+    assert changes.compare(store, Desired("web"), definition, record) == ({}, {}, [])
     desired = Desired("web", definition=definition, stop_signal=12, timeouts=Timeouts(stop=3))
-    new, settings = changes.compare(store, desired, definition, record)
+    new, settings, _older = changes.compare(store, desired, definition, record)
     assert new == {"config.hostname": ("other", None)}
     assert settings == {"stop_signal": (15, 12), "stop_timeout": (7, 3)}
+
+
+def test_a_changed_host_makes_no_new_container(tmp_path: pathlib.Path) -> None:
+    store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+    bundle, annotations = tmp_path / "bundle", {"longshore.oci.asked": "sha256:1"}
+    (bundle / "rootfs").mkdir(parents=True)
+    record = RECORD.replace(definition=RECORD.definition._replace(bundle=str(bundle)))
+    saved = config.effective(
+        config.read_bundle(_written(bundle, builders.config(annotations=annotations))), record, store.paths("web")
+    )
+    path = pathlib.Path(store.paths("web").config)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(saved), encoding="utf-8")
+    desired = Desired("web", definition=record.definition)
+    now = builders.config(annotations=annotations, linux={"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}})
+    _written(bundle, now)
+    assert changes.compare(store, desired, record.definition, record) == ({}, {}, ["linux.seccomp"])
+    # A bundle of another origin, or one whose task has changed, too.
+    for other in ({}, {"longshore.oci.asked": "sha256:2"}):
+        _written(bundle, {**now, "annotations": other})
+        found = changes.compare(store, desired, record.definition, record)
+        assert found == ({"config.linux.seccomp.defaultAction": (None, "SCMP_ACT_ALLOW")}, {}, [])
+
+
+def _written(bundle: pathlib.Path, text: dict[str, t.Any]) -> str:
+    (bundle / "config.json").write_text(json.dumps(text), encoding="utf-8")
+    return str(bundle)

@@ -44,3 +44,14 @@ def test_a_container_without_conmon(status: Status) -> None:
     lost = (UNMONITORED,) if status in (Status.RUNNING, Status.PAUSED) else ()
     assert plan_warnings.plan_warnings(observed, {}, stays=True) == lost
     assert plan_warnings.plan_warnings(observed, {}, stays=False) == ()
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_a_host_that_has_changed(stays: bool) -> None:
+    observed = builders.observed(Status.RUNNING)
+    text = (
+        "This host has changed since web was created (linux.seccomp, mounts), and not what tasks ask for. The container stays as it is."
+        " state=restarted creates it again, with what the host has now."
+    )
+    found = plan_warnings.plan_warnings(observed, {}, stays=stays, older=["mounts", "linux.seccomp"])
+    assert found == ((text,) if stays else ())
