@@ -72,6 +72,9 @@ options:
         an unknown option of a bind mount. It also refuses two options that exclude each other. It does not support C(z), C(Z), C(U), C(O),
         C(idmap) and options of named volumes. For other types, it leaves the options of the file system to the kernel, which refuses those
         that it does not know.
+      - As in podman and docker, a container keeps a file, directory or socket that was replaced on the host by another one with the same
+        name, as C(ansible.builtin.copy) and editors do. M(longshore.oci.oci_container) warns about it, and O(longshore.oci.oci_container#module:state=restarted)
+        mounts the new one. Mount the directory of a file to see each new one at once.
       - A mount replaces the default mount with the same destination.
     type: list
     elements: raw

@@ -54,8 +54,8 @@ options:
       - How to handle an existing container whose definition differs in its C(config.json) or in an option of the launch.
       - V(changed) stops and recreates it. With O(state=present), the module starts it again if it was running.
       - V(always) recreates it even without a difference.
-      - What has changed only on the host, such as the default seccomp profile, is no difference. The module warns about it, and
-        O(state=restarted) recreates the container with it.
+      - A change of the host alone, such as another default seccomp profile or a replaced file of a mount, is not a difference. The module
+        warns about it, and O(state=restarted) recreates the container with it.
       - V(never) keeps it and warns.
       - A change of O(stop_signal) or O(stop_timeout) never needs a new container.
     type: str

@@ -49,6 +49,10 @@ def compare(
 
         found, older = host_facts.split(pair[0], pair[1], found)
     changes.update(found)
+    if saved and record.init and saved.get("mounts"):
+        from .replaced_mounts import replaced
+
+        older = [*older, *(f"the source of {place}" for place in replaced(saved, record.init.pid))]
     number, seconds = config.stop_settings(desired, source, record)
     settings = {"stop_signal": (record.stop_signal, number), "stop_timeout": (record.stop_timeout, seconds)}
     return changes, {name: pair for name, pair in settings.items() if pair[0] != pair[1]}, older

@@ -27,11 +27,9 @@ def plan_warnings(
         gone = f"conmon of {observed.name} has ended, so its output is lost, and its exit code will not be known"
         found.append(f"{gone}. state=restarted creates the container again, with conmon.")
     if older and stays:
-        changed = (
-            f"This host has changed since {observed.name} was created ({_short(older)}), and not what tasks ask for"
-        )
+        changed = f"The host has something else by now than {observed.name} was created with ({_short(older)})"
         found.append(
-            f"{changed}. The container stays as it is. state=restarted creates it again, with what the host has now."
+            f"{changed}. The container stays as it is. state=restarted creates it again, with what the host has."
         )
     return tuple(found)
 
