@@ -73,8 +73,8 @@ options:
         C(idmap) and options of named volumes. For other types, it leaves the options of the file system to the kernel, which refuses those
         that it does not know.
       - As in podman and docker, a container keeps a file, directory or socket that was replaced on the host by another one with the same
-        name, as C(ansible.builtin.copy) and editors do. M(longshore.oci.oci_container) warns about it, and O(longshore.oci.oci_container#module:state=restarted)
-        mounts the new one. Mount the directory of a file to see each new one at once.
+        name, as C(ansible.builtin.copy) and editors do. M(longshore.oci.oci_container) warns about it, and mounts the new one with
+        C(state=restarted). Mount the directory of a file to see each new one at once.
       - A mount replaces the default mount with the same destination.
     type: list
     elements: raw
@@ -204,6 +204,8 @@ options:
     description:
       - Devices of the host, as C(HOST[:CONTAINER][:ACCESS]). A directory means all devices in it.
       - The access is one or more of C(r) (read), C(w) (write) and C(m) (create the device node). Default is C(rwm).
+      - A name means the device that has it at the start of the container, also after a reboot with other numbers of devices. The
+        container does not start without a device that the task names. Of a directory, the node of a missing device has no effect.
     type: list
     elements: str
     aliases: [device]

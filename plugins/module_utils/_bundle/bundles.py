@@ -184,7 +184,7 @@ class Bundles:
         user = self._user(request, source, record)
         desired = spec.make(source.config, request.options, facts, user or User(), path)
         wanted = asked.digest(source.config, request.options, facts, user or User(), path)
-        desired["annotations"] = {**(desired.get("annotations") or {}), config_differences.ASKED: wanted}
+        desired["annotations"] = {**(desired.get("annotations") or {}), **asked.notes(facts, wanted)}
         parts = [wanted, source.digest, request.rootfs_mode]
         root = f"rootfs-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:12]}"
         if not (request.options.spec.get("root") or {}).get("path"):

@@ -63,12 +63,14 @@ def gather(options: Options, store: Store, path: str, record: BundleRecord) -> F
     capabilities, uid = available_capabilities(), os.geteuid()
     # In its own user namespace, a process cannot raise its limits, like a user other than root.
     may_raise = uid == 0 and not options.userns and "CAP_SYS_RESOURCE" in capabilities
+    devices = [found for value in options.devices for found in _devices(value)]
     apparmor, unconfined = confinement.apparmor_profile(options, uid, record.apparmor)
     return Facts(
         architecture=architecture(), capabilities=capabilities, uid=uid, gid=os.getegid(),
         cgroup2=os.path.exists("/sys/fs/cgroup/cgroup.controllers"), namespaces=namespaces,
         env_files=tuple((path, _read(path, "env_files")) for path in options.env_files),
-        devices=tuple(found for value in options.devices for found in _devices(value)),
+        devices=tuple((device, access) for device, access, _path in devices),
+        device_sources={device["path"]: path for device, _access, path in devices},
         seccomp=_profile(options), resolv_conf=_resolv_conf(options.network), apparmor=apparmor, unconfined=unconfined,
         most=confinement.most(may_raise=may_raise, open_files=int(read_text("/proc/sys/fs/nr_open") or 2**20)),
         pids=confinement.counts_processes(uid), swap=confinement.limits_swap(uid), recursive=recursive,
@@ -153,8 +155,9 @@ def _profile(options: Options) -> t.Mapping[str, t.Any] | None:
     return found
 
 
-def _devices(value: str) -> t.Iterator[tuple[dict[str, t.Any], str]]:
-    """Yield one device, or all devices below a directory such as /dev/snd."""
+def _devices(value: str) -> t.Iterator[tuple[dict[str, t.Any], str, str | list[str]]]:
+    """Yield one device, or all devices below a directory such as /dev/snd, with their access. The path on the host is in a list for
+    one of a directory, which may be missing later."""
     host, place, access = parse.device(value)
     paths = [host]
     if os.path.isdir(host):
@@ -170,7 +173,7 @@ def _devices(value: str) -> t.Iterator[tuple[dict[str, t.Any], str]]:
             "path": place + path[len(host) :], "type": "c" if stat.S_ISCHR(found.st_mode) else "b",
             "major": os.major(found.st_rdev), "minor": os.minor(found.st_rdev),
             "fileMode": stat.S_IMODE(found.st_mode), "uid": found.st_uid, "gid": found.st_gid,
-        }, access  # fmt: skip
+        }, access, path if path == host else [path]  # fmt: skip
 
 
 def _resolv_conf(network: str) -> str | None:

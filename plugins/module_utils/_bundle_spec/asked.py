@@ -13,7 +13,7 @@ import json
 
 from .._base.accounts import User
 from .._base.capabilities import CAPABILITIES
-from .._config import config
+from .._config import config, config_differences
 from . import spec
 from .image_document import ImageConfig
 from .options import Facts, Options
@@ -31,3 +31,9 @@ def digest(image: ImageConfig, options: Options, facts: Facts, user: User, path:
     )  # fmt: skip
     named = [config.digest(spec.make(image, options, same, user, path)), options.devices]
     return f"sha256:{hashlib.sha256(json.dumps(named).encode()).hexdigest()}"
+
+
+def notes(facts: Facts, wanted: str) -> dict[str, str]:
+    """Return the annotations by which the engine knows what is ``wanted``, and finds the devices at each launch."""
+    devices = {config.DEVICES: json.dumps(facts.device_sources, sort_keys=True)} if facts.device_sources else {}
+    return {config_differences.ASKED: wanted, **devices}

@@ -81,6 +81,7 @@ class Facts(t.NamedTuple):
     gid: int
     env_files: tuple[tuple[str, str], ...] = ()
     devices: tuple[tuple[dict[str, t.Any], str], ...] = ()  # as in linux.devices, and how each may be used
+    device_sources: t.Mapping[str, str | list[str]] = {}  # their paths on the host, as in _runtime/device_numbers
     namespaces: t.Mapping[str, str] = {}  # paths of those that are joined, by type
     seccomp: t.Mapping[str, t.Any] | None = None  # the profile, if any
     resolv_conf: str | None = None

@@ -34,6 +34,7 @@ _SETS = {
 # Lists of objects that one key identifies.
 _KEYED = {"namespaces": "type", "rlimits": "type", "devices": "path", "hugepageLimits": "pageSize"}
 NOTIFY_DIRECTORY = "/run/notify"
+DEVICES = "longshore.oci.devices"  # The annotation with the devices of the host, by their paths in the container.
 DEFAULT_STOP_SECONDS = 10.0
 
 

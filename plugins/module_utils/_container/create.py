@@ -101,7 +101,7 @@ def prepare(
         realm=store.realm, pidfile_before=before,
     )  # fmt: skip
     _check_free(store, record, paths)
-    launch = Launch(record, config.effective(source, record, paths))
+    launch = Launch(record, _effective(source, record, paths, restored=restored))
     _check_program(launch, restored=restored)
     since = driver_of(runtime.name).recursive_mounts
     if not since or numbers(runtime.version) < since:
@@ -118,6 +118,16 @@ def prepare(
 
         launch_context.check(store, record, launch.config, recorded)
     return launch
+
+
+def _effective(source: config.Config, record: Record, paths: Paths, *, restored: bool) -> config.Config:
+    """Return the config of a launch. A restored container has its devices, with the numbers that they had."""
+    found = config.effective(source, record, paths)
+    if restored or config.DEVICES not in (found.get("annotations") or {}):
+        return found
+    from .._runtime import device_numbers
+
+    return device_numbers.resolved(found)
 
 
 def log_path(definition: Definition, paths: Paths) -> str | None:

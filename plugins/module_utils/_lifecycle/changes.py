@@ -8,6 +8,7 @@ import enum
 import os
 import typing as t
 
+from .._base.files import read_json
 from .._config import config, config_differences
 from .._runtime.drivers import driver_of
 from .._state.model import CgroupManager, Definition, Desired, Record
@@ -33,6 +34,14 @@ def compare(
     source = saved or {} if desired.definition is None else config.read_bundle(wanted.bundle)
     paths = store.paths(desired.name)
     effective = config.effective(source, record.replace(definition=wanted, cgroup_manager=manager), paths)
+    if config.DEVICES in (effective.get("annotations") or {}):
+        from .._runtime import device_numbers
+
+        # A service has looked for its devices at its last start.
+        saved, effective = (
+            read_json(f"{paths.bundle}/config.json") or saved,
+            device_numbers.resolved(effective, strict=False),
+        )
     if saved and _is_same_path(saved["root"]["path"], effective["root"]["path"]):
         effective["root"] = {**effective["root"], "path": saved["root"]["path"]}
     changes = definition_changes(wanted, record)

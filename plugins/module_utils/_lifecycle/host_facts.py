@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._config.config import Config
+from .._config.config import DEVICES, Config
 from .._config.config_differences import ASKED, differences
 
 _PARTS = (
@@ -38,8 +38,13 @@ def split(before: Config, after: Config, found: Differences) -> tuple[Difference
 
 
 def _by_place(config: Config) -> Config:
-    """Return the config with its mounts by their places: a new one is a single difference."""
-    return {**config, "mounts": {f"[{each.get('destination')}]": each for each in config.get("mounts") or []}}
+    """Return the config with its mounts by their places: a new one is a single difference. Where its devices are is not compared."""
+    annotations = {name: text for name, text in (config.get("annotations") or {}).items() if name != DEVICES}
+    return {
+        **config,
+        "annotations": annotations,
+        "mounts": {f"[{each.get('destination')}]": each for each in config.get("mounts") or []},
+    }
 
 
 def _without(config: Config) -> Config:

@@ -102,7 +102,7 @@ start)
     ln -s {state} {owner}
     {notify}
     {overlay}
-    ln -s {config} {bundle}/config.json
+    {config_file}
     cd {bundle} && exec 9>{alive} && flock 9 || exit
     {share}{before}{{
         exec 8>{room}; head -c 8192 /dev/zero >&8; rm {room}
@@ -181,7 +181,7 @@ def script_text(record: Record, paths: Paths, joins: t.Mapping[str, str] | None 
     pidfile = shlex.quote(definition.conmon_pidfile or paths.conmon_pidfile)
     words = {
         "name": record.name, "id": record.runtime_id, "run": paths.run, "persist": paths.persist, "bundle": paths.bundle,
-        "exits": paths.exits, "state": paths.state, "owner": paths.owner, "config": paths.config, "runtime_root": record.runtime_root,
+        "exits": paths.exits, "state": paths.state, "owner": paths.owner, "runtime_root": record.runtime_root,
         "runtime_state": f"{record.runtime_root}/{record.runtime_id}", "runtime_log": paths.runtime_log,
         "alive": f"{paths.run}/alive", "room": f"{paths.run}/room", "failed": failed_mark(paths), "output": passthrough or paths.conmon_log,
         "signal": str(record.stop_signal if grace > 0 else 9), "grace": f"{grace:g}",
@@ -196,7 +196,8 @@ def script_text(record: Record, paths: Paths, joins: t.Mapping[str, str] | None 
         notify=f"mkdir -m 755 {shlex.quote(paths.notify)}" if notifies else ":",
         main=f'NOTIFY_SOCKET=$manager systemd-notify {"" if notifies else "--ready "}"MAINPID=$(cat {pidfile})" || exit; ',
         resume=f"runtime resume {shlex.quote(record.runtime_id)} 2>/dev/null",
-        **_network(record, paths), **(joins or _ALONE),
+        **_network(record, paths),
+        **{"config_file": f"ln -s {shlex.quote(paths.config)} {shlex.quote(paths.bundle)}/config.json", **(joins or _ALONE)},
     )  # fmt: skip
 
 

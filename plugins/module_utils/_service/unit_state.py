@@ -15,6 +15,7 @@ import typing as t
 from .._base.deadline import Deadline
 from .._base.errors import LongshoreError
 from .._base.files import read_text
+from .._config.config import DEVICES
 from .._conmon.exit_files import exit_file
 from .._conmon.service_exit import is_active
 from .._container.ownership import check_unit
@@ -89,4 +90,8 @@ def texts(store: Store, record: Record, timeouts: Timeouts | None = None) -> tup
     start = float(found[1]) if found and not timeouts else start_seconds(record, timeouts or Timeouts())
     terminal = bool(saved.get("process", {}).get("terminal"))
     joins, bound = namespaces_of(store, record, saved)
+    if DEVICES in (saved.get("annotations") or {}):
+        from . import device_script
+
+        joins = {**joins, **device_script.parts(saved, paths)}
     return script_text(record, paths, joins, terminal=terminal), unit_text(record, paths, start, saved, bound)

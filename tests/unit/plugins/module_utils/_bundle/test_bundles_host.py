@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import stat
 import typing as t
 
 import pytest
@@ -15,6 +16,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.capabilities i
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import facts
 from ansible_collections.longshore.oci.plugins.module_utils._bundle.bundles import Bundles
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import Action, Facts, Options, Request
+from ansible_collections.longshore.oci.plugins.module_utils._config.config import DEVICES
 from ansible_collections.longshore.oci.plugins.module_utils._config.config_differences import ASKED
 
 OLD = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]}
@@ -130,3 +132,24 @@ def test_a_changed_host_and_a_config_without_annotations(tmp_path: pathlib.Path,
     host.now.update(CHANGES)
     assert bundles.converge(request(tmp_path, options)).actions == (Action.CONFIG,)
     assert os.listdir(tmp_path / "web").count("config.json") == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make device nodes")
+def test_a_device_by_its_name(tmp_path: pathlib.Path, bundles: Bundles) -> None:
+    for minor in (100, 101):
+        os.mknod(tmp_path / str(minor), 0o600 | stat.S_IFBLK, os.makedev(7, minor))
+    link = tmp_path / "disk"
+    link.symlink_to("100")
+    options = Options(argv=("/x",), seccomp="unconfined", devices=(f"{link}:/dev/disk",))
+    made = bundles.converge(request(tmp_path, options))
+    assert json.loads(config(tmp_path)["annotations"][DEVICES]) == {"/dev/disk": str(link)}
+    link.unlink()
+    link.symlink_to("101")
+    changed = bundles.converge(request(tmp_path, options))
+    assert (changed.actions, changed.record.root) == ((Action.CONFIG,), made.record.root)
+    assert changed.plan.differences == {
+        "linux.devices.[/dev/disk].minor": (100, 101), "linux.resources.devices[1].minor": (100, 101),
+    }  # fmt: skip
+    # Another name of the same device is another wish.
+    other = options._replace(devices=(f"{tmp_path}/101:/dev/disk",))
+    assert bundles.converge(request(tmp_path, other)).actions == (Action.ROOTFS, Action.CONFIG)

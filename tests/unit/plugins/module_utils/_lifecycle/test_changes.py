@@ -141,6 +141,32 @@ def test_a_changed_host_makes_no_new_container(tmp_path: pathlib.Path) -> None:
         assert found == ({"config.linux.seccomp.defaultAction": (None, "SCMP_ACT_ALLOW")}, {}, [])
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_device_has_another_number_by_now(tmp_path: pathlib.Path, there: bool) -> None:
+    store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+    bundle, source = tmp_path / "bundle", "/dev/null" if there else f"{tmp_path}/gone"
+    (bundle / "rootfs").mkdir(parents=True)
+    record = RECORD.replace(definition=RECORD.definition._replace(bundle=str(bundle)))
+    notes = {"longshore.oci.asked": "sha256:1", "longshore.oci.devices": json.dumps({"/dev/x": source})}
+
+    def text(minor: int) -> dict[str, t.Any]:
+        device = {"path": "/dev/x", "type": "c", "major": 1, "minor": minor}
+        return builders.config(annotations=notes, linux={"devices": [device]})
+
+    paths, desired = store.paths("web"), Desired("web", definition=record.definition)
+    saved = config.effective(config.read_bundle(_written(bundle, text(9))), record, paths)
+    for path in map(pathlib.Path, (paths.config, f"{paths.bundle}/config.json")):
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(saved), encoding="utf-8")
+    found = changes.compare(store, desired, record.definition, record)
+    assert found == ({}, {}, ["linux.devices"] if there else [])
+    # A service that was started since then has it. Its saved config has what it was created with.
+    linux = {**saved["linux"], "devices": text(3)["linux"]["devices"]}
+    pathlib.Path(f"{paths.bundle}/config.json").write_text(json.dumps({**saved, "linux": linux}), encoding="utf-8")
+    if there:
+        assert changes.compare(store, desired, record.definition, record) == ({}, {}, [])
+
+
 def _written(bundle: pathlib.Path, text: dict[str, t.Any]) -> str:
     (bundle / "config.json").write_text(json.dumps(text), encoding="utf-8")
     return str(bundle)
