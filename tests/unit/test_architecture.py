@@ -59,7 +59,7 @@ ONLY_FOR_ACTIONS = {
 # conmon with all that a session is. oci_network asks who has a port, and which container keeps it. A dump takes far longer than
 # that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
-    "plugins.modules.oci_container": (122, 6680), "plugins.modules.oci_exec": (74, 4055),
+    "plugins.modules.oci_container": (122, 6690), "plugins.modules.oci_exec": (74, 4055),
     "plugins.modules.oci_checkpoint": (145, 9255), "plugins.modules.oci_bundle": (64, 4320),
     "plugins.modules.oci_network": (59, 3670), "plugins.modules.oci_network_info": (60, 3710),
     "plugins.modules.oci_container_info": (49, 2215),

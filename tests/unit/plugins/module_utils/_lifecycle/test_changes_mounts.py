@@ -1,0 +1,67 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A container with a mount whose source is another one by now: it is told, and makes no new container."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+from ansible_collections.longshore.oci.plugins.module_utils._base.process import identify
+from ansible_collections.longshore.oci.plugins.module_utils._config import config
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle import changes
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import Desired
+from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
+from ansible_collections.longshore.oci.tests.unit import builders
+from ansible_collections.longshore.oci.tests.unit.bind_mounts import bind, container
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+
+
+@pytest.mark.parametrize("how", ["nothing", "written", "replaced", "moved", "linked", "mounted", "link"])
+def test_the_source_of_a_mount(tmp_path: pathlib.Path, how: str) -> None:
+    for name in ("bundle/rootfs", "conf", "other"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("conf/file", "other/file", "place"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "link").symlink_to("conf/file")
+    source = tmp_path / ("link" if how == "link" else "conf/file")
+    mount = bind(source, tmp_path / "place")
+    (tmp_path / "bundle/config.json").write_text(json.dumps(builders.config(mounts=[mount])))
+    store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+    with container(mount) as pid:
+        record = builders.record(definition=builders.definition(bundle=f"{tmp_path}/bundle"), init=identify(pid))
+        saved = config.effective(config.read_bundle(f"{tmp_path}/bundle"), record, store.paths("web"))
+        path = pathlib.Path(store.paths("web").config)
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(saved))
+
+        def found() -> tuple[object, ...]:
+            return changes.compare(store, Desired("web", definition=record.definition), record.definition, record)
+
+        assert found() == ({}, {}, [])
+        if how == "written":
+            source.write_text("other")
+        elif how == "replaced":
+            (tmp_path / "other/file").replace(source)
+        elif how == "moved":
+            (tmp_path / "conf").rename(tmp_path / "former")
+            (tmp_path / "other").rename(tmp_path / "conf")
+        elif how == "linked":
+            source.rename(tmp_path / "former")
+            source.symlink_to(tmp_path / "other/file")
+        elif how == "mounted":
+            subprocess.run(["mount", "--bind", f"{tmp_path}/other", f"{tmp_path}/conf"], check=True)
+        elif how == "link":
+            source.unlink()
+            source.symlink_to(tmp_path / "other/file")
+        try:
+            seen = found()
+        finally:
+            if how == "mounted":
+                subprocess.run(["umount", f"{tmp_path}/conf"], check=True)
+    assert seen == ({}, {}, [] if how in ("nothing", "written") else [f"the source of {tmp_path}/place"])
