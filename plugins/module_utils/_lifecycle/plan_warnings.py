@@ -29,7 +29,7 @@ def plan_warnings(
     if older and stays:
         changed = f"The host has something else by now than {observed.name} was created with ({_short(older)})"
         found.append(
-            f"{changed}. The container stays as it is. state=restarted creates it again, with what the host has."
+            f"{changed}. The container stays as it is. state=restarted with its bundle creates it again, with what the host has."
         )
     return tuple(found)
 

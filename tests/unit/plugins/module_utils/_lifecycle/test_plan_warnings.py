@@ -51,7 +51,7 @@ def test_a_host_that_has_changed(stays: bool) -> None:
     observed = builders.observed(Status.RUNNING)
     text = (
         "The host has something else by now than web was created with (linux.seccomp, mounts). The container stays as it is."
-        " state=restarted creates it again, with what the host has."
+        " state=restarted with its bundle creates it again, with what the host has."
     )
     found = plan_warnings.plan_warnings(observed, {}, stays=stays, older=["mounts", "linux.seccomp"])
     assert found == ((text,) if stays else ())
