@@ -53,6 +53,7 @@ ONLY_FOR_ACTIONS = {
         "_ports.packet_lock",
         "_network_spec.operations",
         "_network.apply",
+        "_network.detached",
     )
 }
 # oci_container also ends exec sessions, restores, and has services, ports and network helpers; oci_exec needs the launch of
@@ -61,7 +62,7 @@ ONLY_FOR_ACTIONS = {
 ALLOWED = {
     "plugins.modules.oci_container": (122, 6690), "plugins.modules.oci_exec": (74, 4055),
     "plugins.modules.oci_checkpoint": (145, 9255), "plugins.modules.oci_bundle": (64, 4320),
-    "plugins.modules.oci_network": (59, 3670), "plugins.modules.oci_network_info": (60, 3710),
+    "plugins.modules.oci_network": (65, 3820), "plugins.modules.oci_network_info": (66, 3870),
     "plugins.modules.oci_container_info": (49, 2215),
 }  # fmt: skip
 # What has a use for more than the standard library: who has a port, telling a service manager, and netlink.

@@ -13,13 +13,12 @@ import contextlib
 import os
 import typing as t
 
-from .._base.errors import InvalidOption, LongshoreError, ProgramFailed, WrongState
+from .._base.errors import InvalidOption, ProgramFailed, WrongState
 from .._base.files import make_directory, remove_file
-from .._base.pidfd import PidFd
 from .._base.process import ProcessId, is_alive
 from .._config.namespace_paths import KINDS, check_path
 from .._config.namespaces import namespaces_of
-from .._host.service_processes import with_service_processes
+from .._ports import joined_network
 from .._state.model import Record
 from .._state.store import Paths, Store, check_name
 
@@ -85,9 +84,7 @@ def peers(config: t.Mapping[str, t.Any], paths: Paths) -> dict[str, str]:
 
 def _init(store: Store, name: str) -> ProcessId | None:
     """Return the first process of a running container, or None."""
-    record = store.load(name)
-    if record is not None:
-        record = with_service_processes(record, store.paths(name))
+    record = joined_network.load(store, name)
     return record.init if record is not None and is_alive(record.init) else None
 
 
@@ -98,7 +95,7 @@ def offered(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> t.It
     paths, opened = store.paths(record.name), {}
     try:
         for kind, peer in peers(config, paths).items():
-            descriptor = _open(_init(store, peer), kind)
+            descriptor = joined_network.open_namespace(_init(store, peer), kind)
             if descriptor is None:
                 raise WrongState(f"The container {peer}, whose {kind} namespace {record.name} shares, does not run.")
             opened[kind] = (descriptor, f"{paths.namespaces}/{kind}/{peer}")
@@ -109,23 +106,6 @@ def offered(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> t.It
     finally:
         for descriptor, _path in opened.values():
             os.close(descriptor)
-
-
-def _open(init: ProcessId | None, kind: str) -> int | None:
-    """Open a namespace, or return None if the process has ended. A process that lives before and after lived all the time."""
-    with PidFd(init) as pidfd:
-        if pidfd.fd is None or init is None:
-            return None
-        try:
-            descriptor = os.open(f"/proc/{init.pid}/ns/{KINDS[kind]}", os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
-        except OSError as exc:
-            raise LongshoreError(f"Cannot open the {kind} namespace of process {init.pid}: {exc.strerror}.") from exc
-        if is_alive(init):
-            return descriptor
-        os.close(descriptor)
-    return None
 
 
 def _settle(record: Record, pid: int, opened: t.Mapping[str, tuple[int, str]]) -> None:

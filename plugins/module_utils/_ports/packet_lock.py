@@ -20,10 +20,10 @@ from .._base.errors import LongshoreError, MissingPrerequisite, ProgramFailed
 from .._base.files import split_lines
 from .._base.process import is_alive
 from .._base.program import Completed, find_program, run
-from .._config.namespaces import namespaces_of
 from .._state.model import Record
 from .._state.phase import Phase
 from .._state.store import Store
+from . import joined_network
 
 CHAIN = "CRIU"
 _TABLE = re.compile(r"table inet (CRIU-[0-9]+)")
@@ -107,7 +107,7 @@ def _network_of(store: Store, record: Record) -> t.Iterator[int | None]:
     """Yield a descriptor of the network namespace of a container, or None: it has ended with the container, or is that of the
     host, where CRIU drops the packets of single connections only."""
     descriptor = None
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, LongshoreError):
         descriptor = _open(store, record)
     try:
         yield None if descriptor is None or _is_of_host(descriptor) else descriptor
@@ -118,24 +118,12 @@ def _network_of(store: Store, record: Record) -> t.Iterator[int | None]:
 
 def _open(store: Store, record: Record) -> int | None:
     if is_alive(record.init):
-        return _open_of(record)
-    paths = store.paths(record.name)
-    path = namespaces_of(store.load_config(record.name) or {}).get("network")
-    if path and path.startswith(f"{paths.namespaces}/"):
-        peer = store.load(os.path.basename(path))
-        return _open_of(peer) if peer is not None else None
+        return joined_network.open_namespace(record.init)
+    path = joined_network.path_in(store, record.name)
+    if path.startswith(f"{store.paths(record.name).namespaces}/"):
+        peer = joined_network.load(store, os.path.basename(path))
+        return joined_network.open_namespace(peer.init) if peer is not None else None
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK) if path else None
-
-
-def _open_of(record: Record) -> int | None:
-    """Open the namespace of a process that lives before and after, so that it is not of another one with its pid."""
-    if record.init is None or not is_alive(record.init):
-        return None
-    descriptor = os.open(f"/proc/{record.init.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    if is_alive(record.init):
-        return descriptor
-    os.close(descriptor)
-    return None
 
 
 def _is_of_host(descriptor: int) -> bool:
