@@ -43,13 +43,26 @@ def inode(name: str) -> int | None:
 
 def create(name: str) -> None:
     """Create a namespace. Raises LongshoreError. After a kill at any point, the next call completes the work."""
+    with _new_file(name) as path:
+        _in_thread(lambda: _new_at(path))
+
+
+def attach(name: str, descriptor: int) -> None:
+    """Give an existing namespace a name. Raises LongshoreError. A kill is as for create()."""
+    with _new_file(name) as path:
+        _mount(f"/proc/self/fd/{descriptor}", path, _MS_BIND)
+
+
+@contextlib.contextmanager
+def _new_file(name: str) -> t.Iterator[str]:
+    """Create the file to mount a namespace on."""
     path = path_of(name)
     make_directory(DIRECTORY, mode=0o755)
     try:
         _share()
         remove_file(path)
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
-        _in_thread(lambda: _new_at(path))
+        yield path
     except OSError as exc:
         raise LongshoreError(f"Cannot create the network namespace {name}: {reason_of(exc)}.") from exc
 
@@ -99,8 +112,7 @@ def hidden(name: str) -> t.Iterator[int]:
         try:
             yield descriptor
         except BaseException:
-            os.close(os.open(path_of(name), os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
-            _mount(f"/proc/self/fd/{descriptor}", path_of(name), _MS_BIND)
+            attach(name, descriptor)
             raise
     finally:
         os.close(descriptor)
@@ -108,25 +120,42 @@ def hidden(name: str) -> t.Iterator[int]:
 
 def inside(name: str, work: t.Callable[[], _Result]) -> _Result:
     """Run ``work`` in the namespace and return its result."""
-    descriptor = os.open(path_of(name), os.O_RDONLY | os.O_CLOEXEC)
+    with opened(path_of(name)) as descriptor:
+        return inside_of(descriptor, work)
+
+
+@contextlib.contextmanager
+def opened(path: str) -> t.Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-
-        def enter() -> _Result:
-            _checked("setns", ctypes.c_int(descriptor), ctypes.c_int(_CLONE_NEWNET))
-            return work()
-
-        return _in_thread(enter)
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
+def inside_of(descriptor: int, work: t.Callable[[], _Result]) -> _Result:
+    """Do what inside() does, in the namespace of a descriptor."""
+
+    def enter() -> _Result:
+        _checked("setns", ctypes.c_int(descriptor), ctypes.c_int(_CLONE_NEWNET))
+        return work()
+
+    return _in_thread(enter)
+
+
 def users(where: str | int) -> list[int]:
     """Return the processes in a namespace, given as its path or a descriptor. Read all of /proc."""
-    wanted, found = os.stat(where), []
+    return users_of(os.stat(where).st_ino)
+
+
+def users_of(inode: int) -> list[int]:
+    """Return the processes in the namespace with an inode."""
+    wanted, found = (os.stat("/proc/self/ns/net").st_dev, inode), []
     for entry in os.listdir("/proc"):
         if entry.isdecimal():
             with contextlib.suppress(OSError):
-                if os.path.samestat(os.stat(f"/proc/{entry}/ns/net"), wanted):
+                status = os.stat(f"/proc/{entry}/ns/net")
+                if (status.st_dev, status.st_ino) == wanted:
                     found.append(int(entry))
     return sorted(found)
 

@@ -41,7 +41,13 @@ class Applier:
 
     def _keep(
         self,
-        operation: to.SaveRecord | to.CreateNamespace | to.Unlock | to.CheckUnused | to.RemoveNamespace | to.Forget,
+        operation: to.SaveRecord
+        | to.CreateNamespace
+        | to.AttachNamespace
+        | to.Unlock
+        | to.CheckUnused
+        | to.RemoveNamespace
+        | to.Forget,
     ) -> None:
         """Work on the record and the namespace."""
         if isinstance(operation, to.SaveRecord):
@@ -51,6 +57,10 @@ class Applier:
             self._note_namespace(operation.network, 0)
             netns.create(operation.network)
             self._note_namespace(operation.network, netns.inode(operation.network))
+        elif isinstance(operation, to.AttachNamespace):
+            from . import detached
+
+            detached.attach(operation.network, operation.namespace)
         elif isinstance(operation, to.Unlock):
             packet_lock.remove(netns.path_of(operation.network), self._deadline)
         elif isinstance(operation, to.CheckUnused):

@@ -10,7 +10,7 @@ import typing as t
 from .._base.errors import Conflict, InvalidOption
 from .._base.files import read_text
 from .._netlink import netns
-from .._ports import packet_lock
+from .._ports import joined_network, packet_lock
 from .._ports.address import PublishedPort
 from .._ports.host_ports import Address, active_definition, addresses_of, check_socket
 from .._state.store import Store
@@ -61,10 +61,15 @@ def _reserved(store: Store) -> dict[tuple[str, int], list[Address]]:
 
 
 def users(name: str, store: Store, descriptor: int | None = None) -> list[User]:
-    pids = netns.users(netns.path_of(name) if descriptor is None else descriptor)
+    return described(netns.users(netns.path_of(name) if descriptor is None else descriptor), store)
+
+
+def described(pids: t.Sequence[int], store: Store) -> list[User]:
+    """Return processes with their names and containers."""
     if not pids:
         return []
-    containers = {record.init.pid: record.name for record in map(store.load, store.names()) if record and record.init}
+    records = [joined_network.load(store, name) for name in store.names()]
+    containers = {record.init.pid: record.name for record in records if record and record.init}
     return [User(pid, (read_text(f"/proc/{pid}/comm") or "").strip(), containers.get(pid)) for pid in pids]
 
 
@@ -80,12 +85,20 @@ def checkpointed(name: str, store: Store) -> list[str]:
 def check_unused(name: str, store: Store, descriptor: int | None = None) -> None:
     """Raises Conflict if processes are in the namespace, because they would lose their network. ``descriptor``: of a hidden
     namespace."""
-    found = users(name, store, descriptor)
-    if not found:
-        return
-    named = [
+    found = netns.users(netns.path_of(name) if descriptor is None else descriptor)
+    if found:
+        raise in_use(name, found, store)
+
+
+def in_use(name: str, pids: t.Sequence[int], store: Store) -> Conflict:
+    return Conflict(f"The network {name} is in use by {named(pids, store)}.", hint="Stop it first.")
+
+
+def named(pids: t.Sequence[int], store: Store) -> str:
+    """Return words for processes: the containers first, and not all if there are many."""
+    found = sorted(described(pids, store), key=lambda user: user.container is None)
+    words = [
         f"the container {user.container}" if user.container else f"{user.command or 'a process'} (process {user.pid})"
         for user in found[:_MOST_NAMED]
     ]
-    more = [f"{len(found) - _MOST_NAMED} more"] if len(found) > _MOST_NAMED else []
-    raise Conflict(f"The network {name} is in use by {', '.join(named + more)}.", hint="Stop it first.")
+    return ", ".join([*words, *([f"{len(found) - _MOST_NAMED} more"] if len(found) > _MOST_NAMED else [])])

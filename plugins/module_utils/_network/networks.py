@@ -127,13 +127,15 @@ class Networks:
     def _decide(self, request: Request) -> _Decision:
         histories, changed = self._records.all(), self._records.changed()
         former = histories.pop(request.name, ())
-        others = self._there(histories)
+        others = self._there(histories, changed)
         old = former[0] if former else None
-        seen = observe.look(request, old, changed.namespaces.get(request.name), self._state_dir)
+        seen = observe.look(request, old, changed.namespaces.get(request.name), self._state_dir, lambda: self._store)
         if request.absent:
-            if seen.namespace:
+            if seen.namespace or seen.detached:
                 from . import in_use
 
+                if seen.detached:
+                    raise in_use.in_use(request.name, seen.detached.pids, self._store)
                 in_use.check_unused(request.name, self._store)
             elif not former and not seen.ends:
                 return _Decision(Plan(), None)
@@ -149,9 +151,17 @@ class Networks:
             firewall.program()
         return decided._replace(warnings=warnings)
 
-    @staticmethod
-    def _there(histories: t.Mapping[str, History]) -> list[NetworkRecord]:
-        return [each for each, *_former in histories.values() if netns.exists(each.name) and not each.removing]
+    def _there(self, histories: t.Mapping[str, History], changed: Changed) -> list[NetworkRecord]:
+        records = [each for each, *_former in histories.values() if not each.removing]
+        return [each for each in records if netns.exists(each.name) or self._lives(each, changed)]
+
+    def _lives(self, record: NetworkRecord, changed: Changed) -> bool:
+        inode = changed.namespaces.get(record.name)
+        if not inode:
+            return False
+        from . import detached
+
+        return detached.lives(record, inode, self._state_dir, self._store)
 
     def _compared(
         self, seen: Observed, records: t.Sequence[NetworkRecord], bridges: t.Collection[str], changed: Changed, listed: str
@@ -168,7 +178,7 @@ class Networks:
     def _compare(
         self, wanted: NetworkRecord, former: History, others: t.Sequence[NetworkRecord], seen: Observed, changed: Changed, listed: str
     ) -> _Decision:  # fmt: skip
-        if seen.locked:
+        if seen.locked and not seen.detached:
             from . import in_use
 
             seen = seen._replace(locked=not in_use.checkpointed(wanted.name, self._store))

@@ -12,13 +12,18 @@ from .._base.files import read_text
 from .._netlink import netns
 from .._netlink.links import Link, Links, Route
 from .._network_spec import names, sysctls
-from .._network_spec.differences import Observed, is_connected
+from .._network_spec.differences import Detached, Observed, is_connected
 from .._network_spec.parse import Request, Surroundings
 from .._network_spec.record import NetworkRecord
 from . import firewall, forwarding
 
+if t.TYPE_CHECKING:
+    from .._state.store import Store
 
-def look(request: Request, old: NetworkRecord | None, created: int | None, state_dir: str) -> Observed:
+    Stored = t.Callable[[], Store]  # Most tasks need none.
+
+
+def look(request: Request, old: NetworkRecord | None, created: int | None, state_dir: str, store: Stored) -> Observed:
     """All but sysctls and rules, which depend on what is wanted. ``created``: the inode of the namespace that we made since the boot, 0
     where that did not come to its end. Raises Conflict for a namespace that is not ours.
     """
@@ -32,16 +37,40 @@ def look(request: Request, old: NetworkRecord | None, created: int | None, state
     inode, ends = netns.inode(request.name), _ends(request, old, state_dir, host)
     # Of the same name there may be another by now. Where it is not known what we made, by what is in it.
     namespace = inode is not None and (created in (0, inode) if created is not None else bool(ends))
+    lost = None
+    if created and inode != created:
+        from . import detached
+
+        lost = detached.find(request.name, created, lambda: ends, store())
     foreign = inode is not None and not namespace
     if foreign and not (old and request.absent):
-        hint = f"Choose another name, or remove it: ip netns delete {request.name}"
-        what = f"The network namespace {request.name} already exists, and Longshore has not created it."
-        raise Conflict(what, hint=hint)
+        raise _foreign(request.name, lost, store)
     names_inside = {"lo", *ends}
-    inside, routes, locked = netns.inside(request.name, lambda: _inside(names_inside)) if namespace else ({}, [], False)
+    seen: tuple[dict[str, Link], list[Route], bool] = ({}, [], False)
+    if namespace:
+        seen = netns.inside(request.name, lambda: _inside(names_inside))
+    elif lost and not foreign:
+        namespace, seen = True, detached.inside(lost, lambda: _inside(names_inside))
+    inside, routes, locked = seen
     host.update((name, _with_settings(host[name])) for name in ours)
     ends = {name: _with_settings(end) for name, end in ends.items()}
-    return Observed(namespace, host, ours, ends, inside, routes, locked=locked, foreign=foreign)
+    return Observed(namespace, host, ours, ends, inside, routes, locked=locked, foreign=foreign, detached=lost)
+
+
+def refuse_foreign(name: str, seen: Observed, store: Stored) -> None:
+    if seen.foreign:
+        raise _foreign(name, seen.detached, store)
+
+
+def _foreign(name: str, lost: Detached | None, store: Stored) -> Conflict:
+    what = f"The network namespace {name} already exists, and Longshore has not created it."
+    if lost is None:
+        return Conflict(what, hint=f"Choose another name, or remove it: ip netns delete {name}")
+    from . import in_use
+
+    hint = f"Remove it: ip netns delete {name}. This task then gives the former one its name again."
+    is_are = "is" if len(lost.pids) == 1 else "are"
+    return Conflict(f"{what[:-1]}; {in_use.named(lost.pids, store())} {is_are} still in the former one.", hint=hint)
 
 
 def _inside(ours: t.Collection[str]) -> tuple[dict[str, Link], list[Route], bool]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from .._base.errors import Conflict
+from .._network_spec.differences import Observed
 from .._network_spec.parse import Request, check_name
 from .._network_spec.plan import Plan
 from . import firewall, in_use, observe
@@ -38,12 +39,25 @@ class Survey(Networks):
             former = histories.pop(name, ())
             if not former or former[0].removing:
                 return Known(Outcome(Plan(), None, {}))
-            others = self._there(histories)
+            others = self._there(histories, changed)
+            # As for a removal: a foreign namespace is no error.
+            seen = observe.look(
+                Request(name, absent=True),
+                former[0],
+                changed.namespaces.get(name),
+                self._state_dir,
+                lambda: self._store,
+            )
+            users = self._users(name, seen)
             try:
-                seen = observe.look(Request(name), former[0], changed.namespaces.get(name), self._state_dir)
+                observe.refuse_foreign(name, seen, lambda: self._store)
                 observe.refuse_strangers(former[0], seen)
             except Conflict as exc:
-                return Known(Outcome(Plan(), former[0], self._ends(former[0])), str(exc))
+                return Known(Outcome(Plan(), former[0], self._ends(former[0])), str(exc), users)
             compared = self._compare(former[0], former, others, seen, changed, firewall.digest(self._table))
-            users = in_use.users(name, self._store) if seen.namespace else []
             return Known(self._outcome(compared, ()), users=users)
+
+    def _users(self, name: str, seen: Observed) -> list[in_use.User]:
+        if seen.detached:
+            return in_use.described(seen.detached.pids, self._store)
+        return in_use.users(name, self._store) if seen.namespace else []

@@ -19,6 +19,13 @@ Pair = tuple[t.Any, t.Any]  # the current and the wanted value
 Differences = dict[str, Pair]
 
 
+class Detached(t.NamedTuple):
+    """A namespace of ours without its name in /run/netns, and the processes that are in it."""
+
+    inode: int
+    pids: tuple[int, ...]
+
+
 class Observed(t.NamedTuple):
     """A network in its current state on the host.
 
@@ -26,7 +33,7 @@ class Observed(t.NamedTuple):
     ``inside``: links by name. ``ends``: the host's ends of the network's own interfaces, by interface. ``sysctls``:
     those with another value than the needed one. ``obsolete_sysctls``: whether a changed sysctl is no longer needed.
     ``rules``: whether the table of nftables is the one that the networks need. ``locked``: whether CRIU drops all packets in the
-    namespace, without a container whose restore will remove that."""
+    namespace, without a container whose restore will remove that. ``detached``: the namespace, if it has lost its name."""
 
     namespace: bool
     host: t.Mapping[str, Link]
@@ -39,6 +46,7 @@ class Observed(t.NamedTuple):
     rules: bool = True
     locked: bool = False
     foreign: bool = False
+    detached: Detached | None = None
 
     @property
     def foreign_bridges(self) -> dict[str, int]:

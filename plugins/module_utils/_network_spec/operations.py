@@ -14,6 +14,7 @@ from .._netlink.links import Link, Route
 from .._ports.address import PublishedPort
 from . import names
 from .differences import (
+    Detached,
     Observed,
     Target,
     bridge_addresses,
@@ -42,6 +43,13 @@ class CreateBridge(t.NamedTuple):
 
 class CreateNamespace(t.NamedTuple):
     network: str
+
+
+class AttachNamespace(t.NamedTuple):
+    """Give a namespace its name again."""
+
+    network: str
+    namespace: Detached
 
 
 class CreateVethPair(t.NamedTuple):
@@ -121,8 +129,8 @@ class Forget(t.NamedTuple):
 
 
 Operation = t.Union[
-    SaveRecord, CreateBridge, CreateNamespace, CreateVethPair, ConfigureLink, RemoveLink, ChangeRoutes, SetSysctls, LoadRules,
-    Unlock, RestoreSysctls, CheckUnused, RemoveNamespace, Forget,
+    SaveRecord, CreateBridge, CreateNamespace, AttachNamespace, CreateVethPair, ConfigureLink, RemoveLink, ChangeRoutes, SetSysctls,
+    LoadRules, Unlock, RestoreSysctls, CheckUnused, RemoveNamespace, Forget,
 ]  # fmt: skip
 _Steps = t.Iterator[Operation]
 
@@ -138,7 +146,9 @@ def change(
         if not saved:
             yield SaveRecord(wanted, tuple(former))
         yield from _bridges([wanted], former, there, seen, target)
-        if not seen.namespace:
+        if seen.detached:
+            yield AttachNamespace(wanted.name, seen.detached)
+        elif not seen.namespace:
             yield CreateNamespace(wanted.name)
         connections = list(_interfaces(wanted, former, seen, target))
         yield from connections

@@ -45,7 +45,11 @@ def plan(
     the other networks that are there. ``target``: what all networks together need of the host."""
     parts: dict[Action, Differences] = {
         Action.BRIDGE: _bridges(wanted, former, others, seen),
-        Action.NAMESPACE: {} if seen.namespace else {"state": ("absent", "present")},
+        Action.NAMESPACE: {"name": (None, wanted.name)}
+        if seen.detached
+        else {}
+        if seen.namespace
+        else {"state": ("absent", "present")},
         Action.INTERFACE: _interfaces(wanted, former, seen),
         Action.ROUTE: _routes(wanted, former, seen),
         Action.FORWARDING: {path.replace("/", "."): pair for path, pair in seen.sysctls.items()},

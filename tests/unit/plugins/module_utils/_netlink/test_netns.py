@@ -87,3 +87,18 @@ def test_who_is_in_it(name: str) -> None:
     finally:
         child.kill()
         child.communicate()
+
+
+def test_one_that_has_lost_its_name_gets_it_again(name: str) -> None:
+    netns.create(name)
+    inode = netns.inode(name)
+    assert inode is not None
+    with netns.opened(netns.path_of(name)) as descriptor:
+        netns.remove(name)
+        assert netns.inode(name) is None
+        with open(netns.path_of(name), "w", encoding="utf-8"):  # of a killed task
+            pass
+        netns.attach(name, descriptor)
+    assert netns.inode(name) == inode
+    assert netns.users_of(inode) == []
+    assert os.getpid() in netns.users_of(os.stat("/proc/self/ns/net").st_ino)

@@ -23,4 +23,4 @@ def test_what_is_in_the_place_of_one_is_told(host: Host) -> None:
     known = host.describe(WEB)
     assert "Longshore has not created it" in known.conflict
     assert known.outcome.record is not None
-    assert (known.outcome.plan.actions, known.outcome.warnings, known.users) == ((), (), ())
+    assert (known.outcome.plan.actions, known.outcome.warnings, known.users) == ((), (), [])
