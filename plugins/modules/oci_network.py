@@ -16,6 +16,8 @@ description:
   - The module changes only the parts of a network that differ from the request, and starts no program to find them. It restores parts
     that another program has removed or changed. Removing an option from the task is a change.
   - A namespace does not survive a reboot. The next run of the task creates the network again, with the same addresses.
+  - A namespace that another program has removed from C(/run/netns), as with C(ip netns delete), lives on while a process is in it. The module
+    then gives it its name again (the action V(namespace)), and its containers continue.
   - All rules are in one nftables table of Longshore. The module replaces it as a whole, in one transaction, and does not touch other
     tables, including those of podman and firewalls. If the policy of another table drops forwarded packets, the task warns.
 extends_documentation_fragment:

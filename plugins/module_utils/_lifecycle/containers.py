@@ -18,8 +18,9 @@ import typing as t
 from .._base.deadline import Deadline
 from .._base.errors import LongshoreError, reason_of
 from .._base.files import is_busy
+from .._config.namespaces import namespaces_of
 from .._container.observe import observe
-from .._state.model import Action, Desired, Goal, Observed, Outcome, Plan
+from .._state.model import Action, Desired, Goal, Observed, Outcome, Plan, Status
 from .._state.store import Store, check_name
 from .plan import Differences, plan
 from .unfinished_work import completed, unit_state
@@ -92,7 +93,20 @@ class Containers:
 
             changes, updates, older = compare(self.store, desired, definition, before.record)
         decided = plan(desired._replace(definition=definition), before, changes=changes, updates=updates, older=older)
-        return before, completed(desired, before, decided, unit_state(self.store, desired, before))
+        decided = completed(desired, before, decided, unit_state(self.store, desired, before))
+        return before, decided._replace(warnings=(*decided.warnings, *self._left(before, decided)))
+
+    def _left(self, before: Observed, decided: Plan) -> tuple[str, ...]:
+        """Return warnings about namespaces that a container which goes on has, and would not join again."""
+        record, goes_on = before.record, {Action.STOP, Action.CREATE}.isdisjoint(decided.actions)
+        if record is None or before.status not in (Status.RUNNING, Status.PAUSED) or not goes_on:
+            return ()
+        config = self.store.load_config(before.name) or {}
+        if not any(namespaces_of(config).values()):
+            return ()
+        from .left_namespaces import warnings
+
+        return warnings(self.store, record, config)
 
     def prepare(self, desired: Desired, before: Observed, decided: Plan) -> Launch | None:
         """Return what a create or restore of the plan needs. Refuses what cannot work (see create.prepare)."""
