@@ -17,6 +17,8 @@ from .._ports import host_ports
 from .._state.model import Definition, NetworkHelper, Record
 from .._state.store import Paths, Store
 
+_FEW = 100  # sockets for which each limit of open files has room
+
 
 class LaunchContext(t.NamedTuple):
     """How to run conmon: its command line and more of its environment, and the descriptors that it gets."""
@@ -32,7 +34,11 @@ def check(store: Store, record: Record, config: Config, recorded: Record | None)
     definition = record.definition
     if definition.listen:
         _check_listen(config)
-    host_ports.addresses_of(definition)
+    count = sum(map(len, host_ports.addresses_of(definition)))
+    if count > _FEW:
+        from .._ports import open_files
+
+        open_files.check(count)
     host_ports.check_free(
         host_ports.without_forwarded(definition),
         host_ports.replaceable_definition(recorded),
@@ -58,6 +64,11 @@ def launch_context(
     with contextlib.ExitStack() as opened:
         # CRIU brings the listening sockets back by itself.
         asked = definition._replace(listen=()) if record.checkpoint else definition
+        count = sum(map(len, host_ports.addresses_of(asked)))
+        if count > _FEW:
+            from .._ports import open_files
+
+            opened.enter_context(open_files.room_for(count))
         sockets, warnings = host_ports.open_all(host_ports.without_forwarded(asked), _others(store, record.name))
         numbers = (*(opened.enter_context(each).fileno() for each in sockets), *fds)
         if asked.listen:
