@@ -20,6 +20,8 @@ description:
     then gives it its name again (the action V(namespace)), and its containers continue.
   - All rules are in one nftables table of Longshore. The module replaces it as a whole, in one transaction, and does not touch other
     tables, including those of podman and firewalls. If the policy of another table drops forwarded packets, the task warns.
+  - A reload of C(nftables.service) removes the tables of all programs. Published ports do not answer until the next run of the task, unless
+    systemd loads C(networks.nft) in O(run_dir) again, which the guide of networks shows.
 extends_documentation_fragment:
   - longshore.oci._attributes
   - longshore.oci._attributes.action_group

@@ -90,7 +90,9 @@ class Applier:
             self._records.save_changed(changed._replace(sysctls=sysctls))
             forwarding.write_all({path: value for path, (_before, value) in ways.items() if value})
         elif isinstance(operation, to.LoadRules):
-            firewall.load(self._table, operation.text, self._records.rules_file, self._deadline)
+            firewall.load(
+                self._table, operation.text, self._records.rules_file, self._records.kept_rules, self._deadline
+            )
             rules = firewall.text_digest(operation.text), firewall.digest(self._table)
             self._records.save_changed(changed._replace(rules=rules))
             if operation.udp:

@@ -26,17 +26,19 @@ def program() -> str:
     return path
 
 
-def load(table: str, body: str, path: str, deadline: Deadline) -> None:
+def load(table: str, body: str, path: str, kept: str, deadline: Deadline) -> None:
     """Replace the table, or remove it if ``body`` is empty. One transaction, so there is no moment without rules.
 
-    ``path`` is a temporary file. Raises LongshoreError.
+    ``path`` is a temporary file. What is loaded stays in the file ``kept``: with it, a unit of the host can bring the rules back
+    that a reload of the host's firewall removes. Raises LongshoreError.
     """
     # Declare the table first, so that it can be deleted. A kernel may not support tables of bridges, and most hosts need none.
     there = {f"inet {table}", *(chain.table for chain in _chains(table))}
     there.update(name for name in _names(table) if f"table {name} " in body)
     text = "".join(f"table {name}\ndelete table {name}\n" for name in sorted(there)) + body
+    on_disk = path
     with contextlib.ExitStack() as stack:
-        stack.callback(remove_file, path)
+        stack.callback(remove_file, on_disk)
         try:
             write_text(path, text)
         except LongshoreError as exc:
@@ -48,6 +50,10 @@ def load(table: str, body: str, path: str, deadline: Deadline) -> None:
             path = f"/proc/{os.getpid()}/fd/{memory.fileno()}"
         argv = [program(), "-f", path]
         done = run(argv, deadline, what="load the rules of the networks")
+        if done.rc == 0 and body and path == on_disk:
+            os.rename(path, kept)
+        elif done.rc == 0:  # Also where the disk is full: none is better than those of before.
+            remove_file(kept)
     if done.rc != 0:
         said = done.stderr.strip()[-1000:]
         hint = "The kernel needs nf_tables with nat (modules nft_nat, nft_masq, nft_fib_inet)."

@@ -172,6 +172,7 @@ class Networks:
         needed, rules = forwarding.needed(records, bridges), ruleset(self._table, records)
         obsolete = any(not forwarding.is_kept(path, needed) for path in changed.sysctls)
         loaded = changed.rules == (firewall.text_digest(rules), listed)
+        loaded = loaded and (not rules or os.path.exists(self._records.kept_rules))
         seen = seen._replace(sysctls=forwarding.differing(needed), obsolete_sysctls=obsolete, rules=loaded)
         return seen, Target(needed, rules, self._state_dir)
 

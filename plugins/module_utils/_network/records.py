@@ -4,6 +4,7 @@
 
 STATE/networks/NAME.json   the record: the definition, with its allocated addresses; survives a reboot
 RUN/network.json           the changes on the host since its boot: namespaces, sysctls, rules
+RUN/networks.nft           the rules as loaded, for who has to load them again
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Records:
     def __init__(self, *, state_dir: str, run_dir: str) -> None:
         self._directory = f"{state_dir}/networks"
         self._changed = f"{run_dir}/network.json"
-        self.rules_file = f"{run_dir}/network.nft"
+        self.rules_file, self.kept_rules = f"{run_dir}/network.nft", f"{run_dir}/networks.nft"
 
     def all(self) -> dict[str, History]:
         """Return networks by name. Raises LongshoreError if a record cannot be read: its addresses could be allocated

@@ -23,6 +23,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._netlink import netn
 from ansible_collections.longshore.oci.plugins.module_utils._network import forwarding, observe
 from ansible_collections.longshore.oci.plugins.module_utils._network.networks import Networks
 from ansible_collections.longshore.oci.plugins.module_utils._network.survey import Survey
+from ansible_collections.longshore.oci.plugins.module_utils._network_spec import names
 from ansible_collections.longshore.oci.plugins.module_utils._network_spec.parse import Interface, Request
 from ansible_collections.longshore.oci.plugins.module_utils._state.phase import Phase
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
@@ -286,3 +287,32 @@ def test_rules_of_criu_are_seen_and_removed(host: Host) -> None:
     subprocess.run(["ip", "netns", "exec", WEB, "iptables-restore", "-n"], input=lock, text=True, check=True)
     assert host.describe(WEB).outcome.plan.actions == ()
     assert host.converge(WEB, POOL, **wanted).plan.actions == ()
+
+
+@pytest.mark.parametrize("lost", ["flush ruleset", "delete table inet longshore", "flush table inet longshore", "file"])
+def test_the_rules_come_back_from_their_file(host: Host, lost: str) -> None:
+    """As a unit of the host loads them after a reload of its firewall."""
+    before = host.is_like()
+    host.does("ip", "link", "add", "br0", "type", "bridge")  # for the second table
+    foreign = Interface("eth1", "br0", address=("10.79.1.2/24",))
+    host.converge(WEB, POOL, foreign, publish=("8080:80",))
+    kept, like = str(host.run_dir / "networks.nft"), host.is_like()
+    table = names.table(os.path.realpath(host.run_dir.parent / "state"))
+    if lost == "file":
+        os.unlink(kept)
+    else:
+        host.does("nft", lost.replace("longshore", table))
+    assert [action.value for action in host.describe(WEB).outcome.plan.actions] == ["rules"]
+    if lost == "file":
+        assert host.converge(WEB, POOL, foreign, publish=("8080:80",)).plan.actions == ("rules",)
+    else:
+        host.does("nft", "-f", kept)
+    assert host.is_like() == like
+    assert host.describe(WEB).outcome.plan.actions == ()
+    with serving(WEB):
+        assert asked(host.name, "tcp", "192.0.2.7", 8080) == "192.0.2.7"
+    host.does("nft", "-f", kept)  # once more, with the rules there
+    assert host.converge(WEB, POOL, foreign, publish=("8080:80",)).plan.actions == ()
+    host.converge(WEB, absent=True)
+    host.does("ip", "link", "delete", "br0")
+    assert host.is_like() == before
