@@ -94,19 +94,13 @@ class Containers:
             changes, updates, older = compare(self.store, desired, definition, before.record)
         decided = plan(desired._replace(definition=definition), before, changes=changes, updates=updates, older=older)
         decided = completed(desired, before, decided, unit_state(self.store, desired, before))
-        return before, decided._replace(warnings=(*decided.warnings, *self._left(before, decided)))
+        if before.status in (Status.RUNNING, Status.PAUSED):
+            config = self.store.load_config(desired.name) or {}
+            if any(namespaces_of(config).values()):
+                from .left_namespaces import warned
 
-    def _left(self, before: Observed, decided: Plan) -> tuple[str, ...]:
-        """Return warnings about namespaces that a container which goes on has, and would not join again."""
-        record, goes_on = before.record, {Action.STOP, Action.CREATE}.isdisjoint(decided.actions)
-        if record is None or before.status not in (Status.RUNNING, Status.PAUSED) or not goes_on:
-            return ()
-        config = self.store.load_config(before.name) or {}
-        if not any(namespaces_of(config).values()):
-            return ()
-        from .left_namespaces import warnings
-
-        return warnings(self.store, record, config)
+                decided = warned(self.store, before, decided, config)
+        return before, decided
 
     def prepare(self, desired: Desired, before: Observed, decided: Plan) -> Launch | None:
         """Return what a create or restore of the plan needs. Refuses what cannot work (see create.prepare)."""

@@ -12,8 +12,15 @@ from .._base.process import is_alive
 from .._config.namespace_paths import KINDS
 from .._config.namespaces import namespaces_of
 from .._ports import joined_network
-from .._state.model import Record
+from .._state.model import Action, Observed, Plan, Record
 from .._state.store import Store
+
+
+def warned(store: Store, before: Observed, decided: Plan, config: t.Mapping[str, t.Any]) -> Plan:
+    """Return a plan with these warnings, if the container goes on."""
+    goes_on = {Action.STOP, Action.CREATE}.isdisjoint(decided.actions)
+    more = warnings(store, before.existing, config) if goes_on else ()
+    return decided._replace(warnings=(*decided.warnings, *more))
 
 
 def warnings(store: Store, record: Record, config: t.Mapping[str, t.Any]) -> tuple[str, ...]:

@@ -108,7 +108,7 @@ class Links:
         return self.all()[name]
 
     def change(self, link: Link, **what: t.Any) -> None:
-        """Change ``mtu``, ``address``, ``master`` (an index), ``state`` or ``ifalias``."""
+        """Change ``mtu``, ``address``, ``master`` (an index), ``state``, ``ifname`` or ``ifalias``."""
         self._ask(f"change the interface {link.name}", "link", "set", index=link.ifindex, **what)
 
     def set_hairpin(self, link: Link) -> None:

@@ -28,7 +28,7 @@ class Applier:
         """Raises LongshoreError, and OSError for what the kernel refuses."""
         with Links() as host:
             for operation in operations:
-                if isinstance(operation, (to.CreateBridge, to.CreateVethPair, to.RemoveLink)):
+                if isinstance(operation, (to.CreateBridge, to.CreateVethPair, to.RenameLink, to.RemoveLink)):
                     _change_links(host, operation)
                 elif isinstance(operation, to.ConfigureLink):
                     _configure(host, operation)
@@ -106,9 +106,12 @@ class Applier:
             self._records.save_changed(changed._replace(sysctls=kept))
 
 
-def _change_links(host: Links, operation: to.CreateBridge | to.CreateVethPair | to.RemoveLink) -> None:
+def _change_links(host: Links, operation: to.CreateBridge | to.CreateVethPair | to.RenameLink | to.RemoveLink) -> None:
     if isinstance(operation, to.CreateBridge):
         host.create_bridge(operation.name, operation.mac)
+    elif isinstance(operation, to.RenameLink):
+        host.change(operation.link, state="down")  # Kernels before 6.2 rename no link that is up.
+        host.change(operation.link, ifname=operation.name)
     elif isinstance(operation, to.RemoveLink):
         host.remove(operation.link)
     else:

@@ -141,6 +141,7 @@ class Networks:
                 return _Decision(Plan(), None)
             seen, target = self._compared(seen, others, seen.host, changed, firewall.digest(self._table))
             return _Decision(plan_removal(request.name, former, others, seen, target), None)
+        observe.refuse_renamed(seen)
         around = observe.surroundings(seen, {name: history[0] for name, history in histories.items()})
         wanted = resolve(request, around, old)
         observe.refuse_strangers(wanted, seen)

@@ -34,7 +34,12 @@ def look(request: Request, old: NetworkRecord | None, created: int | None, state
         for link in host.values()
         if link.kind == "bridge" and link.mac == names.bridge_mac(state_dir, link.name)
     ]
+    bridges = {each.bridge for each in request.interfaces} | {each.bridge for each in (old.interfaces if old else ())}
+    renamed = _renamed(state_dir, bridges, host)
+    ours += renamed.values()
     inode, ends = netns.inode(request.name), _ends(request, old, state_dir, host)
+    proper = {name: names.host_interface(state_dir, request.name, name) for name in ends}
+    misnamed = {name: proper[name] for name, link in ends.items() if link.name != proper[name]}
     # Of the same name there may be another by now. Where it is not known what we made, by what is in it.
     namespace = inode is not None and (created in (0, inode) if created is not None else bool(ends))
     lost = None
@@ -54,7 +59,22 @@ def look(request: Request, old: NetworkRecord | None, created: int | None, state
     inside, routes, locked = seen
     host.update((name, _with_settings(host[name])) for name in ours)
     ends = {name: _with_settings(end) for name, end in ends.items()}
-    return Observed(namespace, host, ours, ends, inside, routes, locked=locked, foreign=foreign, detached=lost)
+    return Observed(
+        namespace, host, ours, ends, inside, routes, locked=locked, foreign=foreign, detached=lost
+    )._replace(renamed=renamed, misnamed=misnamed)
+
+
+def _renamed(state_dir: str, bridges: t.Collection[str], host: t.Mapping[str, Link]) -> dict[str, str]:
+    """Return the present names of bridges of ours that somebody has renamed, by the names that we gave them."""
+    macs = {names.bridge_mac(state_dir, name): name for name in bridges if name not in host}
+    return {macs[link.mac]: link.name for link in host.values() if link.kind == "bridge" and link.mac in macs}
+
+
+def refuse_renamed(seen: Observed) -> None:
+    """Raises Conflict for a bridge of ours that somebody has renamed: another one would have its addresses, and no ports."""
+    for name, now in seen.renamed.items():
+        hint = f"Rename it back: ip link set {now} down; ip link set {now} name {name}; ip link set {name} up"
+        raise Conflict(f"The bridge {name} of Longshore has been renamed to {now}.", hint=hint)
 
 
 def refuse_foreign(name: str, seen: Observed, store: Stored) -> None:
@@ -85,13 +105,17 @@ def _with_settings(link: Link) -> Link:
 
 
 def _ends(request: Request, old: NetworkRecord | None, state_dir: str, host: t.Mapping[str, Link]) -> dict[str, Link]:
-    """By names of interfaces that are known, and by alias for what no record tells of any more."""
+    """By names of interfaces that are known, and by alias for what no record tells of any more. One that somebody has renamed, by
+    its hardware address."""
     known = {each.name for each in request.interfaces} | {each.name for each in (old.interfaces if old else ())}
     found = {name: host.get(names.host_interface(state_dir, request.name, name)) for name in known}
+    macs = {names.host_mac(state_dir, request.name, name): name for name in known}
     for link in host.values():
         name = names.is_of(state_dir, request.name, link.name, link.alias)
         if name:
             found[name] = link
+        elif link.kind == "veth" and link.mac in macs:
+            found[macs[link.mac]] = found[macs[link.mac]] or link
     return {name: link for name, link in found.items() if link}
 
 

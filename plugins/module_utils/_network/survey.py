@@ -50,6 +50,7 @@ class Survey(Networks):
             )
             users = self._users(name, seen)
             try:
+                observe.refuse_renamed(seen)
                 observe.refuse_foreign(name, seen, lambda: self._store)
                 observe.refuse_strangers(former[0], seen)
             except Conflict as exc:

@@ -33,7 +33,8 @@ class Observed(t.NamedTuple):
     ``inside``: links by name. ``ends``: the host's ends of the network's own interfaces, by interface. ``sysctls``:
     those with another value than the needed one. ``obsolete_sysctls``: whether a changed sysctl is no longer needed.
     ``rules``: whether the table of nftables is the one that the networks need. ``locked``: whether CRIU drops all packets in the
-    namespace, without a container whose restore will remove that. ``detached``: the namespace, if it has lost its name."""
+    namespace, without a container whose restore will remove that. ``detached``: the namespace, if it has lost its name.
+    ``renamed``: the present names of our bridges that somebody has renamed. ``misnamed``: the names that ends should have."""
 
     namespace: bool
     host: t.Mapping[str, Link]
@@ -47,6 +48,8 @@ class Observed(t.NamedTuple):
     locked: bool = False
     foreign: bool = False
     detached: Detached | None = None
+    renamed: t.Mapping[str, str] = {}
+    misnamed: t.Mapping[str, str] = {}
 
     @property
     def foreign_bridges(self) -> dict[str, int]:
@@ -140,6 +143,8 @@ def of_interface(wanted: InterfaceRecord, former: t.Sequence[NetworkRecord], see
     }  # fmt: skip
     if set(inside.addresses) == set(after):
         del pairs["addresses"]
+    if name in seen.misnamed:
+        pairs["host_interface"] = (end.name, seen.misnamed[name])
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 

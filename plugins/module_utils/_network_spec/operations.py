@@ -79,6 +79,11 @@ class ConfigureLink(t.NamedTuple):
     announce: bool = False
 
 
+class RenameLink(t.NamedTuple):
+    link: Link
+    name: str
+
+
 class RemoveLink(t.NamedTuple):
     link: Link
 
@@ -129,8 +134,8 @@ class Forget(t.NamedTuple):
 
 
 Operation = t.Union[
-    SaveRecord, CreateBridge, CreateNamespace, AttachNamespace, CreateVethPair, ConfigureLink, RemoveLink, ChangeRoutes, SetSysctls,
-    LoadRules, Unlock, RestoreSysctls, CheckUnused, RemoveNamespace, Forget,
+    SaveRecord, CreateBridge, CreateNamespace, AttachNamespace, CreateVethPair, ConfigureLink, RenameLink, RemoveLink, ChangeRoutes,
+    SetSysctls, LoadRules, Unlock, RestoreSysctls, CheckUnused, RemoveNamespace, Forget,
 ]  # fmt: skip
 _Steps = t.Iterator[Operation]
 
@@ -251,6 +256,8 @@ def _connect(
         if end is not None:
             yield RemoveLink(end)
         yield CreateVethPair(network, name, names.host_mac(*whose), interface.name, interface.mac, interface.mtu)
+    elif end is not None and "host_interface" in pairs:
+        yield RenameLink(end, name)
     yield ConfigureLink(
         "", name, closed(name, False), alias=names.alias(network, interface.name), bridge=interface.bridge,
         mtu=interface.mtu if connected and "mtu" in pairs else 0,

@@ -316,3 +316,50 @@ def test_the_rules_come_back_from_their_file(host: Host, lost: str) -> None:
     host.converge(WEB, absent=True)
     host.does("ip", "link", "delete", "br0")
     assert host.is_like() == before
+
+
+def _renamed(host: Host, old: str, new: str) -> None:
+    host.does("sh", "-c", f"ip link set {old} down; ip link set {old} name {new}; ip link set {new} up")
+
+
+@pytest.mark.parametrize("publish", [(), ("8080:80",)])
+@pytest.mark.parametrize("interface", [POOL, Interface(bridge="lsu-br1", subnet=("10.79.1.0/24",))])
+def test_a_renamed_bridge_of_ours(host: Host, interface: Interface, publish: tuple[str, ...]) -> None:
+    before = host.is_like()
+    for name in (WEB, OTHER):
+        host.converge(name, interface, publish=publish if name == WEB else ())
+    _renamed(host, interface.bridge, "lsu-renamed")
+    like = host.is_like()
+    for check in (True, False):
+        with pytest.raises(
+            Conflict, match=f"The bridge {interface.bridge} of Longshore has been renamed to lsu-renamed"
+        ) as caught:
+            host.converge(WEB, interface, publish=publish, check=check)
+    assert f"ip link set lsu-renamed name {interface.bridge}" in caught.value.hint
+    assert "has been renamed to lsu-renamed" in host.describe(WEB).conflict
+    assert host.is_like() == like
+    # With the next removal as with any other: the last network takes it along.
+    host.converge(OTHER, absent=True)
+    assert "lsu-renamed" in host.is_like()["links"]
+    host.does("sh", "-c", caught.value.hint.partition(": ")[2])
+    host.converge(WEB, interface, publish=publish)
+    assert host.converge(WEB, interface, publish=publish).plan.actions == ()
+    _renamed(host, interface.bridge, "lsu-renamed")
+    host.converge(WEB, absent=True)
+    assert host.is_like() == before
+
+
+def test_a_renamed_end_of_an_interface(host: Host) -> None:
+    before = host.is_like()
+    made = host.converge(WEB, POOL, publish=("8080:80",))
+    _renamed(host, made.ends["eth0"], "lsu-renamed")
+    host.does("ip", "link", "set", "lsu-renamed", "alias", "else")
+    assert host.describe(WEB).conflict == ""
+    host.converge(WEB, POOL, publish=("8080:80",))
+    assert host.converge(WEB, POOL, publish=("8080:80",)).plan.actions == ()
+    with serving(WEB):
+        assert asked(host.name, "tcp", "192.0.2.7", 8080) == "192.0.2.7"
+    host.converge(WEB, POOL._replace(mtu=1400), publish=("8080:80",))
+    assert host.of(WEB)["links"]["eth0"][0] == 1400
+    host.converge(WEB, absent=True)
+    assert host.is_like() == before

@@ -26,6 +26,8 @@ from ansible_collections.longshore.oci.plugins.module_utils._state.model import 
 )  # fmt: skip
 from ansible_collections.longshore.oci.tests.unit import bundle
 
+pytestmark = pytest.mark.pure
+
 NOFILE = resource.RLIMIT_NOFILE
 
 
@@ -36,6 +38,7 @@ def limit() -> t.Iterator[t.Callable[[int], None]]:
     resource.setrlimit(NOFILE, before)
 
 
+@pytest.mark.impure
 @pytest.mark.parametrize("ports", [0, 1, 100, 300, 1201])
 def test_there_is_room_and_the_limit_is_as_before(ports: int, limit: t.Callable[[int], None]) -> None:
     limit(256)
@@ -61,6 +64,7 @@ def test_too_many_for_the_hard_limit(hard: int, monkeypatch: pytest.MonkeyPatch)
     open_files.check(hard)
 
 
+@pytest.mark.impure
 @pytest.mark.parametrize(
     "ports", [("21000-21400",), ("127.0.0.1:21000-21299/tcp", "21300-21600/udp"), tuple(map(str, range(21000, 21350)))]
 )
