@@ -62,7 +62,7 @@ ONLY_FOR_ACTIONS = {
 ALLOWED = {
     "plugins.modules.oci_container": (122, 6690), "plugins.modules.oci_exec": (74, 4055),
     "plugins.modules.oci_checkpoint": (145, 9255), "plugins.modules.oci_bundle": (64, 4320),
-    "plugins.modules.oci_network": (65, 3850), "plugins.modules.oci_network_info": (66, 3905),
+    "plugins.modules.oci_network": (65, 3860), "plugins.modules.oci_network_info": (66, 3915),
     "plugins.modules.oci_container_info": (49, 2215),
 }  # fmt: skip
 # What has a use for more than the standard library: who has a port, telling a service manager, and netlink.

@@ -13,6 +13,7 @@ from .._netlink import netns
 from .._ports import joined_network, packet_lock
 from .._ports.address import PublishedPort
 from .._ports.host_ports import Address, active_definition, addresses_of, check_socket
+from .._state.model import Definition
 from .._state.store import Store
 
 _MOST_NAMED = 5
@@ -39,7 +40,7 @@ def check_ports(entries: t.Sequence[PublishedPort], gateways: t.Collection[str],
             if any(each.overlaps(address) for each in reserved.get((address.kind, port), ())):
                 continue
             try:
-                check_socket(address, listening=True, others=lambda: ())
+                check_socket(address, listening=True, others=lambda: _holding(store))
             except Conflict as exc:
                 raise Conflict(f"{entry} cannot be published: {exc.message}", hint=exc.hint) from exc
             except InvalidOption:
@@ -51,10 +52,18 @@ def check_ports(entries: t.Sequence[PublishedPort], gateways: t.Collection[str],
     return warnings
 
 
+def _holding(store: Store) -> t.Iterator[tuple[str, Definition]]:
+    """Yield the containers whose ports conmon has now."""
+    for record in filter(None, map(store.load, store.names())):
+        definition = active_definition(record)
+        if definition is not None:
+            yield record.name, definition
+
+
 def _reserved(store: Store) -> dict[tuple[str, int], list[Address]]:
     """Return the ports that containers reserve now, by protocol and port."""
     found: dict[tuple[str, int], list[Address]] = {}
-    for definition in filter(None, map(active_definition, map(store.load, store.names()))):
+    for _name, definition in _holding(store):
         for each in addresses_of(definition)[1]:
             found.setdefault((each.kind, each.port), []).append(each)
     return found

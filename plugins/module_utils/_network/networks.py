@@ -141,7 +141,8 @@ class Networks:
                 return _Decision(Plan(), None)
             seen, target = self._compared(seen, others, seen.host, changed, firewall.digest(self._table))
             return _Decision(plan_removal(request.name, former, others, seen, target), None)
-        observe.refuse_renamed(seen)
+        if old:
+            observe.refuse_bridges(old, {each.bridge for each in request.interfaces}, seen)
         around = observe.surroundings(seen, {name: history[0] for name, history in histories.items()})
         wanted = resolve(request, around, old)
         observe.refuse_strangers(wanted, seen)

@@ -70,11 +70,16 @@ def _renamed(state_dir: str, bridges: t.Collection[str], host: t.Mapping[str, Li
     return {macs[link.mac]: link.name for link in host.values() if link.kind == "bridge" and link.mac in macs}
 
 
-def refuse_renamed(seen: Observed) -> None:
-    """Raises Conflict for a bridge of ours that somebody has renamed: another one would have its addresses, and no ports."""
+def refuse_bridges(old: NetworkRecord, wanted: t.Collection[str], seen: Observed) -> None:
+    """Raises Conflict for a bridge of ours that somebody has renamed or replaced: another one would have its addresses, or the
+    network no gateway. ``wanted``: the names of the bridges that the network needs from now on."""
     for name, now in seen.renamed.items():
         hint = f"Rename it back: ip link set {now} down; ip link set {now} name {name}; ip link set {name} up"
         raise Conflict(f"The bridge {name} of Longshore has been renamed to {now}.", hint=hint)
+    for name in {each.bridge for each in old.interfaces if not each.foreign} & {*wanted} & {*seen.foreign_bridges}:
+        hint = f"Remove it: ip link delete {name}. This task then creates its own. To use it as it is, remove this network first."
+        what = f"The bridge {name} is not the one that Longshore has created, or has another hardware address."
+        raise Conflict(what, hint=hint)
 
 
 def refuse_foreign(name: str, seen: Observed, store: Stored) -> None:

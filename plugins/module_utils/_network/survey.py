@@ -7,7 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from .._base.errors import Conflict
-from .._network_spec.differences import Observed
+from .._network_spec.differences import Observed, bridges_of
 from .._network_spec.parse import Request, check_name
 from .._network_spec.plan import Plan
 from . import firewall, in_use, observe
@@ -50,7 +50,7 @@ class Survey(Networks):
             )
             users = self._users(name, seen)
             try:
-                observe.refuse_renamed(seen)
+                observe.refuse_bridges(former[0], bridges_of(former[:1]), seen)
                 observe.refuse_foreign(name, seen, lambda: self._store)
                 observe.refuse_strangers(former[0], seen)
             except Conflict as exc:

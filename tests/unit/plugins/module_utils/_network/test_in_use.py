@@ -11,9 +11,13 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import Conflict, LongshoreError
+from ansible_collections.longshore.oci.plugins.module_utils._base.process import identify
 from ansible_collections.longshore.oci.plugins.module_utils._netlink import netns
 from ansible_collections.longshore.oci.plugins.module_utils._network import in_use
 from ansible_collections.longshore.oci.plugins.module_utils._network_spec.parse import Interface
+from ansible_collections.longshore.oci.plugins.module_utils._state.phase import Phase
+from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
+from ansible_collections.longshore.oci.tests.unit import builders
 from ansible_collections.longshore.oci.tests.unit.network_host import OTHER, POOL, WEB, Host, host, serving
 
 __all__ = ["host"]  # the fixture
@@ -86,3 +90,38 @@ def test_a_process_that_comes_in_after_the_look_keeps_its_network(host: Host, mo
             child.wait()
     host.converge(WEB, absent=True)
     assert not netns.exists(WEB)
+
+
+@pytest.mark.parametrize("publish", [(), ("8080:80",)])
+@pytest.mark.parametrize(
+    "change", ["ip link delete {0}; ip link add {0} type bridge", "ip link set {0} address 02:00:00:00:00:09"]
+)
+@pytest.mark.parametrize("bridge", ["longshore0", "lsu-br1"])
+def test_a_bridge_in_the_place_of_ours(host: Host, bridge: str, change: str, publish: tuple[str, ...]) -> None:
+    interface = POOL._replace(bridge=bridge)
+    made = host.converge(WEB, interface, publish=publish)
+    host.does("sh", "-c", change.format(bridge))
+    like, says = host.is_like(), f"The bridge {bridge} is not the one that Longshore has created"
+    for check in (True, False):
+        with pytest.raises(Conflict, match=says) as caught:
+            host.converge(WEB, interface, publish=publish, check=check)
+    assert says in host.describe(WEB).conflict
+    assert host.is_like() == like
+    host.does("sh", "-c", caught.value.hint.partition(": ")[2].partition(".")[0])
+    host.converge(WEB, interface, publish=publish)
+    assert host.converge(WEB, interface, publish=publish).record == made.record
+
+
+@pytest.mark.parametrize("option", ["listen", "reserve_ports"])
+def test_the_port_of_a_container(host: Host, option: str) -> None:
+    """conmon has the socket, and the container is named. What a container reserves may be published for it."""
+    store = Store(state_dir=str(host.run_dir.parent / "state"), run_dir=str(host.run_dir))
+    with serving(host.name) as pid:
+        os.makedirs(store.paths("shop").state)
+        definition = builders.definition(**{option: ["80"]})
+        store.save(builders.record(name="shop", phase=Phase.RUNNING, definition=definition, monitor=identify(pid)))
+        if option == "reserve_ports":
+            host.converge(WEB, POOL, publish=("80:8080",))
+            return
+        with pytest.raises(Conflict, match="80:8080/tcp cannot be published: 80/tcp is in use by the container shop"):
+            host.converge(WEB, POOL, publish=("80:8080",))
