@@ -97,7 +97,7 @@ class Containers:
         if before.status in (Status.RUNNING, Status.PAUSED):
             config = self.store.load_config(desired.name) or {}
             if any(namespaces_of(config).values()):
-                from .left_namespaces import warned
+                from .._ports.left_namespaces import warned
 
                 decided = warned(self.store, before, decided, config)
         return before, decided

@@ -11,7 +11,7 @@ import typing as t
 from .._base.process import is_alive
 from .._config.namespace_paths import KINDS
 from .._config.namespaces import namespaces_of
-from .._ports import joined_network
+from . import joined_network
 from .._state.model import Action, Observed, Plan, Record
 from .._state.store import Store
 
