@@ -7,7 +7,11 @@ from __future__ import annotations
 import re
 import typing as t
 
-_CRIU_NOISE = re.compile(r"rlimit: |exited, status=|Dump files |Dumping FAILED|Restoring FAILED|\S+save -V failed")
+_CRIU_NOISE = re.compile(
+    r"rlimit: |exited, status=|Dump files |Dumping FAILED|Restoring FAILED|\S+save -V failed"
+    # Of the end after a failure: the directory is removed by restore_leftovers.py.
+    r"|mnt: Can't remove the directory /tmp/\.criu|cg: cgroupd: recv req error"
+)
 
 
 def criu_error(log: t.Sequence[str]) -> str:

@@ -23,6 +23,10 @@ pytestmark = pytest.mark.pure
           "(00.4) Error (a.c:1): three", "(00.5) Error (a.c:1): four"], "two; three; four"),
         # Also logged by one that succeeds, or of no use.
         (["(00.1) Error (criu/cr-dump.c:2): Dumping FAILED.", "(00.2) Error (a.c:1): rlimit: no"], ""),
+        (["(00.1)      1: Error (criu/mount-v2.c:396): mnt-v2: Can't re-create deleted file /a: File exists",
+          "(00.2) Error (criu/mount.c:3635): mnt: Can't remove the directory /tmp/.criu.mntns.R8IPwU: Device or resource busy",
+          "(00.3) Error (criu/cgroup.c:1998): cg: cgroupd: recv req error: No such file or directory",
+          "(00.4) Error (criu/cr-restore.c:2324): Restoring FAILED."], "mnt-v2: Can't re-create deleted file /a: File exists"),
     ],
 )  # fmt: skip
 def test_the_reason(log: list[str], reason: str) -> None:
