@@ -16,7 +16,8 @@ from .._host.detect import Host
 from .._state.store import Store
 from . import checkpoint_store
 from .checkpoint_store import Stored
-from .dump_checks import check_dump, check_mounts
+from .dump_checks import check_dump
+from .dump_mounts import check_mounts
 from .export import check_export
 from .plan import Action, Found, Goal, Plan, plan
 from .request import Request
@@ -46,7 +47,7 @@ def decide(context: Context) -> tuple[Found, Plan]:
         return found, decided  # After the recovery, the caller decides again.
     if Action.CHECKPOINT in decided.actions:
         check_dump(request, source.existing, source.status)
-        check_mounts(store.load_config(request.name) or {}, source.existing)
+        check_mounts(source.existing, store.load_config(request.name) or {})
     if Action.EXPORT in decided.actions:
         check_export(request)
     if Action.RESTORE in decided.actions:

@@ -8,7 +8,6 @@ import typing as t
 
 from .._base.errors import MissingPrerequisite, WrongState
 from .._base.versions import numbers
-from .._lifecycle.replaced_mounts import replaced
 from .._runtime import criu
 from .._state.model import NetworkHelper, Program, Record, Status
 from .request import Request
@@ -48,17 +47,6 @@ def check_parts(name: str, record: Record) -> None:
             f"The container {name} cannot be checkpointed: CRIU cannot dump the network device that"
             f" {record.definition.network_helper.value} holds.",
             hint="Only a container without network_helper can be checkpointed.",
-        )
-
-
-def check_mounts(config: t.Mapping[str, t.Any], record: Record) -> None:
-    """Refuse a container with a mount whose source was replaced. CRIU dumps it, and no restore can mount it: its memory would be lost."""
-    places = replaced(config, record.init.pid, gone=True) if record.init else []
-    if places:
-        raise WrongState(
-            f"The container {record.name} cannot be checkpointed: the sources of its mounts were replaced or removed on the host since"
-            f" it was created ({', '.join(places)[:300]}), and a restore would fail.",
-            hint="Restart it first, with state=restarted of oci_container.",
         )
 
 

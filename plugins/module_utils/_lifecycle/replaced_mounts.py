@@ -16,9 +16,8 @@ from .._base import mountinfo
 _GONE = "//deleted"  # as the kernel ends such a path
 
 
-def replaced(config: t.Mapping[str, t.Any], pid: int, *, gone: bool = False) -> list[str]:
-    """Return the places of these mounts in the container with this first process; nothing if that has ended. With ``gone``, only
-    those of which the kernel says that the former source does not exist any more."""
+def replaced(config: t.Mapping[str, t.Any], pid: int) -> list[str]:
+    """Return the places of these mounts in the container with this first process; nothing if that has ended."""
     binds = [mount for mount in config.get("mounts") or [] if _is_bind(mount)]
     try:
         inside = mountinfo.read(f"/proc/{pid}/mountinfo") if binds else []
@@ -27,7 +26,7 @@ def replaced(config: t.Mapping[str, t.Any], pid: int, *, gone: bool = False) -> 
     if not inside:
         return []
     here = mountinfo.read()
-    return [str(mount["destination"]) for mount in binds if _is_replaced(mount, inside, here, gone)]
+    return [str(mount["destination"]) for mount in binds if _is_replaced(mount, inside, here)]
 
 
 def _is_bind(mount: t.Mapping[str, t.Any]) -> bool:
@@ -36,7 +35,7 @@ def _is_bind(mount: t.Mapping[str, t.Any]) -> bool:
 
 
 def _is_replaced(
-    mount: t.Mapping[str, t.Any], inside: t.Sequence[mountinfo.Mount], here: t.Sequence[mountinfo.Mount], gone: bool
+    mount: t.Mapping[str, t.Any], inside: t.Sequence[mountinfo.Mount], here: t.Sequence[mountinfo.Mount]
 ) -> bool:
     source, place = _resolved(mount["source"], here), os.path.normpath(mount["destination"])
     expected = None if source is None else _origin(source, here)
@@ -44,9 +43,8 @@ def _is_replaced(
     if expected is None or expected in every:
         return False
     former = (expected[0], f"{expected[1]}{_GONE}")
-    there = [each.root for each in inside if each.place == place]
     # Without a mount at the place, a link in the root file system leads to it.
-    return former in every or (any(root.endswith(_GONE) for root in there) if gone else bool(there))
+    return former in every or any(each.place == place for each in inside)
 
 
 def _resolved(path: str, mounts: t.Sequence[mountinfo.Mount]) -> str | None:

@@ -24,6 +24,7 @@ class Support(t.NamedTuple):
     annotation: str  # in the output of ``features``: "true" if it was built with CRIU
     listed: str | None = None  # in the output of --version, without ``features``; None: always built with CRIU
     resets_cgroups: bool = False  # a restore ignores manage_cgroups_mode: ignore
+    resolves_places: Version = ()  # since when it resolves symbolic links in the destination of a mount for CRIU
     uses_default_root: bool = False  # for files that a dump names: XDG_RUNTIME_DIR/NAME for root, also with --root
 
 
@@ -37,6 +38,7 @@ _CRUN = Support(
     {**_CRUN_BOTH, "tcp_close": (1, 23), "lsm_profile": (1, 18), "lsm_mount_context": (1, 18)},
     annotation="run.oci.crun.checkpoint.enabled",
     listed="+CRIU",
+    resolves_places=(1, 22),
     resets_cgroups=True,  # restore.c, all versions so far: it parses the option, and then sets it back
     # 1.28 looks there for what it has mounted over masked directories. CRIU writes that down, and a restore does not find it.
     uses_default_root=True,

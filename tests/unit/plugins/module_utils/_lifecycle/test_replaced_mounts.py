@@ -60,19 +60,18 @@ def move_parent(path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "seen", "gone"),
+    ("change", "seen"),
     [
-        (replace, True, True), (pathlib.Path.unlink, True, True), (move, True, False), (move_parent, True, False),
-        (rewrite, False, False), (lambda _path: None, False, False),
+        (replace, True), (pathlib.Path.unlink, True), (move, True), (move_parent, True), (rewrite, False),
+        (lambda _path: None, False),
     ],
 )  # fmt: skip
-def test_a_file(files: pathlib.Path, change: t.Callable[[pathlib.Path], None], seen: bool, gone: bool) -> None:
+def test_a_file(files: pathlib.Path, change: t.Callable[[pathlib.Path], None], seen: bool) -> None:
     mount = bind(files / "conf/app.conf", files / "place")
     with container(mount) as pid:
         assert replaced_mounts.replaced({"mounts": [mount]}, pid) == []
         change(files / "conf/app.conf")
         assert replaced_mounts.replaced({"mounts": [mount]}, pid) == ([str(files / "place")] if seen else [])
-        assert replaced_mounts.replaced({"mounts": [mount]}, pid, gone=True) == ([str(files / "place")] if gone else [])
     assert replaced_mounts.replaced({"mounts": [mount]}, pid) == []
 
 
@@ -90,7 +89,7 @@ def test_a_directory_behind_a_link(files: pathlib.Path) -> None:
         assert replaced_mounts.replaced({"mounts": [mount]}, pid) == []
         shutil.rmtree(files / "releases/1/site")
         (files / "releases/1/site").mkdir()
-        assert replaced_mounts.replaced({"mounts": [mount]}, pid, gone=True) == [str(files / "directory")]
+        assert replaced_mounts.replaced({"mounts": [mount]}, pid) == [str(files / "directory")]
 
 
 def listen(path: pathlib.Path) -> None:
@@ -125,7 +124,7 @@ def test_a_place_behind_a_link_of_the_root_file_system(files: pathlib.Path) -> N
         assert replaced_mounts.replaced(mounts, pid) == [str(files / "directory")]
         replace(source)
         assert replaced_mounts.replaced(mounts, pid) == [str(files / "run/place"), str(files / "directory")]
-        assert replaced_mounts.replaced(mounts, pid, gone=True) == [str(files / "run/place")]
+        assert replaced_mounts.replaced(mounts, pid) == [str(files / "run/place")]
 
 
 def test_another_file_system_at_the_source(files: pathlib.Path) -> None:
