@@ -100,7 +100,7 @@ def check(name: str, pid: int, config: Config) -> None:
     if status is None or "\nSeccomp:" not in status:
         return
     lost = [
-        *lost_mounts(config, flags_by_place(found), lambda path: os.path.lexists(f"/proc/{pid}/root{path}")),
+        *lost_mounts(config, flags_by_place(found), lambda path: _resolved(f"/proc/{pid}/root", path)),
         *lost_limits(config, dict(line.partition(":\t")[::2] for line in split_lines(status))),
     ]
     if lost and os.path.exists(f"/proc/{pid}/root/"):
@@ -112,21 +112,33 @@ def flags_by_place(mounts: t.Iterable[mountinfo.Mount]) -> dict[str, tuple[str, 
     return {mount.place: mount.options for mount in mounts}
 
 
+def _resolved(top: str, path: str) -> str | None:
+    """Return the path of a process with the root ``top`` without links, which start at its root. None if it does not exist."""
+    from .._config import program_file
+
+    with contextlib.suppress(OSError, program_file.Unknown):
+        real = program_file.RootOnly(top).resolve(path)
+        return real if os.path.lexists(f"{top}{real}") else None
+    return None
+
+
 def lost_mounts(
-    config: Config, found: t.Mapping[str, t.Sequence[str]], exists: t.Callable[[str], bool]
+    config: Config, found: t.Mapping[str, t.Sequence[str]], resolved: t.Callable[[str], str | None]
 ) -> t.Iterator[str]:
-    """Yield what the process can write or read although the config forbids it. ``exists`` is asked about its paths."""
+    """Yield what the process can write or read although the config forbids it. ``resolved`` returns a path of the process without
+    links, or None if it does not exist. A runtime follows the links of these paths too."""
     if is_read_only(config) and "ro" not in found.get("/", ()):
         yield "its root file system is writable"
     linux = config.get("linux") or {}
     for path in linux.get("readonlyPaths") or []:
-        place = path
-        while place not in found and place != "/":
+        place = real = resolved(path)
+        while place and place not in found and place != "/":
             place = os.path.dirname(place)
-        if "ro" not in found.get(place, ()) and exists(path):
+        if real and "ro" not in found.get(place or "/", ()):
             yield f"{path} is writable"
     for path in linux.get("maskedPaths") or []:
-        if path not in found and exists(path):
+        real = resolved(path)
+        if real and real not in found:
             yield f"{path} is not masked"
 
 

@@ -74,7 +74,9 @@ def test_a_destination_over_a_link(root: str, place: str, real: str) -> None:
     for name, version in (("runc", "1.1.15"), ("crun", "1.22"), ("crun", "1.28"), ("youki", "0.5")):
         dump_mounts.check_places("web", Program(name, f"/usr/bin/{name}", version), config, found)
     crun = Program("crun", "/usr/bin/crun", "1.21")
-    with pytest.raises(WrongState, match=f"mount at {place} is at {real} in its root file system, and crun 1.21") as raised:
+    with pytest.raises(
+        WrongState, match=f"mount at {place} is at {real} in its root file system, and crun 1.21"
+    ) as raised:
         dump_mounts.check_places("web", crun, config, found)
     assert raised.value.hint == f"Use {real} as the destination of the mount, or crun 1.22 or newer."
 

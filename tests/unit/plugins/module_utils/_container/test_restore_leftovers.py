@@ -26,7 +26,10 @@ def yard() -> t.Iterator[str]:
 
 
 def log(tmp_path: pathlib.Path, path: str) -> str:
-    lines = ["(00.1)      1: mnt-v2: Start with 0:(null)", f"(00.2)      1: mnt-v2: Mounting tmpfs @{path}/mnt-0000001 (0)"]
+    lines = [
+        "(00.1)      1: mnt-v2: Start with 0:(null)",
+        f"(00.2)      1: mnt-v2: Mounting tmpfs @{path}/mnt-0000001 (0)",
+    ]
     (tmp_path / "restore.log").write_text("\n".join(lines))
     return f"{tmp_path}/restore.log"
 

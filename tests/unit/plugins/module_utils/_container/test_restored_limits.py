@@ -45,7 +45,10 @@ def test_the_uppermost_mount_of_a_place_counts() -> None:
 )  # fmt: skip
 def test_which_mounts_are_lost(config: dict[str, t.Any], lost: list[str]) -> None:
     found = restored_limits.flags_by_place(MOUNTS)
-    assert list(restored_limits.lost_mounts(config, found, lambda path: not path.startswith("/gone"))) == lost
+    assert (
+        list(restored_limits.lost_mounts(config, found, lambda path: None if path.startswith("/gone") else path))
+        == lost
+    )
 
 
 @pytest.mark.parametrize(
@@ -100,6 +103,21 @@ def test_flags_of_the_mount_are_kept(tmp_path: pathlib.Path) -> None:
     )
     assert done.returncode == 0, done
     assert all(flag in done.stdout.splitlines()[-1].split(" ")[5].split(",") for flag in ("ro", "nosuid", "nodev"))
+
+
+@pytest.mark.parametrize(
+    ("path", "real"),
+    [
+        ("/lib/ro", "/usr/lib/ro"), ("/lib", "/usr/lib"), ("/var/run/x", "/run/x"), ("/usr/lib/ro", "/usr/lib/ro"), ("/up/x", "/run/x"),
+        ("/missing", None), ("/lib/missing", None), ("/loop/x", None),
+    ],
+)  # fmt: skip
+def test_a_path_over_a_link_is_where_the_link_leads(tmp_path: pathlib.Path, path: str, real: str | None) -> None:
+    for name in ("usr/lib/ro", "var", "run/x"):
+        (tmp_path / name).mkdir(parents=True)
+    for name, target in (("lib", "usr/lib"), ("var/run", "/run"), ("up", "../../../run"), ("loop", "loop")):
+        (tmp_path / name).symlink_to(target)
+    assert restored_limits._resolved(str(tmp_path), path) == real
 
 
 def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
