@@ -26,7 +26,7 @@ from .._host.selinux_state import has_labels
 from .._lifecycle.recovery import release, settle
 from .._ports import packet_lock
 from .._runtime import criu
-from .._runtime.criu_log import criu_error
+from .._runtime.criu_log import criu_error, criu_hint
 from .._runtime.criu_support import SUPPORT
 from .._runtime.failure import last_error
 from .._runtime.runtime import Runtime, global_arguments
@@ -234,7 +234,8 @@ def _undo(store: Store, before: Observed, path: str, exc: BaseException, timeout
         return exc
     reason = criu_error(log) or exc.message
     goes_on = "" if left else " It continues as before."
-    hint = " ".join(text for text in (criu.hint(log) or exc.hint, f"The log of CRIU is {kept}." if log else "") if text)
+    helps = criu_hint(log, lambda option: criu.lacks("checkpoint", option, record.runtime)) or exc.hint
+    hint = " ".join(text for text in (helps, f"The log of CRIU is {kept}." if log else "") if text)
     message = f"Cannot checkpoint the container {record.name}: {reason.rstrip('.')}.{goes_on}{left}"
     return type(exc)(message, hint=hint, dump_log=log[-40:], **exc.details)
 

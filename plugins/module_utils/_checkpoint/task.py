@@ -151,11 +151,7 @@ class Task:
         if record is None and source.is_foreign:
             self._warnings += left_out(source, request.wanted)
         lay_out(self._store, request.target, launch, source, with_log=request.include_logs)
-        try:
-            restored, warnings = create(self._store, launch, previous=record, timeouts=self._timeouts)
-        except LongshoreError as exc:
-            exc.hint = exc.hint or criu.hint(exc.details.get("restore_log", ()))
-            raise
+        restored, warnings = create(self._store, launch, previous=record, timeouts=self._timeouts)
         self._warnings += warnings
         self._statistics = statistics(f"{self._store.paths(restored.name).bundle}/stats-restore")
         used_up(self._store, restored)

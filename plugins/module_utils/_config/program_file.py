@@ -102,13 +102,6 @@ class Tree:
         return os.fdopen(descriptor, "rb")
 
 
-class RootOnly(Tree):
-    """The files below one directory, such as the root of a process."""
-
-    def __init__(self, top: str) -> None:
-        self._mounts, self._sources, self._remote = [("/", top)], {"/": top, top: top}, set()
-
-
 def check(config: Config, runtime: str = "") -> None:
     """Raises InvalidOption if the program of a container exists and cannot be executed. ``runtime``: the path of crun or runc."""
     if not _HANDLED.isdisjoint(config.get("annotations") or ()) or re.match("crun-|krun", os.path.basename(runtime)):

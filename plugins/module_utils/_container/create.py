@@ -51,12 +51,10 @@ class Launch(t.NamedTuple):
         return not (wanted.reserve_ports or wanted.listen or maps_users or read_only)
 
     def restoring(self, checkpoint: Checkpoint | None, started: str | None) -> Launch:
-        """Return the same launch from a checkpoint. Raises InvalidOption or MissingPrerequisite if that cannot work, or if the
-        container would lose its limits."""
-        from . import mount_points, restored_limits
+        """Return the same launch from a checkpoint. Raises InvalidOption or MissingPrerequisite for one that cannot be restored."""
+        from .restored_limits import check_possible
 
-        restored_limits.check_programs(self.config)
-        mount_points.check(self.config)
+        check_possible(self.config)
         record = self.record.replace(phase=Phase.RESTORING, checkpoint=checkpoint, started_at=started)
         return self._replace(record=record)
 
@@ -261,10 +259,9 @@ def _launch(store: Store, launch: Launch, paths: Paths, timeouts: Timeouts) -> t
         argv, environment, preserve, noticed = around.enter_context(_launch_context(store, launch, paths, fds))
         warnings += noticed
         if record.checkpoint:
-            from . import mount_points, restored_limits
+            from . import restored_limits
 
-            around.enter_context(restored_limits.no_groups())
-            around.enter_context(mount_points.created(launch.config))
+            around.enter_context(restored_limits.prepared(launch.config))
         with conmon_launch.launch(
             argv, directory=paths.bundle, output=output, environment=environment, place=place,
             spawn_directory=None if record.cgroup_manager is CgroupManager.SYSTEMD else cgroup.spawn_directory(names.conmon_cgroup(record), where),

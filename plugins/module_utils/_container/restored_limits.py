@@ -19,6 +19,8 @@ from .._base.deadline import Deadline
 from .._base.errors import LongshoreError, MissingPrerequisite, ProgramFailed
 from .._base.files import read_text, split_lines
 from .._base.program import find_program, run
+from .._config import program_file
+from .._runtime import mount_points
 
 Config = t.Mapping[str, t.Any]
 _ENTER = ("--mount", "--propagation", "slave", "--", "/bin/sh", "-c")
@@ -29,6 +31,12 @@ _KEPT = {"nosuid": os.ST_NOSUID, "nodev": os.ST_NODEV, "noexec": os.ST_NOEXEC, "
 
 def is_read_only(config: Config) -> bool:
     return bool((config.get("root") or {}).get("readonly"))
+
+
+def check_possible(config: Config) -> None:
+    """Raise MissingPrerequisite or InvalidOption for a container that cannot be restored with its limits and mounts."""
+    check_programs(config)
+    mount_points.check(config)
 
 
 def check_programs(config: Config) -> None:
@@ -57,6 +65,13 @@ def read_only_root(root: str, argv: t.Sequence[str], staged: str | None = None) 
         if created:
             with contextlib.suppress(OSError):
                 os.rmdir(f"{root}/tmp")
+
+
+@contextlib.contextmanager
+def prepared(config: Config) -> t.Iterator[None]:
+    """Prepare this process and the mount points for conmon."""
+    with no_groups(), mount_points.created(config):
+        yield
 
 
 @contextlib.contextmanager
@@ -112,12 +127,17 @@ def flags_by_place(mounts: t.Iterable[mountinfo.Mount]) -> dict[str, tuple[str, 
     return {mount.place: mount.options for mount in mounts}
 
 
+class _Live(program_file.Tree):
+    """The files of a running process, with all its mounts."""
+
+    def __init__(self, top: str) -> None:
+        self._mounts, self._sources, self._remote = [("/", top)], {"/": top, top: top}, set()
+
+
 def _resolved(top: str, path: str) -> str | None:
     """Return the path of a process with the root ``top`` without links, which start at its root. None if it does not exist."""
-    from .._config import program_file
-
     with contextlib.suppress(OSError, program_file.Unknown):
-        real = program_file.RootOnly(top).resolve(path)
+        real = _Live(top).resolve(path)
         return real if os.path.lexists(f"{top}{real}") else None
     return None
 

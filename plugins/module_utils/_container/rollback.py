@@ -8,7 +8,7 @@ import typing as t
 
 from .._base.errors import DeadlineExceeded, LongshoreError, ProgramFailed, Reason
 from .._base.files import read_tail, remove_file, write_text
-from .._runtime.criu_log import criu_error
+from .._runtime.criu_log import criu_error, criu_hint
 from .._runtime.failure import error_in
 from .._state.model import Record, Timeouts
 from .._state.store import CHECKPOINTS, Paths, Store
@@ -60,7 +60,8 @@ def _explain(
         reason = ": ".join(text for text in (exc.message.rstrip("."), said or conmon_said) if text)
     verb = "restore" if record.checkpoint else "create"
     message = f"Cannot {verb} the container {record.name}: {reason}"
-    return type(exc)(message.rstrip(".") + ".", hint=f"{exc.hint} {left}".strip(), **{**words, **exc.details})
+    hint = f"{exc.hint or criu_hint(words['restore_log'])} {left}".strip()
+    return type(exc)(message.rstrip(".") + ".", hint=hint, **{**words, **exc.details})
 
 
 def last_words(paths: Paths, log_path: str | None) -> dict[str, t.Any]:

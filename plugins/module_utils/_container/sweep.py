@@ -67,9 +67,9 @@ def sweep_leftovers(store: Store, record: Record, timeouts: Timeouts) -> None:
     # A runtime, or CRIU that has outlived it, still works there.
     left += _remove_cgroups(record) if launching else []
     if os.path.exists(f"{paths.bundle}/restore.log"):
-        from . import restore_leftovers
+        from .._runtime import criu_leftovers
 
-        restore_leftovers.remove(f"{paths.bundle}/restore.log")
+        criu_leftovers.remove(f"{paths.bundle}/restore.log")
     for place in (runtime.directory, paths.run):
         unmount(place)
     said = runtime.delete()

@@ -82,6 +82,15 @@ def check_options(verb: str, options: Options, runtime: Program) -> None:
             raise MissingPrerequisite(f"{named} needs {can}; this container has {runtime.name} {runtime.version}.")
 
 
+def lacks(verb: str, option: str, runtime: Program) -> str:
+    """Return why a runtime does not have an option, or an empty string."""
+    try:
+        check_options(verb, Options(**t.cast(t.Any, {option: True})), runtime)
+    except LongshoreError as exc:
+        return exc.message
+    return ""
+
+
 def _who(name: str, since: Version) -> str:
     return "" if since == NEVER else f"{name} {'.'.join(map(str, since))} or newer" if since else name
 
@@ -208,23 +217,3 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
         position, shift = position + 1, shift + 7
         if byte < 0x80:
             return value, position
-
-
-_HINTS = (
-    (r"iptables-restore", "Install iptables, with which CRIU blocks the network, or use network_lock (crun only)."),
-    (r"No space left|ENOSPC", "Free space in the state directory: an image is about as big as the used memory."),
-    (r"mem.*dirty|Memory tracking", "Remove pre_dump: this kernel does not track memory."),
-    # CRIU 4.2 mounts the old root there for a moment.
-    (r"temporary directory: Read-only", "A read-only root file system needs a directory /tmp. Create it, and restore again."),
-)  # fmt: skip
-
-
-def hint(log: t.Sequence[str]) -> str:
-    """Return a hint for a failure. CRIU itself often names the option that would help."""
-    text = "\n".join(line for line in log if "Error" in line)
-    named = re.search(r"--(tcp-established|tcp-close|ext-unix-sk|file-locks|link-remap|shell-job)", text)
-    remap = re.search(r"[Uu]se (link-remap) option", text)
-    if named or remap:
-        option = (named or remap).group(1).replace("-", "_")  # type: ignore[union-attr]
-        return f"Use the option {option}."
-    return next((advice for pattern, advice in _HINTS if re.search(pattern, text)), "")

@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, MissingPrerequisite
 from ansible_collections.longshore.oci.plugins.module_utils._runtime import criu
 from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu import VERBS, Options
-from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu_log import criu_error
+from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu_log import criu_error, criu_hint
 from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu_support import NEVER, SUPPORT
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Program
 from ansible_collections.longshore.oci.tests.unit import builders
@@ -135,13 +135,13 @@ def test_the_reason_is_in_the_errors_that_only_a_failure_has() -> None:
 
 
 def test_the_hint_names_the_option_that_criu_names() -> None:
-    assert criu.hint(log("dump-connected")) == "Use the option tcp_established."
-    assert "iptables" in criu.hint(log("dump-no-iptables"))
-    assert (
-        criu.hint(["(00.1) Error (criu/files.c:1): Can't create link remap for x. Use link-remap option."])
-        == "Use the option link_remap."
-    )
-    assert criu.hint(["(00.1) Error (criu/image.c:1): write: No space left on device"]).startswith("Free space")
-    read_only = "(00.1)      1: Error (criu/mount.c:1): mnt: Can't create a temporary directory: Read-only file system"
-    assert criu.hint([read_only]).startswith("A read-only root file system needs a directory /tmp")
-    assert criu.hint(log("dump-good")) == ""
+    assert criu_hint(log("dump-connected")) == "Use the option tcp_established."
+    assert "iptables" in criu_hint(log("dump-no-iptables"))
+    assert "manage_cgroups_mode: ignore" in criu_hint(log("restore-no-cgroup"))
+    assert criu_hint(log("dump-good")) == ""
+
+
+def test_why_a_runtime_lacks_an_option() -> None:
+    assert criu.lacks("checkpoint", "link_remap", program("runc", "1.3")) == ""
+    said = "link_remap needs runc 1.3 or newer; this container has crun 1.21."
+    assert criu.lacks("checkpoint", "link_remap", program("crun", "1.21")) == said

@@ -13,7 +13,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import mountinfo
-from ansible_collections.longshore.oci.plugins.module_utils._container import restore_leftovers
+from ansible_collections.longshore.oci.plugins.module_utils._runtime import criu_leftovers
 
 
 @pytest.fixture
@@ -38,26 +38,26 @@ def test_the_mount_and_its_directory_go(yard: str, tmp_path: pathlib.Path) -> No
     subprocess.run(["mount", "-t", "tmpfs", "none", yard], check=True)
     os.mkdir(f"{yard}/mnt-0000001")
     for _time in range(2):
-        restore_leftovers.remove(log(tmp_path, yard))
+        criu_leftovers.remove(log(tmp_path, yard))
     assert not os.path.exists(yard)
     assert yard not in [mount.place for mount in mountinfo.read()]
 
 
 def test_a_directory_without_a_mount_goes(yard: str, tmp_path: pathlib.Path) -> None:
-    restore_leftovers.remove(log(tmp_path, yard))
+    criu_leftovers.remove(log(tmp_path, yard))
     assert not os.path.exists(yard)
 
 
 def test_what_is_not_of_criu_stays(yard: str, tmp_path: pathlib.Path) -> None:
     pathlib.Path(yard, "file").touch()
-    restore_leftovers.remove(log(tmp_path, yard))  # not empty
+    criu_leftovers.remove(log(tmp_path, yard))  # not empty
     assert os.listdir(yard) == ["file"]
     os.unlink(f"{yard}/file")
-    restore_leftovers.remove(log(tmp_path, f"{yard}more"))  # another name
-    restore_leftovers.remove(f"{tmp_path}/missing.log")
+    criu_leftovers.remove(log(tmp_path, f"{yard}more"))  # another name
+    criu_leftovers.remove(f"{tmp_path}/missing.log")
     assert os.path.isdir(yard)
     os.chown(yard, 65534, 65534)
-    restore_leftovers.remove(log(tmp_path, yard))  # of another user
+    criu_leftovers.remove(log(tmp_path, yard))  # of another user
     assert os.path.isdir(yard)
 
 
@@ -65,6 +65,6 @@ def test_a_link_is_not_followed(yard: str, tmp_path: pathlib.Path) -> None:
     os.rmdir(yard)
     (tmp_path / "other").mkdir()
     os.symlink(tmp_path / "other", yard)
-    restore_leftovers.remove(log(tmp_path, yard))
+    criu_leftovers.remove(log(tmp_path, yard))
     assert os.path.islink(yard)
     assert (tmp_path / "other").is_dir()

@@ -3,7 +3,7 @@
 """Create the mount points of a restored container, as the runtime does for a created one.
 
 CRIU creates none. crun creates those in the root file system, but not those below another mount, and neither runtime can create
-one in a root file system that is read-only from the start (restored_limits.py). So a container was restored only where it ran
+one in a root file system that is read-only from the start (_container/restored_limits.py). So a container was restored only where it ran
 before. Nothing is created on a tmpfs, whose content CRIU restores. A process may have changed a volume, so no symbolic link is
 followed there.
 """
@@ -16,7 +16,6 @@ import posixpath
 import stat
 import typing as t
 
-from .._archive.rights import is_bind
 from .._base.errors import InvalidOption
 from .._config import program_file
 
@@ -41,7 +40,8 @@ def needed(config: Config) -> list[MountPoint]:
         place = posixpath.normpath(f"/{mount.get('destination')}").replace("//", "/")
         with contextlib.suppress(OSError, program_file.Unknown):
             place = tree.resolve(place, missing=True)
-        source = str(mount.get("source")) if is_bind(mount) else None
+        bind = mount.get("type") == "bind" or {"bind", "rbind"} & set(mount.get("options") or ())
+        source = str(mount.get("source")) if bind else None
         is_directory = source is None or not os.path.exists(source) or os.path.isdir(source)
         below = [each for each in above if f"{place}/".startswith(f"{each[0].rstrip('/')}/") and each[0] != place]
         where, top = below[-1] if below else ("/", None)
@@ -53,7 +53,7 @@ def needed(config: Config) -> list[MountPoint]:
 
 def check(config: Config) -> None:
     """Raises InvalidOption for a file in a volume where a directory is to be mounted, or the reverse, of which CRIU says nothing clear.
-    The root file system may still change (lay_out.py)."""
+    The root file system may still change (_checkpoint/lay_out.py)."""
     for point in needed(config):
         with contextlib.suppress(OSError):
             mode = os.lstat(f"{point.top}/{point.path}").st_mode

@@ -12,7 +12,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
-from ansible_collections.longshore.oci.plugins.module_utils._container import mount_points
+from ansible_collections.longshore.oci.plugins.module_utils._runtime import mount_points
 
 pytestmark = pytest.mark.pure
 
