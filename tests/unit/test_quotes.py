@@ -27,6 +27,8 @@ OF_OTHERS = {
     ("guide_checkpoint", "invalid reference format", "podman"),
     ("guide_checkpoint", "Can't move 1 into .../cgroup.procs", "CRIU"),
     ("guide_checkpoint", "Locking network failed", "CRIU"),
+    ("guide_checkpoint", "Can't get 1:16 opt: Operation not supported", "CRIU"),
+    ("guide_checkpoint", "Can't get rlimit", "CRIU"),
 }
 # Values in quoted messages that look like words of the program.
 VALUES = ("inet: Connected TCP socket, consider using --tcp-established option", "web:", "paused", "createRuntime")

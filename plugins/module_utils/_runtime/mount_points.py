@@ -35,7 +35,8 @@ class MountPoint(t.NamedTuple):
 def needed(config: Config) -> list[MountPoint]:
     """Return the mount points that lie in the root file system or in a directory of the host, in the order of the mounts."""
     tree, found = program_file.Tree(config), []
-    above: list[tuple[str, str | None]] = [("/", config["root"]["path"])]
+    root = config["root"]["path"]
+    above: list[tuple[str, str | None, t.Any]] = [("/", root, None)]
     for mount in config.get("mounts") or []:
         place = posixpath.normpath(f"/{mount.get('destination')}").replace("//", "/")
         with contextlib.suppress(OSError, program_file.Unknown):
@@ -44,10 +45,13 @@ def needed(config: Config) -> list[MountPoint]:
         source = str(mount.get("source")) if bind else None
         is_directory = source is None or not os.path.exists(source) or os.path.isdir(source)
         below = [each for each in above if f"{place}/".startswith(f"{each[0].rstrip('/')}/") and each[0] != place]
-        where, top = below[-1] if below else ("/", None)
+        where, top, kind = below[-1] if below else ("/", None, None)
         if top is not None and os.path.isdir(top):
             found.append(MountPoint(top, posixpath.relpath(place, where), place, is_directory))
-        above.append((place, source))
+        # crun also creates these in the root file system, where the mount above covers them.
+        if config["root"].get("readonly") and where != "/" and kind != "tmpfs":
+            found.append(MountPoint(root, place[1:], place, is_directory))
+        above.append((place, source, mount.get("type")))
     return found
 
 

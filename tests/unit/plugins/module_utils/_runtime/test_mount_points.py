@@ -69,6 +69,22 @@ def test_they_are_created_where_the_runtime_creates_them(
         pass
 
 
+def test_in_a_read_only_root_also_those_that_crun_makes_there(top: str) -> None:
+    mounts = [
+        bind("/data", f"{top}/d"),
+        bind("/data/sub/deep", f"{top}/e"),
+        fs("/proc", "proc"),
+        bind("/proc/file", f"{top}/a"),
+    ]
+    mounts += [fs("/t"), bind("/t/x", f"{top}/d")]
+    with mount_points.created({**config(top, *mounts), "root": {"path": f"{top}/rootfs", "readonly": True}}):
+        pass
+    assert os.path.isdir(f"{top}/rootfs/data/sub/deep")
+    assert os.path.isfile(f"{top}/rootfs/proc/file")
+    assert os.path.isdir(f"{top}/d/sub/deep")
+    assert os.listdir(f"{top}/rootfs/t") == []
+
+
 def test_nothing_is_left_of_a_restore_that_fails(top: str) -> None:
     mounts = [bind("/data", f"{top}/d"), bind("/data/sub/deep", f"{top}/e"), bind("/data/sub/a", f"{top}/a")]
     os.mkdir(f"{top}/rootfs/data")
