@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import typing as t
-
 from .._base.errors import MissingPrerequisite, WrongState
 from .._base.versions import numbers
 from .._runtime import criu

@@ -11,9 +11,9 @@ import typing as t
 from .._base.process import is_alive
 from .._config.namespace_paths import KINDS
 from .._config.namespaces import namespaces_of
-from . import joined_network
 from .._state.model import Action, Observed, Plan, Record
 from .._state.store import Store
+from . import joined_network
 
 
 def warned(store: Store, before: Observed, decided: Plan, config: t.Mapping[str, t.Any]) -> Plan:

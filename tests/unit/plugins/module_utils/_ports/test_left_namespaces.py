@@ -15,9 +15,9 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import ProcessId, identify
 from ansible_collections.longshore.oci.plugins.module_utils._config import config
 from ansible_collections.longshore.oci.plugins.module_utils._config.namespace_paths import KINDS
-from ansible_collections.longshore.oci.plugins.module_utils._ports import left_namespaces
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
 from ansible_collections.longshore.oci.plugins.module_utils._netlink import netns
+from ansible_collections.longshore.oci.plugins.module_utils._ports import left_namespaces
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Desired, Goal, Record
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
 from ansible_collections.longshore.oci.tests.unit import builders
