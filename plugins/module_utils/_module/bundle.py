@@ -14,7 +14,7 @@ from .._base.files import check_text
 from .._bundle.bundles import Outcome
 from .._bundle_spec import parse
 from .._bundle_spec.options import Action, Options, Request
-from .boundary import DIRECTORY_ARGUMENTS
+from .boundary import DIRECTORY_ARGUMENTS, check_seconds
 from .diff import Pairs, diff
 
 # The options for a config.json, by type. They have no defaults here: these come from the image or from Options.
@@ -82,6 +82,7 @@ def request(params: t.Mapping[str, t.Any]) -> Request:
         raise InvalidOption("platform selects an image of an index. It cannot be used with rootfs.")
     if params["timeout"] <= 0:
         raise InvalidOption("timeout must be more than 0 seconds.")
+    check_seconds(params, "timeout")
     check_text("path", params["path"])
     check_text("rootfs", params["rootfs"] or "")
     fields = {name: params[name] for name in Request._fields if name in params}

@@ -74,6 +74,8 @@ class TestRequest:
         ("given", "message"),
         [
             ({"rootfs": "/x", "platform": "linux/arm64"}, "It cannot be used with rootfs"), ({"timeout": 0}, "more than 0 seconds"),
+            ({"timeout": float("nan")}, "timeout must be a number of seconds up to"), ({"timeout": float("inf")}, "not inf"),
+            ({"timeout": 1e13}, "timeout must be a number"), ({"timeout": -float("inf")}, "more than 0 seconds"),
             ({"timeout": -1.0}, "more than 0 seconds"), ({"path": "/a\nb"}, "path cannot have control characters"),
             ({"rootfs": "/a\0b"}, "rootfs cannot have control characters"),
         ],
