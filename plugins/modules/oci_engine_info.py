@@ -75,7 +75,10 @@ criu:
   returned: success
   type: dict
 cgroup:
-  description: The cgroups of this host (C(mode), one of V(unified), V(hybrid) and V(legacy)), and the cgroup manager (C(manager)).
+  description:
+    - The cgroups of this host (C(mode), one of V(unified), V(hybrid) and V(legacy)), and the cgroup manager (C(manager)).
+    - The controllers that containers of this user can have (C(controllers)), by their names in cgroup v2, such as V(memory), V(pids), V(cpu),
+      V(cpuset) and V(io). A limit whose controller is missing is refused by M(longshore.oci.oci_container).
   returned: success
   type: dict
 systemd:

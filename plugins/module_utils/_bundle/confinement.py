@@ -22,6 +22,7 @@ from .._base.files import read_text, split_lines
 from .._base.versions import numbers
 from .._bundle_spec.options import Facts, Options
 from .._config.sizes import parse_limit
+from .._host import cgroup
 from .._host.selinux_state import has_labels
 
 APPARMOR = "/sys/kernel/security/apparmor/profiles"
@@ -58,11 +59,7 @@ def _hard(kind: int) -> int:
 
 def counts_processes(uid: int, root: str = "/sys/fs/cgroup") -> bool:
     """Tell whether cgroups of this user have a pids controller. Without it, the runtimes refuse every limit."""
-    below = "" if uid == 0 else f"/user.slice/user-{uid}.slice/user@{uid}.service"
-    controllers = read_text(f"{root}{below}/cgroup.controllers")
-    if controllers is not None:
-        return "pids" in controllers.split()
-    return uid == 0 and os.path.isdir(f"{root}/pids")
+    return "pids" in (cgroup.controllers(uid, root) or ())
 
 
 def limits_swap(uid: int, root: str = "/sys/fs/cgroup") -> bool:

@@ -103,6 +103,7 @@ def prepare(
     _check_free(store, record, paths)
     launch = Launch(record, _effective(source, record, paths, restored=restored))
     _check_program(launch, restored=restored)
+    _check_limits(launch)
     since = driver_of(runtime.name).recursive_mounts
     if not since or numbers(runtime.version) < since:
         from .._config import recursive_mounts
@@ -166,6 +167,13 @@ def _check_program(launch: Launch, *, restored: bool) -> None:
         from .._config import program_file
 
         program_file.check(launch.config, runtime.path)
+
+
+def _check_limits(launch: Launch) -> None:
+    if launch.record.runtime.name in DRIVERS and set(launch.config["linux"].get("resources") or ()) - {"devices"}:
+        from .._runtime import controllers
+
+        controllers.check(launch.config, os.geteuid(), cgroup.controllers(os.geteuid()))
 
 
 def _check_parent(parent: str | None, manager: CgroupManager) -> None:

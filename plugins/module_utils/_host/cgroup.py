@@ -51,6 +51,18 @@ def layout() -> Layout:
     return layout_of(mountinfo.read())
 
 
+def controllers(uid: int, root: str = "/sys/fs/cgroup") -> set[str] | None:
+    """Return the controllers for cgroups of a user, by their names in cgroup v2. For users other than root, these are delegated by
+    systemd. None if nothing is known of them."""
+    below = "" if uid == 0 else f"/user.slice/user-{uid}.slice/user@{uid}.service"
+    text = read_text(f"{root}{below}/cgroup.controllers")
+    if text is None and uid == 0 and os.path.isdir(root):
+        # cgroup v1: a directory for each controller, or for several ("cpu,cpuacct"). In hybrid mode, v2 is beside them.
+        directories = " ".join(os.listdir(root)).replace(",", " ").replace("blkio", "io")
+        text = f"{directories} {read_text(f'{root}/unified/cgroup.controllers') or ''}"
+    return None if text is None else set(text.split()) - {"systemd", "unified"}
+
+
 def path_of(pid: int, where: Layout | None = None) -> str | None:
     """Return the cgroup of a process: the longest path, because a manager creates cgroups below existing ones.
 

@@ -30,6 +30,7 @@ def survey(host: Host) -> dict[str, Value]:
         "cgroup": {
             "mode": cgroup.layout().mode,
             "manager": _try(lambda: host.cgroup_manager(CgroupManager.AUTO).value, key="manager"),
+            "controllers": sorted(cgroup.controllers(os.geteuid()) or ()),
         },
         "systemd": systemd_runs(),
         "kernel": platform.release(),

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import typing as t
 
 import pytest
@@ -114,3 +115,31 @@ class TestReal:
         child = spawn("true")
         child.wait()
         assert cgroup.path_of(child.pid) is None
+
+
+def _host(root: pathlib.Path, files: dict[str, str]) -> str:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if text == "directory":
+            path.mkdir()
+        else:
+            path.write_text(text, encoding="ascii")
+    return str(root)
+
+
+@pytest.mark.parametrize(
+    ("files", "uid", "expected"),
+    [
+        ({"cgroup.controllers": "cpuset cpu io memory pids\n"}, 0, {"cpuset", "cpu", "io", "memory", "pids"}),
+        ({"cgroup.controllers": "\n"}, 0, set()),
+        (dict.fromkeys(("cpu,cpuacct", "memory", "blkio", "systemd"), "directory"), 0, {"cpu", "cpuacct", "memory", "io"}),
+        ({"memory": "directory", "unified/cgroup.controllers": "pids io\n"}, 0, {"memory", "pids", "io"}),
+        ({}, 0, set()),
+        ({"cgroup.controllers": "memory", "user.slice/user-7.slice/user@7.service/cgroup.controllers": "pids"}, 7, {"pids"}),
+        ({"cgroup.controllers": "memory"}, 7, None),
+        ({"memory": "directory"}, 7, None),
+    ],
+)  # fmt: skip
+def test_the_controllers(tmp_path: pathlib.Path, files: dict[str, str], uid: int, expected: set[str] | None) -> None:
+    assert cgroup.controllers(uid, _host(tmp_path, files)) == expected
