@@ -10,7 +10,7 @@ short_description: Return information about OCI containers
 version_added: 0.1.0
 description:
   - Returns information about the containers of M(longshore.oci.oci_container), and about the commands that M(longshore.oci.oci_exec) runs
-    in them. Starts no process on the host.
+    in them. Starts no process on the host, but C(journalctl) for the lines of a journal (O(log_lines)).
 extends_documentation_fragment:
   - longshore.oci._attributes
   - longshore.oci._attributes.action_group
@@ -22,6 +22,12 @@ options:
     type: list
     elements: str
     default: []
+  log_lines:
+    description:
+      - Number of lines to return from the end of the log of each container, without the times in it. Lines of an earlier container with the
+        same name are left out, except with O(longshore.oci.oci_container#module:log_driver=passthrough), which writes no times.
+    type: int
+    default: 0
 seealso:
   - module: longshore.oci.oci_container
   - module: longshore.oci.oci_exec
@@ -42,9 +48,10 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ all_containers.containers | map(attribute='exec_sessions') | flatten | selectattr('status', 'eq', 'running') }}"
 
-- name: Get information about one container
+- name: Get information about one container, with the end of its log
   longshore.oci.oci_container_info:
     name: web
+    log_lines: 20
   register: web
   failed_when: web.containers[0].exit_code not in [none, 0]
 """
@@ -52,7 +59,8 @@ EXAMPLES = r"""
 RETURN = r"""
 containers:
   description:
-    - A dictionary for each container, as RV(longshore.oci.oci_container#module:container), with two more keys.
+    - A dictionary for each container, as RV(longshore.oci.oci_container#module:container), with two more keys. With O(log_lines), C(log) has
+      one more, too (C(lines)), the lines of the log.
   returned: success
   type: list
   elements: dict
@@ -81,6 +89,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._base.files import is_busy
 from ansible_collections.longshore.oci.plugins.module_utils._container.observe import observe
 from ansible_collections.longshore.oci.plugins.module_utils._exec import session_store
@@ -94,6 +103,8 @@ def look(module: AnsibleModule) -> dict[str, t.Any]:
     store = Store(**boundary.directories(module.params))
     for name in module.params["name"]:
         check_name(name)
+    if module.params["log_lines"] < 0:
+        raise InvalidOption("log_lines cannot be negative.")
     names = module.params["name"] or store.names()
     return {"changed": False, "containers": [_describe(module, store, name) for name in names]}
 
@@ -107,6 +118,10 @@ def _describe(module: AnsibleModule, store: Store, name: str) -> dict[str, t.Any
     found = describe(seen)
     if seen.problem:
         module.warn(seen.problem)
+    if module.params["log_lines"] and found["log"] and seen.record:
+        from ansible_collections.longshore.oci.plugins.module_utils._conmon.log_end import log_end
+
+        found["log"]["lines"] = log_end(seen.record, lines=module.params["log_lines"])
     return {
         **found,
         "busy": _is_busy(store, name),
@@ -120,7 +135,11 @@ def _is_busy(store: Store, name: str) -> bool:
 
 
 def main() -> None:
-    arguments = {"name": {"type": "list", "elements": "str", "default": []}, **boundary.DIRECTORY_ARGUMENTS}
+    arguments = {
+        "name": {"type": "list", "elements": "str", "default": []},
+        "log_lines": {"type": "int", "default": 0},
+        **boundary.DIRECTORY_ARGUMENTS,
+    }
     boundary.run(AnsibleModule(argument_spec=arguments, supports_check_mode=True), look)
 
 

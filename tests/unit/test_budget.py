@@ -58,7 +58,7 @@ import sys, types
 from ansible_collections.longshore.oci.plugins.modules import oci_container_info
 
 directory = sys.argv[1]
-params = {"name": [], "state_dir": f"{directory}/state", "run_dir": f"{directory}/run"}
+params = {"name": [], "log_lines": 0, "state_dir": f"{directory}/state", "run_dir": f"{directory}/run"}
 found = oci_container_info.look(types.SimpleNamespace(params=params))["containers"]
 print(*(each["status"] for each in found))
 print(*sorted(name for name, module in sys.modules.items() if getattr(module, "__file__", None)), sep="\\n")

@@ -21,7 +21,7 @@ def roll_back(
 ) -> BaseException:  # fmt: skip
     """Remove all parts, restore the former record, and return the exception to raise."""
     paths = store.paths(record.name)
-    words = last_words(paths, record.log_path)
+    words = last_words(paths, record)
     said = error_in(paths.runtime_log)
     left = ""
     try:
@@ -64,12 +64,14 @@ def _explain(
     return type(exc)(message.rstrip(".") + ".", hint=hint, **{**words, **exc.details})
 
 
-def last_words(paths: Paths, log_path: str | None) -> dict[str, t.Any]:
+def last_words(paths: Paths, record: Record) -> dict[str, t.Any]:
     """Return the last lines of the logs of a container for an error, before the logs are removed."""
+    from .._conmon.log_end import log_end
+
     return {
         "restore_log": read_tail(f"{paths.bundle}/restore.log", lines=100),
         "runtime_log": read_tail(paths.runtime_log),
         "conmon_log": read_tail(paths.conmon_log),
         "network_log": read_tail(paths.network_log),
-        "container_log": read_tail(log_path) if log_path else [],
+        "container_log": log_end(record, lines=20),
     }

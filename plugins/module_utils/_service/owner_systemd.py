@@ -146,7 +146,7 @@ def start(store: Store, record: Record, timeouts: Timeouts) -> tuple[Record, lis
         result = bus.wait_for_job(bus.begin_job("StartUnit", unit))
         now = _begun(record, paths, Deadline(timeouts.create))
         if result != "done" or os.path.exists(failed_mark(paths)):
-            words = rollback.last_words(paths, record.log_path)
+            words = rollback.last_words(paths, record)
             unconnected = words["network_log"][-1:] if not os.path.exists(paths.network_pidfile) else []
             said = "".join(unconnected) or error_in(paths.runtime_log) or " ".join(words["conmon_log"][-3:])
             if not said and record.definition.sdnotify == "container":

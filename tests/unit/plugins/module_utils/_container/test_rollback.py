@@ -50,12 +50,12 @@ def test_the_last_words_of_each_log(store: Store, tmp_path: pathlib.Path) -> Non
         "restore_log": f"{paths.bundle}/restore.log", "runtime_log": paths.runtime_log, "conmon_log": paths.conmon_log,
         "network_log": paths.network_log, "container_log": f"{tmp_path}/log",
     }  # fmt: skip
-    assert rollback.last_words(paths, None) == {name: [] for name in logs}
+    record = builders.record(log_path=logs["container_log"], created_at="2026-11-27T06:00:00.000000Z")
+    assert rollback.last_words(paths, record) == {name: [] for name in logs}
     for name, path in logs.items():
-        pathlib.Path(path).write_text(f"first of {name}\nlast of {name}\n", encoding="ascii")
-    assert rollback.last_words(paths, logs["container_log"]) == {
-        name: [f"first of {name}", f"last of {name}"] for name in logs
-    }
+        before = "2026-11-27T06:00:01.000000000+00:00 stdout F " if name == "container_log" else ""
+        pathlib.Path(path).write_text(f"{before}first of {name}\n{before}last of {name}\n", encoding="ascii")
+    assert rollback.last_words(paths, record) == {name: [f"first of {name}", f"last of {name}"] for name in logs}
 
 
 @pytest.mark.parametrize("error", [DeadlineExceeded("It took too long."), ValueError("a fault")])

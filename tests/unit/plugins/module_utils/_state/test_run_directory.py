@@ -45,6 +45,6 @@ def test_looking_at_what_runs_with_another_run_directory(tmp_path: pathlib.Path,
         store.save(builders.record(name=name, init=init, boot=boot_id(), runtime_root=f"{tmp_path}/{run}/runc"))
     with pytest.raises(Conflict, match=f"runs with run_dir {tmp_path}/elsewhere"):
         run_directory.check_run(store, "other", store.load("other"))
-    params = {"name": [], "state_dir": store.state_dir, "run_dir": store.run_dir}
+    params = {"name": [], "log_lines": 0, "state_dir": store.state_dir, "run_dir": store.run_dir}
     found = oci_container_info.look(t.cast(t.Any, types.SimpleNamespace(params=params)))["containers"]
     assert [(each["name"], each["status"]) for each in found] == [("other", "running"), ("web", "running")]
