@@ -63,7 +63,7 @@ ALLOWED = {
     "plugins.modules.oci_container": (122, 6690), "plugins.modules.oci_exec": (74, 4055),
     "plugins.modules.oci_checkpoint": (145, 9255), "plugins.modules.oci_bundle": (64, 4320),
     "plugins.modules.oci_network": (65, 3860), "plugins.modules.oci_network_info": (66, 3915),
-    "plugins.modules.oci_container_info": (49, 2215),
+    "plugins.modules.oci_container_info": (50, 2265),
 }  # fmt: skip
 # What has a use for more than the standard library: who has a port, telling a service manager, and netlink.
 MORE = {
@@ -435,9 +435,9 @@ def test_lines_of_code_are_counted_right() -> None:
     """Or else the budget would mean nothing: errors.py, counted by hand."""
     errors = f"{UTILS}._base.errors"
     counted = lines_of_code(errors)
-    # Three imports; a function of 1 + 1; a constant; a function of 1 + 4; one class with two methods of 1 + 3 and 1 + 1 lines; five
+    # Three imports; a function of 1 + 1; a constant; a function of 1 + 4; one class with two methods of 1 + 3 and 1 + 1 lines; seven
     # classes that hold a docstring only; an enum of two; a class with a method of 1 + 2.
-    assert counted == 3 + 2 + 1 + 5 + 1 + 4 + 2 + 5 + 3 + 4
+    assert counted == 3 + 2 + 1 + 5 + 1 + 4 + 2 + 7 + 3 + 4
     assert counted < _physical_lines(errors)
 
 

@@ -65,6 +65,14 @@ class MissingPrerequisite(LongshoreError):
     """This host, or this user on it, lacks what the request needs: a program, its version, a right, a feature of the kernel."""
 
 
+class AbsentFile(InvalidOption):
+    """A file that an option names does not exist. An earlier task of the play may create it, so check mode assumes it."""
+
+
+class NotInstalled(MissingPrerequisite):
+    """A program is not on this host. An earlier task of the play may install it, so check mode assumes it."""
+
+
 class WrongState(LongshoreError):
     """The container, session, bundle or checkpoint is in a state in which the request has no meaning."""
 

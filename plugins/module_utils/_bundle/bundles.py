@@ -22,7 +22,15 @@ import typing as t
 
 from .._base.accounts import User
 from .._base.deadline import Deadline
-from .._base.errors import Conflict, InvalidOption, LongshoreError, MissingPrerequisite, WrongState
+from .._base.errors import (
+    AbsentFile,
+    Conflict,
+    InvalidOption,
+    LongshoreError,
+    MissingPrerequisite,
+    NotInstalled,
+    WrongState,
+)
 from .._base.files import is_busy, make_directory, read_json, refuse_nul, write_text
 from .._bundle_spec import asked, spec
 from .._bundle_spec.image_document import ImageConfig, is_digest
@@ -33,7 +41,7 @@ from .._state.store import Store
 from .._trust import trust
 from . import answering, directory
 from .confinement import level_of, missing_protections
-from .facts import gather, inside, look_up, touched
+from .facts import assumptions, gather, inside, look_up, touched
 from .image import Images, other_platform
 
 if t.TYPE_CHECKING:
@@ -86,10 +94,17 @@ class Bundles:
         before = _load(request.path)
         if request.absent:
             return self._remove(request.path, before, check)
-        facts = gather(request.options, self._store, request.path, before)
+        assumed: list[str] = []
+        facts = gather(request.options, self._store, request.path, before, assumed if check else None)
         self._refuse(request, facts)
-        source = self._look(request, before, deadline, check)
-        warnings = self._warn(request, source)
+        try:
+            source = self._look(request, before, deadline, check)
+        except (AbsentFile, NotInstalled) as exc:
+            if not check:
+                raise
+            made = (Action.ROOTFS, Action.CONFIG)
+            return Outcome(Plan(made), made, bool(before.root), before, assumptions([*assumed, exc.message]))
+        warnings = (*self._warn(request, source), *assumptions(assumed))
         decided = self._decide(request, facts, source)
         if decided.plan.actions:
             warnings += missing_protections(request.options, facts)
@@ -147,7 +162,7 @@ class Bundles:
             return self._images.look(request, deadline, check=check)
         path = request.rootfs or ""
         if not path.startswith("/") or not os.path.exists(path):
-            raise InvalidOption(f"There is no directory or tar archive at {path} on this host.")
+            raise AbsentFile(f"There is no directory or tar archive at {path} on this host.")
         from . import rootfs, used_directory
 
         stamp = () if os.path.isdir(path) else rootfs.tar_stamp(path)  # Reports a path that is not a file.

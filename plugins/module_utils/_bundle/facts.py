@@ -11,7 +11,7 @@ import typing as t
 
 from .._base.accounts import MOST_BYTES, User, find_user
 from .._base.capabilities import bounding, known_to
-from .._base.errors import InvalidOption, LongshoreError, MissingPrerequisite, reason_of
+from .._base.errors import AbsentFile, InvalidOption, LongshoreError, MissingPrerequisite, NotInstalled, reason_of
 from .._base.files import read_text
 from .._bundle_spec import parse
 from .._bundle_spec.options import BundleRecord, Facts, Options, Request
@@ -46,35 +46,56 @@ def touched(request: Request, state_dir: str) -> list[str]:
     return [state_dir, *(os.path.abspath(path) for path in paths if path)]
 
 
-def gather(options: Options, store: Store, path: str, record: BundleRecord) -> Facts:
+class _Assumed:
+    """What does not exist yet: an error, or in check mode only a reason for a warning, because an earlier task may create it."""
+
+    def __init__(self, found: list[str] | None) -> None:
+        self._found = found
+
+    def absent(self, exc: LongshoreError) -> None:
+        if self._found is None:
+            raise exc
+        self._found.append(exc.message)
+
+
+def assumptions(found: t.Sequence[str]) -> tuple[str, ...]:
+    """Return the warnings of check mode about what does not exist yet."""
+    return tuple(f"{each} Check mode assumes that an earlier task of the play creates it." for each in found)
+
+
+def gather(options: Options, store: Store, path: str, record: BundleRecord, assumed: list[str] | None = None) -> Facts:
     """Return the facts for the bundle at ``path`` with this ``record``. Raises InvalidOption or MissingPrerequisite for
-    options that need something that the host lacks."""
+    options that need something that the host lacks, except for missing files with a list ``assumed``, which gets them."""
+    check = _Assumed(assumed)
     recursive, mounts = confinement.can_set_recursively(os.uname().release), list(map(parse.mount, options.mounts))
     binds = [mount for mount in mounts if mount["type"] == "bind"]
     for mount in binds:
         if not os.path.lexists(mount["source"]):
-            raise InvalidOption(f"The source {mount['source']} of the mount at {mount['destination']} does not exist.")
+            what = f"The source {mount['source']} of the mount at {mount['destination']}"
+            check.absent(AbsentFile(f"{what} does not exist."))
         asked = [] if recursive else parse.asked_recursive(mount["options"])
         if asked:
             what = f"{asked[0]} of the mount at {mount['destination']}"
             raise MissingPrerequisite(f"{what} needs Linux 5.12.", hint=f"Use {asked[0][1:]}.")
-    paths = {kind: _joined(kind, getattr(options, kind)) for kind in KINDS}
+    paths = {kind: _joined(kind, getattr(options, kind), check) for kind in KINDS}
     namespaces = {kind: found for kind, found in paths.items() if found is not None}
     capabilities, uid = available_capabilities(), os.geteuid()
     # In its own user namespace, a process cannot raise its limits, like a user other than root.
     may_raise = uid == 0 and not options.userns and "CAP_SYS_RESOURCE" in capabilities
-    devices = [found for value in options.devices for found in _devices(value)]
+    devices = [found for value in options.devices for found in _devices(value, check)]
     apparmor, unconfined = confinement.apparmor_profile(options, uid, record.apparmor)
     return Facts(
         architecture=architecture(), capabilities=capabilities, uid=uid, gid=os.getegid(),
         cgroup2=os.path.exists("/sys/fs/cgroup/cgroup.controllers"), namespaces=namespaces,
-        env_files=tuple((path, _read(path, "env_files")) for path in options.env_files),
+        env_files=tuple((path, _read(path, "env_files", check)) for path in options.env_files),
         devices=tuple((device, access) for device, access, _path in devices),
         device_sources={device["path"]: path for device, _access, path in devices},
-        seccomp=_profile(options), resolv_conf=_resolv_conf(options.network), apparmor=apparmor, unconfined=unconfined,
+        seccomp=_profile(options, check), resolv_conf=_resolv_conf(options.network), apparmor=apparmor, unconfined=unconfined,
         most=confinement.most(may_raise=may_raise, open_files=int(read_text("/proc/sys/fs/nr_open") or 2**20)),
         pids=confinement.counts_processes(uid), swap=confinement.limits_swap(uid), recursive=recursive,
-        files=frozenset(mount["source"] for mount in binds if not os.path.isdir(mount["source"])),
+        files=frozenset(
+            mount["source"] for mount in binds if os.path.lexists(mount["source"]) and not os.path.isdir(mount["source"])
+        ),
         labels=confinement.host_labels(
             options, path, lambda: _level(options, store, record), lambda: _levels(store)
         ),
@@ -99,14 +120,15 @@ def _level(options: Options, store: Store, record: BundleRecord) -> str | None:
     return record.level
 
 
-def _joined(kind: str, wanted: str) -> str | None:
+def _joined(kind: str, wanted: str, check: _Assumed) -> str | None:
     """Return the path of a namespace. ``container:NAME`` stays as it is, because each launch resolves it. None for the other
     values."""
     how, _colon, what = wanted.partition(":")
     if how == "path" and what.startswith("/"):
         check_path(kind, what, "Use container:NAME for the namespace of another container, or host.")
         if not os.path.exists(what):
-            raise InvalidOption(f"{kind}: there is no namespace at {what}.", hint="'ip netns add NAME' creates one.")
+            hint = "oci_network or 'ip netns add NAME' creates one."
+            check.absent(AbsentFile(f"{kind}: there is no namespace at {what}.", hint=hint))
         return what
     if how == "container" and what:
         check_name(what)
@@ -124,7 +146,10 @@ def available_capabilities() -> tuple[str, ...]:
     return tuple(bounding(read_text("/proc/self/status") or ""))
 
 
-def _read(path: str, name: str) -> str:
+def _read(path: str, name: str, check: _Assumed) -> str:
+    if not os.path.lexists(path):
+        check.absent(AbsentFile(f"{name}: {path} cannot be read: No such file or directory."))
+        return ""
     trust.check(os.path.abspath(path), name)
     try:
         text = read_text(path, errors="surrogateescape")
@@ -135,7 +160,7 @@ def _read(path: str, name: str) -> str:
     return text
 
 
-def _profile(options: Options) -> t.Mapping[str, t.Any] | None:
+def _profile(options: Options, check: _Assumed) -> t.Mapping[str, t.Any] | None:
     path = options.seccomp
     if path == "unconfined" or options.privileged:
         return None
@@ -143,11 +168,13 @@ def _profile(options: Options) -> t.Mapping[str, t.Any] | None:
         path = next(filter(os.path.exists, DEFAULT_PATHS), "")
         hint = "The role longshore.oci.runtime installs it. You can also set another profile, or seccomp: unconfined."
         if not path:
-            raise MissingPrerequisite(f"This host has no default seccomp profile ({DEFAULT_PATHS[-1]}).", hint=hint)
+            check.absent(NotInstalled(f"This host has no default seccomp profile ({DEFAULT_PATHS[-1]}).", hint=hint))
+            return None
     if not path.startswith("/"):
         raise InvalidOption(f"seccomp must be default, unconfined or an absolute path, not {path!r}.")
     try:
-        found = json.loads(_read(path, "seccomp"))
+        text = _read(path, "seccomp", check)
+        found = json.loads(text) if text or os.path.lexists(path) else {}
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
@@ -155,7 +182,7 @@ def _profile(options: Options) -> t.Mapping[str, t.Any] | None:
     return found
 
 
-def _devices(value: str) -> t.Iterator[tuple[dict[str, t.Any], str, str | list[str]]]:
+def _devices(value: str, check: _Assumed) -> t.Iterator[tuple[dict[str, t.Any], str, str | list[str]]]:
     """Yield one device, or all devices below a directory such as /dev/snd, with their access. The path on the host is in a list for
     one of a directory, which may be missing later."""
     host, place, access = parse.device(value)
@@ -165,6 +192,9 @@ def _devices(value: str) -> t.Iterator[tuple[dict[str, t.Any], str, str | list[s
     for path in paths:
         try:
             found = os.stat(path)
+        except FileNotFoundError as exc:
+            check.absent(AbsentFile(f"The device {path} cannot be used: {reason_of(exc)}."))
+            continue
         except OSError as exc:
             raise InvalidOption(f"The device {path} cannot be used: {reason_of(exc)}.") from exc
         if not stat.S_ISCHR(found.st_mode) and not stat.S_ISBLK(found.st_mode):

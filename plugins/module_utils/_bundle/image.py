@@ -25,7 +25,7 @@ import stat
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import InvalidOption, LongshoreError, ProgramFailed, reason_of
+from .._base.errors import AbsentFile, InvalidOption, LongshoreError, ProgramFailed, reason_of
 from .._base.files import make_directory, read_json, write_text
 from .._bundle_spec import image_document, parse
 from .._bundle_spec.options import Request, Source
@@ -54,7 +54,9 @@ class Images:
         """Return the current image. Write nothing but the stamp of a file that has the same image as before, and with ``check`` not
         even that. Raises LongshoreError."""
         reference = check_reference(request.image or "")
-        known = self._known(request)
+        file, known = parse.image_file(reference), self._known(request)
+        if check and file and not os.path.lexists(file) and not known:
+            raise AbsentFile(f"The image {reference} does not exist.")
         if request.pull == "never":
             if known:
                 return known

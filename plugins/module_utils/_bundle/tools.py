@@ -13,7 +13,7 @@ import stat
 import typing as t
 
 from .._base.deadline import Deadline
-from .._base.errors import Conflict, LongshoreError, MissingPrerequisite, ProgramFailed
+from .._base.errors import Conflict, LongshoreError, NotInstalled, ProgramFailed
 from .._base.files import make_directory, remove_tree
 from .._base.pidfd import kill_and_wait
 from .._base.process import ProcessId, boot_id, identify, is_alive
@@ -77,7 +77,7 @@ _MEANINGS = (
 def find(name: str) -> str:
     path = find_program(name)
     if path is None:
-        raise MissingPrerequisite(f"{name} is not on this host.", hint="The role longshore.oci.runtime installs it.")
+        raise NotInstalled(f"{name} is not on this host.", hint="The role longshore.oci.runtime installs it.")
     return path
 
 

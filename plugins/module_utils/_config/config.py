@@ -15,7 +15,7 @@ import os
 import re
 import typing as t
 
-from .._base.errors import InvalidOption, LongshoreError
+from .._base.errors import AbsentFile, InvalidOption, LongshoreError
 from .._base.files import read_text
 from .._base.process import parse_signal
 from .._state import names
@@ -43,7 +43,7 @@ def read_bundle(bundle: str) -> Config:
     if not os.path.isabs(bundle):
         raise InvalidOption(f"The bundle {bundle} must be given as an absolute path.")
     if not os.path.isdir(bundle):
-        raise InvalidOption(f"There is no bundle at {bundle}.", hint="A bundle is a directory with a config.json.")
+        raise AbsentFile(f"There is no bundle at {bundle}.", hint="A bundle is a directory with a config.json.")
     path = os.path.join(bundle, "config.json")
     trust.check(bundle, "The bundle")
     trust.check(path, "The bundle", missing=True)
@@ -55,11 +55,11 @@ def read_bundle(bundle: str) -> Config:
     except (ValueError, RecursionError) as exc:
         raise InvalidOption(f"{path} cannot be read: {exc}.") from exc
     if text is None:
-        raise InvalidOption(f"The bundle {bundle} has no config.json.", hint="'runc spec' makes one.")
+        raise AbsentFile(f"The bundle {bundle} has no config.json.", hint="'runc spec' makes one.")
     _check(config, path)
     root = os.path.join(bundle, config["root"]["path"])
     if not os.path.isdir(root):
-        raise InvalidOption(f"The root file system {root} of the bundle does not exist.")
+        raise AbsentFile(f"The root file system {root} of the bundle does not exist.")
     config["root"]["path"] = os.path.realpath(root)  # runc (1.1) refuses a path with a symbolic link.
     check_root(config)
     # Relative sources start at the bundle (runtime-spec, config.md), but the effective config is in another directory.

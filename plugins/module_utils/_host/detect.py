@@ -9,7 +9,7 @@ import os
 import threading
 
 from .._base.deadline import Deadline
-from .._base.errors import InvalidOption, LongshoreError, MissingPrerequisite
+from .._base.errors import InvalidOption, LongshoreError, MissingPrerequisite, NotInstalled
 from .._base.files import make_directory, read_text, write_text
 from .._base.program import find_program, run, user_runtime_directory
 from .._base.versions import parse_program
@@ -57,7 +57,7 @@ class Host:
         if wanted != "auto":
             path = find_program(wanted)
             if path is None:
-                raise MissingPrerequisite(f"The runtime {wanted} is not on this host.", hint=_PACKAGES)
+                raise NotInstalled(f"The runtime {wanted} is not on this host.", hint=_PACKAGES)
             if "/" in wanted:  # The author of PATH is responsible for programs found there.
                 trust.check(path, "The runtime")
             found = self._probe(path, runtime=True)
@@ -67,13 +67,15 @@ class Host:
                 message = f"The runtime {wanted} cannot run on this host: {reason}."
                 raise MissingPrerequisite(message, hint=f"Use {others}.")
             return found
-        reasons = []
+        faults: list[LongshoreError] = []
         for name in DRIVERS:
             try:
                 return self.runtime(name)
             except (InvalidOption, MissingPrerequisite) as exc:
-                reasons.append(exc.message)
-        raise MissingPrerequisite("No runtime can run on this host: " + " ".join(reasons), hint=_PACKAGES)
+                faults.append(exc)
+        kind = NotInstalled if all(isinstance(each, NotInstalled) for each in faults) else MissingPrerequisite
+        reasons = " ".join(each.message for each in faults)
+        raise kind(f"No runtime can run on this host: {reasons}", hint=_PACKAGES)
 
     def conmon(self, wanted: str | None) -> Program:
         """Return conmon, the one of the distribution or the name or path ``wanted``.
@@ -84,7 +86,7 @@ class Host:
         path = find_program(wanted or "conmon", _CONMON_DIRECTORIES)
         if path is None:
             where = wanted or "PATH and the usual places"
-            raise MissingPrerequisite(f"conmon is not on this host ({where}).", hint=_PACKAGES)
+            raise NotInstalled(f"conmon is not on this host ({where}).", hint=_PACKAGES)
         if wanted:
             trust.check(path, "conmon")
         return self._probe(path, runtime=False)

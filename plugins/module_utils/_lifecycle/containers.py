@@ -56,31 +56,27 @@ class Containers:
             raise LongshoreError(f"Cannot work on the container {desired.name}: {reason_of(exc)}{place}.") from exc
 
     def _converge(self, desired: Desired, *, check: bool) -> Outcome:
+        if check:
+            from .prediction import predict
+
+            return predict(self.store, self, desired)
         before, decided = self.decide(desired)
         # An input that cannot work is refused before a lock is taken.
         launch = self.prepare(desired, before, decided)
-        if check or not (decided.actions or is_busy(self.store.run_dir, desired.name)):
-            return Outcome(decided, before, before, decided.actions, warnings=(*decided.warnings, *self._busy(desired)))
+        if not (decided.actions or is_busy(self.store.run_dir, desired.name)):
+            return Outcome(decided, before, before, decided.actions, warnings=decided.warnings)
         with self.store.locked(desired.name, Deadline(desired.timeouts.create)) as lock:
             from .task import Task
 
             return Task(self.store, self, desired, lock).run((before, decided), launch)
 
-    def _busy(self, desired: Desired) -> tuple[str, ...]:
-        """Return a warning about other tasks. Check mode does not wait for them."""
-        if not is_busy(self.store.run_dir, desired.name):
-            return ()
-        from .._state.lock_holders import holders
-
-        found = holders(self.store.paths(desired.name).lock)
-        return (f"Other tasks work on the container {desired.name} now: {', '.join(found)}.",) if found else ()
-
     def observe(self, name: str) -> Observed:
         check_name(name)
         return observe(self.store, name)
 
-    def decide(self, desired: Desired) -> tuple[Observed, Plan]:
-        """Return the container as it is, and what has to be done. Only files are read."""
+    def decide(self, desired: Desired, *, unread: Differences | None = None) -> tuple[Observed, Plan]:
+        """Return the container as it is, and what has to be done. Only files are read. ``unread`` are the differences to a bundle
+        that does not exist yet."""
         before = observe(self.store, desired.name)
         definition = desired.definition
         changes: Differences = {}
@@ -91,7 +87,10 @@ class Containers:
         if definition is not None and before.record is not None and desired.goal is not Goal.ABSENT:
             from .changes import compare
 
-            changes, updates, older = compare(self.store, desired, definition, before.record)
+            if unread:
+                changes = unread
+            else:
+                changes, updates, older = compare(self.store, desired, definition, before.record)
         decided = plan(desired._replace(definition=definition), before, changes=changes, updates=updates, older=older)
         decided = completed(desired, before, decided, unit_state(self.store, desired, before))
         if before.status in (Status.RUNNING, Status.PAUSED):

@@ -11,6 +11,7 @@ from .._state.model import Desired, Observed, Plan
 if t.TYPE_CHECKING:
     from .._container.create import Launch
     from .._host.detect import Host
+    from .plan import Differences
 
 
 class Decider(t.Protocol):
@@ -19,6 +20,6 @@ class Decider(t.Protocol):
     @property
     def host(self) -> Host: ...
 
-    def decide(self, desired: Desired) -> tuple[Observed, Plan]: ...
+    def decide(self, desired: Desired, *, unread: Differences | None = None) -> tuple[Observed, Plan]: ...
 
     def prepare(self, desired: Desired, before: Observed, decided: Plan) -> Launch | None: ...

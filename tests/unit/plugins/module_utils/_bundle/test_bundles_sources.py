@@ -592,3 +592,35 @@ def test_another_kernel_alone_changes_only_the_config(
     monkeypatch.setattr(confinement, "can_set_recursively", lambda _release: False)
     assert bundles.converge(wanted).actions == (Action.CONFIG,)
     assert "rro" not in options()
+
+
+class TestCheckModeBeforeThereIsASource:
+    """Earlier tasks of the play would copy the archive, and install skopeo."""
+
+    @pytest.mark.parametrize(
+        "source",
+        [{"rootfs": "/nowhere/rootfs"}, {"rootfs": "/nowhere/rootfs.tar"}, {"image": "oci:/nowhere/layout:web"},
+         {"image": "docker-archive:/nowhere/image.tar"}, {"image": "dir:/nowhere/image"}],
+    )  # fmt: skip
+    def test_it_is_assumed(self, bundles: Bundles, tmp_path: pathlib.Path, source: dict[str, str]) -> None:
+        options = Options(argv=("/x",), seccomp="unconfined", mounts=("/nowhere/data:/data",))
+        wanted = Request(f"{tmp_path}/web", options=options, **t.cast(t.Any, source))
+        outcome = bundles.converge(wanted, check=True)
+        assert outcome.actions == UNPACK
+        assert outcome.record.config_digest is None
+        assert ["/nowhere/data" in outcome.warnings[0], "/nowhere/" in outcome.warnings[1]] == [True, True]
+        assert not os.path.exists(f"{tmp_path}/web")
+        with pytest.raises(InvalidOption, match="/nowhere/data"):
+            bundles.converge(wanted)
+
+    def test_a_program(self, bundles: Bundles, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(
+            "ansible_collections.longshore.oci.plugins.module_utils._bundle.tools.find_program", lambda _name: None
+        )
+        options = Options(argv=("/x",), seccomp="unconfined")
+        wanted = Request(f"{tmp_path}/web", image="docker://registry.invalid/web:1", options=options)
+        outcome = bundles.converge(wanted, check=True)
+        assert outcome.actions == UNPACK
+        assert "skopeo is not on this host." in outcome.warnings[0]
+        with pytest.raises(LongshoreError, match="skopeo is not on this host"):
+            bundles.converge(wanted)

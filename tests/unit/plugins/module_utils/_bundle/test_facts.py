@@ -6,11 +6,16 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.accounts import User
-from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, MissingPrerequisite
+from ansible_collections.longshore.oci.plugins.module_utils._base.errors import (
+    AbsentFile,
+    InvalidOption,
+    MissingPrerequisite,
+)
 from ansible_collections.longshore.oci.plugins.module_utils._bundle import confinement, facts
 from ansible_collections.longshore.oci.plugins.module_utils._bundle_spec.options import BundleRecord, Options, Request
 from ansible_collections.longshore.oci.plugins.module_utils._state.store import Store
@@ -163,3 +168,39 @@ def test_only_the_source_of_a_bind_mount_is_a_path_of_the_host() -> None:
     )  # fmt: skip
     found = facts.touched(Request(path="/srv/web", options=Options(mounts=mounts, seccomp="/p")), "/state")
     assert found == ["/state", "/srv/web", "/p", "/a", "/b", "/c"]
+
+
+class TestWhatDoesNotExistYet:
+    """In check mode, earlier tasks of the play only predict the files that they create."""
+
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            (Options(mounts=("/nowhere/data:/data",)), "The source /nowhere/data of the mount at /data does not exist."),
+            (Options(network="path:/run/netns/nowhere"), "network: there is no namespace at /run/netns/nowhere."),
+            (Options(ipc="path:/nowhere/ipc"), "ipc: there is no namespace at /nowhere/ipc."),
+            (Options(env_files=("/nowhere/env",)), "env_files: /nowhere/env cannot be read: No such file or directory."),
+            (Options(devices=("/dev/nowhere",)), "The device /dev/nowhere cannot be used: No such file or directory."),
+            (Options(seccomp="/nowhere/profile.json"), "seccomp: /nowhere/profile.json cannot be read: No such file"),
+        ],
+    )  # fmt: skip
+    def test_it_is_assumed(self, tmp_path: pathlib.Path, options: Options, says: str) -> None:
+        options = options if options.seccomp != "default" else options._replace(seccomp="unconfined")
+        store, assumed = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run"), list[str]()
+        with pytest.raises(AbsentFile, match=re.escape(says)):
+            facts.gather(options, store, str(tmp_path), BundleRecord())
+        found = facts.gather(options, store, str(tmp_path), BundleRecord(), assumed)
+        assert [each[: len(says)] for each in assumed] == [says]
+        assert found.files == frozenset()  # A missing source is a directory.
+        (warning,) = facts.assumptions(assumed)
+        assert warning.endswith("Check mode assumes that an earlier task of the play creates it.")
+
+    def test_a_wrong_file_is_refused(self, tmp_path: pathlib.Path) -> None:
+        store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
+        (tmp_path / "profile").write_text("no JSON", encoding="ascii")
+        for options in (
+            Options(seccomp=f"{tmp_path}/profile"),
+            Options(devices=("/etc/passwd",), seccomp="unconfined"),
+        ):
+            with pytest.raises(InvalidOption):
+                facts.gather(options, store, str(tmp_path), BundleRecord(), [])
