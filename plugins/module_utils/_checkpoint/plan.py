@@ -85,6 +85,7 @@ def _checkpoint(found: Found, *, leave_running: bool) -> Plan:
         return Plan((*([] if found.archive else export),), status)
     if status not in _LIVE:
         what = {Status.ABSENT: "does not exist", Status.CREATED: "has not been started"}.get(status, "does not run")
+        what = f"has ended{found.source.exit.words()}" if found.source.exit else what
         hint = "Only a running or paused container can be checkpointed."
         raise WrongState(f"The container {found.source.name} cannot be checkpointed: it {what}.", hint=hint)
     if not leave_running:

@@ -67,8 +67,7 @@ def running(store: Store, name: str) -> tuple[Record, ProcessId]:
         raise LongshoreError(f"No command can run in the container {name}: {seen.problem}")
     if status in says:
         words, hint = says[status]
-        code = f" with exit code {seen.exit.code}" if seen.exit and seen.exit.code is not None else ""
-        code += " (memory ran out)" if seen.exit and seen.exit.oom else ""
+        code = seen.exit.words() if seen.exit else ""
         raise WrongState(f"The container {name} {words}{code}, so no command can run in it.", hint=hint)
     if record is None or record.init is None or record.phase is Phase.STOPPING:
         raise Conflict(f"The container {name} is being stopped, so no command can run in it.")

@@ -9,7 +9,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from .._base.process import parse_signal
-from .._state.model import Definition, Desired, Goal, Outcome, Recreate, Timeouts
+from .._state.model import Definition, Desired, Goal, Outcome, Recreate, Status, Timeouts
 from .boundary import DIRECTORY_ARGUMENTS, check_seconds
 from .container_state import describe
 from .definition import DEFINITION_ARGUMENTS, NETWORK_ARGUMENTS, SERVICE_ARGUMENTS, definition
@@ -51,6 +51,10 @@ def desired(params: t.Mapping[str, t.Any]) -> Desired:
 def result(module: AnsibleModule, outcome: Outcome) -> dict[str, t.Any]:
     for warning in outcome.warnings:
         module.warn(warning)
+    end = outcome.after.exit
+    was_started = outcome.plan.result is Status.RUNNING and outcome.after is not outcome.before  # As in check mode.
+    if outcome.actions and was_started and end and end.code != 0:
+        module.warn(f"The container {outcome.after.name} was started, and has ended already{end.words()}.")
     returned: dict[str, t.Any] = {
         "changed": bool(outcome.actions),
         "actions": [action.value for action in outcome.actions],

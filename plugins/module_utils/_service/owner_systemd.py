@@ -161,7 +161,7 @@ def start(store: Store, record: Record, timeouts: Timeouts) -> tuple[Record, lis
             )
             raise ProgramFailed(
                 f"Cannot start the container {record.name}: {reason}.",
-                hint=f"See journalctl {'--user ' if os.geteuid() else ''}--unit {unit}", **words,
+                hint=f"See journalctl --{'user-' if os.geteuid() else ''}unit {unit}", **words,
             )  # fmt: skip
     # A short run may have ended by now; its exit is recorded.
     return store.save(now.replace(phase=Phase.RUNNING, boot=boot_id(), started_at=now.started_at or timestamp())), []

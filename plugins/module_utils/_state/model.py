@@ -163,6 +163,11 @@ class Exit(t.NamedTuple):
     finished_at: str | None
     oom: bool
 
+    def words(self) -> str:
+        """Return the end of a sentence such as "It has ended", for all messages that tell of an end."""
+        code = f" with exit code {self.code}" if self.code is not None else ""
+        return f"{code} (memory ran out)" if self.oom else code
+
 
 class Checkpoint(t.NamedTuple):
     """A checkpoint on disk: its directory, with CRIU's images in ``checkpoint``, and the runtime's options for a restore.

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import re
 import typing as t
 
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import WrongState
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan import Found, Goal, plan
-from ansible_collections.longshore.oci.plugins.module_utils._state.model import Status
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import Exit, Status
 from ansible_collections.longshore.oci.tests.unit import builders
 
 pytestmark = pytest.mark.pure
@@ -55,6 +56,20 @@ def test_checkpointed(status: Status, phase: str, archive: bool | None, expected
 def test_only_what_runs_can_be_checkpointed(status: Status, why: str) -> None:
     with pytest.raises(WrongState, match=why):
         actions(Goal.CHECKPOINTED, found(status, stored=True))
+
+
+@pytest.mark.parametrize(
+    ("end", "says"),
+    [
+        (Exit(137, "killed", None, True), "it has ended with exit code 137 (memory ran out)."),
+        (Exit(0, "exited", None, False), "it has ended with exit code 0."),
+        (Exit(None, "monitor-lost", None, False), "it has ended."),
+    ],
+)
+def test_an_end_is_told(end: Exit, says: str) -> None:
+    what = found(Status.STOPPED, stored=True)
+    with pytest.raises(WrongState, match=re.escape(says)):
+        actions(Goal.CHECKPOINTED, what._replace(source=what.source._replace(exit=end)))
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,27 @@ class TestResult:
         container.result(t.cast(t.Any, module), _outcome(warnings=("careful", "really")))
         assert module.warnings == ["careful", "really"]
 
+    @pytest.mark.parametrize(
+        ("end", "says"),
+        [
+            (Exit(1, "exited", "now", False), ["The container web was started, and has ended already with exit code 1."]),
+            (Exit(137, "killed", "now", True),
+             ["The container web was started, and has ended already with exit code 137 (memory ran out)."]),
+            (Exit(None, "monitor-lost", None, False), ["The container web was started, and has ended already."]),
+            (Exit(0, "exited", "now", False), []),
+        ],
+    )  # fmt: skip
+    def test_an_end_right_after_the_start_is_told(self, end: Exit, says: list[str]) -> None:
+        after = builders.observed(Status.STOPPED, exit=end)
+        for started, plan in ((says, Status.RUNNING), ([], Status.STOPPED)):
+            module = Module()
+            outcome = _outcome(Action.START, after=after, plan=Plan((Action.START,), plan))
+            container.result(t.cast(t.Any, module), outcome)
+            assert module.warnings == started
+        module = Module()  # In check mode, it has not been started.
+        container.result(t.cast(t.Any, module), _outcome(Action.CREATE, Action.START, before=after, after=after))
+        assert module.warnings == []
+
 
 class TestSecrets:
     def test_conmons_environment_is_not_logged(self) -> None:

@@ -264,7 +264,7 @@ def test_a_service_that_another_task_replaces_while_it_stops_is_not_touched(
     ("result", "uid", "says", "hint"),
     [
         ("failed", 0, "Cannot start the container web: the job of systemd has the result failed.", "journalctl --unit longshore-web"),
-        ("timeout", 1000, "Cannot start the container web: it said so.", "journalctl --user --unit longshore-web.service"),
+        ("timeout", 1000, "Cannot start the container web: it said so.", "journalctl --user-unit longshore-web.service"),
         ("dependency", 0, "Cannot start the container web: a unit that it needs, such as a mount, cannot be started.", "journalctl"),
         ("done", 0, "Cannot start the container web: it said so.", "journalctl --unit"),
     ],
