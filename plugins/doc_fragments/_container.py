@@ -68,8 +68,11 @@ options:
       - V(passthrough) appends to O(log_path) what the container writes, without time stamps. Standard output and standard error of the
         container are a pipe, so it cannot change the log in another way. With
         O(longshore.oci.oci_container#module:service), they are the file itself, and the container can truncate it.
+      - V(auto) is V(journald) for a new service, if this user can read the journal and conmon can write to it, and no option for a file is
+        given. Otherwise it is V(k8s-file). An existing container keeps its file or journal. The role P(longshore.oci.container#role)
+        uses V(auto) for services.
     type: str
-    choices: [k8s-file, journald, none, passthrough]
+    choices: [auto, k8s-file, journald, none, passthrough]
   log_path:
     description:
       - Path of the log file. The container appends to an existing file, also to the log of an earlier container with this name.

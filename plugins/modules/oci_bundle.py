@@ -120,8 +120,12 @@ options:
       - V(overlay) mounts an overlay on top of the cache. It needs no space, but must be mounted again after a reboot. Each run of this
         module does so, and so does a service (O(longshore.oci.oci_container#module:service)). Needs root, and cannot be used with
         O(userns).
+      - V(auto) is V(overlay) for a new bundle where an overlay can be mounted, which needs root, no O(userns), an image or archive as the
+        source, and a file system that supports it. Otherwise it is V(copy). An existing bundle keeps its mode.
+      - The default is V(copy), because a container that is no service cannot be started after a reboot before this module has mounted
+        its overlay. The role P(longshore.oci.container#role) uses V(auto) for services.
     type: str
-    choices: [copy, overlay]
+    choices: [auto, copy, overlay]
     default: copy
 seealso:
   - module: longshore.oci.oci_container

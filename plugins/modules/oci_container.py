@@ -345,6 +345,10 @@ def main() -> None:
     def converge(module: AnsibleModule) -> dict[str, t.Any]:
         desired = container.desired(params)
         containers = Containers(**boundary.directories(params))
+        if params["log_driver"] == "auto":
+            from ansible_collections.longshore.oci.plugins.module_utils._conmon.log_choice import chosen
+
+            desired = container.desired({**params, "log_driver": chosen(containers.store, params)})
         return container.result(module, containers.converge(desired, check=module.check_mode))
 
     boundary.run(module, converge, lambda: secrets.in_failures(params))

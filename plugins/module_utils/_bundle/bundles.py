@@ -94,6 +94,10 @@ class Bundles:
         before = _load(request.path)
         if request.absent:
             return self._remove(request.path, before, check)
+        if request.rootfs_mode == "auto":
+            from . import overlay_support
+
+            request = overlay_support.chosen(request, before, self._store.state_dir, check=check)
         assumed: list[str] = []
         facts = gather(request.options, self._store, request.path, before, assumed if check else None)
         self._refuse(request, facts)
@@ -130,11 +134,11 @@ class Bundles:
         return Outcome(now.plan, actions, bool(before.root), record, warnings)
 
     def _locked(self, path: str, deadline: Deadline) -> t.ContextManager[object]:
-        return self._store.locked(_lock_name(path), deadline, f"the bundle {path}")
+        return self._store.locked(directory.lock_name(path), deadline, f"the bundle {path}")
 
     def _is_left(self, path: str, record: BundleRecord) -> bool:
         """Tell whether a task works on the bundle, or was killed while it did."""
-        return record.unfinished or is_busy(self._store.run_dir, _lock_name(path))
+        return record.unfinished or is_busy(self._store.run_dir, directory.lock_name(path))
 
     def _tidy(self, path: str) -> None:
         """Remove the leftovers of killed tasks, and complete a removal. A container created in between has all its files, because
@@ -397,11 +401,6 @@ def _load(path: str) -> BundleRecord:
 
 def _save(path: str, record: BundleRecord, *, durable: bool = True) -> None:
     write_text(f"{path}/{RECORD}", json.dumps(record.to_json()) + "\n", durable=durable)
-
-
-def _lock_name(path: str) -> str:
-    """Return a lock name that no container can have."""
-    return f".bundle-{hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:32]}"
 
 
 def _is_ours(path: str) -> bool:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
@@ -113,3 +114,8 @@ def label(path: str, roots: list[str], label: str) -> None:
     for directory in (*roots, f"{path}/etc", *directories):
         if os.path.isdir(directory):
             label_tree(directory, label)
+
+
+def lock_name(path: str) -> str:
+    """Return a lock name that no container can have."""
+    return f".bundle-{hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:32]}"

@@ -64,7 +64,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "tls_verify": {"type": "bool", "default": True},
     "ca_cert_dir": {"type": "path"},
     "timeout": {"type": "float", "default": 1800},
-    "rootfs_mode": {"type": "str", "default": "copy", "choices": ["copy", "overlay"]},
+    "rootfs_mode": {"type": "str", "default": "copy", "choices": ["auto", "copy", "overlay"]},
     "command": {"type": "str"},
     **OPTION_ARGUMENTS,
     **DIRECTORY_ARGUMENTS,

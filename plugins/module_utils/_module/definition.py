@@ -19,7 +19,7 @@ DEFINITION_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "conmon_env": {"type": "dict", "no_log": True},
     "cgroup_manager": {"type": "str", "choices": [each.value for each in CgroupManager]},
     "cgroup_parent": {"type": "str"},
-    "log_driver": {"type": "str", "choices": [each.value for each in LogDriver]},
+    "log_driver": {"type": "str", "choices": ["auto", *(each.value for each in LogDriver)]},
     "log_path": {"type": "path"},
     "log_size_max": {"type": "str"},
     "log_tag": {"type": "str"},
@@ -50,6 +50,8 @@ def definition(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Return the given fields of a definition."""
     names = (*DEFINITION_ARGUMENTS, *SERVICE_ARGUMENTS, *NETWORK_ARGUMENTS)
     given = {name: params[name] for name in names if params.get(name) is not None}
+    if given.get("log_driver") == "auto":
+        del given["log_driver"]
     if "log_size_max" in given:
         from .._config.sizes import parse_limit
 

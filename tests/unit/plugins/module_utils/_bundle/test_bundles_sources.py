@@ -624,3 +624,17 @@ class TestCheckModeBeforeThereIsASource:
         assert "skopeo is not on this host." in outcome.warnings[0]
         with pytest.raises(LongshoreError, match="skopeo is not on this host"):
             bundles.converge(wanted)
+
+
+@pytest.mark.parametrize("former", ["copy", "auto"])
+def test_auto_makes_no_bundle_again(tmp_path: pathlib.Path, bundles: Bundles, former: str) -> None:
+    wanted = request(tmp_path, layout(tmp_path / "layout", {"etc/version": "1"}))
+    try:
+        made = bundles.converge(wanted._replace(rootfs_mode=former))
+        assert made.record.rootfs_mode in ("copy", "overlay") if former == "auto" else made.record.rootfs_mode == "copy"
+        for check in (True, False):
+            again = bundles.converge(wanted._replace(rootfs_mode="auto"), check=check)
+            assert (again.actions, again.plan.differences) == ((), {})
+    finally:
+        bundles.converge(wanted._replace(absent=True))
+    assert not os.path.exists(f"{tmp_path}/web")

@@ -1,0 +1,49 @@
+# Copyright (c) Longshore contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Choose the log of a container, where the task leaves it to this host (``log_driver: auto``)."""
+
+from __future__ import annotations
+
+import glob
+import os
+import typing as t
+
+from .._base.errors import LongshoreError
+from .._host.detect import Host
+from .._state.model import LogDriver
+from .._state.store import Store
+
+JOURNAL = "/run/systemd/journal/socket"
+_OF_USERS = "/{0}/log/journal/*/user-{1}.journal"
+_KEPT = (LogDriver.K8S_FILE, LogDriver.JOURNALD)
+_SYMBOL = b"sd_journal_sendv"
+
+
+def chosen(store: Store, params: t.Mapping[str, t.Any]) -> LogDriver:
+    """Return the log driver for the parameters of a container. An existing container keeps its own, so that no release makes it
+    again. A new service gets the journal, if there is one that conmon can write to."""
+    given = {name for name, value in params.items() if value is not None}
+    if given & {"log_path", "log_size_max"}:
+        return LogDriver.K8S_FILE
+    if "log_tag" in given:
+        return LogDriver.JOURNALD
+    record = store.load(params["name"])
+    if record is not None and record.definition.log_driver in _KEPT:
+        return record.definition.log_driver
+    works = params["service"] and _has_journal(os.geteuid()) and _writes_to_journal(store, params["conmon"])
+    return LogDriver.JOURNALD if works else LogDriver.K8S_FILE
+
+
+def _has_journal(uid: int) -> bool:
+    """Tell whether there is a journal that this user can read. Other users than root read only their own one, if it is kept apart."""
+    files = [path for root in ("var", "run") for path in glob.glob(_OF_USERS.format(root, uid))]
+    return os.path.exists(JOURNAL) and (uid == 0 or any(os.access(path, os.R_OK) for path in files))
+
+
+def _writes_to_journal(store: Store, wanted: str | None) -> bool:
+    """Tell whether conmon was built with the journal. Only its program says so (ctr_logging.c, USE_JOURNALD)."""
+    try:
+        with open(Host(run_dir=store.run_dir).conmon(wanted).path, "rb") as program:
+            return _SYMBOL in program.read()
+    except (LongshoreError, OSError):  # The task itself reports it, with the reason.
+        return False
