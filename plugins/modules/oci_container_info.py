@@ -10,7 +10,7 @@ short_description: Return information about OCI containers
 version_added: 0.1.0
 description:
   - Returns information about the containers of M(longshore.oci.oci_container), and about the commands that M(longshore.oci.oci_exec) runs
-    in them. Starts no process on the host, but C(journalctl) for the lines of a journal (O(log_lines)).
+    in them. Starts no process on the host, except C(journalctl) for the lines of a journal (O(log_lines)).
 extends_documentation_fragment:
   - longshore.oci._attributes
   - longshore.oci._attributes.action_group

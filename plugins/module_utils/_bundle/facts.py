@@ -47,7 +47,7 @@ def touched(request: Request, state_dir: str) -> list[str]:
 
 
 class _Assumed:
-    """What does not exist yet: an error, or in check mode only a reason for a warning, because an earlier task may create it."""
+    """Report a file that does not exist yet: an error, or in check mode only a reason for a warning, because an earlier task may create it."""
 
     def __init__(self, found: list[str] | None) -> None:
         self._found = found

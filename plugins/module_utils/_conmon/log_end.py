@@ -40,7 +40,7 @@ def log_end(record: Record, *, lines: int) -> list[str]:
 def texts(found: t.Iterable[str], since: float) -> list[str]:
     """Return the text of the lines of a k8s-file log since a moment. Pure."""
     lines: list[str] = []
-    open_lines: dict[str, int] = {}  # by stream: the line that goes on
+    open_lines: dict[str, int] = {}  # by stream: the line that continues
     for line in found:
         parts = _LINE.fullmatch(line)
         moment = _seconds(parts[1]) if parts else None
