@@ -63,7 +63,7 @@ ALLOWED = {
     "plugins.modules.oci_container": (122, 6690), "plugins.modules.oci_exec": (74, 4055),
     "plugins.modules.oci_checkpoint": (145, 9255), "plugins.modules.oci_bundle": (65, 4365),
     "plugins.modules.oci_network": (65, 3860), "plugins.modules.oci_network_info": (66, 3915),
-    "plugins.modules.oci_container_info": (50, 2270),
+    "plugins.modules.oci_container_info": (50, 2290),
 }  # fmt: skip
 # What has a use for more than the standard library: who has a port, telling a service manager, and netlink.
 MORE = {

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import os
 import re
 import typing as t
@@ -19,6 +20,8 @@ from .._state.model import LogDriver, Record
 _MOST_BYTES = 1 << 18
 _MOST_IN_LINE = 1000  # characters
 _SECONDS = 10  # for journalctl
+_MOST_OF_JOURNAL = 16 << 20
+_MESSAGE, _PARTIAL = "MESSAGE", "CONTAINER_PARTIAL_MESSAGE"
 # ctr_logging.c: TIME STREAM F|P TEXT, where P means that the line has more than this
 _LINE = re.compile(r"(\S+) (stdout|stderr) ([FP])(?: (.*))?", re.DOTALL)
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)")
@@ -63,12 +66,28 @@ def _journal(record: Record, since: float, lines: int) -> list[str]:
     if path is None:
         return []
     argv = [
-        path, "--quiet", "--no-pager", "--output=cat", f"--lines={lines}", f"--since=@{since:.6f}",
+        path, "--quiet", "--no-pager", "--all", "--output=json", f"--output-fields={_MESSAGE},{_PARTIAL}", f"--lines={lines}", f"--since=@{since:.6f}",
         f"CONTAINER_ID_FULL={record.runtime_id}", f"_UID={os.geteuid()}",
     ]  # fmt: skip
     with contextlib.suppress(LongshoreError):
-        return run(argv, Deadline(_SECONDS), what="read the journal", most=_MOST_BYTES).stdout.split("\n")[:-1]
+        return messages(run(argv, Deadline(_SECONDS), what="read the journal", most=_MOST_OF_JOURNAL).stdout)
     return []
+
+
+def messages(text: str) -> list[str]:
+    """Return the lines in entries of the journal, in JSON. Pure. conmon keeps the end of a line in its message (ctr_logging.c)."""
+    found = ""
+    for line in text.split("\n"):
+        try:
+            entry = json.loads(line or "null") or {}
+        except ValueError:  # It is cut off.
+            continue
+        message = entry.get(_MESSAGE) or ""
+        if isinstance(message, list):  # It is not UTF-8.
+            message = bytes(message).decode("utf-8", "replace")
+        ends = message.endswith("\n") or _PARTIAL in entry or not entry
+        found += message if ends else f"{message}\n"
+    return found.removesuffix("\n").split("\n") if found else []
 
 
 def _seconds(text: str) -> float | None:

@@ -8,7 +8,7 @@ import pathlib
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._conmon.log_end import log_end
+from ansible_collections.longshore.oci.plugins.module_utils._conmon.log_end import log_end, messages
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, LogDriver
 from ansible_collections.longshore.oci.tests.unit import builders
 
@@ -58,3 +58,19 @@ def test_no_log() -> None:
     assert log_end(record, lines=3) == []
     gone = builders.record(log_path="/nowhere/log", created_at=_CREATED)
     assert log_end(gone, lines=3) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ('{"MESSAGE":"hello\\n","__CURSOR":"s=1"}\n{"MESSAGE":"again\\n"}\n', ["hello", "again"]),  # conmon 2.1.12
+        ('{"MESSAGE":"a"}\n{"MESSAGE":"b"}\n', ["a", "b"]),
+        ('{"MESSAGE":"a","CONTAINER_PARTIAL_MESSAGE":"true"}\n{"MESSAGE":"b\\n"}\n', ["ab"]),
+        ('{"MESSAGE":"\\n"}\n{"MESSAGE":"x\\n"}\n', ["", "x"]),
+        ('{"MESSAGE":[104,255,10]}\n{"MESSAGE":null}\n', ["h\ufffd", ""]),
+        ('{"MESSAGE":"a\\n"}\n{"MESS', ["a"]),
+    ],
+)  # fmt: skip
+def test_entries_of_the_journal(text: str, expected: list[str]) -> None:
+    assert messages(text) == expected
