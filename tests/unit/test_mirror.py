@@ -28,7 +28,7 @@ COVERED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "_container/owner": ("_lifecycle/test_owners", "a Protocol, to which mypy holds both owners"),
     "_lifecycle/decider": ("_lifecycle/test_containers", "a Protocol"),
     "_runtime/driver": ("_runtime/test_drivers", "what a driver declares, without behaviour"),
-    "_runtime/criu_support": ("_runtime/test_criu", "declarations; one table has the versions of all runtimes"),
+    "_criu/criu_support": ("_criu/test_criu", "declarations; one table has the versions of all runtimes"),
     "_runtime/runtime_crun": ("_runtime/test_drivers", "declarations; one test holds each runtime to them"),
     "_runtime/runtime_runc": ("_runtime/test_drivers", "declarations; one test holds each runtime to them"),
     "_network_spec/operations": ("_network_spec/test_plan", "one table has each plan with its operations"),

@@ -9,7 +9,7 @@ import typing as t
 
 from .._base.errors import InvalidOption
 from .._config import config
-from .._runtime.criu import Options
+from .._criu.criu import Options
 from .._runtime.drivers import DRIVERS
 from .._state.model import Definition
 from .layout import Member, Members, digest

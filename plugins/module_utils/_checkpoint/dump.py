@@ -20,14 +20,14 @@ from .._base.process import is_alive
 from .._base.program import run
 from .._config.namespace_names import by_name
 from .._container.observe import live_status
+from .._criu import criu
+from .._criu.criu_log import criu_error, criu_hint
+from .._criu.criu_support import SUPPORT
 from .._host.cgroup import directories
 from .._host.cgroup_removal import thaw
 from .._host.selinux_state import has_labels
 from .._lifecycle.recovery import release, settle
 from .._ports import packet_lock
-from .._runtime import criu
-from .._runtime.criu_log import criu_error, criu_hint
-from .._runtime.criu_support import SUPPORT
 from .._runtime.failure import last_error
 from .._runtime.runtime import Runtime, global_arguments
 from .._state.model import Checkpoint, Observed, Program, Record, Status, Timeouts

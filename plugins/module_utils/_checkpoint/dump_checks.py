@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from .._base.errors import MissingPrerequisite, WrongState
 from .._base.versions import numbers
-from .._runtime import criu
+from .._criu import criu
 from .._state.model import NetworkHelper, Program, Record, Status
 from .request import Request
 

@@ -11,7 +11,7 @@ from .._archive.rights import is_bind
 from .._base import mountinfo
 from .._base.errors import WrongState
 from .._base.versions import numbers
-from .._runtime.criu_support import SUPPORT
+from .._criu.criu_support import SUPPORT
 from .._state.model import Program, Record
 
 Config = t.Mapping[str, t.Any]

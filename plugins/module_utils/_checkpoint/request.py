@@ -8,7 +8,7 @@ import os
 import typing as t
 
 from .._archive.manifest import Software
-from .._runtime.criu import Options
+from .._criu.criu import Options
 from .._state.model import Observed
 from .checkpoint_store import Stored
 from .plan import Goal, Plan

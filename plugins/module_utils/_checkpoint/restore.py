@@ -11,10 +11,10 @@ from .._archive.manifest import Manifest
 from .._archive.typed_documents import damaged_checkpoint
 from .._base.errors import InvalidOption, MissingPrerequisite
 from .._container.create import Launch, prepare
+from .._criu import criu
+from .._criu.criu_support import SUPPORT
 from .._host.detect import Host
 from .._lifecycle.owners import owner_of
-from .._runtime import criu
-from .._runtime.criu_support import SUPPORT
 from .._state.model import Checkpoint, Definition, Desired, LogDriver, Program, Record, Timeouts
 from .._state.phase import Phase
 from .._state.store import Store

@@ -15,10 +15,10 @@ from .._base.files import remove_tree
 from .._config.namespaces import namespaces_of
 from .._container.create import create
 from .._container.observe import observe
+from .._criu import criu
 from .._lifecycle.delete import delete_container
 from .._lifecycle.recovery import recover, used_up
 from .._ports import packet_lock
-from .._runtime import criu
 from .._state.model import Exit, Timeouts
 from .._state.phase import Phase
 from .._state.unfinished import discard

@@ -115,7 +115,7 @@ def check(name: str, pid: int, config: Config) -> None:
     if status is None or "\nSeccomp:" not in status:
         return
     lost = [
-        *lost_mounts(config, flags_by_place(found), lambda path: _resolved(f"/proc/{pid}/root", path)),
+        *lost_mounts(config, flags_by_place(found), lambda path: resolved(f"/proc/{pid}/root", path)),
         *lost_limits(config, dict(line.partition(":\t")[::2] for line in split_lines(status))),
     ]
     if lost and os.path.exists(f"/proc/{pid}/root/"):
@@ -134,7 +134,7 @@ class _Live(program_file.Tree):
         self._mounts, self._sources, self._remote = [("/", top)], {"/": top, top: top}, set()
 
 
-def _resolved(top: str, path: str) -> str | None:
+def resolved(top: str, path: str) -> str | None:
     """Return the path of a process with the root ``top`` without links, which start at its root. None if it does not exist."""
     with contextlib.suppress(OSError, program_file.Unknown):
         real = _Live(top).resolve(path)

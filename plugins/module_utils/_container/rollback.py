@@ -8,7 +8,7 @@ import typing as t
 
 from .._base.errors import DeadlineExceeded, LongshoreError, ProgramFailed, Reason
 from .._base.files import read_tail, remove_file, write_text
-from .._runtime.criu_log import criu_error, criu_hint
+from .._criu.criu_log import criu_error, criu_hint
 from .._runtime.failure import error_in
 from .._state.model import Record, Timeouts
 from .._state.store import CHECKPOINTS, Paths, Store

@@ -67,7 +67,7 @@ def sweep_leftovers(store: Store, record: Record, timeouts: Timeouts) -> None:
     # A runtime, or CRIU that has outlived it, still works there.
     left += _remove_cgroups(record) if launching else []
     if os.path.exists(f"{paths.bundle}/restore.log"):
-        from .._runtime import criu_leftovers
+        from .._criu import criu_leftovers
 
         criu_leftovers.remove(f"{paths.bundle}/restore.log")
     for place in (runtime.directory, paths.run):

@@ -11,7 +11,7 @@ import typing as t
 from .._base.errors import LongshoreError
 from .._base.files import read_text, split_lines
 from .._base.program import find_program
-from .._runtime import criu
+from .._criu import criu
 from .._runtime.drivers import DRIVERS
 from .._state.model import CgroupManager, Program
 from . import cgroup

@@ -116,7 +116,7 @@ class Task:
             self._warnings += warnings
             return record
         from .._runtime.runtime import Runtime
-        from .runtime_step import call_unless_done
+        from .owner_conmon import call_unless_done
 
         runtime = Runtime(record, self._store.paths(self._name).runtime_log)
         result = Status.PAUSED if action is Action.PAUSE else Status.RUNNING

@@ -13,7 +13,7 @@ from .._base.errors import InvalidOption
 from .._checkpoint.plan import Goal
 from .._checkpoint.request import Description, Outcome, Request
 from .._checkpoint.restore import Wanted
-from .._runtime.criu import Options
+from .._criu.criu import Options
 from .boundary import DIRECTORY_ARGUMENTS, check_seconds
 from .container_state import describe
 from .definition import DEFINITION_ARGUMENTS, definition

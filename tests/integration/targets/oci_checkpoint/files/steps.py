@@ -23,8 +23,8 @@ sys.dont_write_bytecode = True
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import plan  # noqa: E402
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.checkpoints import Checkpoints  # noqa: E402
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.request import Request  # noqa: E402
+from ansible_collections.longshore.oci.plugins.module_utils._criu import criu  # noqa: E402
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers  # noqa: E402
-from ansible_collections.longshore.oci.plugins.module_utils._runtime import criu  # noqa: E402
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import (  # noqa: E402
     Definition,
     Desired,

@@ -10,7 +10,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._archive import mani
 from ansible_collections.longshore.oci.plugins.module_utils._archive.layout import Member
 from ansible_collections.longshore.oci.plugins.module_utils._archive.manifest import Container, Manifest, Software
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
-from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu import Options
+from ansible_collections.longshore.oci.plugins.module_utils._criu.criu import Options
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition
 
 pytestmark = pytest.mark.pure

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import ProgramFailed
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import dump
-from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu import Options
+from ansible_collections.longshore.oci.plugins.module_utils._criu.criu import Options
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Program, Record
 from ansible_collections.longshore.oci.tests.unit import builders, programs
 

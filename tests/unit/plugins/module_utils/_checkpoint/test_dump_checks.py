@@ -10,7 +10,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import dump_checks
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan import Goal
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.request import Request
-from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu import Options
+from ansible_collections.longshore.oci.plugins.module_utils._criu.criu import Options
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Status
 from ansible_collections.longshore.oci.tests.unit import builders
 

@@ -10,7 +10,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._archive.manifest im
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan import Goal
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.request import Request, describe
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.restore import Wanted
-from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu import Options
+from ansible_collections.longshore.oci.plugins.module_utils._criu.criu import Options
 from ansible_collections.longshore.oci.tests.unit import stored
 
 pytestmark = pytest.mark.pure

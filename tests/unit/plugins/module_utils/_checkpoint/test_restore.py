@@ -11,7 +11,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._archive.manifest im
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import restore
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.restore import Wanted
-from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu import Options
+from ansible_collections.longshore.oci.plugins.module_utils._criu.criu import Options
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Definition, LogDriver, Program
 from ansible_collections.longshore.oci.tests.unit import builders, stored
 

@@ -117,7 +117,7 @@ def test_a_path_over_a_link_is_where_the_link_leads(tmp_path: pathlib.Path, path
         (tmp_path / name).mkdir(parents=True)
     for name, target in (("lib", "usr/lib"), ("var/run", "/run"), ("up", "../../../run"), ("loop", "loop")):
         (tmp_path / name).symlink_to(target)
-    assert restored_limits._resolved(str(tmp_path), path) == real
+    assert restored_limits.resolved(str(tmp_path), path) == real
 
 
 def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ import shutil
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, MissingPrerequisite
+from ansible_collections.longshore.oci.plugins.module_utils._criu import criu
 from ansible_collections.longshore.oci.plugins.module_utils._host import detect, host_info
-from ansible_collections.longshore.oci.plugins.module_utils._runtime import criu
 from ansible_collections.longshore.oci.plugins.module_utils._runtime.drivers import DRIVERS
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import CgroupManager, Program
 

@@ -9,8 +9,8 @@ import pytest
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan import Goal
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.request import Request
+from ansible_collections.longshore.oci.plugins.module_utils._criu.criu import Options
 from ansible_collections.longshore.oci.plugins.module_utils._module import checkpoint
-from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu import Options
 
 pytestmark = pytest.mark.pure
 

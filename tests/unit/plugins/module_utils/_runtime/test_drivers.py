@@ -12,7 +12,8 @@ import os
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import versions
-from ansible_collections.longshore.oci.plugins.module_utils._runtime import criu_support, drivers, runtime
+from ansible_collections.longshore.oci.plugins.module_utils._criu import criu_support
+from ansible_collections.longshore.oci.plugins.module_utils._runtime import drivers, runtime
 from ansible_collections.longshore.oci.plugins.module_utils._runtime.driver import Driver
 
 pytestmark = pytest.mark.pure

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import runtime_crun, runtime_runc
+from .._runtime import runtime_crun, runtime_runc
 
 Version = tuple[int, ...]
 NEVER: Version = (9999,)

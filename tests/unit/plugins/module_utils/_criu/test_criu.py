@@ -7,10 +7,10 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, MissingPrerequisite
-from ansible_collections.longshore.oci.plugins.module_utils._runtime import criu
-from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu import VERBS, Options
-from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu_log import criu_error, criu_hint
-from ansible_collections.longshore.oci.plugins.module_utils._runtime.criu_support import NEVER, SUPPORT
+from ansible_collections.longshore.oci.plugins.module_utils._criu import criu
+from ansible_collections.longshore.oci.plugins.module_utils._criu.criu import VERBS, Options
+from ansible_collections.longshore.oci.plugins.module_utils._criu.criu_log import criu_error, criu_hint
+from ansible_collections.longshore.oci.plugins.module_utils._criu.criu_support import NEVER, SUPPORT
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Program
 from ansible_collections.longshore.oci.tests.unit import builders
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.longshore.oci.plugins.module_utils._runtime import criu_log
+from ansible_collections.longshore.oci.plugins.module_utils._criu import criu_log
 
 pytestmark = pytest.mark.pure
 

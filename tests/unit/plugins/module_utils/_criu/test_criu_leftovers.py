@@ -13,7 +13,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import mountinfo
-from ansible_collections.longshore.oci.plugins.module_utils._runtime import criu_leftovers
+from ansible_collections.longshore.oci.plugins.module_utils._criu import criu_leftovers
 
 
 @pytest.fixture
