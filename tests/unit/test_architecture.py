@@ -39,7 +39,7 @@ BESIDE = {
 MOST_IN_FOLDER, MOST_OF_LINES = 14, 0.15
 # What a task imports is compiled from source each time, about 43 ms for 1,000 lines: test_budget.py holds what that is. All
 # that some task could import is shipped, and costs what it takes to be copied.
-MOST_FILES, MOST_CODE, MOST_LINES, MOST_IN_FUNCTION = 47, 2605, 400, 60
+MOST_FILES, MOST_CODE, MOST_LINES, MOST_IN_FUNCTION = 47, 2620, 400, 60
 # Shipped, and not compiled by a task that has nothing to do (test_bundle.py sees to that).
 ONLY_FOR_ACTIONS = {
     f"{UTILS}.{file}"
@@ -61,7 +61,7 @@ ONLY_FOR_ACTIONS = {
 # that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
     "plugins.modules.oci_container": (130, 7200), "plugins.modules.oci_exec": (74, 4055),
-    "plugins.modules.oci_checkpoint": (150, 9605), "plugins.modules.oci_bundle": (67, 4470),
+    "plugins.modules.oci_checkpoint": (151, 9605), "plugins.modules.oci_bundle": (67, 4470),
     "plugins.modules.oci_network": (65, 3920), "plugins.modules.oci_network_info": (66, 3975),
     "plugins.modules.oci_container_info": (50, 2310),
 }  # fmt: skip

@@ -26,7 +26,6 @@ COVERED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "_exec/detached": ("_exec/test_run", "needs commands that run in a container"),
     "_exec/session_status": ("_exec/test_session_store", "values without behaviour"),
     "_container/owner": ("_lifecycle/test_owners", "a Protocol, to which mypy holds both owners"),
-    "_lifecycle/decider": ("_lifecycle/test_containers", "a Protocol"),
     "_runtime/driver": ("_runtime/test_drivers", "what a driver declares, without behaviour"),
     "_criu/criu_support": ("_criu/test_criu", "declarations; one table has the versions of all runtimes"),
     "_runtime/runtime_crun": ("_runtime/test_drivers", "declarations; one test holds each runtime to them"),

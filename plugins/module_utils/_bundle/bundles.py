@@ -35,7 +35,7 @@ from .._base.files import is_busy, make_directory, read_json, refuse_nul, write_
 from .._bundle_spec import asked, spec
 from .._bundle_spec.image_document import ImageConfig, is_digest
 from .._bundle_spec.options import FIRST_RECORD, RECORD, Action, BundleRecord, Facts, Options, Plan, Request, Source
-from .._bundle_spec.plan import plan
+from .._bundle_spec.plan import by_place, plan
 from .._config import config, config_differences
 from .._state.store import Store
 from .._trust import trust
@@ -154,7 +154,7 @@ class Bundles:
         for what in ("authfile", "ca_cert_dir"):
             if getattr(request, what):
                 trust.check(os.path.abspath(getattr(request, what)), what)
-        if not _is_ours(path) and os.path.lexists(path) and not directory.is_blank(os.path.realpath(path)):
+        if not directory.is_ours(path) and os.path.lexists(path) and not directory.is_blank(os.path.realpath(path)):
             raise WrongState(f"{path} exists and is not a bundle of oci_bundle.", hint="Remove it first.")
         if request.rootfs_mode == "overlay" and spec.id_maps(request.options, facts):
             raise MissingPrerequisite("rootfs_mode: overlay needs root, and cannot be used with userns.")
@@ -209,7 +209,7 @@ class Bundles:
         if not (request.options.spec.get("root") or {}).get("path"):
             desired["root"]["path"] = root
         differences = config_differences.differences(
-            _by_place(read_json(f"{path}/config.json") or {}), _by_place(desired)
+            by_place(read_json(f"{path}/config.json") or {}), by_place(desired)
         )
         differences.pop(f"annotations.{config_differences.ASKED}", None)  # It comes with the next difference.
         differences.update(directory.not_private(path, spec.id_maps(request.options, facts)))
@@ -262,7 +262,7 @@ class Bundles:
 
         path, maps = request.path, spec.id_maps(request.options, facts)
         overlay = request.rootfs_mode == "overlay"
-        if not _is_ours(path):
+        if not directory.is_ours(path):
             write_text(f"{path}/{RECORD}", FIRST_RECORD)  # From now on, the directory is known as a bundle.
         elif now.record.root and not now.record.unfinished:
             _save(path, now.record._replace(unfinished=True), durable=False)
@@ -364,7 +364,7 @@ class Bundles:
     def _plan_removal(self, path: str) -> Plan:
         if not os.path.lexists(path):
             return Plan(())
-        if os.path.islink(path) or not (_is_ours(path) or directory.is_blank(path)):
+        if os.path.islink(path) or not (directory.is_ours(path) or directory.is_blank(path)):
             raise WrongState(f"{path} is not a bundle of oci_bundle, so it is not removed.")
         self._check_unused(path)
         return Plan((Action.REMOVE,))
@@ -381,12 +381,6 @@ class Bundles:
                 raise Conflict(f"{place} is mounted, so the bundle {path} is not removed.", hint="Unmount it first.")
 
 
-def _by_place(document: dict[str, t.Any]) -> dict[str, t.Any]:
-    """Return the config with mounts by destination, so that a new one is a single difference. The order is fixed."""
-    mounts = document.get("mounts") or []
-    return {**document, "mounts": {f"[{mount.get('destination')}]": mount for mount in mounts}}
-
-
 def _wanted_user(request: Request, source: Source) -> str:
     return request.options.user or source.config.user  # As in podman, an empty text counts as not given.
 
@@ -401,7 +395,3 @@ def _load(path: str) -> BundleRecord:
 
 def _save(path: str, record: BundleRecord, *, durable: bool = True) -> None:
     write_text(f"{path}/{RECORD}", json.dumps(record.to_json()) + "\n", durable=durable)
-
-
-def _is_ours(path: str) -> bool:
-    return os.path.isfile(f"{path}/{RECORD}")

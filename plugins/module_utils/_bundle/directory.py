@@ -48,6 +48,11 @@ def missing(path: str) -> list[str]:
     return found
 
 
+def is_ours(path: str) -> bool:
+    """Tell whether oci_bundle has created the directory."""
+    return os.path.isfile(f"{path}/{RECORD}")
+
+
 def is_blank(path: str) -> bool:
     """Tell whether a directory is empty, except for the first record of a killed task."""
     if os.path.islink(path) or not os.path.isdir(path):

@@ -21,7 +21,7 @@ def chosen(request: Request, record: BundleRecord, state_dir: str, *, check: boo
     overlay where one can be mounted, else a copy. For check mode, both are the same: a new bundle."""
     mode = record.rootfs_mode if record.root else None
     if mode is None:
-        mode = "overlay" if not check and _is_possible(request) and _works(request.path, state_dir) else "copy"
+        mode = "overlay" if not check and _is_possible(request) and works(request.path, state_dir) else "copy"
     return request._replace(rootfs_mode=mode)
 
 
@@ -31,7 +31,7 @@ def _is_possible(request: Request) -> bool:
     return os.geteuid() == 0 and not request.options.userns and not is_directory
 
 
-def _works(path: str, state_dir: str) -> bool:
+def works(path: str, state_dir: str) -> bool:
     """Mount an overlay to see whether the file system and the rights of this task allow it, with the bundle on the same file system."""
     if set(path + state_dir) & set(",:\\\\"):
         return False

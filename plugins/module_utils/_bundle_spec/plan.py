@@ -41,3 +41,9 @@ def changes(record: BundleRecord, source: Source, overlay: bool) -> dict[str, tu
     pairs["rootfs_digest"] = (record.rootfs_digest, source.digest)
     pairs["rootfs_mode"] = (record.rootfs_mode, "overlay" if overlay else "copy")
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def by_place(document: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return the config with mounts by destination, so that a new one is a single difference. The order is fixed."""
+    mounts = document.get("mounts") or []
+    return {**document, "mounts": {f"[{mount.get('destination')}]": mount for mount in mounts}}

@@ -30,7 +30,7 @@ def chosen(store: Store, params: t.Mapping[str, t.Any]) -> LogDriver:
     record = store.load(params["name"])
     if record is not None and record.definition.log_driver in _KEPT:
         return record.definition.log_driver
-    works = params["service"] and _has_journal(os.geteuid()) and _writes_to_journal(store, params["conmon"])
+    works = params["service"] and _has_journal(os.geteuid()) and writes_to_journal(store, params["conmon"])
     return LogDriver.JOURNALD if works else LogDriver.K8S_FILE
 
 
@@ -40,7 +40,7 @@ def _has_journal(uid: int) -> bool:
     return os.path.exists(JOURNAL) and (uid == 0 or any(os.access(path, os.R_OK) for path in files))
 
 
-def _writes_to_journal(store: Store, wanted: str | None) -> bool:
+def writes_to_journal(store: Store, wanted: str | None) -> bool:
     """Tell whether conmon was built with the journal. Only its program says so (ctr_logging.c, USE_JOURNALD)."""
     try:
         with open(Host(run_dir=store.run_dir).conmon(wanted).path, "rb") as program:

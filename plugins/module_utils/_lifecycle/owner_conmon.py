@@ -6,15 +6,14 @@ from __future__ import annotations
 
 import typing as t
 
-from .._base.errors import InvalidOption, LongshoreError, ProgramFailed
-from .._base.process import is_alive
+from .._base.errors import InvalidOption, LongshoreError
 from .._config.namespaces import namespaces_of
-from .._container.observe import live_status
 from .._runtime.runtime import Runtime
 from .._state.model import Record, Status, StopReport, Timeouts
 from .._state.phase import Phase
 from .._state.store import Store
 from .._state.timestamps import timestamp
+from .runtime_step import call_unless_done
 
 if t.TYPE_CHECKING:
     from .._container.create import Launch
@@ -79,13 +78,3 @@ def delete(store: Store, host: Host, before: Observed, record: Record | None, ti
     from .._container.delete import delete_container
 
     return delete_container(store, host, before, record, timeouts)
-
-
-def call_unless_done(runtime: Runtime, verb: str, record: Record, result: Status) -> None:
-    """Start, pause or resume. The runtime of a killed task may do the same at this very moment, so a failure counts only where
-    the container does not have the status ``result``."""
-    try:
-        runtime.call(verb)
-    except ProgramFailed:
-        if not is_alive(record.init) or live_status(record) is not result:
-            raise

@@ -13,7 +13,7 @@ from .._state.model import Desired, Outcome
 
 if t.TYPE_CHECKING:
     from .._state.store import Store
-    from .decider import Decider
+    from .task import Decider
 
 
 def predict(store: Store, decider: Decider, desired: Desired) -> Outcome:

@@ -15,9 +15,21 @@ from . import owners
 
 if t.TYPE_CHECKING:
     from .._container.create import Launch
+    from .._host.detect import Host
     from .._state.lock import Lock
     from .._state.store import Store
-    from .decider import Decider
+    from .plan import Differences
+
+
+class Decider(t.Protocol):
+    """Looks at a container, and decides: what a task asks while it works. See Containers."""
+
+    @property
+    def host(self) -> Host: ...
+
+    def decide(self, desired: Desired, *, unread: Differences | None = None) -> tuple[Observed, Plan]: ...
+
+    def prepare(self, desired: Desired, before: Observed, decided: Plan) -> Launch | None: ...
 
 
 class Task:
@@ -116,7 +128,7 @@ class Task:
             self._warnings += warnings
             return record
         from .._runtime.runtime import Runtime
-        from .owner_conmon import call_unless_done
+        from .runtime_step import call_unless_done
 
         runtime = Runtime(record, self._store.paths(self._name).runtime_log)
         result = Status.PAUSED if action is Action.PAUSE else Status.RUNNING

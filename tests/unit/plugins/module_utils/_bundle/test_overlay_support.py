@@ -29,7 +29,7 @@ def _chosen(tmp_path: pathlib.Path, record: BundleRecord | None = None, check: b
 def test_an_existing_bundle_keeps_its_mode(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, mode: str, works: bool
 ) -> None:
-    monkeypatch.setattr(overlay_support, "_works", lambda *_paths: works)
+    monkeypatch.setattr(overlay_support, "works", lambda *_paths: works)
     assert _chosen(tmp_path, BundleRecord(root="rootfs-1", rootfs_mode=mode)) == mode
 
 
@@ -49,7 +49,7 @@ def test_a_new_bundle(
     given: dict[str, t.Any],
     expected: str,
 ) -> None:
-    monkeypatch.setattr(overlay_support, "_works", lambda *_paths: works)
+    monkeypatch.setattr(overlay_support, "works", lambda *_paths: works)
     monkeypatch.setattr(os, "geteuid", lambda: uid)
     assert _chosen(tmp_path, **given) == expected
 

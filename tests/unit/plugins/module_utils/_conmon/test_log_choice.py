@@ -24,7 +24,7 @@ def store(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     (tmp_path / "socket").touch()
     monkeypatch.setattr(log_choice, "JOURNAL", f"{tmp_path}/socket")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(log_choice, "_writes_to_journal", lambda _store, wanted: wanted != "/old/conmon")
+    monkeypatch.setattr(log_choice, "writes_to_journal", lambda _store, wanted: wanted != "/old/conmon")
     return Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
 
 

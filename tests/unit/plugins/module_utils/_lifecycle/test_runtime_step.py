@@ -15,7 +15,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base.errors import 
     ProgramFailed,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._base.process import identify
-from ansible_collections.longshore.oci.plugins.module_utils._lifecycle import owner_conmon
+from ansible_collections.longshore.oci.plugins.module_utils._lifecycle import runtime_step
 from ansible_collections.longshore.oci.plugins.module_utils._runtime.runtime import Runtime
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import Record, Status
 from ansible_collections.longshore.oci.tests.unit import builders
@@ -32,8 +32,8 @@ def _step(monkeypatch: pytest.MonkeyPatch, record: Record, status: Status, failu
             raise failure
 
     monkeypatch.setattr(Runtime, "call", call)
-    monkeypatch.setattr(owner_conmon, "live_status", lambda _record: status)
-    owner_conmon.call_unless_done(Runtime(record, "/nowhere/log"), "pause", record, Status.PAUSED)
+    monkeypatch.setattr(runtime_step, "live_status", lambda _record: status)
+    runtime_step.call_unless_done(Runtime(record, "/nowhere/log"), "pause", record, Status.PAUSED)
     return verbs
 
 
