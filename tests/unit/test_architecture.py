@@ -61,7 +61,7 @@ ONLY_FOR_ACTIONS = {
 # that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
     "plugins.modules.oci_container": (130, 7200), "plugins.modules.oci_exec": (74, 4055),
-    "plugins.modules.oci_checkpoint": (151, 9605), "plugins.modules.oci_bundle": (67, 4470),
+    "plugins.modules.oci_checkpoint": (151, 9610), "plugins.modules.oci_bundle": (67, 4470),
     "plugins.modules.oci_network": (65, 3920), "plugins.modules.oci_network_info": (66, 3975),
     "plugins.modules.oci_container_info": (50, 2310),
 }  # fmt: skip
