@@ -13,7 +13,7 @@ from . import artefact, changelog, language, links, processes
 from .report import Part
 from .workspace import Workspace, collections_path
 
-# What a linter says by chance. The page of a module names the temporary directory of antsibull-docs, and a word that ends in "_" is
+# Messages of a linter that come by chance. The page of a module names the temporary directory of antsibull-docs, and a word that ends in "_" is
 # a link there.
 _BY_CHANCE = {"antsibull-docs": 'Unknown target name: "antsibull-docs-'}
 

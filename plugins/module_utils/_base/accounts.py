@@ -5,7 +5,7 @@
 ``USER[:GROUP]`` means what it means to podman and docker, whose rules are those of GetExecUser in github.com/moby/sys/user:
 
 * A number is an id, also where an account has that number for its name. An id needs no entry: then the group is 0, HOME is ``/``.
-* Nothing stands for uid 0. An empty group is no group: ``app:`` is ``app``. What is behind a group does not count.
+* Nothing stands for uid 0. An empty group is no group: ``app:`` is ``app``. Words after a group do not count.
 * The first entry wins. The further groups are those that list the name of the entry, for a uid as for a name, and none where a
   group is given.
 * A line ends at a line feed alone; ASCII blanks around it (a carriage return too) do not count, those around a field do. An entry

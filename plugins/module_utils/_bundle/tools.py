@@ -35,7 +35,7 @@ _ENDING = 10  # seconds for killed programs, which may have to free much memory
 _NOISE = re.compile(  # the last lines of tar, by any path to it, and of mount, after the one with the cause
     r"(?:\S*/)?tar(?: \(child\))?: (?:Error is not recoverable|Child returned status|Exiting with failure)|dmesg\(1\) may have"
 )
-# What tar says beside its errors: that there were some, and warnings, which leave no file out.
+# Messages of tar beside its errors: that there were some, and warnings, which leave no file out.
 _ASIDE = re.compile(
     r"tar: (?:Exiting with failure status due to previous errors|Removing leading \S+ from (?:member names|hard link targets)"
     r"|Ignoring unknown extended header keyword '[^']*'|A lone zero block at \d+"

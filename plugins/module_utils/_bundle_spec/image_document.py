@@ -169,7 +169,7 @@ def parse_config(data: bytes | str) -> ImageConfig:
 
 
 def _ports(config: _Fields) -> tuple[str, ...]:
-    """Return the ports. Leave out what is none, such as ``$PORT/tcp`` of a build: nothing depends on it, and docker runs such images."""
+    """Return the ports. Leave out words that are not ports, such as ``$PORT/tcp`` of a build: nothing depends on it, and docker runs such images."""
     found = map(_PORT.fullmatch, config.names("ExposedPorts", 200000))  # Builders list each port of a range.
     return tuple(port[0] for port in found if port and all(int(number) <= 65535 for number in port.groups("0")))
 

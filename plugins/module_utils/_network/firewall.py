@@ -29,7 +29,7 @@ def program() -> str:
 def load(table: str, body: str, path: str, kept: str, deadline: Deadline) -> None:
     """Replace the table, or remove it if ``body`` is empty. One transaction, so there is no moment without rules.
 
-    ``path`` is a temporary file. What is loaded stays in the file ``kept``: with it, a unit of the host can bring the rules back
+    ``path`` is a temporary file. The loaded rules stay in the file ``kept``: with it, a unit of the host can bring the rules back
     that a reload of the host's firewall removes. Raises LongshoreError.
     """
     # Declare the table first, so that it can be deleted. A kernel may not support tables of bridges, and most hosts need none.

@@ -65,13 +65,13 @@ def look(request: Request, old: NetworkRecord | None, created: int | None, state
 
 
 def _renamed(state_dir: str, bridges: t.Collection[str], host: t.Mapping[str, Link]) -> dict[str, str]:
-    """Return the present names of bridges of ours that somebody has renamed, by the names that we gave them."""
+    """Return the present names of bridges of ours that another program has renamed, by the names that we gave them."""
     macs = {names.bridge_mac(state_dir, name): name for name in bridges if name not in host}
     return {macs[link.mac]: link.name for link in host.values() if link.kind == "bridge" and link.mac in macs}
 
 
 def refuse_bridges(old: NetworkRecord, wanted: t.Collection[str], seen: Observed) -> None:
-    """Raises Conflict for a bridge of ours that somebody has renamed or replaced: another one would have its addresses, or the
+    """Raises Conflict for a bridge of ours that another program has renamed or replaced: another one would have its addresses, or the
     network no gateway. ``wanted``: the names of the bridges that the network needs from now on."""
     for name, now in seen.renamed.items():
         hint = f"Rename it back: ip link set {now} down; ip link set {now} name {name}; ip link set {name} up"
@@ -110,7 +110,7 @@ def _with_settings(link: Link) -> Link:
 
 
 def _ends(request: Request, old: NetworkRecord | None, state_dir: str, host: t.Mapping[str, Link]) -> dict[str, Link]:
-    """By names of interfaces that are known, and by alias for what no record tells of any more. One that somebody has renamed, by
+    """By names of interfaces that are known, and by alias for what no record tells of any more. One that another program has renamed, by
     its hardware address."""
     known = {each.name for each in request.interfaces} | {each.name for each in (old.interfaces if old else ())}
     found = {name: host.get(names.host_interface(state_dir, request.name, name)) for name in known}

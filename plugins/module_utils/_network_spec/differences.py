@@ -34,7 +34,7 @@ class Observed(t.NamedTuple):
     those with another value than the needed one. ``obsolete_sysctls``: whether a changed sysctl is no longer needed.
     ``rules``: whether the table of nftables is the one that the networks need. ``locked``: whether CRIU drops all packets in the
     namespace, without a container whose restore will remove that. ``detached``: the namespace, if it has lost its name.
-    ``renamed``: the present names of our bridges that somebody has renamed. ``misnamed``: the names that ends should have."""
+    ``renamed``: the present names of our bridges that another program has renamed. ``misnamed``: the names that ends should have."""
 
     namespace: bool
     host: t.Mapping[str, Link]

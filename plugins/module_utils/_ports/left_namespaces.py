@@ -17,7 +17,7 @@ from . import joined_network
 
 
 def warned(store: Store, before: Observed, decided: Plan, config: t.Mapping[str, t.Any]) -> Plan:
-    """Return a plan with these warnings, if the container goes on."""
+    """Return a plan with these warnings, if the container continues."""
     goes_on = {Action.STOP, Action.CREATE}.isdisjoint(decided.actions)
     more = warnings(store, before.existing, config) if goes_on else ()
     return decided._replace(warnings=(*decided.warnings, *more))
