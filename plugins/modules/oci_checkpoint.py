@@ -16,7 +16,7 @@ description:
   - There are no partial checkpoints. If a checkpoint fails, the container continues, and the error contains the messages of CRIU. If a
     restore fails, the module removes all parts of the container, and the checkpoint stays as it was.
   - A container with a mount whose source was removed or replaced after the start of the container is refused, because no restore could
-    mount it again (M(ansible.builtin.template) and M(ansible.builtin.copy) replace a file). Restart such a container first.
+    mount it again (the modules C(template) and C(copy) of Ansible replace a file). Restart such a container first.
   - Only systemd starts a service (O(longshore.oci.oci_container#module:service)), with a script that cannot restore. So a service can be
     checkpointed with O(leave_running=true) only, and the module restores it under another name with another bundle (O(new_name),
     O(bundle)), or from O(archive) after the service has been removed. The restored container is not a service.
