@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -131,32 +132,38 @@ class TestRecords:
         assert places.load("web") is None
 
 
-class TestFullDisk:
-    """The limit of the size of files (setrlimit(2)) makes writing fail, as a full disk does."""
-
-    @pytest.fixture
-    def record(self, places: Store) -> t.Iterator[Record]:
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        saved = _save(places)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
-        yield saved
+@contextlib.contextmanager
+def full_disk() -> t.Iterator[None]:
+    """The limit of the size of files (setrlimit(2)) makes writing fail, as a full disk does. Not for longer: also the report of the
+    tests is a file."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        yield
+    finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
+
+class TestFullDisk:
     @pytest.mark.parametrize("phase", ["created", "starting", "running", "checkpointing"])
-    def test_a_record_is_refused(self, places: Store, record: Record, phase: str) -> None:
-        with pytest.raises(LongshoreError, match=r"Cannot write .*record\.json: File too large"):
+    def test_a_record_is_refused(self, places: Store, phase: str) -> None:
+        record = _save(places)
+        with full_disk(), pytest.raises(LongshoreError, match=r"Cannot write .*record\.json: File too large"):
             places.save(builders.record(phase=phase))
         assert places.load("web") == record
 
-    def test_a_record_of_an_end_is_kept(self, places: Store, record: Record) -> None:
-        for phase in ("stopping", "stopped", "removed"):
-            now = places.save(builders.record(phase=phase))
-            assert places.load("web") == now
+    def test_a_record_of_an_end_is_kept(self, places: Store) -> None:
+        record = _save(places)
+        with full_disk():
+            for phase in ("stopping", "stopped", "removed"):
+                now = places.save(builders.record(phase=phase))
+                assert places.load("web") == now
         assert Store(state_dir=places.state_dir, run_dir=places.run_dir).load("web") == record
 
-    def test_the_record_of_another_task_counts(self, places: Store, record: Record) -> None:
-        places.save(builders.record(phase="stopping"))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    def test_the_record_of_another_task_counts(self, places: Store) -> None:
+        _save(places)
+        with full_disk():
+            places.save(builders.record(phase="stopping"))
         other = Store(state_dir=places.state_dir, run_dir=places.run_dir)
         now = other.save(builders.record(created_at="later"))
         assert places.load("web") == now
