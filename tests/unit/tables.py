@@ -43,8 +43,9 @@ def table(collector: pytest.Collector, name: str, function: object) -> Table | N
     # A fixture that nobody names.
     if not isinstance(collector, (pytest.Module, pytest.Class)) or "autouse=True" in _text(collector.path):
         return None
-    marks = _marks(function)
-    if not {mark.name for mark in (*marks, *collector.own_markers)} <= _MARKS:
+    # Those of a class are of each of its tests.
+    marks = [*_marks(function), *collector.own_markers]
+    if not {mark.name for mark in marks} <= _MARKS:
         return None
     cases: list[dict[str, t.Any]] = [{}]
     for mark in marks:

@@ -46,6 +46,12 @@ class TestOfAClass:
     def test_with_a_fixture(self, tmp_path):
         assert tmp_path.is_dir()
 
+@pytest.mark.parametrize("one", [1, 2])
+class TestOfCases:
+    @pytest.mark.parametrize("two", [3, 4])
+    def test_both(self, one, two):
+        assert (one, two) in [(1, 3), (1, 4), (2, 3), (2, 4)]
+
 @pytest.mark.parametrize("one", [1, pytest.param(2, marks=pytest.mark.skip)])
 def test_a_case_with_a_mark(one):
     assert one == 1
@@ -102,14 +108,14 @@ def run(tmp_path: pathlib.Path) -> t.Callable[[str, bool], tuple[str, tuple[int,
 
 
 def test_the_same_is_counted(run: t.Callable[[str, bool], tuple[str, tuple[int, int, int]]]) -> None:
-    assert run(TESTS, False) == ("13 passed, 2 skipped", (13, 0, 2))
-    # Six and two cases are one item each.
-    assert run(TESTS, True) == ("7 passed, 2 skipped", (13, 0, 2))
+    assert run(TESTS, False) == ("17 passed, 2 skipped", (17, 0, 2))
+    # Six, two and four cases are one item each.
+    assert run(TESTS, True) == ("8 passed, 2 skipped", (17, 0, 2))
 
 
 def test_a_case_that_fails(run: t.Callable[[str, bool], tuple[str, tuple[int, int, int]]]) -> None:
-    assert run(TESTS + FAILS, True) == ("1 failed, 7 passed, 2 skipped", (13, 1, 2))
+    assert run(TESTS + FAILS, True) == ("1 failed, 8 passed, 2 skipped", (17, 1, 2))
 
 
 def test_a_fixture_that_nobody_names(run: t.Callable[[str, bool], tuple[str, tuple[int, int, int]]]) -> None:
-    assert run(TESTS + AUTOUSE, True) == ("14 passed, 2 skipped", (14, 0, 2))
+    assert run(TESTS + AUTOUSE, True) == ("18 passed, 2 skipped", (18, 0, 2))

@@ -40,7 +40,8 @@ def test_what_was_changed_by_hand_is_mended(host: Host) -> None:
         ("rules", "nft flush chain inet longshore- prerouting"),
         ("rules", "nft add rule inet longshore- prerouting tcp dport 1 drop"),
         ("rules", "nft 'add chain inet longshore- postrouting { policy drop; }'"),
-        ("namespace", f"ip netns delete {WEB}"),
+        # The kernel removes its links a little later.
+        ("namespace", f"ip netns delete {WEB}; for i in $(seq 400); do ip link show {end} || exit 0; sleep 0.05; done; exit 1"),
     ):  # fmt: skip
         table = like["rules"].split()[2]
         host.does("sh", "-c", words.replace("longshore-", table))
