@@ -55,6 +55,7 @@ def test_where_scopes_are(monkeypatch: pytest.MonkeyPatch, uid: int, parent: str
 def test_the_unit_of_another(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unit = tmp_path / "unit"
     monkeypatch.setattr(names, "service_path", lambda _name, _realm: str(unit))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     paths = Store(state_dir=f"{tmp_path}/st%te", run_dir=f"{tmp_path}/run").paths("web")
     ownership.check_unit(builders.record(), paths)
     script = paths.service_script.replace("%", "%%")
