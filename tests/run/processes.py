@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Callable, TypeVar
 
-# Nothing takes this long: a test that hangs has to fail before the user stops the whole run.
-TIMEOUT = 1800.0
+# Nothing takes this long, also where five parts share two cores: a test that hangs has to fail before the user stops the whole run.
+TIMEOUT = 2700.0
 POLL_INTERVAL = 0.05
 
 _T = TypeVar("_T")
