@@ -53,6 +53,8 @@ def _unfinished(goal: Goal, status: Status, record: Record) -> tuple[Action, ...
         if goal is Goal.STOPPED:
             return (Action.STOP,)
         return (Action.START, Action.PAUSE) if goal is Goal.PAUSED else (Action.START,)
+    if record.phase is Phase.RUNNING and status is Status.CREATED and goal is Goal.STOPPED:
+        return (Action.STOP,)  # systemd starts it again at this moment, without a task.
     # One that has ended by itself is still to be started at boot, and perhaps in a moment, until it is stopped.
     ended = status is Status.STOPPED and record.phase not in (Phase.STOPPED, Phase.REMOVED)
     return (Action.STOP,) if ended and (goal is Goal.STOPPED or record.phase is Phase.STOPPING) else ()

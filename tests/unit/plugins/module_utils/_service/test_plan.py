@@ -41,6 +41,9 @@ starting running  absent    | stop remove
 starting stopped  present   |
 starting stopped  started   | remove create start
 starting stopped  stopped   | stop
+running  created  present   |
+running  created  started   | start
+running  created  stopped   | stop
 running  running  present   |
 running  running  started   |
 running  stopped  present   |
