@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import traceback
 import typing as t
@@ -49,7 +50,7 @@ def check_seconds(params: t.Mapping[str, t.Any], *names: str) -> None:
         value = 0 if params[name] is None else params[name]
         if value < 0:
             raise InvalidOption(f"{name} cannot be negative.", hint="For no limit, use a large number.")
-        if not value <= _MOST_SECONDS:  # False for nan
+        if value > _MOST_SECONDS or math.isnan(value):
             raise InvalidOption(f"{name} must be a number of seconds up to {_MOST_SECONDS:.0f}, not {value}.")
 
 

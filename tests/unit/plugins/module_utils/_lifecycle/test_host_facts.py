@@ -34,7 +34,8 @@ def changed(path: str, value: t.Any) -> dict[str, t.Any]:
     return found
 
 
-def split(after: dict[str, t.Any], before: dict[str, t.Any] = CONFIG) -> tuple[list[str], list[str]]:
+def split(after: dict[str, t.Any], before: dict[str, t.Any] | None = None) -> tuple[list[str], list[str]]:
+    before = CONFIG if before is None else before
     found = config_differences.differences({"config": before}, {"config": after})
     own, facts = host_facts.split(before, after, found)
     return list(own), facts

@@ -192,7 +192,7 @@ def test_one_that_was_started_after_a_stop(
     class Systemd:
         def __init__(self, **_options: object) -> None: ...
 
-        def __enter__(self) -> Systemd:
+        def __enter__(self) -> t.Any:
             return self
 
         def __exit__(self, *_exc: object) -> None: ...
