@@ -57,12 +57,7 @@ def _is_timed(item: pytest.Item) -> bool:
 @functools.cache
 def _has_a_time(path: pathlib.Path) -> bool:
     """Look at the whole file first: to find one function in it takes far longer."""
-    return _TIMED.search(_text(path)) is not None
-
-
-@functools.cache
-def _text(path: pathlib.Path) -> str:
-    return path.read_text(encoding="utf-8")
+    return _TIMED.search(tables.text(path)) is not None
 
 
 @functools.cache
@@ -74,7 +69,7 @@ def _holds_to_a_time(source: t.Any) -> bool:
 def pytest_ignore_collect(collection_path: pathlib.Path, config: pytest.Config) -> bool | None:
     """Leave out what has no pure test, or none with a time: its import alone takes time."""
     if collection_path.name.startswith("test_") and collection_path.suffix == ".py":
-        if config.getoption("--pure") and "pytest.mark.pure" not in _text(collection_path):
+        if config.getoption("--pure") and "pytest.mark.pure" not in tables.text(collection_path):
             return True
         if config.getoption("--timed") == "only" and not _has_a_time(collection_path):
             return True

@@ -41,7 +41,7 @@ def table(collector: pytest.Collector, name: str, function: object) -> Table | N
     if not (name.startswith("test_") and inspect.isfunction(function)):
         return None
     # A fixture that nobody names.
-    if not isinstance(collector, (pytest.Module, pytest.Class)) or "autouse=True" in _text(collector.path):
+    if not isinstance(collector, (pytest.Module, pytest.Class)) or "autouse=True" in text(collector.path):
         return None
     # Those of a class are of each of its tests.
     marks = [*_marks(function), *collector.own_markers]
@@ -62,7 +62,8 @@ def table(collector: pytest.Collector, name: str, function: object) -> Table | N
 
 
 @functools.cache
-def _text(path: pathlib.Path) -> str:
+def text(path: pathlib.Path) -> str:
+    """Return the text of a test file. It is asked for each of its tests."""
     return path.read_text(encoding="utf-8")
 
 
