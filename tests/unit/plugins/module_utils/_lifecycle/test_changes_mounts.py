@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import signal
 import subprocess
 
 import pytest
@@ -22,7 +23,7 @@ from ansible_collections.longshore.oci.tests.unit.bind_mounts import bind, conta
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 
 
-@pytest.mark.parametrize("how", ["nothing", "written", "replaced", "moved", "linked", "mounted", "link"])
+@pytest.mark.parametrize("how", ["nothing", "written", "replaced", "moved", "linked", "mounted", "link", "ended"])
 def test_the_source_of_a_mount(tmp_path: pathlib.Path, how: str) -> None:
     for name in ("bundle/rootfs", "conf", "other"):
         (tmp_path / name).mkdir(parents=True)
@@ -59,9 +60,12 @@ def test_the_source_of_a_mount(tmp_path: pathlib.Path, how: str) -> None:
         elif how == "link":
             source.unlink()
             source.symlink_to(tmp_path / "other/file")
+        elif how == "ended":  # Nobody has waited for it yet: the table of its mounts cannot be read.
+            os.kill(pid, signal.SIGKILL)
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         try:
             seen = found()
         finally:
             if how == "mounted":
                 subprocess.run(["umount", f"{tmp_path}/conf"], check=True)
-    assert seen == ({}, {}, [] if how in ("nothing", "written") else [f"the source of {tmp_path}/place"])
+    assert seen == ({}, {}, [] if how in ("nothing", "written", "ended") else [f"the source of {tmp_path}/place"])
