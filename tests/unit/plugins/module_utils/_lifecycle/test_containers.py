@@ -348,7 +348,7 @@ class TestLife:
         wanted = definition._replace(log_driver=LogDriver.PASSTHROUGH, log_path=str(log))
         engine.converge(Desired(name, Goal.STARTED, wanted))
         with Watch(str(log), _IN_MODIFY) as watch:
-            while not log.read_text(encoding="utf-8").endswith("e\n"):
+            while not log.read_text(encoding="utf-8").endswith("\ne\n"):
                 assert wait_readable([watch.fd], Deadline(30))
                 watch.clear()
         engine.converge(Desired(name, Goal.ABSENT, timeouts=Timeouts(stop=0)))

@@ -13,7 +13,9 @@ import typing as t
 
 import pytest
 
+from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption, LongshoreError
+from ansible_collections.longshore.oci.plugins.module_utils._base.inotify import IN_CLOSE, wait_until
 from ansible_collections.longshore.oci.plugins.module_utils._base.program import find_program
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup_removal
 from ansible_collections.longshore.oci.plugins.module_utils._lifecycle.containers import Containers
@@ -63,6 +65,10 @@ def place(tmp_path: pathlib.Path, scratch_cgroup: str) -> t.Iterator[Place]:
     yield made
     made.converge(Goal.ABSENT)
     cgroup_removal.remove(scratch_cgroup)
+
+
+def _content(path: pathlib.Path) -> str | None:
+    return path.read_text() if path.exists() else None
 
 
 class TestPidFile:
@@ -123,8 +129,14 @@ Containers(state_dir=f"{top}/state", run_dir=f"{top}/run").converge(Desired(name
         words = [str(place.directory), place.name, runtime, str(place.definition.cgroup_parent)]
         with subprocess.Popen([sys.executable, "-c", code, *words], env=programs.python_environment()) as task:
             (place.directory / "at").read_text()
+            # The process of conmon that writes it runs beside the one that starts the runtime.
+            assert wait_until(
+                lambda: _content(place.pidfile) not in (before, None, ""),
+                Deadline(30),
+                path=str(place.directory),
+                mask=IN_CLOSE,
+            )
             task.kill()
-        assert place.pidfile.read_text() not in ("4711\n", "")
         assert place.converge(goal) is (Status.RUNNING if goal is Goal.STARTED else Status.ABSENT)
         if goal is Goal.STARTED:
             place.converge(Goal.ABSENT)
