@@ -50,7 +50,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
     report = Report()
-    with Workspace(options.root, options.cache) as workspace:
+    quick = (options.part, options.arguments) == ("unit", ["--pure"])
+    with Workspace(options.root, options.cache, quick=quick) as workspace:
 
         def run(names: Iterable[str]) -> None:
             for name in names:

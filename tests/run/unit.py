@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 import glob
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -45,6 +46,9 @@ _LEFT_OUT = ("-p", "no:logging", "-p", "no:threadexception", "-p", "no:unraisabl
 # Otherwise pytest compiles each assertion so that it tells its values, which is a fifth of the whole time, and makes an item of
 # each case of a test.
 _QUICK = ("--assert=plain", "--tables")
+# tests/unit/sources.py. They look at all sources, and take far longer than others of their size.
+_SHARES_WHAT_IT_READS = re.compile(r"^from .* import .*\bsources$", re.MULTILINE)
+_LONGER = 7
 # More would only wait for their imports.
 _MOST_SHARES = 4
 
@@ -96,23 +100,27 @@ def _run_pure(workspace: Workspace, report: Part, tree: str, env: dict[str, str]
     processes.side_by_side(run_share, range(len(shares)))
 
 
-def _pure_files(tree: str) -> dict[str, int]:
-    """Return the test files with pure tests, and their size."""
-    found = {}
+def _pure_files(tree: str) -> dict[tuple[str, ...], int]:
+    """Return the test files with pure tests, those together that share what they have read, and their size."""
+    found: dict[tuple[str, ...], int] = {}
+    together, size = [], 0
     for path in glob.glob("tests/unit/**/test_*.py", root_dir=tree, recursive=True):
         with open(os.path.join(tree, path), encoding="utf-8") as stream:
             text = stream.read()
-        if "pytest.mark.pure" in text:
-            found[path] = len(text)
-    return found
+        if "pytest.mark.pure" in text and _SHARES_WHAT_IT_READS.search(text):
+            together.append(path)
+            size += _LONGER * len(text)
+        elif "pytest.mark.pure" in text:
+            found[path,] = len(text)
+    return {**found, tuple(sorted(together)): size}
 
 
-def _shares(sizes: dict[str, int], number: int) -> list[list[str]]:
+def _shares(sizes: dict[tuple[str, ...], int], number: int) -> list[list[str]]:
     """Deal the files out, each to the share that is smallest so far."""
-    shares: list[list[str]] = [[] for _each in range(min(number, _MOST_SHARES))]
-    for path in sorted(sizes, key=lambda path: (-sizes[path], path)):
-        min(shares, key=lambda share: sum(sizes[each] for each in share)).append(path)
-    return shares
+    shares: list[list[tuple[str, ...]]] = [[] for _each in range(min(number, _MOST_SHARES))]
+    for paths in sorted(sizes, key=lambda paths: (-sizes[paths], paths)):
+        min(shares, key=lambda share: sum(sizes[each] for each in share)).append(paths)
+    return [[path for paths in share for path in paths] for share in shares]
 
 
 def _place(workspace: Workspace, name: str) -> str:

@@ -92,10 +92,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = filter(wanted, items)
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     gc.collect()
     gc.freeze()
-    gc.enable()
+    # A quick run is over before its garbage counts.
+    if not session.config.getoption("--tables"):
+        gc.enable()
 
 
 _DIRECTORY = pytest.StashKey[str]()

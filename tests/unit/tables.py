@@ -3,7 +3,7 @@
 """Run all cases of a test as one item of pytest, where it needs nothing else of pytest.
 
 For each case pytest makes an item and prepares its fixtures, which takes longer than most pure tests themselves. A test whose
-arguments all come from ``parametrize`` has no fixtures.
+arguments all come from ``parametrize`` has no fixtures, and two are as quickly made here.
 """
 
 from __future__ import annotations
@@ -18,22 +18,31 @@ import pytest
 
 # What pytest does for a test with another mark is left to it.
 _MARKS = {"parametrize", "pure"}
+_MADE_HERE = {"tmp_path", "monkeypatch"}
 
 
 class Table(pytest.Item):
     """A test with all its cases. The first that fails ends it."""
 
-    def __init__(self, *, function: t.Callable[..., None], cases: list[dict[str, t.Any]], **of_pytest: t.Any) -> None:
+    def __init__(
+        self, *, function: t.Callable[..., None], cases: list[dict[str, t.Any]], fixtures: set[str], **of_pytest: t.Any
+    ) -> None:
         super().__init__(**of_pytest)
         self.function, self.cls = function, _class(self.parent)
         self.own_markers.extend(_marks(function))
         self.user_properties.append(("cases", len(cases)))
-        self._cases = cases
+        self._cases, self._fixtures = cases, fixtures
 
     def runtest(self) -> None:
         """Call the function with each case, of a class on an object of its own."""
         for case in self._cases:
-            self.function(*[self.cls()] if self.cls else [], **case)
+            with pytest.MonkeyPatch.context() as monkeypatch:
+                made: dict[str, t.Any] = {}
+                if "tmp_path" in self._fixtures:
+                    made["tmp_path"] = vars(self.config)["_tmp_path_factory"].mktemp(self.name[:30])
+                if "monkeypatch" in self._fixtures:
+                    made["monkeypatch"] = monkeypatch
+                self.function(*[self.cls()] if self.cls else [], **case, **made)
 
 
 def table(collector: pytest.Collector, name: str, function: object) -> Table | None:
@@ -54,11 +63,14 @@ def table(collector: pytest.Collector, name: str, function: object) -> Table | N
             if more is None:
                 return None
             cases = [{**some, **others} for some, others in itertools.product(cases, more)]
-    given = list(inspect.signature(function).parameters)[1 if _class(collector) else 0 :]
+    given = set(list(inspect.signature(function).parameters)[1 if _class(collector) else 0 :])
     # Where there is no case, pytest says so.
-    if not cases or set(given) != set(cases[0]):
+    fixtures = given - set(cases[0] if cases else {})
+    if not cases or given - fixtures != set(cases[0]) or not fixtures <= _MADE_HERE:
         return None
-    return Table.from_parent(collector, name=name, function=function, cases=cases)
+    if any(f"def {fixture}(" in text(collector.path) for fixture in fixtures):
+        return None
+    return Table.from_parent(collector, name=name, function=function, cases=cases, fixtures=fixtures)
 
 
 @functools.cache

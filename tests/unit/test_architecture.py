@@ -16,7 +16,7 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._state import phase
-from ansible_collections.longshore.oci.tests.unit import programs
+from ansible_collections.longshore.oci.tests.unit import programs, sources
 
 pytestmark = pytest.mark.pure
 
@@ -88,15 +88,14 @@ MODULES = [name for name in SOURCES if name.startswith("plugins.modules.")]
 LIBRARIES = [name for name in SOURCES if name.startswith(UTILS) and not name.startswith(f"{UTILS}._module.")]
 
 
-@functools.cache
 def _tree(name: str) -> ast.Module:
-    with open(SOURCES[name], encoding="utf-8") as stream:
-        return ast.parse(stream.read())
+    tree = _nodes(name)[0]
+    assert isinstance(tree, ast.Module)
+    return tree
 
 
-@functools.cache
 def _nodes(name: str) -> tuple[ast.AST, ...]:
-    return tuple(ast.walk(_tree(name)))
+    return sources.nodes(SOURCES[name])
 
 
 @functools.cache
@@ -400,24 +399,23 @@ def _has_argument(called: str, argument: str) -> bool:
 @functools.cache
 def lines_of_code(name: str) -> int:
     """Lines that the compiler sees: not blank ones, comments, docstrings and the documentation of modules."""
-    with open(SOURCES[name], encoding="utf-8") as stream:
-        code = {number for number, line in enumerate(stream, 1) if line.strip() and not line.lstrip().startswith("#")}
+    lines = sources.text(SOURCES[name]).split("\n")
+    code = {number for number, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith("#")}
     for node in _nodes(name):
         if isinstance(node, (ast.Constant, ast.JoinedStr)):  # what is in a text of several lines counts
             code.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
-    return len(code - _texts(_tree(name)))
+    return len(code - _texts(_nodes(name)))
 
 
 @functools.cache
 def _physical_lines(name: str) -> int:
-    with open(SOURCES[name], encoding="utf-8") as stream:
-        return len(stream.readlines())
+    return sources.text(SOURCES[name]).count("\n")
 
 
-def _texts(tree: ast.Module) -> set[int]:
+def _texts(nodes: tuple[ast.AST, ...]) -> set[int]:
     """The lines of strings that stand for themselves, and of DOCUMENTATION, EXAMPLES and RETURN."""
     found: set[int] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if not isinstance(node, ast.stmt):
             continue
         text: ast.AST | None = None

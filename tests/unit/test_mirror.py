@@ -15,6 +15,8 @@ import re
 
 import pytest
 
+from ansible_collections.longshore.oci.tests.unit import sources
+
 pytestmark = pytest.mark.pure
 
 COLLECTION = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -70,10 +72,8 @@ def _paths(pattern: str) -> list[str]:
     return sorted(os.path.relpath(path, COLLECTION) for path in found)
 
 
-@functools.cache
 def _text(path: str) -> str:
-    with open(os.path.join(COLLECTION, path), encoding="utf-8") as stream:
-        return stream.read()
+    return sources.text(os.path.join(COLLECTION, path))
 
 
 def _test_of(source: str) -> str:
@@ -188,7 +188,7 @@ def test_the_programs_of_the_tests_are_run() -> None:
 
 # Most tests have no such word, and need not be parsed.
 _FOLDERS = re.compile(r"\b(module_utils)(\._[a-z_]+)|\b(self|cls)\._\w+|\._(replace|asdict|fields|make|exit)\b")
-_MAY_BE_PRIVATE = re.compile(r"\._[a-z]|import (\([^)]*)?\b_[a-z]|setattr\([^)]*\b_[a-z]")
+_MAY_BE_PRIVATE = re.compile(r"\._[a-z]|import (\([^)]*)?\b_[a-z]|setattr\([^)]*[\"'.]_[a-z]")
 # What named tuples and os call with an underscore in front is public.
 _PUBLIC = {"_replace", "_asdict", "_fields", "_make", "_exit"}
 
@@ -199,7 +199,7 @@ def _private_names(path: str) -> set[str]:
     own: set[str] = set()
     if not _MAY_BE_PRIVATE.search(_FOLDERS.sub("", _text(path))):
         return found
-    for node in ast.walk(ast.parse(_text(path))):
+    for node in sources.nodes(os.path.join(COLLECTION, path)):
         if isinstance(node, ast.Attribute) and not (
             isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
         ):

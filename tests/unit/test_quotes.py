@@ -16,6 +16,8 @@ import typing as t
 
 import pytest
 
+from ansible_collections.longshore.oci.tests.unit import sources
+
 pytestmark = pytest.mark.pure
 
 COLLECTION = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -37,8 +39,7 @@ TASK = re.compile(r"TASK \[longshore\.oci\.(\w+) : ([^\]]+)\]")
 
 
 def _text(path: str) -> str:
-    with open(os.path.join(COLLECTION, path), encoding="utf-8") as stream:
-        return stream.read()
+    return sources.text(os.path.join(COLLECTION, path))
 
 
 def _guides() -> dict[str, str]:
@@ -68,15 +69,14 @@ def _said() -> set[tuple[str, ...]]:
     """
     found: set[tuple[str, ...]] = set()
     for path in glob.glob(os.path.join(COLLECTION, "plugins/module_utils/**/*.py"), recursive=True):
-        for text in _texts(ast.parse(_text(path))):
+        for text in _texts(sources.nodes(path)):
             words = tuple(_words(text))
             found |= {words[start : start + 3] for start in range(max(len(words) - 2, 1))}
     return found
 
 
-def _texts(tree: ast.Module) -> t.Iterator[str]:
+def _texts(nodes: tuple[ast.AST, ...]) -> t.Iterator[str]:
     """Yield the texts of a file without its docstrings, and formatted ones in pieces."""
-    nodes = list(ast.walk(tree))
     docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
     for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:

@@ -17,7 +17,6 @@ import re
 import typing as t
 
 import pytest
-import yaml  # type: ignore[import-untyped]
 
 from ansible_collections.longshore.oci.plugins.module_utils._archive import typed_documents
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint import restore
@@ -25,6 +24,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.checkpoi
 from ansible_collections.longshore.oci.plugins.module_utils._module import container
 from ansible_collections.longshore.oci.plugins.module_utils._runtime import drivers
 from ansible_collections.longshore.oci.plugins.module_utils._state.model import CHOICES, Action, Definition, Status
+from ansible_collections.longshore.oci.tests.unit import yaml_text
 
 pytestmark = pytest.mark.pure
 
@@ -82,12 +82,12 @@ def _taken(name: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, t.Any]:
 
 def _documented(name: str) -> dict[str, t.Any]:
     """Return the documented options of a module, with those of its fragments."""
-    documentation = yaml.safe_load(importlib.import_module(f"{PLUGINS}.modules.{name}").DOCUMENTATION)
+    documentation = yaml_text.load(importlib.import_module(f"{PLUGINS}.modules.{name}").DOCUMENTATION)
     options = dict(documentation.get("options") or {})
     for fragment in documentation["extends_documentation_fragment"]:
         file, _dot, part = fragment.removeprefix("longshore.oci.").partition(".")
         texts = importlib.import_module(f"{PLUGINS}.doc_fragments.{file}").ModuleDocFragment
-        options.update(yaml.safe_load(getattr(texts, part.upper() or "DOCUMENTATION")).get("options") or {})
+        options.update(yaml_text.load(getattr(texts, part.upper() or "DOCUMENTATION")).get("options") or {})
     return options
 
 
@@ -105,7 +105,7 @@ def test_each_enum_of_a_definition_is_read_from_a_record() -> None:
 
 
 def test_the_role_migrate_knows_every_launch_option() -> None:
-    specs = yaml.safe_load(_text("roles/migrate/meta/argument_specs.yml"))["argument_specs"]["main"]["options"]
+    specs = yaml_text.load(_text("roles/migrate/meta/argument_specs.yml"))["argument_specs"]["main"]["options"]
     known = set(specs["migrate_launch"]["options"])
     assert known | set(NOT_MIGRATED) == set(container.DEFINITION_ARGUMENTS)
     assert known & set(NOT_MIGRATED) == set()
@@ -115,7 +115,7 @@ def test_the_role_migrate_knows_every_launch_option() -> None:
 
 
 def test_the_action_group_has_all_modules() -> None:
-    assert sorted(yaml.safe_load(_text("meta/runtime.yml"))["action_groups"]["oci"]) == MODULES
+    assert sorted(yaml_text.load(_text("meta/runtime.yml"))["action_groups"]["oci"]) == MODULES
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -151,7 +151,7 @@ def test_each_runtime_is_documented(name: str) -> None:
 
 
 def test_each_status_and_action_is_documented() -> None:
-    returned = yaml.safe_load(importlib.import_module(f"{PLUGINS}.modules.oci_container").RETURN)
+    returned = yaml_text.load(importlib.import_module(f"{PLUGINS}.modules.oci_container").RETURN)
     status = " ".join(returned["container"]["contains"]["status"]["description"])
     assert {each.value for each in Status} == set(re.findall(r"V\((\w+)\)", status))
     actions = " ".join(returned["actions"]["description"])

@@ -10,9 +10,9 @@ import re
 import typing as t
 
 import pytest
-import yaml  # type: ignore[import-untyped]
 
 from ansible_collections.longshore.oci.plugins.module_utils._module import bundle, container
+from ansible_collections.longshore.oci.tests.unit import yaml_text
 
 pytestmark = pytest.mark.pure
 
@@ -24,7 +24,7 @@ _MODULES = {"oci_bundle": bundle.ARGUMENTS, "oci_container": container.ARGUMENTS
 
 def _load(path: str) -> t.Any:
     with open(f"{_ROLE}/{path}", encoding="utf-8") as stream:
-        return yaml.safe_load(stream)
+        return yaml_text.load(stream)
 
 
 @pytest.mark.parametrize(

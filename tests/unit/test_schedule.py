@@ -9,9 +9,9 @@ import pathlib
 import threading
 
 import pytest
-import yaml  # type: ignore[import-untyped]
 
 from ansible_collections.longshore.oci.tests.run import hosts, integration, report, sharing
+from ansible_collections.longshore.oci.tests.unit import yaml_text
 
 KIND = hosts.DEFAULT_KINDS[0]
 COLLECTION = pathlib.Path(__file__).parents[2]
@@ -148,7 +148,7 @@ def test_what_asks_for_systemd_runs_where_it_is() -> None:
         # Only root can make a checkpoint: for others the target is that they are refused.
         if job.how == "target" and (job.name, job.user) != ("oci_checkpoint", "app"):
             defaults = TARGETS / job.name / "defaults/main.yml"
-            every = yaml.safe_load(defaults.read_text(encoding="utf-8")) if defaults.exists() else {}
+            every = yaml_text.load(defaults.read_text(encoding="utf-8")) if defaults.exists() else {}
             chosen = hosts.tests_of(job, True) or every.get(f"{job.name}_tests", [])
             run.setdefault(job.name, {""}).update(chosen)
     asked = {target: _that_ask_for_systemd(target) for target in hosts.TARGETS["root"]}

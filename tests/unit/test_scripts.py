@@ -14,7 +14,8 @@ import sys
 import typing as t
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+
+from ansible_collections.longshore.oci.tests.unit import yaml_text
 
 COLLECTION = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TASKS = sorted(
@@ -50,7 +51,7 @@ def _commands(value: t.Any) -> t.Iterator[dict[str, t.Any]]:
 @pytest.mark.pure
 @pytest.mark.parametrize("path", TASKS)
 def test_a_program_starts_in_no_directory_of_another_user(path: str) -> None:
-    for arguments in _commands(yaml.safe_load(_text(path))):
+    for arguments in _commands(yaml_text.load(_text(path))):
         assert arguments.get("chdir") == "/", arguments
 
 

@@ -43,8 +43,15 @@ class TestOfAClass:
         assert self.kept is None
         self.kept = names
 
-    def test_with_a_fixture(self, tmp_path):
-        assert tmp_path.is_dir()
+    @pytest.mark.parametrize("one", [1, 2])
+    def test_with_fixtures(self, tmp_path, monkeypatch, one):
+        assert list(tmp_path.iterdir()) == []
+        (tmp_path / "x").touch()
+        assert not hasattr(pytest, "patched")
+        monkeypatch.setattr(pytest, "patched", one, raising=False)
+
+    def test_with_another_fixture(self, tmp_path_factory):
+        assert tmp_path_factory.getbasetemp().is_dir()
 
 @pytest.mark.parametrize("one", [1, 2])
 class TestOfCases:
@@ -72,6 +79,16 @@ FAILS = """
 @pytest.mark.parametrize("one", [1, 2, 3])
 def test_of_a_case(one):
     assert one != 2
+"""
+OWN = """
+import pytest
+
+@pytest.fixture
+def tmp_path():
+    return 5
+
+def test_own(tmp_path):
+    assert tmp_path == 5
 """
 AUTOUSE = """
 @pytest.fixture(autouse=True)
@@ -108,14 +125,20 @@ def run(tmp_path: pathlib.Path) -> t.Callable[[str, bool], tuple[str, tuple[int,
 
 
 def test_the_same_is_counted(run: t.Callable[[str, bool], tuple[str, tuple[int, int, int]]]) -> None:
-    assert run(TESTS, False) == ("17 passed, 2 skipped", (17, 0, 2))
-    # Six, two and four cases are one item each.
-    assert run(TESTS, True) == ("8 passed, 2 skipped", (17, 0, 2))
+    assert run(TESTS, False) == ("19 passed, 2 skipped", (19, 0, 2))
+    # Six, two, two and four cases are one item each.
+    assert run(TESTS, True) == ("9 passed, 2 skipped", (19, 0, 2))
 
 
 def test_a_case_that_fails(run: t.Callable[[str, bool], tuple[str, tuple[int, int, int]]]) -> None:
-    assert run(TESTS + FAILS, True) == ("1 failed, 8 passed, 2 skipped", (17, 1, 2))
+    assert run(TESTS + FAILS, True) == ("1 failed, 9 passed, 2 skipped", (19, 1, 2))
+
+
+def test_a_fixture_with_the_name_of_one_of_pytest(
+    run: t.Callable[[str, bool], tuple[str, tuple[int, int, int]]],
+) -> None:
+    assert run(OWN, True) == ("1 passed", (1, 0, 0))
 
 
 def test_a_fixture_that_nobody_names(run: t.Callable[[str, bool], tuple[str, tuple[int, int, int]]]) -> None:
-    assert run(TESTS + AUTOUSE, True) == ("18 passed, 2 skipped", (18, 0, 2))
+    assert run(TESTS + AUTOUSE, True) == ("20 passed, 2 skipped", (20, 0, 2))

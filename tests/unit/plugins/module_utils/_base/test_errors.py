@@ -37,7 +37,7 @@ def test_a_sentence_has_one_full_stop(text: str, shown: str) -> None:
     assert str(error) == f"{shown} {shown}".strip()
 
 
-@pytest.mark.parametrize("size", [4001, 70000, 5 << 20])
+@pytest.mark.parametrize("size", [4001, 70000, 1 << 20])
 def test_a_long_text_is_cut_in_its_middle(size: int) -> None:
     error = errors.InvalidOption(f"Cannot run {'a' * size} in the container web: no such file.", hint="b" * size)
     assert 4000 <= len(error.message) < 4020

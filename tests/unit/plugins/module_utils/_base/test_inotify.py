@@ -85,8 +85,8 @@ class TestNoneLeft:
 
     def test_the_deadline(self, tmp_path: pathlib.Path, ended: int) -> None:
         deadline = Deadline(10)
-        assert not self._until(tmp_path, lambda: False, 0.3)
-        assert 0 < deadline.remaining() <= 9.7
+        assert not self._until(tmp_path, lambda: False, 0.1)
+        assert 0 < deadline.remaining() <= 9.9
 
     def test_the_end_of_a_process(self, tmp_path: pathlib.Path, ended: int) -> None:
         """One more look, and no other."""

@@ -48,11 +48,11 @@ class Service:
         pathlib.Path(self.paths.exits, "web").write_text(str(code))
 
     def seen_while(self, *steps: t.Callable[[], object]) -> Observed:
-        """Observe it while one step after the other is done, each after a tenth of a second."""
+        """Observe it while one step after the other is done, each after a moment."""
 
         def run() -> None:
             for step in steps:
-                time.sleep(0.1)
+                time.sleep(0.03)
                 step()
 
         other = threading.Thread(target=run)
@@ -109,7 +109,7 @@ def test_one_that_waits_in_its_start(service: Service) -> None:
 
 
 def test_one_that_systemd_does_not_end(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_exit, "EXIT_FILE_SECONDS", 0.2)
+    monkeypatch.setattr(service_exit, "EXIT_FILE_SECONDS", 0.05)
     service.activate()
     assert service.seen_while().status is Status.CREATED
 

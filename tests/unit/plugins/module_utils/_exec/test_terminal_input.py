@@ -21,19 +21,20 @@ TOO_LONG = [b"x" * 4096 + b"\n", b"x" * 4096, b"a\n" + b"x" * 10000, b"\xc3\xa9"
 
 
 def _through(data: bytes) -> bytes:
-    """Return what a program reads from a new terminal into which this is typed."""
+    """Return what a program reads from a new terminal into which this is typed. It ends with a line feed."""
     ours, theirs = pty.openpty()
+    end, found = b"the end\n", b""
+    data += end
     try:
         os.set_blocking(ours, False)
         for start in range(0, len(data), 1000):
             os.write(ours, data[start : start + 1000])
             if select.select([ours], [], [], 0)[0]:
                 os.read(ours, 65536)  # the echo
-        found = b""
-        # Something always arrives, because the text ends with a line feed.
-        while select.select([theirs], [], [], 0.05 if found else 10)[0]:
+        while not found.endswith(end):
+            assert select.select([theirs], [], [], 10)[0]
             found += os.read(theirs, 65536)
-        return found
+        return found[: -len(end)]
     finally:
         os.close(ours)
         os.close(theirs)

@@ -26,7 +26,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._state.model import 
     Status,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._state.phase import Phase
-from ansible_collections.longshore.oci.tests.unit import builders
+from ansible_collections.longshore.oci.tests.unit import builders, sources
 
 pytestmark = pytest.mark.pure
 
@@ -65,12 +65,9 @@ NEW = {"create", "restore"}  # begin with a new record
 
 
 def _phases(path: str) -> set[Phase]:
-    with open(path, encoding="utf-8") as stream:
-        text = stream.read()
-    if "phase=" not in text:
+    if "phase=" not in sources.text(path):
         return set()
-    tree = ast.parse(text)
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    calls = [node for node in sources.nodes(path) if isinstance(node, ast.Call)]
     replaced = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "replace"]
     values = [word.value for call in replaced for word in call.keywords if word.arg == "phase"]
     attributes = [node for value in values for node in ast.walk(value) if isinstance(node, ast.Attribute)]

@@ -15,6 +15,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._base import version
 from ansible_collections.longshore.oci.plugins.module_utils._criu import criu_support
 from ansible_collections.longshore.oci.plugins.module_utils._runtime import drivers, runtime
 from ansible_collections.longshore.oci.plugins.module_utils._runtime.driver import Driver
+from ansible_collections.longshore.oci.tests.unit import sources
 
 pytestmark = pytest.mark.pure
 
@@ -65,11 +66,9 @@ def test_a_runtime_without_a_driver_gets_the_careful_one() -> None:
 def test_nothing_else_knows_a_runtime_by_its_name() -> None:
     known = {}
     for path in glob.glob(f"{_ROOMS}/**/*.py", recursive=True):
-        with open(path, encoding="utf-8") as stream:
-            text = stream.read()
         own = {name for name in NAMES if os.path.basename(path) == f"runtime_{name}.py"}
-        if any(name in text for name in NAMES):
-            words = {node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)}
+        if any(name in sources.text(path) for name in NAMES):
+            words = {node.value for node in sources.nodes(path) if isinstance(node, ast.Constant)}
             known[os.path.basename(path)] = words & {*NAMES} - own
     assert known["drivers.py"] == set()
     assert {name: words for name, words in known.items() if words} == {}
