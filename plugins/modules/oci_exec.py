@@ -258,23 +258,19 @@ stdout_truncated:
   description: Whether the module discarded a part of the standard output because of O(output_limit).
   returned: when the command ran
   type: bool
-  sample: false
 stderr_truncated:
   description: The same for the standard error.
   returned: when the command ran
   type: bool
-  sample: false
 stderr:
   description: Standard error.
   returned: when the command ran
   type: str
-  sample: ""
 stderr_lines:
   description: The same output as a list of lines.
   returned: when the command ran
   type: list
   elements: str
-  sample: []
 start:
   description: Start time of the command, in local time of the host.
   returned: when the command ran
@@ -289,22 +285,23 @@ delta:
   description: Run time of the command.
   returned: when the command has ended
   type: str
-  sample: "0:00:00.111111"
 pid:
   description: Process id of the command on the host.
   returned: when the command ran
   type: int
-  sample: 4711
 signal:
   description: Name of the signal that killed the command, V(null) without a signal.
   returned: when the command has ended
   type: str
   sample: KILL
+oom_killed:
+  description: Whether the kernel killed a process of the container during the command because memory was exhausted.
+  returned: when the command ran
+  type: bool
 timed_out:
   description: Whether the module stopped the command because of O(timeout).
   returned: when the command ran
   type: bool
-  sample: false
 session:
   description: Id of the session. If the task waited for the command, the session is already deleted, unless it was detached.
   returned: when there is a session
@@ -345,6 +342,9 @@ exec_session:
     signal:
       description: Name of the signal that killed the command.
       type: str
+    oom_killed:
+      description: Whether the kernel killed a process of the container during the command because memory was exhausted.
+      type: bool
     timed_out:
       description: Whether the module stopped the command because of a O(timeout).
       type: bool

@@ -14,7 +14,7 @@ from .._base.process import boot_id
 from .._state.model import Exit, Record
 from .._state.store import Paths
 from .._state.timestamps import timestamp
-from .exit_files import paths_of, written
+from .exit_files import memory_ran_out, paths_of, written
 
 
 def collect_exit(record: Record, paths: Paths, deadline: Deadline) -> Exit:
@@ -31,9 +31,7 @@ def collect_exit(record: Record, paths: Paths, deadline: Deadline) -> Exit:
             gone = [] if monitor.fd is None else [monitor.fd]
             wait_until(lambda: written(files) is not None, deadline, path=paths.exits, mask=IN_MOVED_TO, until=gone)
         monitored = monitor.fd is not None and not monitor.wait(Deadline(0))
-    # conmon 2.1.6 leaves the mark in its working directory, which is the bundle; later ones in the persist directory, which
-    # earlier releases had in the state directory.
-    oom = any(os.path.exists(f"{place}/oom") for place in (paths.exits, paths.persist, paths.bundle))
+    oom = memory_ran_out(paths)
     path = written(files)
     if path is None:
         if record.boot != boot_id():

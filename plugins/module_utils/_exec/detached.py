@@ -39,8 +39,8 @@ def finish(
         session_end.stop(paths, record, session, grace=limits.stop, kill=limits.kill)
     with output.outputs(keep) as (stdout, stderr):
         output.read_log(paths.log, stdout, stderr)
-    code, finished = session_store.ended(paths, record, session) or (None, None)
-    return result_of(session, code, stdout, stderr, finished or time.time(), session.timed_out)
+    code, finished, oom = session_store.ended(paths, record, session) or (None, None, False)
+    return result_of(session, code, stdout, stderr, finished or time.time(), session.timed_out, oom)
 
 
 def stop(store: Store, name: str, identifier: str, *, limits: Limits = _LIMITS) -> bool:

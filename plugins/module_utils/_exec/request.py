@@ -71,4 +71,5 @@ class Result(t.NamedTuple):
     start: float
     end: float
     timed_out: bool = False
+    oom: bool = False  # a process of the container was killed meanwhile, because memory ran out
     truncated: tuple[str, ...] = ()  # of stdout and stderr those of which only the beginning is kept

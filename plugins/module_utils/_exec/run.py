@@ -23,6 +23,7 @@ from .._base.errors import Conflict, DeadlineExceeded, LongshoreError, ProgramFa
 from .._base.files import read_text, remove_file, write_text
 from .._base.process import ProcessId, identify, in_pid_file, stuck_in
 from .._conmon import conmon, conmon_launch
+from .._conmon.exit_files import memory_ran_out
 from .._container.observe import observe
 from .._host import cgroup
 from .._runtime.drivers import driver_of
@@ -102,13 +103,14 @@ def run(
             raise
         if rc is None:  # conmon was killed, and the command may still run
             _clear_away(live.paths, live.record, grace=limits.stop, kill=limits.kill)
+        oom = memory_ran_out(live.paths)
         session_store.forget(live.paths)
         late = failed_late(command.argv, rc, streams)
         if late is not None:
             from .failure import explain
 
             raise explain(late, live.record, live.paths, command)
-        return result_of(live.session, rc, streams.out, streams.err, time.time(), timed_out)
+        return result_of(live.session, rc, streams.out, streams.err, time.time(), timed_out, oom)
 
 
 def start(
@@ -122,11 +124,17 @@ def start(
 
 
 def result_of(
-    session: Session, rc: int | None, stdout: output.Output, stderr: output.Output, end: float, timed_out: bool
+    session: Session,
+    rc: int | None,
+    stdout: output.Output,
+    stderr: output.Output,
+    end: float,
+    timed_out: bool,
+    oom: bool,
 ) -> Result:
     truncated = tuple(name for name, stream in (("stdout", stdout), ("stderr", stderr)) if stream.truncated)
     kept, started = (bytes(stdout.kept), bytes(stderr.kept)), session.started or 0
-    return Result(session.id, session.pid, rc, *kept, started, end, timed_out, truncated)
+    return Result(session.id, session.pid, rc, *kept, started, end, timed_out, oom, truncated)
 
 
 class _Launch(t.NamedTuple):

@@ -18,7 +18,7 @@ import typing as t
 from .._base.errors import InvalidOption
 from .._base.files import make_directory, read_json, read_text, remove_tree, write_text
 from .._base.process import ProcessId, is_alive, signal_name
-from .._conmon.exit_files import exit_file
+from .._conmon.exit_files import exit_file, memory_ran_out
 from .._state.model import Record
 from .._state.store import Paths
 from .session_status import Status
@@ -77,6 +77,7 @@ class Ended(t.NamedTuple):
 
     code: int | None
     finished: float | None  # seconds since 1970
+    oom: bool = False
 
 
 def load(paths: SessionPaths) -> Session | None:
@@ -125,7 +126,7 @@ def ended(paths: SessionPaths, record: Record, session: Session) -> Ended | None
         running = session.pid is None or is_alive(session.process) or is_alive(session.monitor)
         return None if running else Ended(None, None)
     code = int((read_text(path) or "").strip())
-    return Ended(code if code >= 0 else None, os.stat(path).st_mtime)
+    return Ended(code if code >= 0 else None, os.stat(path).st_mtime, memory_ran_out(paths))
 
 
 def signal_of(code: int | None) -> str | None:

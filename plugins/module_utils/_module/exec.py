@@ -176,7 +176,8 @@ def report(
         module.fail_json(**{**result, "msg": "The exit code of the command is unknown, because its conmon was killed"})
     if ended.rc != 0:
         killed = f" (killed by the signal {result['signal']})" if result["signal"] else ""
-        module.fail_json(**{**result, "msg": f"non-zero return code{killed}"})
+        why = ": memory ran out in the container" if ended.oom else ""
+        module.fail_json(**{**result, "msg": f"non-zero return code{killed}{why}"})
     return result
 
 
@@ -198,6 +199,7 @@ def _said(module: AnsibleModule, ended: Result, params: t.Mapping[str, t.Any]) -
         "delta": str(datetime.timedelta(seconds=ended.end - ended.start)), "session": ended.session,
         "stdout_truncated": "stdout" in ended.truncated, "stderr_truncated": "stderr" in ended.truncated,
         "pid": ended.pid, "timed_out": ended.timed_out, "signal": signal_of(ended.rc),
+        "oom_killed": ended.oom,
     }  # fmt: skip
 
 

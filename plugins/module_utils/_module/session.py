@@ -17,6 +17,7 @@ def describe(seen: Seen) -> dict[str, t.Any]:
         "session": session.id, "status": seen.status.value, "detached": session.detached, "argv": list(session.argv),
         "user": session.user, "tty": session.tty, "pid": session.pid if end is None else None,
         "rc": end.code if end else None, "signal": signal_of(end.code) if end else None,
+        "oom_killed": end.oom if end else False,
         "timed_out": session.timed_out, "started_at": timestamp(session.started) if session.started else None,
         "finished_at": timestamp(end.finished) if end and end.finished else None, "log_path": seen.log,
     }  # fmt: skip

@@ -501,6 +501,22 @@ class TestStates:
         ):
             own.run("true")
 
+    def test_a_command_for_which_memory_ran_out(self, own: Container) -> None:
+        """The container runs on."""
+        with open(f"{own.bundle}/config.json", encoding="utf-8") as stream:
+            config = json.load(stream)
+        config["linux"]["resources"] = {"memory": {"limit": 20000000}}
+        with open(f"{own.bundle}/config.json", "w", encoding="utf-8") as stream:
+            json.dump(config, stream)
+        own.converge()
+        assert own.run("exit 3").oom is False
+        for text in ("exec tail /dev/zero", "tail /dev/zero; exit 4"):
+            result = own.run(text)
+            assert (result.rc, result.oom) == (137 if "exec" in text else 4, True)
+        session = own.start("exec tail /dev/zero")
+        assert detached.finish(own.store, own.name, session.id).oom is True
+        assert own.run("true").oom is False
+
     def test_one_that_is_checkpointed(self, tmp_path: pathlib.Path) -> None:
         store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
         os.makedirs(store.paths("web").state)

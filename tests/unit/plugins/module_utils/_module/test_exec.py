@@ -163,8 +163,10 @@ class TestCheckMode:
 
 
 class TestReport:
-    def _report(self, rc: int | None, *, timed_out: bool = False, **given: t.Any) -> dict[str, t.Any]:
-        outcome = Result("s", 7, rc, b"out\n\r\n", b"e\xff\n", 1000.0, 1001.5, timed_out)
+    def _report(
+        self, rc: int | None, *, timed_out: bool = False, oom: bool = False, **given: t.Any
+    ) -> dict[str, t.Any]:
+        outcome = Result("s", 7, rc, b"out\n\r\n", b"e\xff\n", 1000.0, 1001.5, timed_out, oom)
         return oci_exec.report(t.cast(t.Any, Module()), {"changed": True}, outcome, _params(**given))
 
     def test_success(self) -> None:
@@ -195,6 +197,21 @@ class TestReport:
 
     def test_ends_as_they_are(self) -> None:
         assert self._report(0, strip_empty_ends=False)["stdout"] == "out\n\r\n"
+
+    @pytest.mark.parametrize(
+        ("rc", "says"),
+        [
+            (137, "non-zero return code (killed by the signal KILL): memory ran out in the container"),
+            (1, "non-zero return code: memory ran out in the container"),
+        ],
+    )
+    def test_memory_ran_out(self, rc: int, says: str) -> None:
+        with pytest.raises(Failed) as caught:
+            self._report(rc, oom=True)
+        assert (caught.value.args[0]["msg"], caught.value.args[0]["oom_killed"]) == (says, True)
+        # The command went on without the process that was killed.
+        assert self._report(0, oom=True)["oom_killed"] is True
+        assert self._report(0)["oom_killed"] is False
 
     @pytest.mark.parametrize(
         ("rc", "timed_out", "says", "name"),

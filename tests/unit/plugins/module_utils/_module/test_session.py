@@ -23,7 +23,7 @@ def _seen(end: Ended | None = None, **changes: t.Any) -> Seen:
 def test_one_that_runs() -> None:
     assert session.describe(_seen()) == {
         "session": "one", "status": "running", "detached": True, "argv": ["sleep", "1"], "user": "app", "tty": True, "pid": 5,
-        "rc": None, "signal": None, "timed_out": False, "started_at": "1970-01-01T00:00:00.500000Z", "finished_at": None,
+        "rc": None, "signal": None, "oom_killed": False, "timed_out": False, "started_at": "1970-01-01T00:00:00.500000Z", "finished_at": None,
         "log_path": "/run/log",
     }  # fmt: skip
 
@@ -37,6 +37,7 @@ def test_one_that_starts() -> None:
     ("code", "signal"), [(0, None), (1, None), (128, None), (137, "KILL"), (143, "TERM"), (255, None), (None, None)]
 )
 def test_one_that_has_ended(code: int | None, signal: str | None) -> None:
-    found = session.describe(_seen(Ended(code, 1.5)))
+    found = session.describe(_seen(Ended(code, 1.5, oom=code == 137)))
     assert (found["status"], found["pid"], found["rc"], found["signal"]) == ("finished", None, code, signal)
+    assert found["oom_killed"] is (code == 137)
     assert found["finished_at"] == "1970-01-01T00:00:01.500000Z"
