@@ -33,8 +33,8 @@ def read_text(path: str, *, limit: int = _MOST_BYTES, errors: str = "replace") -
     except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
         return None
     except OSError as exc:
-        # The files of a removed cgroup fail with ENODEV. With EINVAL fails the table of mounts of a process that has just ended.
-        if exc.errno in (19, 22):
+        # The files of a removed cgroup fail with ENODEV.
+        if exc.errno == 19:
             return None
         raise LongshoreError(f"Cannot read {path}: {exc.strerror}.") from exc
     if len(data) > limit:

@@ -8,7 +8,8 @@ import enum
 import os
 import typing as t
 
-from .._base.files import read_json, read_text
+from .._base import mountinfo
+from .._base.files import read_json
 from .._config import config, config_differences
 from .._runtime.drivers import driver_of
 from .._state.model import CgroupManager, Definition, Desired, Record
@@ -58,28 +59,43 @@ def compare(
 
         found, older = host_facts.split(pair[0], pair[1], found)
     changes.update(found)
-    if saved and record.init and not _is_mounted_as_before(saved, record.init.pid):
-        from .replaced_mounts import replaced
-
-        older = [*older, *(f"the source of {place}" for place in replaced(saved, record.init.pid))]
+    if saved and record.init:
+        older = [*older, *_replaced(saved, record.init.pid)]
     number, seconds = config.stop_settings(desired, source, record)
     settings = {"stop_signal": (record.stop_signal, number), "stop_timeout": (record.stop_timeout, seconds)}
     return changes, {name: pair for name, pair in settings.items() if pair[0] != pair[1]}, older
 
 
-def _is_mounted_as_before(saved: config.Config, pid: int) -> bool:
-    """Tell by a glance at texts whether the source of each bind mount is the same. Others need a closer look: those below a mount of
-    the host, or with more links or a blank in a path."""
-    inside, here = (read_text(f"/proc/{each}/mountinfo") or "" for each in (pid, "self"))
-    found = {tuple(line.split(" ")[3:5]) for line in inside.split("\n")}
-    mounts = tuple({f"{line.split(' ')[4].rstrip('/')}/" for line in here.split("\n") if line} - {"/"})
-    for mount in saved.get("mounts") or [] if inside else []:
+def _replaced(saved: config.Config, pid: int) -> list[str]:
+    """Return the mounts whose source was replaced since the container with this first process was created."""
+    binds = [mount for mount in saved.get("mounts") or [] if "bind" in str(mount)]
+    try:
+        inside = mountinfo.read(f"/proc/{pid}/mountinfo") if binds else []
+    except (
+        OSError
+    ):  # It has just ended. Of a process that nobody has waited for yet, the table cannot be read (EINVAL).
+        return []
+    here = mountinfo.read() if inside else []
+    if _is_mounted_as_before(binds, inside, here):
+        return []
+    from .replaced_mounts import replaced
+
+    return [f"the source of {place}" for place in replaced(saved, inside, here)]
+
+
+def _is_mounted_as_before(
+    binds: t.Sequence[dict[str, t.Any]], inside: t.Sequence[mountinfo.Mount], here: t.Sequence[mountinfo.Mount]
+) -> bool:
+    """Tell by a glance whether the source of each bind mount is the same. Others need a closer look: those below a mount of the host,
+    or with more links in a path."""
+    found = {(each.device, each.root, each.place) for each in inside}
+    device = [each.device for each in here if each.place == "/"][-1:]
+    below = tuple({f"{each.place.rstrip('/')}/" for each in here} - {"/"})
+    for mount in binds if inside else []:
         source = str(mount.get("source"))
-        if "bind" not in str(mount):
-            continue
-        if not f"{source}/".startswith(mounts) and os.path.islink(source):
+        if not f"{source}/".startswith(below) and os.path.islink(source):
             source = os.path.normpath(os.path.join(os.path.dirname(source), os.readlink(source)))
-        if f"{source}/".startswith(mounts) or (source, mount.get("destination")) not in found:
+        if f"{source}/".startswith(below) or (*device, source, mount.get("destination")) not in found:
             return False
     return True
 

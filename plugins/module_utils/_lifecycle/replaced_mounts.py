@@ -16,16 +16,11 @@ from .._base import mountinfo
 _GONE = "//deleted"  # as the kernel ends such a path
 
 
-def replaced(config: t.Mapping[str, t.Any], pid: int) -> list[str]:
-    """Return the places of these mounts in the container with this first process; nothing if that has ended."""
+def replaced(
+    config: t.Mapping[str, t.Any], inside: t.Sequence[mountinfo.Mount], here: t.Sequence[mountinfo.Mount]
+) -> list[str]:
+    """Return the places of these mounts in the container. ``inside`` and ``here`` are the tables of its first process and of the host."""
     binds = [mount for mount in config.get("mounts") or [] if _is_bind(mount)]
-    try:
-        inside = mountinfo.read(f"/proc/{pid}/mountinfo") if binds else []
-    except OSError:
-        return []
-    if not inside:
-        return []
-    here = mountinfo.read()
     return [str(mount["destination"]) for mount in binds if _is_replaced(mount, inside, here)]
 
 

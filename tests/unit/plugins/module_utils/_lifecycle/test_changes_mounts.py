@@ -23,8 +23,24 @@ from ansible_collections.longshore.oci.tests.unit.bind_mounts import bind, conta
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 
 
-@pytest.mark.parametrize("how", ["nothing", "written", "replaced", "moved", "linked", "mounted", "link", "ended"])
-def test_the_source_of_a_mount(tmp_path: pathlib.Path, how: str) -> None:
+def _mount_from_another_device(directory: pathlib.Path) -> None:
+    """Mount ``conf`` from a file system in memory, where it has the same path as here."""
+    (directory / "memory").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", f"{directory}/memory"], check=True)
+    conf = pathlib.Path(f"{directory}/memory{directory}/conf")
+    conf.mkdir(parents=True)
+    (conf / "file").write_text("another")
+    subprocess.run(["mount", "--bind", conf, f"{directory}/conf"], check=True)
+    subprocess.run(["umount", "-l", f"{directory}/memory"], check=True)
+
+
+@pytest.mark.parametrize("name", ["place", "a \\040 place", "a\nplace"])
+@pytest.mark.parametrize(
+    "how", ["nothing", "written", "replaced", "moved", "linked", "mounted", "device", "link", "ended"]
+)
+def test_the_source_of_a_mount(tmp_path: pathlib.Path, how: str, name: str) -> None:
+    tmp_path /= name
+    tmp_path.mkdir()
     for name in ("bundle/rootfs", "conf", "other"):
         (tmp_path / name).mkdir(parents=True)
     for name in ("conf/file", "other/file", "place"):
@@ -33,6 +49,8 @@ def test_the_source_of_a_mount(tmp_path: pathlib.Path, how: str) -> None:
     source = tmp_path / ("link" if how == "link" else "conf/file")
     mount = bind(source, tmp_path / "place")
     (tmp_path / "bundle/config.json").write_text(json.dumps(builders.config(mounts=[mount])))
+    if how == "device":  # with the same path on another file system
+        _mount_from_another_device(tmp_path)
     store = Store(state_dir=f"{tmp_path}/state", run_dir=f"{tmp_path}/run")
     with container(mount) as pid:
         record = builders.record(definition=builders.definition(bundle=f"{tmp_path}/bundle"), init=identify(pid))
@@ -63,6 +81,8 @@ def test_the_source_of_a_mount(tmp_path: pathlib.Path, how: str) -> None:
         elif how == "ended":  # Nobody has waited for it yet: the table of its mounts cannot be read.
             os.kill(pid, signal.SIGKILL)
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        elif how == "device":
+            subprocess.run(["umount", f"{tmp_path}/conf"], check=True)
         try:
             seen = found()
         finally:

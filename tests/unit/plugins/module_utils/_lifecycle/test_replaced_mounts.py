@@ -35,6 +35,10 @@ def files(tmp_path: pathlib.Path) -> pathlib.Path:
     return top
 
 
+def _replaced(config: dict[str, t.Any], pid: int) -> list[str]:
+    return replaced_mounts.replaced(config, mountinfo.read(f"/proc/{pid}/mountinfo"), mountinfo.read())
+
+
 def replace(path: pathlib.Path) -> None:
     """As ansible.builtin.copy does."""
     (path.parent / ".new").write_text("two")
@@ -69,27 +73,26 @@ def move_parent(path: pathlib.Path) -> None:
 def test_a_file(files: pathlib.Path, change: t.Callable[[pathlib.Path], None], seen: bool) -> None:
     mount = bind(files / "conf/app.conf", files / "place")
     with container(mount) as pid:
-        assert replaced_mounts.replaced({"mounts": [mount]}, pid) == []
+        assert _replaced({"mounts": [mount]}, pid) == []
         change(files / "conf/app.conf")
-        assert replaced_mounts.replaced({"mounts": [mount]}, pid) == ([str(files / "place")] if seen else [])
-    assert replaced_mounts.replaced({"mounts": [mount]}, pid) == []
+        assert _replaced({"mounts": [mount]}, pid) == ([str(files / "place")] if seen else [])
 
 
 def test_a_directory_behind_a_link(files: pathlib.Path) -> None:
     mount = bind(files / "current/site", files / "directory", type="none", options=["bind"])
     with container(mount) as pid:
-        assert replaced_mounts.replaced({"mounts": [mount]}, pid) == []
+        assert _replaced({"mounts": [mount]}, pid) == []
         (files / "current/site/file").write_text("another file in it is none of the mount")
-        assert replaced_mounts.replaced({"mounts": [mount]}, pid) == []
+        assert _replaced({"mounts": [mount]}, pid) == []
         (files / "current").unlink()
         (files / "current").symlink_to(files / "releases/2")
-        assert replaced_mounts.replaced({"mounts": [mount]}, pid) == [str(files / "directory")]
+        assert _replaced({"mounts": [mount]}, pid) == [str(files / "directory")]
         (files / "current").unlink()
         (files / "current").symlink_to("releases/../releases/1")
-        assert replaced_mounts.replaced({"mounts": [mount]}, pid) == []
+        assert _replaced({"mounts": [mount]}, pid) == []
         shutil.rmtree(files / "releases/1/site")
         (files / "releases/1/site").mkdir()
-        assert replaced_mounts.replaced({"mounts": [mount]}, pid) == [str(files / "directory")]
+        assert _replaced({"mounts": [mount]}, pid) == [str(files / "directory")]
 
 
 def listen(path: pathlib.Path) -> None:
@@ -106,10 +109,10 @@ def test_a_socket_that_its_daemon_made_again(files: pathlib.Path) -> None:
     listen(files / "s")
     mount = bind(files / "s", files / "place")
     with container(mount) as pid:
-        assert replaced_mounts.replaced({"mounts": [mount]}, pid) == []
+        assert _replaced({"mounts": [mount]}, pid) == []
         (files / "s").unlink()
         listen(files / "s")
-        assert replaced_mounts.replaced({"mounts": [mount]}, pid) == [str(files / "place")]
+        assert _replaced({"mounts": [mount]}, pid) == [str(files / "place")]
 
 
 def test_a_place_behind_a_link_of_the_root_file_system(files: pathlib.Path) -> None:
@@ -119,11 +122,11 @@ def test_a_place_behind_a_link_of_the_root_file_system(files: pathlib.Path) -> N
     mount, other = bind(source, files / "run/place"), bind(files / "releases", files / "directory")
     with container(mount, other) as pid:
         mounts = {"mounts": [mount, other]}
-        assert replaced_mounts.replaced(mounts, pid) == []
+        assert _replaced(mounts, pid) == []
         (files / "releases").rename(files / "moved")
-        assert replaced_mounts.replaced(mounts, pid) == [str(files / "directory")]
+        assert _replaced(mounts, pid) == [str(files / "directory")]
         replace(source)
-        assert replaced_mounts.replaced(mounts, pid) == [str(files / "run/place"), str(files / "directory")]
+        assert _replaced(mounts, pid) == [str(files / "run/place"), str(files / "directory")]
 
 
 def test_another_file_system_at_the_source(files: pathlib.Path) -> None:
@@ -133,7 +136,7 @@ def test_another_file_system_at_the_source(files: pathlib.Path) -> None:
         try:
             # Of what is mounted on top by now.
             assert any(each.place == str(files / "conf") for each in mountinfo.read())
-            found = replaced_mounts.replaced({"mounts": [mount]}, pid)
+            found = _replaced({"mounts": [mount]}, pid)
         finally:
             subprocess.run(["umount", str(files / "conf")], check=True)
     assert found == [str(files / "directory")]
@@ -148,7 +151,7 @@ def test_another_file_system_at_the_source(files: pathlib.Path) -> None:
 )  # fmt: skip
 def test_what_is_no_bind_mount_of_this_container(mount: dict[str, t.Any]) -> None:
     with container() as pid:
-        assert replaced_mounts.replaced({"mounts": [mount]}, pid) == []
+        assert _replaced({"mounts": [mount]}, pid) == []
 
 
 def test_a_file_system_that_does_not_answer(files: pathlib.Path) -> None:
@@ -156,4 +159,4 @@ def test_a_file_system_that_does_not_answer(files: pathlib.Path) -> None:
     with dead(files / "gone"):
         mounts = [bind(path, files / "directory") for path in (files / "gone", files / "gone/x", files / "link")]
         with container(bind(files / "releases", files / "directory")) as pid:
-            assert replaced_mounts.replaced({"mounts": mounts}, pid) == []
+            assert _replaced({"mounts": mounts}, pid) == []
