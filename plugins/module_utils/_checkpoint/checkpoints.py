@@ -18,7 +18,6 @@ from .._base.deadline import Deadline
 from .._base.files import is_busy
 from .._container.observe import observe
 from .._host.detect import Host
-from .._state.model import Status
 from .._state.store import Store, check_name
 from .checkpoint_store import Stored
 from .decide import Context, decide, stored
@@ -73,9 +72,11 @@ class Checkpoints:
         decided = plan(request.goal, Found(settled, settled, False, True), leave_running=False, keep=request.keep)
         if not decided.actions:
             return Outcome(decided, target, target, None, {})
+        source = target if request.target == request.name else observe(self.store, request.name)
+        then = plan(request.goal, Found(source, target, True, None), leave_running=False, keep=request.keep)
         check_pipe(str(request.archive))
         if check:
-            return Outcome(Plan((Action.IMPORT, Action.RESTORE), Status.RUNNING), target, target, None, {})
+            return Outcome(_after_import(then), target, target, None, {})
         deadline = Deadline(request.timeout)
         whole = receive(self.store, request, deadline)
         try:
@@ -83,4 +84,8 @@ class Checkpoints:
             done = self._converge(later, host, received=whole)
         finally:
             give_back(self.store, request.name, whole.path)  # The sender still has its copy.
-        return done._replace(plan=done.plan._replace(actions=(Action.IMPORT, *done.plan.actions)))
+        return done._replace(plan=_after_import(done.plan))
+
+
+def _after_import(decided: Plan) -> Plan:
+    return decided._replace(actions=(Action.IMPORT, *decided.actions))

@@ -21,7 +21,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.checkpoi
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.plan import Goal
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.request import Request
 from ansible_collections.longshore.oci.plugins.module_utils._checkpoint.restore import Wanted
-from ansible_collections.longshore.oci.plugins.module_utils._state.model import CgroupManager, Status
+from ansible_collections.longshore.oci.plugins.module_utils._state.model import CgroupManager, Observed, Status
 from ansible_collections.longshore.oci.tests.unit import builders, bundle, programs
 
 SIZE = 12 << 20  # of the memory in an archive: noise, so that no compression makes it smaller
@@ -74,7 +74,8 @@ class Place:
         return path
 
     def restore(self, path: str, *, check: bool = False, **changes: t.Any) -> t.Any:
-        request = Request("web", Goal.RESTORED, archive=path, wanted=self.wanted, timeout=60, **changes)
+        changes.setdefault("wanted", self.wanted)
+        request = Request("web", Goal.RESTORED, archive=path, timeout=60, **changes)
         return Checkpoints(state_dir=self.state, run_dir=self.run).converge(request, check=check)
 
     def left(self) -> list[str]:
@@ -144,6 +145,27 @@ def test_a_pipe_is_read_once(place: Place) -> None:
     # What the other thread has read of the disk counts too.
     assert 1.9 < (_bytes_read() - before) / SIZE < 2.2
     assert place.left() == []
+
+
+@pytest.mark.parametrize(
+    ("seen", "changes", "actions"),
+    [
+        (builders.observed(Status.ABSENT), {}, ["restore", "delete"]),
+        (builders.observed(Status.ABSENT), {"keep": True}, ["restore"]),
+        (builders.observed(Status.STOPPED), {}, ["remove", "restore", "delete"]),
+        (builders.observed(Status.STOPPED), {"wanted": Wanted(name="other")}, ["remove", "import", "restore"]),
+        (builders.observed(Status.STOPPED)._replace(unfinished=True), {}, ["recover", "remove", "restore", "delete"]),
+    ],
+)
+def test_check_mode_says_of_a_pipe_what_will_happen(
+    place: Place, monkeypatch: pytest.MonkeyPatch, seen: Observed, changes: dict[str, t.Any], actions: list[str]
+) -> None:
+    """The checkpoint is stored first, and restored from there. Check mode leaves what is in the pipe to the task."""
+    os.mkfifo(f"{place.directory}/pipe", 0o600)
+    monkeypatch.setattr(checkpoints, "observe", lambda _store, name: seen._replace(name=name))
+    outcome = place.restore(f"{place.directory}/pipe", check=True, **changes)
+    assert [action.value for action in outcome.plan.actions] == ["import", *actions]
+    assert not os.path.exists(place.state)
 
 
 @pytest.mark.parametrize("unfinished", [False, True])
