@@ -60,10 +60,10 @@ ONLY_FOR_ACTIONS = {
 # conmon with all that a session is. oci_network asks who has a port, and which container keeps it. A dump takes far longer than
 # that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
-    "plugins.modules.oci_container": (130, 7209), "plugins.modules.oci_exec": (74, 4068),
-    "plugins.modules.oci_checkpoint": (151, 9611), "plugins.modules.oci_bundle": (67, 4470),
+    "plugins.modules.oci_container": (130, 7210), "plugins.modules.oci_exec": (74, 4069),
+    "plugins.modules.oci_checkpoint": (151, 9615), "plugins.modules.oci_bundle": (67, 4471),
     "plugins.modules.oci_network": (65, 3920), "plugins.modules.oci_network_info": (66, 3975),
-    "plugins.modules.oci_container_info": (50, 2314),
+    "plugins.modules.oci_container_info": (50, 2315),
 }  # fmt: skip
 # What has a use for more than the standard library: who has a port, telling a service manager, and netlink.
 MORE = {

@@ -11,7 +11,7 @@ from .._base.errors import InvalidOption
 from .._config import config
 from .._criu.criu import Options
 from .._runtime.drivers import DRIVERS
-from .._state.model import Definition
+from .._state.model import SECRETS, Definition
 from .layout import Member, Members, digest
 
 FORMAT = 1
@@ -95,7 +95,7 @@ class Manifest(t.NamedTuple):
 
     def to_json(self) -> dict[str, t.Any]:
         """Return the object to write. Secrets of the definition are not stored."""
-        definition = self.definition and {k: v for k, v in self.definition._asdict().items() if k != "conmon_env"}
+        definition = self.definition and {k: v for k, v in self.definition._asdict().items() if k not in SECRETS}
         value = {
             **self._asdict(), "criu": self.criu and self.criu._asdict(), "runtime": self.runtime._asdict(),
             "options": asked(self.options), "definition": definition,

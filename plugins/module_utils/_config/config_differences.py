@@ -20,7 +20,7 @@ def differences(before: t.Any, after: t.Any) -> dict[str, tuple[t.Any, t.Any]]:
         pair = (old.get(path), new.get(path))
         # True == 1 in Python, but not in JSON.
         if pair[0] != pair[1] or type(pair[0]) is not type(pair[1]):
-            found[path] = _hide(pair) if ".env." in path or ".conmon_env." in path else pair
+            found[path] = _hide(pair) if ".env." in path else pair
     return found
 
 

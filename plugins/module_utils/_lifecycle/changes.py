@@ -12,7 +12,7 @@ from .._base import mountinfo
 from .._base.files import read_json
 from .._config import config, config_differences
 from .._runtime.drivers import driver_of
-from .._state.model import CgroupManager, Definition, Desired, Record
+from .._state.model import SECRETS, CgroupManager, Definition, Desired, Record
 from .._state.store import Store
 
 Differences = dict[str, tuple[t.Any, t.Any]]
@@ -118,7 +118,7 @@ def definition_changes(definition: Definition, record: Record) -> dict[str, tupl
         old = getattr(record.definition, name)
         known = (old, *taken.get(name, ()))
         if new not in known and not (name in _PATHS and any(_is_same_path(new, each) for each in known)):
-            hidden = name == "conmon_env"
+            hidden = name in SECRETS
             changes[f"launch.{name}"] = ("(hidden)", "(hidden, new)") if hidden else (_plain(old), _plain(new))
     return changes
 

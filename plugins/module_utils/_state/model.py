@@ -79,6 +79,9 @@ class NetworkHelper(str, enum.Enum):
 
 CHOICES = {"cgroup_manager": CgroupManager, "log_driver": LogDriver, "network_helper": NetworkHelper}
 
+# Fields of a definition whose values are in no result, no difference and no archive.
+SECRETS = {"conmon_env"}
+
 
 class Definition(t.NamedTuple):
     """All requested options of a launch. A difference in any field needs a new container."""

@@ -26,8 +26,8 @@ pytestmark = pytest.mark.pure
         ({"process": {"env": ["A=1", "B=2"]}}, {"process": {"env": ["B=2", "C=3", "A=4"]}},
          {"process.env.A": ("(hidden)", "(hidden, new)"), "process.env.C": (None, "(hidden)")}),
         ({"process": {"env": ["A=1"]}}, {}, {"process.env.A": ("(hidden)", None)}),
-        ({"launch": {"conmon_env": {"A": "1"}}}, {"launch": {"conmon_env": {"A": "2"}}},
-         {"launch.conmon_env.A": ("(hidden)", "(hidden, new)")}),
+        ({"hooks": {"env": {"A": "1"}}}, {"hooks": {"env": {"A": "2"}}},
+         {"hooks.env.A": ("(hidden)", "(hidden, new)")}),
     ],
 )  # fmt: skip
 def test_differences(before: dict[str, t.Any], after: dict[str, t.Any], found: dict[str, t.Any]) -> None:

@@ -34,6 +34,27 @@ def _mount_from_another_device(directory: pathlib.Path) -> None:
     subprocess.run(["umount", "-l", f"{directory}/memory"], check=True)
 
 
+def _change(how: str, directory: pathlib.Path, source: pathlib.Path, pid: int) -> None:
+    other, former = directory / "other", directory / "former"
+    if how == "written":
+        source.write_text("other")
+    elif how == "replaced":
+        (other / "file").replace(source)
+    elif how == "moved":
+        (directory / "conf").rename(former)
+        other.rename(directory / "conf")
+    elif how in ("linked", "link"):
+        source.rename(former)
+        source.symlink_to(other / "file")
+    elif how == "mounted":
+        subprocess.run(["mount", "--bind", other, f"{directory}/conf"], check=True)
+    elif how == "device":
+        subprocess.run(["umount", f"{directory}/conf"], check=True)
+    elif how == "ended":  # Nobody has waited for it yet: the table of its mounts cannot be read.
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
 @pytest.mark.parametrize("name", ["place", "a \\040 place", "a\nplace"])
 @pytest.mark.parametrize(
     "how", ["nothing", "written", "replaced", "moved", "linked", "mounted", "device", "link", "ended"]
@@ -63,26 +84,7 @@ def test_the_source_of_a_mount(tmp_path: pathlib.Path, how: str, name: str) -> N
             return changes.compare(store, Desired("web", definition=record.definition), record.definition, record)
 
         assert found() == ({}, {}, [])
-        if how == "written":
-            source.write_text("other")
-        elif how == "replaced":
-            (tmp_path / "other/file").replace(source)
-        elif how == "moved":
-            (tmp_path / "conf").rename(tmp_path / "former")
-            (tmp_path / "other").rename(tmp_path / "conf")
-        elif how == "linked":
-            source.rename(tmp_path / "former")
-            source.symlink_to(tmp_path / "other/file")
-        elif how == "mounted":
-            subprocess.run(["mount", "--bind", f"{tmp_path}/other", f"{tmp_path}/conf"], check=True)
-        elif how == "link":
-            source.unlink()
-            source.symlink_to(tmp_path / "other/file")
-        elif how == "ended":  # Nobody has waited for it yet: the table of its mounts cannot be read.
-            os.kill(pid, signal.SIGKILL)
-            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        elif how == "device":
-            subprocess.run(["umount", f"{tmp_path}/conf"], check=True)
+        _change(how, tmp_path, source, pid)
         try:
             seen = found()
         finally:

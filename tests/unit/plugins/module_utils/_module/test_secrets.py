@@ -21,7 +21,9 @@ from ansible_collections.longshore.oci.plugins.module_utils._module import (
     secrets,
 )
 from ansible_collections.longshore.oci.plugins.module_utils._module import exec as oci_exec
+from ansible_collections.longshore.oci.plugins.module_utils._module.definition import DEFINITION_ARGUMENTS
 from ansible_collections.longshore.oci.plugins.module_utils._module.secret_values import HIDDEN
+from ansible_collections.longshore.oci.plugins.module_utils._state import model
 from ansible_collections.longshore.oci.tests.unit import bundle as unit_bundle
 from ansible_collections.longshore.oci.tests.unit import programs
 
@@ -198,6 +200,11 @@ def test_every_option_without_a_log_is_in_the_policy() -> None:
         inner for arguments in every for option in arguments.values() for inner in option.get("options", {}).values()
     ]
     assert [option for option in below if option.get("no_log")] == []
+
+
+def test_a_secret_of_a_definition_is_one_of_the_engine_too() -> None:
+    """So that it is in no difference and in no archive: see test_changes and test_manifest."""
+    assert {name for name, option in DEFINITION_ARGUMENTS.items() if option.get("no_log")} == model.SECRETS
 
 
 WORDS = ("1", "t", "none", "absent", "stopped", "started", "cgroupfs", "changed", "present", "rootfs")
