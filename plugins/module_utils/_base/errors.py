@@ -4,7 +4,9 @@
 
     LongshoreError            the host refused an operation of the task       look at the host; run the task again
     |-- InvalidOption         the request cannot work                         correct the task or a file that it names
+    |   `-- AbsentFile        such a file does not exist                      create it; check mode assumes that
     |-- MissingPrerequisite   the host lacks a program, a right, a feature    prepare the host (role ``runtime``)
+    |   `-- NotInstalled      such a program is not there                     install it; check mode assumes that
     |-- WrongState            the container (session, bundle) is not ready    bring it into the named state first
     |-- Conflict              another task or program uses a resource         run the task again when it is free
     |-- ProgramFailed         conmon, the runtime, skopeo, ... failed         read ``runtime_log``, ``conmon_log``

@@ -71,9 +71,7 @@ def _replaced(saved: config.Config, pid: int) -> list[str]:
     binds = [mount for mount in saved.get("mounts") or [] if "bind" in str(mount)]
     try:
         inside = mountinfo.read(f"/proc/{pid}/mountinfo") if binds else []
-    except (
-        OSError
-    ):  # It has just ended. Of a process that nobody has waited for yet, the table cannot be read (EINVAL).
+    except OSError:  # It has just ended. The table of a zombie cannot be read (EINVAL).
         return []
     here = mountinfo.read() if inside else []
     if _is_mounted_as_before(binds, inside, here):

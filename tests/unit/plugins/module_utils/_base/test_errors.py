@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base import errors
@@ -53,6 +55,10 @@ def test_each_error_is_an_engine_error() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
     assert len(kinds) > 3
     assert all(issubclass(kind, errors.LongshoreError) for kind in kinds)
+    # Each has its row in the tree.
+    assert set(re.findall(r"^ +(?:[|`].*-- )?(\w+)  ", errors.__doc__ or "", re.MULTILINE)) == {
+        kind.__name__ for kind in kinds
+    }
 
 
 @pytest.mark.parametrize(
