@@ -61,7 +61,7 @@ ONLY_FOR_ACTIONS = {
 # that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
     "plugins.modules.oci_container": (130, 7210), "plugins.modules.oci_exec": (74, 4069),
-    "plugins.modules.oci_checkpoint": (151, 9615), "plugins.modules.oci_bundle": (67, 4471),
+    "plugins.modules.oci_checkpoint": (151, 9616), "plugins.modules.oci_bundle": (67, 4471),
     "plugins.modules.oci_network": (65, 3920), "plugins.modules.oci_network_info": (66, 3975),
     "plugins.modules.oci_container_info": (50, 2315),
 }  # fmt: skip
@@ -492,7 +492,6 @@ HANDLES = {
         "_base.pidfd.PidFd",
         "_base.trees.Level",
         "_base.trees.Way",
-        "_config.program_file.Tree",  # no handle: its constructor resolves paths, which belongs in a function that makes it
         "_conmon.conmon_launch.Pipe",
         "_container.sd_notify.ReadySocket",
         "_exec.attach.Streams",

@@ -56,7 +56,7 @@ def check_places(name: str, runtime: Program, config: Config, found: t.Sequence[
         if where in places or not is_bind(mount):
             continue
         with contextlib.suppress(OSError, program_file.Unknown):
-            real = program_file.Tree(config).resolve(where, missing=True)
+            real = program_file.tree_of(config).resolve(where, missing=True)
             if real != where and real in places:
                 since = ".".join(map(str, support.resolves_places))
                 raise WrongState(

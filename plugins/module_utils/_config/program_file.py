@@ -31,18 +31,22 @@ class Unknown(Exception):
 
 
 class Tree:
-    """The files of a container that is to be created: its root file system and its bind mounts."""
+    """The files of a container that is to be created: its root file system and its bind mounts.
 
-    def __init__(self, config: Config) -> None:
-        self._mounts: list[tuple[str, str | None]] = [("/", config["root"]["path"])]
-        self._sources: dict[str, str] = {}
-        # The check of a program has no deadline, and these file systems may never answer.
-        self._remote = {mount.place for mount in mountinfo.read() if mountinfo.is_remote(mount.kind)}
-        for mount in config.get("mounts") or []:
-            bind = mount.get("type") == "bind" or {"bind", "rbind"} & {*(mount.get("options") or ())}
-            with contextlib.suppress(Unknown, OSError):
-                place = self.resolve(str(mount.get("destination")), missing=True)
-                self._mounts.append((place, mount.get("source") if bind else None))
+    ``remote`` are the places of file systems of the host that may never answer: the check of a program has no deadline. ``real``: the
+    root is no path whose links are resolved on the host, as that of a process.
+    """
+
+    def __init__(self, root: str, remote: t.Collection[str] = (), *, real: bool = False) -> None:
+        self._mounts: list[tuple[str, str | None]] = [("/", root)]
+        self._sources, self._remote = ({root: root} if real else {}), remote
+
+    def add(self, mount: t.Mapping[str, t.Any]) -> None:
+        """Add a mount of the config after those that come before it. One whose place cannot be resolved is left out."""
+        bind = mount.get("type") == "bind" or {"bind", "rbind"} & {*(mount.get("options") or ())}
+        with contextlib.suppress(Unknown, OSError):
+            place = self.resolve(str(mount.get("destination")), missing=True)
+            self._mounts.append((place, mount.get("source") if bind else None))
 
     def host(self, path: str) -> str:
         """Return the path on the host for one in the container, none of whose directories is a link. Raises Unknown."""
@@ -98,8 +102,15 @@ class Tree:
         real = self.host(self.resolve(path))
         if not stat.S_ISREG(os.lstat(real).st_mode):
             return None
-        descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        return os.fdopen(descriptor, "rb")
+        return os.fdopen(os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+
+
+def tree_of(config: Config) -> Tree:
+    """Return the files of the container of a config."""
+    tree = Tree(config["root"]["path"], {mount.place for mount in mountinfo.read() if mountinfo.is_remote(mount.kind)})
+    for mount in config.get("mounts") or []:
+        tree.add(mount)
+    return tree
 
 
 def check(config: Config, runtime: str = "") -> None:
@@ -107,7 +118,7 @@ def check(config: Config, runtime: str = "") -> None:
     if not _HANDLED.isdisjoint(config.get("annotations") or ()) or re.match("crun-|krun", os.path.basename(runtime)):
         return
     with contextlib.suppress(Unknown, OSError, ValueError):  # ValueError: a NUL, which the runtime reports
-        tree, process = Tree(config), config["process"]
+        tree, process = tree_of(config), config["process"]
         path = _find(tree, process)
         if path is None or _is_like_this_one(tree, path):
             return

@@ -127,17 +127,10 @@ def flags_by_place(mounts: t.Iterable[mountinfo.Mount]) -> dict[str, tuple[str, 
     return {mount.place: mount.options for mount in mounts}
 
 
-class _Live(program_file.Tree):
-    """The files of a running process, with all its mounts."""
-
-    def __init__(self, top: str) -> None:
-        self._mounts, self._sources, self._remote = [("/", top)], {"/": top, top: top}, set()
-
-
 def resolved(top: str, path: str) -> str | None:
     """Return the path of a process with the root ``top`` without links, which start at its root. None if it does not exist."""
     with contextlib.suppress(OSError, program_file.Unknown):
-        real = _Live(top).resolve(path)
+        real = program_file.Tree(top, real=True).resolve(path)
         return real if os.path.lexists(f"{top}{real}") else None
     return None
 

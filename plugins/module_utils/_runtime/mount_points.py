@@ -34,7 +34,7 @@ class MountPoint(t.NamedTuple):
 
 def needed(config: Config) -> list[MountPoint]:
     """Return the mount points that lie in the root file system or in a directory of the host, in the order of the mounts."""
-    tree, found = program_file.Tree(config), []
+    tree, found = program_file.tree_of(config), []
     root = config["root"]["path"]
     above: list[tuple[str, str | None, t.Any]] = [("/", root, None)]
     for mount in config.get("mounts") or []:

@@ -21,7 +21,7 @@ S390X = b"\x7fELF\2\2\1" + bytes(9) + b"\0\2\0\x16" + bytes(64)
 
 
 def fault(root: pathlib.Path, path: str, binfmt: object = "/nowhere") -> str:
-    return program_fault.find(Tree({"root": {"path": str(root)}}), path, "/", binfmt=str(binfmt))
+    return program_fault.find(Tree(str(root)), path, "/", binfmt=str(binfmt))
 
 
 @pytest.fixture
