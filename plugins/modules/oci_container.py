@@ -346,9 +346,9 @@ def main() -> None:
         desired = container.desired(params)
         containers = Containers(**boundary.directories(params))
         if params["log_driver"] == "auto":
-            from ansible_collections.longshore.oci.plugins.module_utils._conmon.log_choice import chosen
+            from ansible_collections.longshore.oci.plugins.module_utils._module.log_driver import resolved
 
-            desired = container.desired({**params, "log_driver": chosen(containers.store, params)})
+            desired = container.desired(resolved(containers.store, params))
         return container.result(module, containers.converge(desired, check=module.check_mode))
 
     boundary.run(module, converge, lambda: secrets.in_failures(params))

@@ -19,18 +19,21 @@ _KEPT = (LogDriver.K8S_FILE, LogDriver.JOURNALD)
 _SYMBOL = b"sd_journal_sendv"
 
 
-def chosen(store: Store, params: t.Mapping[str, t.Any]) -> LogDriver:
-    """Return the log driver for the parameters of a container. An existing container keeps its own, so that no release makes it
-    again. A new service gets the journal, if there is one that conmon can write to."""
-    given = {name for name, value in params.items() if value is not None}
-    if given & {"log_path", "log_size_max"}:
+def chosen(store: Store, name: str, given: t.Collection[str], *, conmon: str | None) -> LogDriver:
+    """Return the log driver for a container.
+
+    ``given`` has the names of the options that are set, ``service`` among them for a service; ``conmon`` None: the one of this host. An
+    existing container keeps its own driver, so that no release makes it again. A new service gets the journal, if there is one that
+    conmon can write to.
+    """
+    if "log_path" in given or "log_size_max" in given:
         return LogDriver.K8S_FILE
     if "log_tag" in given:
         return LogDriver.JOURNALD
-    record = store.load(params["name"])
+    record = store.load(name)
     if record is not None and record.definition.log_driver in _KEPT:
         return record.definition.log_driver
-    works = params["service"] and _has_journal(os.geteuid()) and writes_to_journal(store, params["conmon"])
+    works = "service" in given and _has_journal(os.geteuid()) and writes_to_journal(store, conmon)
     return LogDriver.JOURNALD if works else LogDriver.K8S_FILE
 
 

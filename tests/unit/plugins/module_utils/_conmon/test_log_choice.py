@@ -16,7 +16,6 @@ from ansible_collections.longshore.oci.plugins.module_utils._state.store import 
 from ansible_collections.longshore.oci.tests.unit import builders
 
 pytestmark = pytest.mark.pure
-_NONE = {"name": "web", "service": None, "conmon": None, "log_path": None, "log_size_max": None, "log_tag": None}
 
 
 @pytest.fixture
@@ -29,7 +28,8 @@ def store(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 
 def _chosen(store: Store, **given: t.Any) -> str:
-    return log_choice.chosen(store, {**_NONE, **given}).value
+    names = {name for name, value in given.items() if value}
+    return log_choice.chosen(store, "web", names, conmon=given.get("conmon")).value
 
 
 @pytest.mark.parametrize(
