@@ -12,6 +12,7 @@ import typing as t
 
 from .._config.config import DEVICES, Config
 from .._config.config_differences import ASKED, differences
+from .._config.namespaces import entries_of
 
 _PARTS = (
     "linux.seccomp", "linux.devices", "linux.resources.devices", "linux.resources.pids", "linux.resources.memory.swap",
@@ -53,7 +54,7 @@ def _without(config: Config) -> Config:
     for part in _PARTS:
         found = _removed(found, part.split("."))
     linux = dict(found.get("linux") or {})
-    linux["namespaces"] = [each for each in linux.get("namespaces") or [] if each.get("type") != "cgroup"]
+    linux["namespaces"] = [each for each in entries_of(found) if each.get("type") != "cgroup"]
     mounts = {
         place: {**each, "options": _plain(each.get("options") or [])}
         for place, each in found["mounts"].items()
