@@ -105,7 +105,8 @@ options:
   publish:
     description:
       - Ports of the host that O(network_helper) forwards to ports of the container.
-        C([IP:]HOST_PORT[-LAST]:CONTAINER_PORT[-LAST][/tcp|/udp]), with an IPv6 address in brackets (V(pasta) only).
+        C([IP:]HOST_PORT[-LAST]:CONTAINER_PORT[-LAST][/tcp|/udp]), with an IPv6 address in brackets (V(pasta) only). Both ranges have
+        the same length.
       - Without an address, the port is published on all addresses of the host. Quote the value in YAML, because YAML reads V(8080:22)
         as a number.
       - If another process uses a port, the module fails before it changes anything.

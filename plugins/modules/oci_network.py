@@ -130,9 +130,9 @@ options:
   publish:
     description:
       - Ports of this host that are forwarded to ports in the namespace, such as V(8080:80), V(8080:80/tcp), V(127.0.0.1:8080:80),
-        V([2001:db8::1]:8080:80) or V(8000-8010:8000-8010/udp). Without an address, a port is published on all addresses of the host, for
-        IPv4 and for IPv6 if the network has addresses of that family. V(0.0.0.0:8080:80) publishes on all IPv4 addresses, V([::]:8080:80)
-        on all IPv6 addresses.
+        V([2001:db8::1]:8080:80) or V(8000-8010:8000-8010/udp). Both ranges have the same length. Without an address, a port is
+        published on all addresses of the host, for IPv4 and for IPv6 if the network has addresses of that family.
+        V(0.0.0.0:8080:80) publishes on all IPv4 addresses, V([::]:8080:80) on all IPv6 addresses.
       - Packets go to the first address with a gateway on this host. The module enables forwarding on the host (C(net.ipv4.ip_forward) and
         C(net.ipv6.conf.all.forwarding)). It disables forwarding when the last network that needs it is removed, unless other programs have
         rules for forwarded packets at that time.

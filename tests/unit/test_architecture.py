@@ -61,8 +61,8 @@ ONLY_FOR_ACTIONS = {
 # that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
     "plugins.modules.oci_container": (131, 7216), "plugins.modules.oci_exec": (74, 4069),
-    "plugins.modules.oci_checkpoint": (151, 9616), "plugins.modules.oci_bundle": (67, 4471),
-    "plugins.modules.oci_network": (65, 3920), "plugins.modules.oci_network_info": (66, 3975),
+    "plugins.modules.oci_checkpoint": (151, 9625), "plugins.modules.oci_bundle": (67, 4475),
+    "plugins.modules.oci_network": (65, 3935), "plugins.modules.oci_network_info": (66, 3990),
     "plugins.modules.oci_container_info": (50, 2315),
 }  # fmt: skip
 # What has a use for more than the standard library: who has a port, telling a service manager, and netlink.

@@ -83,9 +83,9 @@ def resolve(request: Request, around: Surroundings, old: NetworkRecord | None) -
         done.append(resolved)
         taken.update((text.partition("/")[0], f"{resolved.name} of this network") for text in resolved.addresses)
         routers.update((text, f"the gateway of {resolved.name}") for text in resolved.gateways)
+    published = sorted((publish(text, old.publish if old else ()) for text in request.publish), key=repr)
     record = NetworkRecord(
-        request.name, tuple(done), _routes(request.routes, done), tuple(sorted(map(publish, request.publish), key=repr)),
-        request.masquerade, request.isolate, request.routed,
+        request.name, tuple(done), _routes(request.routes, done), tuple(published), request.masquerade, request.isolate, request.routed,
     )  # fmt: skip
     _check_neighbours(record, around)
     check_ports(record, around.others)

@@ -21,9 +21,9 @@ def family(address: str) -> int:
     return 6 if ":" in address else 4
 
 
-def publish(text: str | int) -> PublishedPort:
-    """Raises InvalidOption, also for what this host cannot forward."""
-    entry = parse_published(text)
+def publish(text: str | int, known: t.Container[PublishedPort] = ()) -> PublishedPort:
+    """Raises InvalidOption, also for what this host cannot forward. ``known``: the ports of the network's record."""
+    entry = parse_published(text, known)
     if entry.ip == "::1":
         hint = "For clients on this host, publish at 127.0.0.1."
         raise invalid("publish", text, "Linux forwards nothing to and from ::1", hint)

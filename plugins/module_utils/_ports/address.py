@@ -82,20 +82,40 @@ def parse_ports(what: str, text: str | int) -> Ports:
     return _parse(_RESERVED, what, text, "[IP:]PORT[-LAST]", hint)[0]
 
 
-def parse_published(text: str | int) -> PublishedPort:
-    """Read ``[IP:]HOST_PORT[-LAST]:CONTAINER_PORT[-LAST][/PROTOCOL]``. Raises InvalidOption."""
+def parse_published(text: str | int, known: t.Container[PublishedPort] = ()) -> PublishedPort:
+    """Read ``[IP:]HOST_PORT[-LAST]:CONTAINER_PORT[-LAST][/PROTOCOL]``. ``known``: the ports of a record, which stay as they are
+    where an earlier release has read them from a range of the host alone. Raises InvalidOption."""
+    entry, extra = _published(text)
+    more = entry.last - entry.port
+    if extra != more and (extra or entry not in known):
+        # podman refuses it. docker takes any free port of the host's range for a single port of the container.
+        last, hint = entry.port + max(extra, more), f"Write {entry._replace(last=entry.port)} for one port"
+        if last <= _HIGHEST:
+            hint += f", or {entry._replace(last=last)} for {last - entry.port + 1}"
+        raise invalid("publish", text, "the two ranges of ports must be of the same length", f"{hint}.")
+    return entry
+
+
+def recorded_port(text: str) -> PublishedPort:
+    """Read ports of a record. For earlier releases, a range of the host alone was one of the container too."""
+    return _published(text)[0]
+
+
+def _published(text: str | int) -> tuple[PublishedPort, int]:
+    """Return the ports, and how many further ones the range of the container has."""
     hint = "Such as 8080:80, 127.0.0.1:8080:80, [2001:db8::1]:8080:80 or 1053:53/udp."
     if str(text).isdecimal():
         hint += " Quote it: YAML takes 8080:22 for a number."
     ports, found = _parse(_PUBLISHED, "publish", text, "[IP:]HOST_PORT[-LAST]:CONTAINER_PORT[-LAST]", hint)
-    target, more = _number(found["target"]), ports.last - ports.first
-    if found["target_last"] and _number(found["target_last"]) - target != more:
-        raise invalid("publish", text, "the two ranges of ports must be of the same length")
-    if target < 1 or target + more > _HIGHEST:
+    target = _number(found["target"])
+    more, extra = ports.last - ports.first, _number(found["target_last"] or found["target"]) - target
+    if extra < 0:
+        raise invalid("publish", text, "a range of ports must go up")
+    if target < 1 or target + max(more, extra) > _HIGHEST:
         raise invalid("publish", text, _NUMBER)
     if _NOT_PUBLISHED.search(ports.host or ""):
         raise invalid("publish", text, "an address of many hosts, or with a scope, cannot be published")
-    return PublishedPort(ports.host, ports.first, ports.last, target, ports.protocol)
+    return PublishedPort(ports.host, ports.first, ports.last, target, ports.protocol), extra
 
 
 def invalid(what: str, text: str | int, reason: str, hint: str = "") -> InvalidOption:
@@ -106,7 +126,7 @@ def _parse(pattern: re.Pattern[str], what: str, text: str | int, form: str, hint
     found = pattern.fullmatch(str(text))
     if found is None:
         raise invalid(what, text, f"it is {form}[/tcp|/udp|/sctp]", hint)
-    protocol, host, first = found["protocol"] or "tcp", found["host"], _number(found["first"])
+    protocol, host, first = (found["protocol"] or "tcp").lower(), found["host"], _number(found["first"])
     last = _number(found["last"] or found["first"])
     address = _canonical(host) if host else None
     if protocol not in PROTOCOLS:

@@ -31,7 +31,7 @@ from .._state.model import Definition, NetworkHelper, Record
 from .._state.phase import Phase
 from .._state.store import Paths
 from . import host_loopback
-from .address import Ports, PublishedPort, invalid, parse_published
+from .address import Ports, PublishedPort, invalid, parse_published, recorded_port
 
 _DEVICE = "/dev/net/tun"
 # The addresses whose DNS queries the helpers forward to the host's resolver. That of slirp4netns is fixed by its network, 10.0.2.0/24.
@@ -57,7 +57,8 @@ def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, r
     """Raises InvalidOption for impossible options, MissingPrerequisite for what the host lacks. Ports of the
     ``recorded`` container are free when it is replaced."""
     helper, name = definition.network_helper, definition.network_helper.value
-    published = [parse_published(text) for text in definition.publish]
+    known = [recorded_port(text) for text in recorded.definition.publish] if recorded else []
+    published = [parse_published(text, known) for text in definition.publish]
     if helper is NetworkHelper.NONE:
         raise InvalidOption(f"{'publish' if published else 'network_options'} needs a network_helper.")
     if find_program(name) is None:
@@ -81,7 +82,7 @@ def check(definition: Definition, config: t.Mapping[str, t.Any], paths: Paths, r
         _check_other_ports(helper, ports, published[:number], definition.publish[number])
     # The helper of a launch that was killed ends with its conmon, which no record tells of yet.
     has = recorded and (recorded.phase in (Phase.CREATING, Phase.RESTORING) or is_alive(recorded.monitor))
-    ours = [parse_published(text) for text in recorded.definition.publish] if recorded and has else []
+    ours = known if has else []
     for ports in published:
         for number in range(ports.port, ports.last + 1):
             source = ports.source._replace(first=number, last=number)
@@ -166,7 +167,7 @@ def argv(definition: Definition, paths: Paths, pid: str, *, ready: str, root: bo
     if not any(word.startswith("--dns-forward") for word in definition.network_options):
         words += ["--dns-forward", _PASTA_RESOLVER]
     for protocol in ("tcp", "udp"):
-        ours = [ports for ports in map(parse_published, definition.publish) if ports.protocol == protocol]
+        ours = [ports for ports in map(recorded_port, definition.publish) if ports.protocol == protocol]
         specs = [
             f"{ports.ip}/{ports.host_range}:{ports.target_range}"
             if ports.ip
@@ -294,7 +295,7 @@ def _publish(path: str, published: t.Iterable[str], deadline: Deadline) -> None:
     """Send the ports to slirp4netns, which accepts one request in a connection. Then remove the socket, so that no other process
     can use it."""
     for text in published:
-        ports = parse_published(text)
+        ports = recorded_port(text)
         for number in range(ports.port, ports.last + 1):
             arguments = {
                 "proto": ports.protocol, "host_addr": ports.ip or "0.0.0.0", "host_port": number,

@@ -27,7 +27,7 @@ from ansible_collections.longshore.oci.plugins.module_utils._network_spec.record
 pytestmark = pytest.mark.pure
 
 POOL = Interface(subnet=("10.78.1.0/24", "fd00:78:1::/64"))
-REQUEST = Request("web", interfaces=(POOL,), routes=(("10.9.0.0/16", "10.78.1.9"),), publish=("[::]:1-3:1", "80:80"))
+REQUEST = Request("web", interfaces=(POOL,), routes=(("10.9.0.0/16", "10.78.1.9"),), publish=("[::]:1-3:1-3", "80:80"))
 RECORD = resolve(REQUEST, Surroundings(machine="m"), None)
 # As the first release wrote it.
 SAVED: dict[str, t.Any] = {

@@ -189,6 +189,17 @@ def test_a_bridge_of_somebody_else_has_its_own_gateway() -> None:
         resolve(request._replace(interfaces=(POOL,)), around, None)
 
 
+def test_a_range_of_one_side_stays_where_an_earlier_release_has_published_it() -> None:
+    request = Request("a", interfaces=(POOL,), publish=("[::]:8000-8002:80-82", "9000-9001:90-91"))
+    old = resolve(request, Surroundings(machine="machine"), None)
+    former = request._replace(publish=("[::]:8000-8002:80", "9000-9001:90"))
+    assert resolve(former, Surroundings(machine="machine"), old) == old
+    for recorded in (None, old._replace(publish=old.publish[:1]), old._replace(publish=old.publish[1:])):
+        with pytest.raises(InvalidOption, match="must be of the same length"):
+            resolve(former, Surroundings(machine="machine"), recorded)
+    assert resolve(former._replace(publish=()), Surroundings(machine="machine"), old).publish == ()
+
+
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".", "-x", "a" * 101])
 def test_a_name_leads_nowhere(name: str) -> None:
     with pytest.raises(InvalidOption, match="cannot be the name of a network"):

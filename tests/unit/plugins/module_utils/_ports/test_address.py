@@ -25,6 +25,9 @@ ACCEPTED: dict[tuple[str, str], Ports] = {
     ("8080", "/tcp"): Ports("tcp", None, 8080, 8080),
     ("8080", "/udp"): Ports("udp", None, 8080, 8080),
     ("8080", "/sctp"): Ports("sctp", None, 8080, 8080),
+    ("8080", "/TCP"): Ports("tcp", None, 8080, 8080),  # docker and podman take any case
+    ("127.0.0.1:53", "/Udp"): Ports("udp", "127.0.0.1", 53, 53),
+    ("36412-36413", "/SCTP"): Ports("sctp", None, 36412, 36413),
     ("1-65535", ""): Ports("tcp", None, 1, 65535),
     ("8000-8000", ""): Ports("tcp", None, 8000, 8000),
     ("00080", ""): Ports("tcp", None, 80, 80),
@@ -64,7 +67,9 @@ REFUSED: dict[tuple[str, str], str] = {
     ("81-80", ""): "a range of ports must go up",
     ("19010-19000", ""): "a range of ports must go up",
     ("80", "/icmp"): "the protocol icmp is none of tcp, udp, sctp",
-    ("80", "/TCP"): "the protocol TCP is none of tcp, udp, sctp",
+    ("80", "/ICMP"): "the protocol icmp is none of tcp, udp, sctp",
+    ("80", "/tcp,udp"): "the protocol tcp,udp is none of tcp, udp, sctp",
+    ("80", "/\u017fctp"): "the protocol \u017fctp is none of tcp, udp, sctp",  # a letter that is an s in upper case
     ("localhost:80", ""): "localhost" + NO_ADDRESS,
     ("[127.0.0.1]:80", ""): "[127.0.0.1]" + NO_ADDRESS,
     ("300.0.0.1:80", ""): "300.0.0.1" + NO_ADDRESS,
@@ -96,7 +101,16 @@ def _listen(text: str, protocol: str) -> Ports:
 def _publish(text: str, protocol: str) -> Ports:
     first = text.rpartition(":")[2].partition("-")[0]
     target = first if first.isdecimal() and first.isascii() and len(first) < 6 else "1"
-    return publishing.publish(f"{text}:{target}{protocol}").source
+    ports = text.rpartition(":")[2]
+    targets = f"{target}-{int(target) + _length(ports)}" if "-" in ports else target
+    return publishing.publish(f"{text}:{targets}{protocol}").source
+
+
+def _length(text: str) -> int:
+    """How many further ports a range has, as far as it is one."""
+    first, _dash, last = text.partition("-")
+    numbers = [part.lstrip("0") for part in (first, last) if part.isascii() and part.isdecimal()]
+    return max(0, int(numbers[1]) - int(numbers[0])) if len(numbers) == 2 else 0
 
 
 def _forward(helper: str, text: str, protocol: str) -> Ports:
@@ -169,7 +183,8 @@ def test_a_whole_number_was_meant_otherwise(number: str | int) -> None:
         ("8080:80", PublishedPort(None, 8080, 8080, 80, "tcp")),
         ("0.0.0.0:80:80", PublishedPort("0.0.0.0", 80, 80, 80, "tcp")),
         ("[::1]:53:5353/udp", PublishedPort("::1", 53, 53, 5353, "udp")),
-        ("8000-8009:80", PublishedPort(None, 8000, 8009, 80, "tcp")),
+        ("8000-8000:80", PublishedPort(None, 8000, 8000, 80, "tcp")),
+        ("8000:80-80/UDP", PublishedPort(None, 8000, 8000, 80, "udp")),
         ("8000-8009:080-00089/sctp", PublishedPort(None, 8000, 8009, 80, "sctp")),
         ("1:65535", PublishedPort(None, 1, 1, 65535, "tcp")),
     ],
@@ -183,14 +198,52 @@ def test_published_ports(text: str, expected: PublishedPort) -> None:
     ("text", "says"),
     [
         ("80:0", NUMBER), ("80:65536", NUMBER), ("8000-8001:65535", NUMBER), ("80:" + "9" * 5000, NUMBER),
-        ("8000-8001:80-82", "must be of the same length"), ("8000:80-81", "must be of the same length"),
-        ("8000-8001:81-80", "must be of the same length"), ("127.0.0.1::80", IT_IS), ("80:\u0668\u0660", IT_IS), ("80:80:", IT_IS),
+        ("8000:80-65536", NUMBER), ("8000-8001:81-80", "a range of ports must go up"), ("8000:81-80", "a range of ports must go up"),
+        ("127.0.0.1::80", IT_IS), ("80:\u0668\u0660", IT_IS), ("80:80:", IT_IS),
     ],
 )  # fmt: skip
 def test_targets_that_cannot_be(text: str, says: str) -> None:
     with pytest.raises(InvalidOption) as caught:
         address.parse_published(text)
     assert says in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("8000-8010:9000", "Write 8000:9000/tcp for one port, or 8000-8010:9000-9010/tcp for 11."),
+        (
+            "127.0.0.1:53-54:5353/UDP",
+            "Write 127.0.0.1:53:5353/udp for one port, or 127.0.0.1:53-54:5353-5354/udp for 2.",
+        ),
+        ("[::1]:1-3:11", "Write [::1]:1:11/tcp for one port, or [::1]:1-3:11-13/tcp for 3."),
+        ("1-65535:1", "Write 1:1/tcp for one port, or 1-65535:1-65535/tcp for 65535."),
+        ("8000:80-81", "Write 8000:80/tcp for one port, or 8000-8001:80-81/tcp for 2."),
+        ("8000-8001:80-82", "Write 8000:80/tcp for one port, or 8000-8002:80-82/tcp for 3."),
+        ("8000-8002:80-81", "Write 8000:80/tcp for one port, or 8000-8002:80-82/tcp for 3."),
+        ("65535:80-89", "Write 65535:80/tcp for one port."),
+        ("8000-8001:80-80", "Write 8000:80/tcp for one port, or 8000-8001:80-81/tcp for 2."),
+    ],
+)
+def test_a_range_of_one_side(text: str, hint: str) -> None:
+    """podman refuses it. It opened ports of the container that nobody had named."""
+    with pytest.raises(InvalidOption, match="the two ranges of ports must be of the same length") as caught:
+        address.parse_published(text)
+    assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize("text", ["8000-8010:9000", "[::1]:53-54:5353/udp", "127.0.0.1:1-65535:1"])
+def test_a_range_of_one_side_in_a_record(text: str) -> None:
+    """Earlier releases took it."""
+    recorded = address.recorded_port(text)
+    assert recorded.target_range != str(recorded.target)
+    assert address.parse_published(text, [recorded]) == recorded
+    for other in (recorded._replace(target=recorded.target + 1), recorded._replace(last=recorded.port)):
+        with pytest.raises(InvalidOption, match="must be of the same length"):
+            address.parse_published(text, [other])
+    assert address.recorded_port("8080:80") == address.parse_published("8080:80")
+    with pytest.raises(InvalidOption, match="must be of the same length"):
+        address.parse_published("8000:80-81", [address.parse_published("8000:80")])
 
 
 # Each as it is written, with those that it overlaps, in groups: nothing overlaps what is in another group of its list.

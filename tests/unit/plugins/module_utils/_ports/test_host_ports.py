@@ -53,7 +53,7 @@ def test_parse_reservation(text: str, expected: list[Address]) -> None:
         ("65536", "from 1 to 65535"),
         ("9-8", "must go up"),
         ("80/dccp", "the protocol dccp is none of tcp, udp, sctp"),
-        ("80/TCP", "the protocol TCP"),
+        ("80/DCCP", "the protocol dccp"),
         ("80 ", "it is [IP:]PORT"),
     ],
 )

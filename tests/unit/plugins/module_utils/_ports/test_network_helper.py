@@ -55,7 +55,7 @@ def search_path(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> path
 def test_the_command_line_of_pasta(paths: Paths, search_path: pathlib.Path) -> None:
     pasta = programs.script(search_path / "pasta", "")
     definition = builders.definition(
-        network_helper="pasta", publish=("8080-8081:80", "[::1]:53:53/udp"), network_options=("--mtu", "1400")
+        network_helper="pasta", publish=("8080-8081:80-81", "[::1]:53:53/UDP"), network_options=("--mtu", "1400")
     )
     words = network_helper.argv(definition, paths, "4711", ready="1", root=False)
     assert words == [
@@ -67,6 +67,22 @@ def test_the_command_line_of_pasta(paths: Paths, search_path: pathlib.Path) -> N
     assert as_root[1:4] == ["--mount", "/bin/sh", "-c"]
     assert as_root[5:8] == ["4711", paths.network_log, pasta]
     assert as_root[-4:] == ["--runas", "0", "--netns", paths.network_log]
+
+
+@pytest.mark.pure
+def test_a_container_of_an_earlier_release_keeps_its_ports(paths: Paths) -> None:
+    definition = builders.definition(network_helper="pasta", publish=("8080-8081:80",))
+    words = " ".join(network_helper.argv(definition, paths, "1", ready="1", root=False))
+    assert "--tcp-ports 8080-8081:80-81 --udp-ports none" in words
+
+
+def test_a_range_of_one_side_stays_where_it_is(paths: Paths) -> None:
+    definition = builders.definition(network_helper="pasta", publish=("18480-18481:80",))
+    network_helper.check(definition, CONFIG, paths, builders.record(definition=definition))
+    for recorded in (None, builders.record(), builders.record(definition=definition._replace(publish=("18480:80",)))):
+        with pytest.raises(InvalidOption, match="must be of the same length") as caught:
+            network_helper.check(definition, CONFIG, paths, recorded)
+        assert "18480-18481:80-81/tcp for 2" in caught.value.hint
 
 
 @pytest.mark.pure
@@ -100,11 +116,11 @@ REFUSED: list[tuple[dict[str, t.Any], str]] = [
         "publish cannot be '8080:80/sctp': slirp4netns forwards tcp and udp, and no sctp",
     ),
     (
-        {"publish": ("8080:80", "127.0.0.1:8000-8090:80")},
-        "publish contains a port of the host twice: 127.0.0.1:8000-8090:80",
+        {"publish": ("8080:80", "127.0.0.1:8000-8090:80-170")},
+        "publish contains a port of the host twice: 127.0.0.1:8000-8090:80-170",
     ),
     (
-        {"publish": ("127.0.0.1:8080-8081:80", "127.0.0.2:8081:80")},
+        {"publish": ("127.0.0.1:8080-8081:80-81", "127.0.0.2:8081:80")},
         "pasta leads a port to one port of the container at all addresses, as 127.0.0.1:8080-8081:80-81/tcp says",
     ),
     ({"publish": ("198.51.100.7:8080:80",)}, "The address must be one of this host"),
