@@ -75,8 +75,9 @@ options:
     elements: str
   mac:
     description:
-      - MAC address. The default is always the same for a network. It depends on C(/etc/machine-id) (or the host name if this file is
-        missing) and the names of the network and the interface.
+      - MAC address, in quotes, because YAML reads C(52:54:00:12:34:56) as one number.
+      - The default is always the same for a network. It depends on C(/etc/machine-id) (or the host name if this file is missing) and the
+        names of the network and the interface.
     type: str
   mtu:
     description:

@@ -10,6 +10,8 @@ import typing as t
 
 from .._base.errors import InvalidOption
 
+# YAML 1.1 takes groups of decimal digits below 60 for a number of that base, such as 52:54:00:12:34:56.
+_QUOTE = "Put it in quotes: YAML has taken it for a number."
 Network = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 
@@ -19,7 +21,8 @@ def address(text: str) -> t.Any:
             return ipaddress.ip_address(text)
     except ValueError:
         pass
-    raise InvalidOption(f"{text!r} is not an IP address.")
+    hint = _QUOTE if re.fullmatch("[1-9][0-9]{12,}", text) else ""  # eight decimal groups
+    raise InvalidOption(f"{text!r} is not an IP address.", hint=hint)
 
 
 def subnet(text: str) -> Network:
@@ -82,5 +85,6 @@ def destination(to: str, via: str) -> Network:
 
 def hardware(text: str) -> str:
     if not re.fullmatch(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", text) or int(text[:2], 16) % 2 or text.strip("0:") == "":
-        raise InvalidOption(f"{text!r} is not the MAC address of an interface.", hint="Write it as 02:00:00:00:00:01.")
+        hint = _QUOTE if re.fullmatch("[1-9][0-9]{9,10}", text) else "Write it as 02:00:00:00:00:01."
+        raise InvalidOption(f"{text!r} is not the MAC address of an interface.", hint=hint)
     return text.lower()

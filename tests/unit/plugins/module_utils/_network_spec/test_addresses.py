@@ -11,6 +11,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
 from ansible_collections.longshore.oci.plugins.module_utils._network_spec import addresses
+from ansible_collections.longshore.oci.tests.unit import yaml_text
 
 pytestmark = pytest.mark.pure
 
@@ -110,3 +111,31 @@ def test_hardware() -> None:
 def test_no_hardware(text: str) -> None:
     with pytest.raises(InvalidOption, match="is not the MAC address of an interface"):
         addresses.hardware(text)
+
+
+@pytest.mark.parametrize("text", ["52:54:00:12:34:56", "10:00:00:00:00:01", "98:01:02:03:04:05", "58:59:59:59:59:59"])
+def test_a_mac_that_yaml_takes_for_a_number(text: str) -> None:
+    number = yaml_text.load(text)
+    assert isinstance(number, int)
+    with pytest.raises(InvalidOption, match="is not the MAC address of an interface") as caught:
+        addresses.hardware(str(number))
+    assert caught.value.hint == "Put it in quotes: YAML has taken it for a number."
+    assert addresses.hardware(yaml_text.load(f"'{text}'")) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["525400123456", "0", "41135085296x", "999999999", "100000000000", "9" * 5000, "\u0661" * 11]
+)
+def test_a_number_that_is_no_mac(text: str) -> None:
+    with pytest.raises(InvalidOption) as caught:
+        addresses.hardware(text)
+    assert caught.value.hint == "Write it as 02:00:00:00:00:01."
+
+
+def test_an_address_that_yaml_takes_for_a_number() -> None:
+    number = yaml_text.load("2001:10:0:1:2:3:4:5")
+    assert isinstance(number, int)
+    for text, quoted in ((str(number), True), ("10", False), ("9" * 5000, True)):
+        with pytest.raises(InvalidOption, match="is not an IP address") as caught:
+            addresses.address(text)
+        assert ("Put it in quotes" in caught.value.hint) is quoted
