@@ -30,6 +30,7 @@ _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer."
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _PLATFORM = re.compile(r"[A-Za-z0-9._-]{0,64}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # in paths, which users read in messages and logs
 _PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(?:tcp|udp|sctp))?", re.IGNORECASE)
 
 
@@ -155,7 +156,7 @@ def parse_config(data: bytes | str) -> ImageConfig:
         _digest(word, f"rootfs.diff_ids[{number}]")
         for number, word in enumerate(rootfs.texts("diff_ids", _MOST_LAYERS))
     )
-    simple = {name: fields.text(name, 4096) for name in ("author", "created")}
+    simple = {name: fields.remark(name) for name in ("author", "created")}
     for name in ("architecture", "os", "variant"):
         simple[name] = fields.text(name)
         if not _PLATFORM.fullmatch(simple[name]):
@@ -202,10 +203,9 @@ def _healthcheck(config: _Fields) -> Healthcheck | None:
     if "Healthcheck" not in config:
         return None
     check = config.object("Healthcheck")
-    return Healthcheck(
-        check.texts("Test"), check.integer("Interval"), check.integer("Timeout"), check.integer("StartPeriod"),
-        check.integer("StartInterval"), check.integer("Retries"),
-    )  # fmt: skip
+    names = ("Interval", "Timeout", "StartPeriod", "StartInterval", "Retries")
+    # docker runs an image with a negative number, and nothing here depends on it.
+    return Healthcheck(check.texts("Test"), *(max(0, check.integer(name, -_MOST_NUMBER - 1)) for name in names))
 
 
 class _Fields:
@@ -248,6 +248,11 @@ class _Fields:
         value, where = self._take(name, str, "", "text")
         return _text(value, where, most)
 
+    def remark(self, name: str) -> str:
+        """Return text that nothing depends on, or none instead of what no annotation can be."""
+        value: str = self._take(name, str, "", "text")[0]
+        return value if is_text(value, 4096) else ""
+
     def texts(self, name: str, most: int = _MOST_ENTRIES) -> tuple[str, ...]:
         values, where = self._take(name, list, [], "a list of texts")
         _check_length(values, most, where)
@@ -262,16 +267,17 @@ class _Fields:
         return tuple(sorted(_text(key, where) for key in values))
 
     def map(self, name: str) -> dict[str, str]:
+        """Return the pairs that can be annotations: nothing depends on one that an image should have."""
         values, where = self._take(name, dict, {}, "an object")
         _check_length(values, _MOST_ENTRIES, where)
-        return {
-            _text(key, where): _text("" if value is None else value, f"{where}[{key[:100]!r}]", MOST_BYTES)
-            for key, value in values.items()
-        }
+        for key, value in values.items():
+            if value is not None and not isinstance(value, str):
+                raise _not_valid(f"{where}[{key[:100]!r}]", "must be text")
+        return {key: value or "" for key, value in values.items() if is_text(key) and is_text(value or "", MOST_BYTES)}
 
-    def integer(self, name: str) -> int:
+    def integer(self, name: str, least: int = 0) -> int:
         value, where = self._take(name, int, 0, "a whole number")
-        if not 0 <= value <= _MOST_NUMBER:
+        if not least <= value <= _MOST_NUMBER:
             raise _not_valid(where, "is out of range")
         return int(value)
 
@@ -332,7 +338,7 @@ def _path(value: str, where: str) -> str:
     """Return a normalized absolute path. A relative path starts at the root directory, as in podman."""
     clean = posixpath.normpath("/" + value.lstrip("/"))
     words = clean.encode().split(b"/")
-    if not value.isprintable() or not value or len(clean.encode()) > 4095 or any(len(word) > 255 for word in words):
+    if _CONTROL.search(value) or not value or len(clean.encode()) > 4095 or any(len(word) > 255 for word in words):
         raise _not_valid(where, f"has {value[:100]!r}, which is not a path")
     return clean
 
