@@ -47,6 +47,8 @@ def find(tree: Files, path: str, cwd: str, *, binfmt: str = "", scripts: int = 0
         if stream is None:
             return ""
         head = stack.enter_context(stream).read(_HEAD)
+        if scripts and not os.fstat(stream.fileno()).st_mode & 0o111:
+            return f"its interpreter {path!a} is not executable"
         if _is_handled(head, path, binfmt):
             return ""
         # Without its file system, a task cannot know which programs have handlers.

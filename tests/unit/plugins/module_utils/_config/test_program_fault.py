@@ -94,6 +94,29 @@ def test_the_first_line_as_the_kernel_reads_it(tmp_path: pathlib.Path, line: str
     assert ran is runs
     (tmp_path / "root/bin").mkdir(parents=True)
     (tmp_path / "root/bin/true").write_bytes(pathlib.Path("/bin/true").read_bytes()[:64] + b"\0" * 4096)
+    (tmp_path / "root/bin/true").chmod(0o755)
     (tmp_path / "root/script").write_bytes(script.read_bytes())
     found = fault(tmp_path / "root", "/script")
     assert (found == "") is runs, found
+
+
+@pytest.mark.impure
+@pytest.mark.parametrize(("mode", "runs"), [(0o755, True), (0o111, True), (0o644, False), (0o600, False)])
+def test_an_interpreter_is_executable(tmp_path: pathlib.Path, mode: int, runs: bool) -> None:
+    """Nobody can execute a file that none of its three classes of users can, and root neither."""
+    (tmp_path / "root").mkdir()
+    for name, text in (("second", "#!/bin/true\n"), ("first", f"#!{tmp_path}/root/second\n")):
+        (tmp_path / "root" / name).write_text(text)
+        (tmp_path / "root" / name).chmod(0o755)
+    (tmp_path / "root/second").chmod(mode)
+    try:
+        ran = subprocess.run([tmp_path / "root/first"], check=False, capture_output=True).returncode == 0
+    except PermissionError:
+        ran = False
+    assert ran is runs
+    (tmp_path / "root/first").write_text("#!/second\n")
+    (tmp_path / "root/bin").mkdir()
+    (tmp_path / "root/bin/true").write_bytes(pathlib.Path("/bin/true").read_bytes()[:64] + b"\0" * 4096)
+    (tmp_path / "root/bin/true").chmod(0o755)
+    found = fault(tmp_path / "root", "/first")
+    assert found == ("" if runs else "its interpreter '/second' is not executable")
