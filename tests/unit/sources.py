@@ -17,11 +17,15 @@ def text(path: str) -> str:
 @functools.cache
 def nodes(path: str) -> tuple[ast.AST, ...]:
     """Return all that a file consists of, itself first: what ast.walk() yields, which takes twice as long."""
-    found: list[ast.AST] = [ast.parse(text(path))]
-    for node in found:
-        for value in vars(node).values():
-            if isinstance(value, ast.AST):
-                found.append(value)
-            elif isinstance(value, list):
-                found += [each for each in value if isinstance(each, ast.AST)]
+    found: list[ast.AST] = []
+    level: list[ast.AST] = [ast.parse(text(path))]
+    while level:
+        found += level
+        level = [each for node in level for value in vars(node).values() for each in _nodes_in(value)]
     return tuple(found)
+
+
+def _nodes_in(value: object) -> list[ast.AST]:
+    if isinstance(value, list):
+        return [each for each in value if isinstance(each, ast.AST)]
+    return [value] if isinstance(value, ast.AST) else []

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import select
 import socket
-import typing as t
 
 from .._base.deadline import Deadline
 from .._base.errors import InvalidOption, ProgramFailed, Reason, reason_of
@@ -24,7 +22,6 @@ from .session_store import SessionPaths
 
 _STDERR = 3  # config.h
 _PACKET = 32768  # the size of conmon's reads (CONN_SOCK_BUF_SIZE); the rest of a longer packet would be lost
-_LONGEST = 8192  # bytes of the output that are searched for an error
 _AT_ONCE = 256  # packets before other work
 _END_OF_INPUT = b"\x04"  # Ctrl-D
 
@@ -144,13 +141,3 @@ class Streams:
     def __exit__(self, *_exc: object) -> None:
         self._socket.close()
         self._files.close()
-
-
-def failed_late(argv: t.Sequence[str], rc: int | None, streams: Streams) -> ProgramFailed | None:
-    """Return the error if the interpreter of the program is missing, or it is for another architecture. runc (1.1) reports such a
-    program as started, writes the reason to its output and exits with 1."""
-    quiet = rc == 1 and not streams.out.kept
-    said = re.fullmatch(rb"(exec (\S+): [^\n]+)\n", bytes(streams.err.kept[:_LONGEST])) if quiet else None
-    return (
-        ProgramFailed(said[1].decode("utf-8", "replace")) if said and said[2].endswith(os.fsencode(argv[0])) else None
-    )

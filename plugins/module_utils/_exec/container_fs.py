@@ -51,7 +51,7 @@ class TooLarge(LongshoreError):
 
 
 class Rootfs:
-    """A file system. ``top`` is ``/proc/PID/root`` of a process in it. The constructor does no I/O, and no call leaves a file open."""
+    """A file system. ``top`` is ``/proc/PID/root`` of a process in it. The constructor does no I/O, and only open() leaves a file open."""
 
     def __init__(self, top: str) -> None:
         self._top = top
@@ -64,26 +64,33 @@ class Rootfs:
         Raises LongshoreError for anything else. Bytes that are not UTF-8 become lone surrogates.
         """
         try:
-            found = self._open(path)
-            if found is None:
+            stream = self.open(path)
+            if stream is None:
                 return None
-            try:
-                if not stat.S_ISREG(os.fstat(found).st_mode):
-                    raise LongshoreError(f"{path} in the container is not a regular file.")
-                kind = self._kind(found)
-                if kind in _KERNEL:
-                    raise LongshoreError(f"{path} in the container is a file of the kernel ({kind}), and is not read.")
-                # A file with a lease (fcntl(2)) would block.
-                again = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-                with open(again, "rb") as stream:
-                    data = stream.read(limit + 1) or b""
-                if len(data) > limit:
-                    raise TooLarge(f"{path} in the container is larger than {limit} bytes.")
-                return data.decode("utf-8", "surrogateescape")
-            finally:
-                os.close(found)
+            with stream:
+                data = stream.read(limit + 1) or b""
         except OSError as exc:
             raise _unseen(path, exc) from exc
+        if len(data) > limit:
+            raise TooLarge(f"{path} in the container is larger than {limit} bytes.")
+        return data.decode("utf-8", "surrogateescape")
+
+    def open(self, path: str) -> t.BinaryIO | None:
+        """Open a regular file, or return None if it does not exist. Never block. Raises OSError, and LongshoreError for anything
+        else."""
+        found = self._open(path)
+        if found is None:
+            return None
+        try:
+            if not stat.S_ISREG(os.fstat(found).st_mode):
+                raise LongshoreError(f"{path} in the container is not a regular file.")
+            kind = self._kind(found)
+            if kind in _KERNEL:
+                raise LongshoreError(f"{path} in the container is a file of the kernel ({kind}), and is not read.")
+            # A file with a lease (fcntl(2)) would block.
+            return os.fdopen(os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+        finally:
+            os.close(found)
 
     def exists(self, pattern: str) -> bool:
         """Tell whether a path exists, also as a broken link, or whether one matches the pattern (``*``, ``?`` and ``[]``)."""

@@ -32,7 +32,7 @@ from .._state.model import CgroupManager, Record, Status
 from .._state.phase import Phase
 from .._state.store import Store, check_name
 from . import output, session_store
-from .attach import Streams, exec_argv, failed_late
+from .attach import Streams, exec_argv
 from .container_fs import Rootfs, TooLarge
 from .process_spec import Command, check, process_spec
 from .request import Limits, Result
@@ -103,13 +103,10 @@ def run(
             raise
         if rc is None:  # conmon was killed, and the command may still run
             _clear_away(live.paths, live.record, grace=limits.stop, kill=limits.kill)
-        oom = memory_ran_out(live.paths)
+        failed, oom = _failed_late(plan, live, rc, streams), memory_ran_out(live.paths)
         session_store.forget(live.paths)
-        late = failed_late(command.argv, rc, streams)
-        if late is not None:
-            from .failure import explain
-
-            raise explain(late, live.record, live.paths, command)
+        if failed is not None:
+            raise failed
         return result_of(live.session, rc, streams.out, streams.err, time.time(), timed_out, oom)
 
 
@@ -156,6 +153,14 @@ class _Live(t.NamedTuple):
     paths: SessionPaths
     session: Session
     sync: conmon_launch.Pipe | None
+
+
+def _failed_late(plan: _Launch, live: _Live, rc: int | None, streams: Streams) -> LongshoreError | None:
+    if rc not in driver_of(live.record.runtime.name).late_codes:
+        return None
+    from .failure import late
+
+    return late(plan.store, live.record, live.paths, plan.command, (streams.stdout, streams.stderr))
 
 
 def _is_dumped_now(store: Store, name: str) -> bool:

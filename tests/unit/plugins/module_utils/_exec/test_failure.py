@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import typing as t
@@ -9,10 +10,11 @@ import typing as t
 import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import DeadlineExceeded, ProgramFailed
+from ansible_collections.longshore.oci.plugins.module_utils._base.process import identify
 from ansible_collections.longshore.oci.plugins.module_utils._exec import failure
 from ansible_collections.longshore.oci.plugins.module_utils._exec.process_spec import Command
 from ansible_collections.longshore.oci.plugins.module_utils._exec.session_store import SessionPaths
-from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths
+from ansible_collections.longshore.oci.plugins.module_utils._state.store import Paths, Store
 from ansible_collections.longshore.oci.tests.unit import builders
 
 # What the runtimes said: runc 1.1.5 and 1.1.15, crun 1.21.
@@ -76,3 +78,62 @@ class TestExplain:
 
     def test_the_kind_stays(self, tmp_path: pathlib.Path) -> None:
         assert isinstance(self._explain(tmp_path, DeadlineExceeded("too late")), DeadlineExceeded)
+
+
+@pytest.mark.pure
+class TestLate:
+    """What a runtime tells of a program after it has reported its start. test_run.py has all of it with runc."""
+
+    def _late(
+        self, tmp_path: pathlib.Path, argv: str, stderr: str, *, stdout: str = "", log: str = "", tty: bool = False
+    ) -> t.Any:
+        own = Paths("web", state_dir=f"{tmp_path}/s", run_dir=f"{tmp_path}/r")
+        paths = SessionPaths(own, "one")
+        os.makedirs(paths.bundle, exist_ok=True)
+        pathlib.Path(paths.runtime_log).write_text(log)
+        store = Store(state_dir=f"{tmp_path}/s", run_dir=f"{tmp_path}/r")
+        # This process has the files of this host.
+        record = builders.record(init=identify(os.getpid()))
+        pathlib.Path(f"{tmp_path}/lost").write_text("#!/nowhere\n")
+        pathlib.Path(f"{tmp_path}/good").write_text("#!/bin/sh\n")
+        command = Command((argv.format(tmp_path),), cwd=str(tmp_path), tty=tty)
+        output = (stdout.format(tmp_path).encode(), stderr.format(tmp_path).encode())
+        return failure.late(store, record, paths, command, output)
+
+    @pytest.mark.parametrize(
+        ("argv", "stderr", "tty"),
+        [
+            ("{}/lost", "exec {}/lost: no such file or directory\n", False), ("lost", "exec {}/lost: no such file or directory\n", False),
+            ("./lost", "exec ./lost: no such file or directory\n", False), ("{}/lost", "exec {}/lost: no such file or directory\r\n", True),
+        ],
+    )  # fmt: skip
+    def test_what_runc_writes(self, tmp_path: pathlib.Path, argv: str, stderr: str, tty: bool) -> None:
+        out, err = (stderr, "") if tty else ("", stderr)
+        failed = self._late(tmp_path, argv, err, stdout=out, tty=tty)
+        assert failed.details["rc"] == 127
+        assert "it cannot be found (exec " in failed.message
+
+    @pytest.mark.parametrize(
+        ("argv", "stderr", "stdout"),
+        [
+            ("/bin/sh", "exec /bin/sh: cannot find the backup\n", ""), ("/bin/sh", "exec /bin/sh: no such file or directory\n", ""),
+            ("{}/good", "exec {}/good: exec format error\n", ""), ("sh", "exec /bin/sh: permission denied\n", ""),
+            ("{}/good", "exec {}/lost: no such file or directory\n", ""), ("{}/lost", "", ""), ("/bin/sh", "", ""),
+            ("{}/lost", "exec {}/lost: no such file or directory\n", "output"), ("{}/lost", "exec {}/lost: no such file\nmore\n", ""),
+            ("{}/lost", "exec {}/lost: no such file or directory", ""), ("{}/gone", "exec {}/gone: no such file or directory\n", ""),
+        ],
+    )  # fmt: skip
+    def test_what_a_command_writes(self, tmp_path: pathlib.Path, argv: str, stderr: str, stdout: str) -> None:
+        assert self._late(tmp_path, argv, stderr, stdout=stdout) is None
+
+    @pytest.mark.parametrize(
+        ("said", "rc"),
+        [
+            ("exec: No such file or directory", 127), ("exec `/lost`: No such file or directory", 127), ("exec: Exec format error", 126),
+            ("exec `/bad`: Permission denied", 126), ("something else", None), ("", None),
+        ],
+    )  # fmt: skip
+    def test_what_crun_logs(self, tmp_path: pathlib.Path, said: str, rc: int | None) -> None:
+        """libcrun_fail_with_error() after the byte that reports the start."""
+        failed = self._late(tmp_path, "/bin/sh", "", log=json.dumps({"level": "error", "msg": said}))
+        assert (failed and failed.details["rc"]) == rc

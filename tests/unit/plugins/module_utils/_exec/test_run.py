@@ -307,6 +307,38 @@ class TestRun:
             exec_run.run(container.store, container.name, Command(argv))
         assert caught.value.details["rc"] == rc
 
+    @pytest.mark.parametrize(
+        ("text", "rc"),
+        [
+            ('echo "exec /bin/sh: cannot find the backup" >&2; exit 1', 1),
+            ('echo "exec /bin/sh: no such file or directory" >&2; exit 1', 1),
+            ('echo "exec /bin/sh: exec format error" >&2; exit 255', 255),
+            ('echo "exec /bin/sh: permission denied" >&2; exit 1', 1),
+            ('echo "exec /tmp/lost: no such file or directory" >&2; exit 1', 1),
+            ("exec /tmp/lost", 127),
+        ],
+    )
+    def test_a_command_that_fails_with_the_words_of_a_runtime(self, container: Container, text: str, rc: int) -> None:
+        programs.script(f"{container.bundle}/rootfs/tmp/lost", "")
+        pathlib.Path(f"{container.bundle}/rootfs/tmp/lost").write_text("#!/nowhere\n")
+        result = container.run(text)
+        assert result.rc == rc
+        assert text.startswith("exec") or result.stderr == text.split('"')[1].encode() + b"\n"
+
+    def test_an_interpreter_that_cannot_be_executed(self, container: Container) -> None:
+        for name, text in (("first", "#!/tmp/second\n"), ("second", "#!/bin/sh\n")):
+            programs.script(f"{container.bundle}/rootfs/tmp/{name}", "")
+            pathlib.Path(f"{container.bundle}/rootfs/tmp/{name}").write_text(text)
+        os.chmod(f"{container.bundle}/rootfs/tmp/second", 0o644)
+        for command in (
+            Command(("/tmp/first",)),
+            Command(("first",), env={"PATH": "/tmp"}),
+            Command(("./first",), cwd="/tmp"),
+        ):
+            with pytest.raises(ProgramFailed, match="it cannot be executed") as caught:
+                exec_run.run(container.store, container.name, command)
+            assert caught.value.details["rc"] == 126
+
     def test_a_directory_that_is_not_there(self, container: Container) -> None:
         with pytest.raises(ProgramFailed, match=r"cwd.*/nope") as caught:
             container.run("true", cwd="/nope")
