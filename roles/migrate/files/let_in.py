@@ -3,13 +3,15 @@
 """Let a key in that can do nothing but write into a pipe, for a while and from some addresses, and say as JSON where that was
 written down, and what keys the host itself has. Lines of earlier migrations that were killed are removed.
 
-Arguments: the pipe to make, the public half of the key, seconds, and the addresses, separated by commas."""
+Arguments: the pipe to make, the public half of the key, seconds, and the addresses, separated by commas. With the addresses
+alone, it only checks them."""
 
 from __future__ import annotations
 
 import calendar
 import fcntl
 import glob
+import ipaddress
 import json
 import os
 import pwd
@@ -41,6 +43,8 @@ _OURS = re.compile(r'restrict,.*command=".*longshore-migrate-.*" .* longshore-mi
 _PIPE = re.compile(r' exec cat > (/[^\s"\']+)" ')
 _EXPIRES = re.compile(r'expiry-time="(?P<time>\d{14})(?P<utc>Z?)"')
 _DAY = 86400
+# Of an address, with a fixed number at its beginning: sshd compares patterns with all that comes.
+_PATTERN = re.compile(r"\d{1,3}\.[\d.*?]*[*?][\d.*?]*|[\da-f]{1,4}:[\da-f:*?]*[*?][\da-f:*?]*", re.ASCII)
 
 
 def _said(*argv: str) -> str:
@@ -92,6 +96,21 @@ def is_over(line: str, now: float) -> bool:
     return not stat.S_ISFIFO(pipe.st_mode) or pipe.st_uid != os.geteuid() or pipe.st_mtime < now - _DAY
 
 
+def check_addresses(addresses: str) -> None:
+    """Exit for a word that is not an address, a network or a pattern of addresses, and for one that lets every address in."""
+    for word in addresses.split(","):
+        what = word[1:] if word.startswith("!") else word
+        if _PATTERN.fullmatch(what):
+            continue
+        try:
+            # sshd reads neither zones nor masks, and only networks without bits of a host.
+            network = ipaddress.ip_network(what if re.fullmatch(r"[\da-fA-F:.]+(/\d+)?", what, re.ASCII) else "")
+        except ValueError:
+            sys.exit(f"{word!r} is not an address, a network, or a pattern of addresses such as 10.0.0.*")
+        if network.prefixlen == 0:
+            sys.exit(f"{word!r} would let the key in from every address")
+
+
 def line_of(pipe: str, key: str, addresses: str, until: str) -> str:
     """The line that lets the key in."""
     command = shlex.join([sys.executable, "-I", "-c", RECEIVE, pipe]).replace('"', '\\"')
@@ -116,9 +135,12 @@ def let_in(path: str, line: str, now: float) -> None:
 
 
 def main() -> None:
+    check_addresses(sys.argv[-1])
+    if len(sys.argv) == 2:
+        return
     pipe, key, seconds, addresses = sys.argv[1:]
-    if re.search(r"[\x00-\x1f\x7f]", pipe + key) or not re.fullmatch(r"[\w.:*?!/,-]+", addresses):
-        sys.exit("the pipe, the key or the addresses cannot stand in a line")
+    if re.search(r"[\x00-\x1f\x7f]", pipe + key):
+        sys.exit("the pipe or the key cannot stand in a line")
     os.environ.pop("TZ", None)  # sshd has the zone of the host.
     time.tzset()
     now = time.time()

@@ -125,6 +125,36 @@ def test_a_line_lasts_as_long_as_it_may(pipe: pathlib.Path) -> None:
     assert (let_in.is_over(line, NOW - 1), let_in.is_over(line, NOW + 1)) == (False, True)
 
 
+GOOD = [
+    "10.0.0.1", "10.0.0.0/8", "10.0.0.*", "192.168.1.?", "10.*", "2001:db8::1", "2001:DB8::1", "2001:db8::/32", "2001:db8:*",
+    "10.0.0.0/8,!10.0.0.5", "10.0.0.0/8,2001:db8::1,!10.1.*", "127.0.0.1,::1",
+]  # fmt: skip
+WRONG = [
+    "", "*", "?", "*.*", "*.*.*.*", "*:*", "**", "*.1", "?0.0.0.1", "!*", "1", "0", ".", "1,0,.,0", "10.0.0.1,*", "10.0.0.1,,10.0.0.2",
+    "10.0.0.1,", "*,10.0.0.1", "0.0.0.0/0", "::/0", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/255.0.0.0", "10.0.*/24", "10.0.0", "router",
+    "router.example.com", "*.example.com", "10.0.0.1 10.0.0.2", "10.0.0.1\n", "fe80::1%eth0", '10.0.0.*"', "256.0.0.1", "!", "!!10.0.0.1",
+    "\u0661\u0660.*", "10-20.0.0.1", "None",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("addresses", GOOD)
+def test_addresses_of_the_source(monkeypatch: pytest.MonkeyPatch, addresses: str) -> None:
+    monkeypatch.setattr("sys.argv", ["-c", addresses])
+    let_in.main()
+
+
+@pytest.mark.parametrize("addresses", WRONG)
+def test_what_is_no_address_lets_no_key_in(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, addresses: str
+) -> None:
+    """Text as a list is single characters, and a wildcard among them is every address."""
+    for given in ([addresses], [str(tmp_path / "pipe"), KEY, "60", addresses]):
+        monkeypatch.setattr("sys.argv", ["-c", *given])
+        with pytest.raises(SystemExit, match=r"is not an address|every address"):
+            let_in.main()
+    assert os.listdir(tmp_path) == []
+
+
 def _old(place: pathlib.Path) -> str:
     """As earlier versions wrote it, without a time."""
     command = f'test \\"$SSH_ORIGINAL_COMMAND\\" = probe || exec cat > {place}/checkpoint'
