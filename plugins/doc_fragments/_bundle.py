@@ -11,7 +11,9 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   argv:
-    description: Program and its arguments, as a list. They follow the entry point of the image and replace the arguments of the image.
+    description:
+      - Program and its arguments, as a list. They follow the entry point of the image and replace the arguments of the image.
+      - Text is refused, because Ansible would split it at commas. Use O(command) for it.
     type: list
     elements: raw
   command:
@@ -20,7 +22,7 @@ options:
   entrypoint:
     description:
       - Entry point. It replaces the entry point of the image. The arguments of the image are then not used.
-      - An empty list means no entry point.
+      - An empty list means no entry point. Text is refused.
     type: list
     elements: raw
   env:

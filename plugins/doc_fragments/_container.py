@@ -107,7 +107,7 @@ options:
     type: path
   exit_command:
     description:
-      - Command that conmon runs after the container has ended, as a list that begins with an absolute path.
+      - Command that conmon runs after the container has ended, as a list that begins with an absolute path. Text is refused.
       - conmon also runs the command after a failed creation and after a checkpoint, so the command must handle these cases. The removal of
         a container waits for the command no longer than O(longshore.oci.oci_container#module:kill_timeout).
     type: list

@@ -53,6 +53,7 @@ options:
   argv:
     description:
       - The command as a list. The first element is the program, which is searched in the C(PATH) of the container.
+      - Text is refused, because Ansible would split it at commas. Use O(command) for it.
       - One of O(argv) and O(command) is required with O(state=started).
     type: list
     elements: raw

@@ -56,9 +56,12 @@ def check_seconds(params: t.Mapping[str, t.Any], *names: str) -> None:
 
 def refuse_changed(arguments: t.Mapping[str, t.Any], given: t.Mapping[str, t.Any], of: str = "") -> None:
     """Raise InvalidOption for a value of ``given`` that YAML has changed, and that Ansible makes a word or a number of: it turns an
-    unquoted yes into True or 1, 1.10 into 1.1, and null in a list into an empty text."""
+    unquoted yes into True or 1, 1.10 into 1.1, and null in a list into an empty text. Also for a command that is text."""
     for name, about in arguments.items():
         kind, value = about.get("type"), next((given[n] for n in (name, *about.get("aliases", ())) if n in given), None)
+        # Ansible splits text at commas.
+        if isinstance(value, str) and name in ("argv", "entrypoint", "exit_command"):
+            raise InvalidOption(f"{of}{name} must be a list{' (or use command)' if name == 'argv' else ''}, not text.")
         within = kind == "list" and isinstance(value, list)
         words = t.cast(list[t.Any], value) if within else [] if value is None else [value]
         kind = about.get("elements") if within else "str" if kind == "list" else kind

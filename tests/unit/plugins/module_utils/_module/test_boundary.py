@@ -225,7 +225,7 @@ class TestValuesThatYamlHasChanged:
             if about["type"] == "list":
                 _refused(name, about, ["a", "b", None], "word 3")
                 _refused(name, about, [["a"]], "the value")
-            for fine in ("", "yes", "1.10", 0, 493, None):
+            for fine in (*(("", "yes", "1.10") if name != "exit_command" else ()), 0, 493, None):
                 boundary.refuse_changed({name: about}, {name: fine})
                 if about["type"] == "list" and fine is not None:
                     boundary.refuse_changed({name: about}, {name: [fine, "b"]})
@@ -235,7 +235,21 @@ class TestValuesThatYamlHasChanged:
         for name, about in LISTS:
             for value in (True, 1.1):
                 _refused(name, about, value, "the value")
-            boundary.refuse_changed({name: about}, {name: "a,b"})
+            if name not in ("argv", "entrypoint", "exit_command"):
+                boundary.refuse_changed({name: about}, {name: "a,b"})
+
+    @pytest.mark.parametrize("text", ["curl -f http://localhost/", "sh,-c,true", "id", "", "['id']"])
+    def test_a_command_that_is_text(self, text: str) -> None:
+        """Ansible makes ``curl -f http://localhost/`` one word, and ``sh,-c,true`` three."""
+        for arguments in (bundle.ARGUMENTS, exec.ARGUMENTS):
+            with pytest.raises(InvalidOption, match=r"^argv must be a list \(or use command\), not text\.$"):
+                boundary.refuse_changed(arguments, {"argv": text})
+            boundary.refuse_changed(arguments, {"argv": [text]})
+        with pytest.raises(InvalidOption, match=r"^entrypoint must be a list, not text"):
+            boundary.refuse_changed(bundle.ARGUMENTS, {"entrypoint": text})
+        for arguments in (container.ARGUMENTS, checkpoint.ARGUMENTS):
+            with pytest.raises(InvalidOption, match=r"^exit_command must be a list, not text\.$"):
+                boundary.refuse_changed(arguments, {"exit_command": text})
 
     def test_of_each_option_with_a_number(self) -> None:
         assert len(NUMBERS) > 10
@@ -274,6 +288,8 @@ class TestValuesThatYamlHasChanged:
             ("oci_checkpoint", {"exit_command": ["/bin/true", 1.0]}, "exit_command: word 2 must be text."),
             ("oci_exec", {"command": False}, "command: the value must be text."),
             ("oci_exec", {"argv": ["a"], "stdin": {"a": True}}, "stdin: the value must be text."),
+            ("oci_exec", {"argv": "curl -f http://localhost/"}, "argv must be a list (or use command), not text."),
+            ("oci_bundle", {"rootfs": "/none", "entrypoint": "sh,-c"}, "entrypoint must be a list, not text."),
             ("oci_bundle", {"rootfs": "/none", "pids_limit": True}, "pids_limit: the value must be a number."),
             ("oci_bundle", {"image": "a", "username": "me", "password": 1.1}, "password: the value must be text."),
             ("oci_network", {"name": 1.1}, "name: the value must be text."),
