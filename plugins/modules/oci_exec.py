@@ -307,7 +307,6 @@ session:
   description: Id of the session. If the task waited for the command, the session is already deleted, unless it was detached.
   returned: when there is a session
   type: str
-  sample: backup
 exec_session:
   description:
     - A detached session, as M(longshore.oci.oci_container_info) lists it. V(null) if the session does not exist.

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import typing as t
 
@@ -24,15 +23,6 @@ def exit_file(record: Record, paths: Paths) -> str | None:
 def paths_of(record: Record, paths: Paths) -> list[str]:
     """Return the possible files. Earlier releases gave conmon the two directories the other way round."""
     return [f"{place}/{name}" for place in (paths.exits, paths.persist) for name in ("exit", record.runtime_id)]
-
-
-def memory_ran_out(paths: Paths) -> bool:
-    """Tell whether the kernel has killed a process of the container meanwhile, because memory ran out.
-
-    conmon 2.1.6 leaves the mark in its working directory, which is the bundle; later ones in the persist directory, which earlier
-    releases had in the state directory.
-    """
-    return any(os.path.exists(f"{place}/oom") for place in (paths.exits, paths.persist, paths.bundle))
 
 
 def written(files: t.Iterable[str]) -> str | None:

@@ -14,7 +14,8 @@ from .._base.process import boot_id
 from .._state.model import Exit, Record
 from .._state.store import Paths
 from .._state.timestamps import timestamp
-from .exit_files import memory_ran_out, paths_of, written
+from .exit_files import paths_of, written
+from .memory_mark import memory_ran_out
 
 
 def collect_exit(record: Record, paths: Paths, deadline: Deadline) -> Exit:

@@ -23,7 +23,7 @@ from .._base.errors import Conflict, DeadlineExceeded, LongshoreError, ProgramFa
 from .._base.files import read_text, remove_file, write_text
 from .._base.process import ProcessId, identify, in_pid_file, stuck_in
 from .._conmon import conmon, conmon_launch
-from .._conmon.exit_files import memory_ran_out
+from .._conmon.memory_mark import memory_ran_out
 from .._container.observe import observe
 from .._host import cgroup
 from .._runtime.drivers import driver_of

@@ -18,7 +18,8 @@ import typing as t
 from .._base.errors import InvalidOption
 from .._base.files import make_directory, read_json, read_text, remove_tree, write_text
 from .._base.process import ProcessId, is_alive, signal_name
-from .._conmon.exit_files import exit_file, memory_ran_out
+from .._conmon.exit_files import exit_file
+from .._conmon.memory_mark import memory_ran_out
 from .._state.model import Record
 from .._state.store import Paths
 from .session_status import Status

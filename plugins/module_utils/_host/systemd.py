@@ -107,13 +107,8 @@ class Bus:
             raise
 
     def call(
-        self,
-        method: str,
-        types: str,
-        *values: str | int | ctypes.c_uint64,
-        to: tuple[str, ...] = SYSTEMD,
-        reply: bool = False,
-    ) -> str:
+        self, method: str, types: str, *values: str | int | ctypes.c_uint64, to: tuple[str, ...] = SYSTEMD, reply: bool = False
+    ) -> str:  # fmt: skip
         """Call one method. Return the object path of the reply if ``reply`` is set, otherwise an empty string."""
         error, answer = _BusError(), ctypes.c_void_p()
         self._lib.sd_bus_set_method_call_timeout(self._bus, ctypes.c_uint64(self._microseconds()))

@@ -70,9 +70,8 @@ def refuse_changed(arguments: t.Mapping[str, t.Any], given: t.Mapping[str, t.Any
             # Ansible itself reads a choice such as no.
             if not fine or (isinstance(word, bool) and "choices" not in about):
                 which = f"{of}{name}: word {number}" if len(words) > 1 else f"{of}{name}: the value"
-                if kind in ("int", "float"):
-                    raise InvalidOption(f"{which} must be a number.")
-                raise InvalidOption(f"{which} must be text.", hint="Put it in quotes.")
+                what, hint = ("a number", "") if kind in ("int", "float") else ("text", "Put it in quotes.")
+                raise InvalidOption(f"{which} must be {what}.", hint=hint)
         for each in words if "options" in about else ():
             refuse_changed(about["options"], each if isinstance(each, dict) else {}, f"{of}{name}: ")
 
@@ -87,9 +86,8 @@ def run(module: AnsibleModule, body: Body, secret: t.Callable[[], set[str]] = se
     try:
         if module.argument_spec:
             refuse_changed(module.argument_spec, basic._load_params())
-        for name, value in module.params.items():
-            if name != "stdin":
-                refuse_nul(name, value)
+        for name in sorted(module.params.keys() - {"stdin"}):
+            refuse_nul(name, module.params[name])
         module.exit_json(**body(module))
     except LongshoreError as exc:
         module.no_log_values = module.no_log_values | secret()
