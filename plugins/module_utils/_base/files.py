@@ -80,14 +80,17 @@ def check_text(name: str, text: str) -> None:
         raise InvalidOption(f"{name} cannot have control characters, or bytes that are not UTF-8: {text!a}.")
 
 
-def refuse_nul(name: str, value: t.Any) -> None:
-    """Refuse NUL anywhere in an option: programs written in C read only what stands in front of it."""
-    if isinstance(value, str) and "\0" in value:
-        raise InvalidOption(f"{name} cannot have a NUL character in it.")
-    if isinstance(value, t.Mapping):
-        value = (*value, *value.values())
-    for each in value if isinstance(value, (tuple, list)) else ():
-        refuse_nul(name, each)
+def refuse_bytes(name: str, value: t.Any, *, is_path: bool = False) -> None:
+    """Refuse NUL anywhere in an option, because programs written in C read only what stands in front of it. Refuse bytes that are
+    not UTF-8 (lone surrogates) too, because a JSON document cannot hold them: crun refuses it, and runc changes them. Only a
+    path of the host may have them."""
+    if isinstance(value, str) and re.search("\0" if is_path else r"[\0\ud800-\udfff]", value):
+        what = "a NUL character in it" if "\0" in value else "bytes that are not UTF-8"
+        raise InvalidOption(f"{name} cannot have {what}.")
+    named = [(name, each) for each in value] if isinstance(value, (tuple, list, t.Mapping)) else []
+    named += [(f"{name}.{str(key)[:100]}", value[key]) for key in value] if isinstance(value, t.Mapping) else []
+    for what, each in named:
+        refuse_bytes(what, each, is_path=is_path)
 
 
 def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False) -> None:

@@ -31,7 +31,7 @@ from .._base.errors import (
     NotInstalled,
     WrongState,
 )
-from .._base.files import is_busy, make_directory, read_json, refuse_nul, write_text
+from .._base.files import is_busy, make_directory, read_json, refuse_bytes, write_text
 from .._bundle_spec import asked, spec
 from .._bundle_spec.image_document import ImageConfig, is_digest
 from .._bundle_spec.options import FIRST_RECORD, RECORD, Action, BundleRecord, Facts, Options, Plan, Request, Source
@@ -56,6 +56,9 @@ class Outcome(t.NamedTuple):
     existed: bool
     record: BundleRecord
     warnings: tuple[str, ...] = ()
+
+
+_PATHS = ("path", "rootfs", "authfile", "ca_cert_dir", "env_files")  # of the host, not in a config
 
 
 class _Decision(t.NamedTuple):
@@ -87,7 +90,7 @@ class Bundles:
 
     def _converge(self, request: Request, check: bool) -> Outcome:
         for name, value in {**request._replace(options=Options())._asdict(), **request.options._asdict()}.items():
-            refuse_nul(name, value)
+            refuse_bytes(name, value, is_path=name in _PATHS)
         deadline = Deadline(request.timeout)
         answering.check(touched(request, self._store.state_dir), deadline)
         directory.check(request)

@@ -13,6 +13,7 @@ import typing as t
 from .._base.accounts import User
 from .._base.capabilities import full_names
 from .._base.errors import InvalidOption
+from .._base.files import refuse_bytes
 from .._base.program import UMASK
 
 
@@ -33,8 +34,8 @@ def check(command: Command) -> None:
     """Raises InvalidOption for a command that no container can run."""
     if not command.argv or not command.argv[0]:
         raise InvalidOption("There is no command to run.")
-    if any("\0" in word for word in (*command.argv, *command.env, *command.env.values(), command.cwd or "")):
-        raise InvalidOption("A command, its environment and its directory cannot have a NUL character in them.")
+    for what, value in (("argv", command.argv), ("env", command.env), ("chdir", command.cwd), ("user", command.user)):
+        refuse_bytes(what, value)
     for name in command.env:
         if not name.isprintable() or not name or "=" in name:
             raise InvalidOption(f"env cannot have a variable {name!r}.")

@@ -13,13 +13,14 @@ from ansible.module_utils import basic
 from ansible.module_utils.basic import AnsibleModule
 
 from .._base.errors import InvalidOption, LongshoreError, MissingPrerequisite, reason_of
-from .._base.files import check_text, refuse_nul
+from .._base.files import check_text, refuse_bytes
 from .._base.program import user_runtime_directory
 from .._trust import trust
 
 _MOST_SECONDS = 1e12  # systemd has microseconds in 64 bits
 # They may be a number with a fraction, as the result of a template.
 _SIZES = ("memory", "memory_reservation", "memory_swap", "shm_size", "output_limit", "log_size_max")
+_PATHS = ("creates", "removes")  # of files, without the type
 Body = t.Callable[[AnsibleModule], dict[str, t.Any]]
 DIRECTORY_ARGUMENTS: dict[str, dict[str, t.Any]] = {"state_dir": {"type": "path"}, "run_dir": {"type": "path"}}
 
@@ -87,7 +88,9 @@ def run(module: AnsibleModule, body: Body, secret: t.Callable[[], set[str]] = se
         if module.argument_spec:
             refuse_changed(module.argument_spec, basic._load_params())
         for name in sorted(module.params.keys() - {"stdin"}):
-            refuse_nul(name, module.params[name])
+            about = module.argument_spec.get(name) or {}
+            is_path = name in _PATHS or "path" in (about.get("type"), about.get("elements"))
+            refuse_bytes(name, module.params[name], is_path=is_path)
         module.exit_json(**body(module))
     except LongshoreError as exc:
         module.no_log_values = module.no_log_values | secret()

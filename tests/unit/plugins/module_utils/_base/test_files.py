@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import threading
@@ -317,9 +318,23 @@ def test_a_directory_that_another_user_has_made_first(
     "value", ["a\0", ("a", "b\0"), ["x", ["\0"]], {"a": {"b": "c\0"}}, {"a\0": 1}, {"hooks": ({"path": "/\0"},)}]
 )
 def test_no_option_has_a_nul(value: t.Any) -> None:
-    with pytest.raises(InvalidOption, match="chdir cannot have a NUL character in it"):
-        files.refuse_nul("chdir", value)
-    files.refuse_nul("chdir", ("a", {"b": ["\\0", 5, None, True]}))
+    with pytest.raises(InvalidOption, match=r"chdir(\.[a-z.]+)? cannot have a NUL character in it"):
+        files.refuse_bytes("chdir", value, is_path=True)
+    files.refuse_bytes("chdir", ("a", {"b": ["\\0", 5, None, True, "\u00e9\U0001f600"]}))
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        ("caf\udce9", "it"), (["a", "\udcff"], "it"), ({"NAME": "\udc80"}, "it.NAME"), ({"\udce9": 1}, "it"), ("\ud83d", "it"),
+        (({"source": "/caf\udce9", "options": []},), "it.source"), ({"process": {"cwd": "/\udfff"}}, "it.process.cwd"),
+        ({"poststop": [{"path": "/x", "args": ["\ud800"]}]}, "it.poststop.args"),
+    ],
+)  # fmt: skip
+def test_no_option_has_bytes_that_are_not_utf_8(value: t.Any, what: str) -> None:
+    with pytest.raises(InvalidOption, match=f"^{re.escape(what)} cannot have bytes that are not UTF-8"):
+        files.refuse_bytes("it", value)
+    files.refuse_bytes("it", value, is_path=True)
 
 
 @pytest.mark.parametrize(

@@ -306,6 +306,24 @@ def test_a_source_that_is_no_file_is_refused(
         bundles.converge(request(tmp_path, None)._replace(rootfs=f"{tmp_path}/source"))
 
 
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"env": {"CITY": "Saint-\udce9"}}, "env.CITY"), ({"argv": ("echo", "\udcff")}, "argv"), ({"chdir": "/\udc80"}, "chdir"),
+        ({"mounts": ({"source": "/srv/\udce9", "destination": "/a"},)}, "mounts.source"), ({"mounts": ("/\udce9:/a",)}, "mounts"),
+        ({"annotations": {"owner": "\udce9"}}, "annotations.owner"), ({"sysctls": {"kernel.domainname": "\udce9"}}, "sysctls.kernel.domainname"),
+        ({"tmpfs": ("/\udce9",)}, "tmpfs"), ({"spec": {"process": {"env": ["A=\udce9"]}}}, "spec.process.env"),
+        ({"hooks": {"poststop": [{"path": "/x", "args": ["\udce9"]}]}}, "hooks.poststop.args"), ({"user": "\udce9"}, "user"),
+    ],
+)  # fmt: skip
+def test_text_that_no_config_can_hold_is_refused(
+    tmp_path: pathlib.Path, bundles: Bundles, options: dict[str, t.Any], what: str
+) -> None:
+    said = refused(bundles, request(tmp_path, None, **options)._replace(rootfs="/nowhere"))
+    assert said.startswith(f"{what} cannot have bytes that are not UTF-8.")
+    assert left(tmp_path) == []
+
+
 def test_a_bundle_that_is_removed_is_gone(tmp_path: pathlib.Path, bundles: Bundles, images: str) -> None:
     wanted = request(tmp_path, f"{images}:app", entrypoint=("/x",))
     bundles.converge(wanted)

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import typing as t
@@ -135,8 +136,15 @@ class TestRun:
     @pytest.mark.parametrize("value", ["a\0b", ["\0"], {"a": {"b": ["\0"]}}, {"\0": None}])
     def test_no_option_has_a_nul(self, value: t.Any) -> None:
         said = _run(lambda module: pytest.fail("It ran."), user=value, other=None)
-        assert said == {"failed": True, "msg": "user cannot have a NUL character in it."}
+        assert said["failed"]
+        assert re.fullmatch(r"user(\.[a-z.]+)? cannot have a NUL character in it\.", said["msg"])
         assert _run(lambda module: {"changed": True}, stdin="a\0b", other=None)["changed"]
+
+    def test_bytes_that_are_not_utf_8(self) -> None:
+        """Ansible before 2.19 makes lone surrogates of them, as in the output of a command. Input and paths may have them."""
+        said = _run(lambda module: pytest.fail("It ran."), env={"CITY": "\udce9", "OTHER": "x"})
+        assert "env.CITY cannot have bytes that are not UTF-8." in said["msg"]
+        assert _run(lambda module: {"changed": True}, stdin="\udce9", creates="/\udce9", argv=["\u00e9"])["changed"]
 
     def test_an_error_of_the_engine_is_a_failed_task_with_its_details(self) -> None:
         def body(_module: t.Any) -> dict[str, t.Any]:
