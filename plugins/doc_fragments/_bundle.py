@@ -72,8 +72,9 @@ options:
         they are not in the container, and with C(ro,bind-recursive=writable) they stay writable.
       - The module knows the options of podman and docker for bind mounts and C(tmpfs), and refuses any other word, because the kernel ignores
         an unknown option of a bind mount. It also refuses two options that exclude each other. It does not support C(z), C(Z), C(U), C(O),
-        C(idmap) and options of named volumes. For other types, it leaves the options of the file system to the kernel, which refuses those
-        that it does not know.
+        C(idmap) and options of named volumes. It also knows the options of C(cgroup), C(cgroup2), C(devpts), C(mqueue), C(ramfs), C(debugfs),
+        C(tracefs), C(bpf) and C(pstore). For other types, it leaves the options of the file system to the kernel, which refuses those that it
+        does not know. For each type, C(readonly) means C(ro).
       - As in podman and docker, a container keeps a file, directory or socket that was replaced on the host by another one with the same
         name, as C(ansible.builtin.copy) and editors do. M(longshore.oci.oci_container) warns about it, and mounts the new one with
         C(state=restarted). Mount the directory of a file to see each new one at once.
@@ -199,7 +200,9 @@ options:
     elements: str
     aliases: [ulimit]
   sysctls:
-    description: Kernel settings that belong to a namespace of the container. Values are strings or integers.
+    description:
+      - Kernel settings that belong to a namespace of the container, with dots in their names. Values are strings or integers.
+      - A setting of a network interface whose name has a dot (such as a VLAN C(eth0.100)) is refused, because no runtime can set it.
     type: dict
     aliases: [sysctl]
   devices:
@@ -254,7 +257,7 @@ options:
     type: dict
   hooks:
     description:
-      - Hooks of the OCI runtime, in the format of C(config.json).
+      - Hooks of the OCI runtime, in the format of C(config.json). A key that no hook has is refused.
       - A hook without C(env) has only C(PATH) in its environment. It never has the environment of the container.
       - The values of the environments of hooks are secret. They are hidden in logs and results.
     type: dict

@@ -4,7 +4,8 @@
 
 A runtime passes a word that it does not know to the file system as data. For a bind mount, the kernel ignores data: ``RO`` would
 mount with write access, without an error. So each word for a bind mount or a tmpfs is in a table here, and both runtimes know it
-(crun since 1.8, runc since 1.1). Of older ones, oci_container refuses what they would ignore (recursive_mounts.py).
+(crun since 1.8, runc since 1.1). Of older ones, oci_container refuses what they would ignore (recursive_mounts.py). So are the words
+for other file systems that ignore what they do not know.
 """
 
 from __future__ import annotations
@@ -31,14 +32,32 @@ _TMPFS = {
     "huge": "never|always|within_size|advise", "mpol": r"[a-z][a-z0-9=:,-]*",
 }  # fmt: skip
 _NOT_PASSED = ("notmpcopyup", "defaults")  # of a new file system: runc gives defaults to the kernel, which refuses it
-_DEVPTS = {"uid": _ID, "gid": _ID, "mode": "0?[0-7]{1,4}", "ptmxmode": "0?[0-7]{1,4}", "max": r"[0-9]+"}
+_MODE = "0?[0-7]{1,4}"
+_OWNED = {"uid": _ID, "gid": _ID, "mode": _MODE}
+_CGROUP2 = {
+    "nsdelegate",
+    "favordynmods",
+    "memory_localevents",
+    "memory_recursiveprot",
+    "memory_hugetlb_accounting",
+    "pids_localevents",
+}
+_DELEGATED = ("delegate_cmds", "delegate_maps", "delegate_progs", "delegate_attachs")
+# What the types have that the kernel does not check, besides flags: single words, and patterns of the values of others. The runtimes
+# make the mount of a cgroup from its flags alone, and a mqueue has nothing else. The others ignore what they do not know.
+_OWN: dict[str, tuple[set[str], dict[str, str]]] = {
+    "devpts": ({"newinstance"}, {**_OWNED, "ptmxmode": _MODE, "max": r"[0-9]+"}),
+    "cgroup": (set(), {}), "cgroup2": (_CGROUP2, {}), "mqueue": (set(), {}), "ramfs": (set(), {"mode": _MODE}),
+    "debugfs": (set(), _OWNED), "tracefs": (set(), _OWNED), "pstore": (set(), {"kmsg_bytes": r"[0-9]{1,9}"}),
+    "bpf": (set(), {**_OWNED, **dict.fromkeys(_DELEGATED, r"[\w:]+")}),
+}  # fmt: skip
 # Of podman and docker for a bind mount, and what they mean. An empty one has no meaning on Linux.
 _TRANSLATED = {
     "bind-nonrecursive": "bind", "bind-recursive=enabled": "rbind", "bind-recursive=disabled": "bind",
     "bind-recursive=readonly": "rro", "nocopy": "", "cached": "", "delegated": "", "consistent": "", "consistency=default": "",
     "consistency=cached": "", "consistency=delegated": "", "consistency=consistent": "",
 }  # fmt: skip
-# Of podman and docker for a bind mount and a tmpfs, by key: what yes and no mean. Their values are those of Go's ParseBool.
+# Of podman and docker for any mount, by key: what yes and no mean. Their values are those of Go's ParseBool.
 _SWITCHES = {"ro": ("ro", "rw"), "readonly": ("ro", "rw"), "rw": ("rw", "ro"), "readwrite": ("rw", "ro")}
 _YES, _NO = ("true", "True", "TRUE", "t", "T", "1"), ("false", "False", "FALSE", "f", "F", "0")
 WRITABLE = "bind-recursive=writable"  # docker's: ro, but not for the file systems below
@@ -83,25 +102,27 @@ def checked(kind: str, given: t.Sequence[str], where: str) -> list[str]:
     A bind mount with ``ro`` also has ``rro``, which makes the file systems below it read-only, unless it has no such file
     systems (``bind``).
     """
-    split = kind in ("bind", "tmpfs")
-    words = [part for word in given for part in (word.split(",") if split and "=" not in word else [word])]
+    words = [
+        part
+        for word in given
+        for part in (word.split(",") if kind in _OWN or (kind in ("bind", "tmpfs") and "=" not in word) else [word])
+    ]
     found: list[str] = []
     chosen: dict[str, tuple[str, str]] = {}
     for word in words:
-        if split:
-            word = _of_both(kind, word)
+        word = _of_both(kind, word)
         if kind == "bind":
             if _TRANSLATED.get(word) == "":
                 continue
             _check_recursion(chosen, word, where)
             word = _propagation(_TRANSLATED.get(word, word), where)
         _check_word(kind, word, where)
-        subject, choice = _choice(word)
-        other, first = chosen.setdefault(subject, (word, choice))
         if word in found:
             raise InvalidOption(f"The mount at {where} cannot have {word} twice.")
-        if choice != first:
-            raise InvalidOption(f"The mount at {where} cannot have both {other} and {word}.")
+        for subject, choice in _choices(word):
+            other, first = chosen.setdefault(subject, (word, choice))
+            if choice != first:
+                raise InvalidOption(f"The mount at {where} cannot have both {other} and {word}.")
         found.append(word)
     if WRITABLE in found and "ro" not in found:  # as in docker
         raise InvalidOption(f"The mount option {WRITABLE} at {where} needs ro.", hint="Any other mount is writable.")
@@ -109,7 +130,7 @@ def checked(kind: str, given: t.Sequence[str], where: str) -> list[str]:
 
 
 def _of_both(kind: str, word: str) -> str:
-    """Return an option that podman and docker have for bind mounts and tmpfs as a word for the runtimes, and any other as it is."""
+    """Return an option of podman and docker as a word for the runtimes, and any other as it is."""
     key, _equals, value = word.partition("=")
     if kind == "tmpfs" and key in ("tmpfs-size", "tmpfs-mode"):
         return word[6:]
@@ -172,9 +193,9 @@ def _check_word(kind: str, word: str, where: str) -> None:
     if word in flags or (equals and key in values and _is_value(values[key], value)):
         return
     what = f"The mount option {word[:100]!r} at {where}"
-    if kind not in ("bind", "tmpfs", "devpts") and "\0" not in word:
+    if kind not in ("bind", "tmpfs", *_OWN) and "\0" not in word:
         # The kernel refuses a word that the file system does not know.
-        if equals or (re.fullmatch(r"\S+", word) and word.lower() not in flags):
+        if equals or (re.fullmatch(r"\S+", word) and word.lower() not in (*flags, *_SWITCHES)):
             return
     if equals and key in values:
         raise InvalidOption(f"{what} has a value that is not valid.", hint=_like(key))
@@ -188,6 +209,8 @@ def _check_word(kind: str, word: str, where: str) -> None:
         )
     if word in values:
         raise InvalidOption(f"{what} needs a value.", hint=_like(key))
+    if kind in _OWN and key in tmpfs_values:
+        raise InvalidOption(f"{what} has no effect on the type {kind}.", hint="A tmpfs has it.")
     known = (*flags, *values, *_SWITCHES, *(_TRANSLATED if kind == "bind" else ()))
     near = (_near(key, (*values, *_SWITCHES)) if equals else "") or _near(word, known)
     raise InvalidOption(
@@ -212,20 +235,19 @@ def _known(kind: str) -> tuple[set[str], dict[str, str]]:
     flags |= {word for pair in _OF_FILE_SYSTEMS for word in pair} | {"dirsync"}
     if kind == "tmpfs":
         return flags | {"tmpcopyup", "notmpcopyup", "noswap", "inode32", "inode64"}, _TMPFS
-    return (flags | {"newinstance"}, _DEVPTS) if kind == "devpts" else (flags, {})
+    own, values = _OWN.get(kind, (set(), {}))
+    return flags | own, values
 
 
-def _choice(word: str) -> tuple[str, str]:
-    """Return the subject of a word, and the choice. Two different choices for a subject exclude each other."""
+def _choices(word: str) -> list[tuple[str, str]]:
+    """Return the subjects of a word, and its choice. Two different choices for a subject exclude each other."""
+    plain = word[1:] if word in RECURSIVE else word
     others = (("bind", "rbind"), ("tmpcopyup", "notmpcopyup"), ("inode32", "inode64"), PROPAGATION)
-    for words in (*_PAIRS, *_OF_FILE_SYSTEMS, *others):
-        if word in words:
-            return words[0], word
-    for pair in _PAIRS:
-        if word[1:] in pair and word[0] == "r":
-            return pair[0], word[1:]
+    # When the kernel writes the time of an access has one value (mount_setattr(2)), and each value a word for not having it.
+    found = [(words[0], plain) for words in (*_PAIRS, *_OF_FILE_SYSTEMS, *others) if plain in words]
+    found += [("the time of access", plain)] if plain in ("noatime", "relatime", "strictatime") else []
     key, equals, value = word.partition("=")
-    return (f"{key}=", value) if equals else (word, word)
+    return found or [(f"{key}=", value) if equals else (word, word)]
 
 
 def _like(key: str) -> str:

@@ -48,10 +48,11 @@ def mount(value: t.Any) -> dict[str, t.Any]:
     from . import mount_options
 
     where = destination(value.get("destination"), "mounts")
-    options = value.get("options") or []
+    options = [] if value.get("options") is None else value["options"]
     if not isinstance(options, list) or not all(isinstance(word, str) for word in options):
         raise InvalidOption(f"The options of the mount at {where} must be a list of words.")
-    kind, source = mount_options.check_type(value.get("type") or "bind", where), value.get("source")
+    kind, source = value.get("type"), value.get("source")
+    kind = mount_options.check_type("bind" if kind is None else kind, where)
     source = "" if source is None else source
     if not isinstance(source, str) or "\0" in source:
         hint = "Leave it out, or write the name of what is mounted there."
@@ -205,6 +206,18 @@ def env_file(text: str, path: str) -> list[tuple[str, str]]:
                     raise InvalidOption(f"{path}, line {number}: {what} {why}.", hint="Convert it with iconv.")
             found.append((name, value))
     return found
+
+
+def refuse_keys_of_hooks(value: t.Mapping[str, t.Sequence[t.Mapping[str, t.Any]]]) -> None:
+    """Raise InvalidOption for a key that no hook has. Of a config that others have made, a runtime ignores it."""
+    known = ("path", "args", "env", "timeout")
+    for kind, entries in value.items():
+        for key in (key for entry in entries for key in entry if key not in known):
+            import difflib
+
+            near = difflib.get_close_matches(str(key).lower(), known, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"It has {', '.join(known)}."
+            raise InvalidOption(f"hooks: {str(key)[:100]!r} is no key of a hook ({kind}).", hint=hint)
 
 
 def image_file(reference: str) -> str | None:

@@ -35,12 +35,6 @@ MASKED = (
     "/sys/fs/selinux",
 )  # fmt: skip
 READ_ONLY = ("/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
-# The sysctls that belong to a namespace, by its type.
-_SYSCTLS = {
-    "network": r"net\..+",
-    "ipc": r"kernel\.(msg.+|sem|shm.+)|fs\.mqueue\..+",
-    "uts": r"kernel\.(host|domain)name",
-}
 _IMAGE = "org.opencontainers.image"
 # No volume of an image is mounted at or below these paths of the kernel (as in CVE-2019-16884) and of this collection.
 _RESERVED = ("/proc", "/sys", "/dev", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
@@ -70,6 +64,7 @@ def make(image: ImageConfig, options: Options, facts: Facts, user: User, path: s
         from .._config import hooks
 
         config["hooks"] = hooks.checked(config["hooks"])
+        parse.refuse_keys_of_hooks(config["hooks"])
     if isinstance(config.get("process"), dict):
         program_words.check(config["process"])
     return config
@@ -349,8 +344,12 @@ def _linux(
             if wanted != "host"
         ],
         "resources": limits.resources(options, facts),
-        "sysctl": _sysctls(options),
+        "sysctl": {},
     }
+    if options.sysctls:
+        from . import sysctls
+
+        linux["sysctl"] = sysctls.checked(options)
     for kind, one in maps.items():
         linux[f"{kind}Mappings"] = [{"containerID": m.container, "hostID": m.host, "size": m.size} for m in one]
     if facts.devices:
@@ -368,33 +367,3 @@ def _linux(
             f"{options.cgroup_parent}:longshore:{name}" if slice_ else f"{options.cgroup_parent}/{name}"
         )
     return linux
-
-
-def _sysctls(options: Options) -> dict[str, str]:
-    """Return the sysctls. Refuse those that do not belong to a namespace of the container: they would change the host."""
-    wanted = {"network": options.network, "ipc": options.ipc, "uts": options.uts}
-    values = parse.texts("sysctls", options.sysctls)
-    for name in values:
-        kind = next((kind for kind, pattern in _SYSCTLS.items() if re.fullmatch(pattern, name)), None)
-        if kind is None or ".." in name or re.search(r"\s", name):
-            raise InvalidOption(
-                f"The sysctl {name[:100]!r} belongs to no namespace. It would change the whole host.",
-                hint=_near_sysctl(name),
-            )
-        if name == "kernel.hostname":  # The runtimes refuse it beside the name that each config has.
-            raise InvalidOption("The sysctl kernel.hostname cannot be set.", hint="Use hostname.")
-        if wanted[kind] == "host":
-            raise InvalidOption(
-                f"The sysctl {name} would change the host, because the container uses its {kind} namespace."
-            )
-    return values
-
-
-def _near_sysctl(name: str) -> str:
-    near = name.strip().lower().replace("/", ".")
-    known = near != name and any(re.fullmatch(pattern, near) for pattern in _SYSCTLS.values())
-    return (
-        f"Did you mean {near}?"
-        if known
-        else "Namespaces have net.*, fs.mqueue.*, kernel.shm*, kernel.msg* and kernel.sem."
-    )

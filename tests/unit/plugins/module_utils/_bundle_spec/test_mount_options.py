@@ -123,6 +123,8 @@ def test_only_a_propagation_is_one(word: str) -> None:
         "ro,bind-recursive=disabled,bind-recursive=writable", "bind-recursive=disabled,bind-recursive=readonly",
         "bind-recursive=enabled,bind-recursive=writable", "bind-recursive=enabled,bind-recursive=readonly", "bind-recursive=disabled,rro",
         "shared,rshared", "private,rslave", "atime,noatime", "relatime,norelatime", "ro,readonly", "ro,ro", "noexec,noexec",
+        "noatime,relatime", "strictatime,noatime", "relatime,strictatime", "rnoatime,rstrictatime", "rrelatime,noatime", "rrelatime,rstrictatime",
+        "noatime,ratime", "strictatime,rnostrictatime",
     ],
 )  # fmt: skip
 def test_words_that_exclude_each_other(words: str) -> None:
@@ -222,6 +224,58 @@ def test_the_nearest_word_of_a_tmpfs(word: str, near: str) -> None:
     with pytest.raises(InvalidOption, match="is not known") as caught:
         parse.tmpfs(f"/b:{word}")
     assert near == "" or caught.value.hint in (f"Did you mean {near}?", "Did you mean gid?")
+
+
+@pytest.mark.parametrize(
+    "words", ["noatime,norelatime", "atime,relatime", "nodiratime,relatime", "noatime,nodiratime", "strictatime,norelatime", "rnoatime,noatime"]
+)  # fmt: skip
+def test_words_that_go_together(words: str) -> None:
+    assert bind(words) == words.split(",")
+    assert typed("tmpfs", *words.split(",")) == words.split(",")
+
+
+# The kernel, or a runtime, ignores what they do not know.
+@pytest.mark.parametrize(
+    ("kind", "word", "hint"),
+    [
+        ("ramfs", "size=64m", "A tmpfs has it."), ("ramfs", "uid=5", "A tmpfs has it."), ("ramfs", "mode=rwx", "Write mode=1777."), ("ramfs", "foo", ""),
+        ("ramfs", "foo=bar", ""), ("ramfs", "NOEXEC", "Did you mean noexec?"), ("ramfs", "ro,size=1m", "A tmpfs has it."), ("ramfs", "z", "Use chcon, chown."),
+        ("cgroup", "ReadOnly", "Did you mean readonly?"), ("cgroup", "memory", ""), ("cgroup", "nsdelegate", ""),
+        ("cgroup", "read-only", "Did you mean readonly?"),
+        ("cgroup2", "nsdelegated", "Did you mean nsdelegate?"), ("cgroup2", "name=systemd", ""), ("cgroup2", "Ro", "Did you mean ro?"),
+        ("mqueue", "ReadOnly", "Did you mean readonly?"), ("mqueue", "RO", "Did you mean ro?"), ("mqueue", "mode=0755", "A tmpfs has it."),
+        ("mqueue", "readonly=yes", ""),
+        ("debugfs", "size=1m", "A tmpfs has it."), ("tracefs", "gid=root", "Write gid=1000."), ("bpf", "delegate_cmd=any", "Did you mean delegate_cmds?"),
+        ("pstore", "kmsg_byte=1", "Did you mean kmsg_bytes?"), ("devpts", "readOnly", "Did you mean readonly?"),
+    ],
+)  # fmt: skip
+def test_words_that_nobody_would_refuse(kind: str, word: str, hint: str) -> None:
+    with pytest.raises(InvalidOption, match=r"The mount option .* at /b ") as caught:
+        typed(kind, word)
+    assert not hint or caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("ramfs", ["mode=0700", "noexec"]), ("cgroup", ["ro", "nosuid", "relatime"]), ("cgroup2", ["nsdelegate", "ro"]), ("mqueue", ["ro", "nodev"]),
+        ("debugfs", ["uid=0", "gid=4", "mode=0750"]), ("tracefs", ["gid=4"]), ("bpf", ["mode=0700", "delegate_cmds=any"]), ("pstore", ["kmsg_bytes=8000"]),
+    ],
+)  # fmt: skip
+def test_words_of_file_systems_that_ignore_others(kind: str, words: list[str]) -> None:
+    assert typed(kind, *words) == typed(kind, ",".join(words)) == words
+
+
+@pytest.mark.parametrize(
+    "kind", ["proc", "sysfs", "mqueue", "cgroup", "cgroup2", "ramfs", "devpts", "overlay", "ext4", "nfs", "fuse.sshfs"]
+)
+@pytest.mark.parametrize("word", ["readonly", "ro=true", "readonly=1", "rw=false", "readwrite=0"])
+def test_read_only_is_so_for_each_type(kind: str, word: str) -> None:
+    assert typed(kind, word) == ["ro"]
+    assert typed(kind, "readwrite") == ["rw"]
+    for other in ("ReadOnly", " readonly", "READWRITE"):
+        with pytest.raises(InvalidOption, match="/b"):
+            typed(kind, other)
 
 
 def test_a_list_may_have_commas() -> None:

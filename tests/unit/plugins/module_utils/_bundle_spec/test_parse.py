@@ -33,11 +33,21 @@ def test_mounts(value: t.Any, options: list[str]) -> None:
         "", "/a", "/a:/b:ro:rw", "a:/b", "/a:b", "/a:/", "/a:/..", 5, None, {}, {"destination": "/b"}, {"source": 3, "destination": "/b"},
         {"source": "/a", "destination": "/b", "options": "ro"}, {"source": "/a", "destination": "/b", "options": [1]},
         {"source": "/a", "destination": "/b", "target": "/c"}, "/a:/b:z",
+        {"source": "/a", "destination": "/b", "options": False}, {"source": "/a", "destination": "/b", "options": 0},
+        {"source": "/a", "destination": "/b", "options": ""}, {"source": "/a", "destination": "/b", "options": {}},
+        {"source": "/a", "destination": "/b", "type": False}, {"source": "/a", "destination": "/b", "type": 0},
+        {"source": "/a", "destination": "/b", "type": ""}, {"source": "/a", "destination": "/b", "type": []},
     ],
 )  # fmt: skip
 def test_what_is_no_mount(value: t.Any) -> None:
     with pytest.raises(InvalidOption):
         parse.mount(value)
+
+
+def test_what_is_absent_from_a_mount() -> None:
+    given = {"source": "/a", "destination": "/b"}
+    assert parse.mount({**given, "type": None, "options": None}) == parse.mount(given) == parse.mount("/a:/b")
+    assert parse.mount({**given, "options": []}) == parse.mount(given)
 
 
 @pytest.mark.parametrize(

@@ -129,3 +129,25 @@ def test_what_the_runtime_spec_does_not_know_is_refused(value: t.Any, says: str)
     if value:
         with pytest.raises(InvalidOption):
             _effective(hooks=value)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ({"poststop": [{"path": "/x", "arg": ["a"]}]}, "'arg' is no key of a hook (poststop). Did you mean args?"),
+        ({"prestart": [{"path": "/x"}, {"path": "/x", "Args": []}]}, "'Args' is no key of a hook (prestart). Did you mean args?"),
+        ({"poststart": [{"path": "/x", "environment": ["A=1"]}]}, "'environment' is no key of a hook (poststart). It has path, args"),
+        ({"poststart": [{"path": "/x", "timeouts": 5}]}, "Did you mean timeout?"),
+        ({"createRuntime": [{"path": "/x", 5: None}]}, "'5' is no key of a hook (createRuntime)"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("option", ["hooks", "spec"])
+def test_a_task_gives_a_hook_no_key_that_it_does_not_have(value: dict[str, t.Any], says: str, option: str) -> None:
+    facts = Facts("amd64", CAPABILITIES, cgroup2=True, uid=0, gid=0)
+    given: dict[str, t.Any] = {option: value if option == "hooks" else {"hooks": value}}
+    options = Options(argv=("x",), **given)
+    with pytest.raises(InvalidOption) as refused:
+        spec.make(ImageConfig(), options, facts, User(), "/srv/web")
+    assert says in str(refused.value)
+    # A runtime ignores it in a config that others have made.
+    assert _effective(hooks=value)["hooks"].keys() == value.keys()
