@@ -43,8 +43,8 @@ _CGROUP2 = {
     "pids_localevents",
 }
 _DELEGATED = ("delegate_cmds", "delegate_maps", "delegate_progs", "delegate_attachs")
-# What the types have that the kernel does not check, besides flags: single words, and patterns of the values of others. The runtimes
-# make the mount of a cgroup from its flags alone, and a mqueue has nothing else. The others ignore what they do not know.
+# Of types whose file systems ignore a word that they do not know: single words besides flags, and patterns of the values of others.
+# The runtimes make the mount of a cgroup from its flags alone, and a mqueue has nothing else.
 _OWN: dict[str, tuple[set[str], dict[str, str]]] = {
     "devpts": ({"newinstance"}, {**_OWNED, "ptmxmode": _MODE, "max": r"[0-9]+"}),
     "cgroup": (set(), {}), "cgroup2": (_CGROUP2, {}), "mqueue": (set(), {}), "ramfs": (set(), {"mode": _MODE}),
