@@ -103,12 +103,12 @@ options:
     type: str
     choices: [directory, tmpfs, ignore]
   memory:
-    description: Memory limit, such as V(512m). V(0), V(-1) and V(unlimited) mean no limit.
+    description: Memory limit, such as V(512m), at least V(6m). V(0), V(-1) and V(unlimited) mean no limit. A number alone means bytes.
     type: str
   memory_reservation:
     description:
-      - Amount of memory that the kernel leaves to the container when the host has too little memory. It is at most O(memory). V(0) means
-        none.
+      - Amount of memory that the kernel leaves to the container when the host has too little memory. It is at most O(memory), and at least
+        V(6m). V(0) means none.
     type: str
   memory_swap:
     description:
@@ -207,7 +207,8 @@ options:
     aliases: [sysctl]
   devices:
     description:
-      - Devices of the host, as C(HOST[:CONTAINER][:ACCESS]). A directory means all devices in it.
+      - Devices of the host, as C(HOST[:CONTAINER][:ACCESS]). A directory means all devices at and below it, and none is an error. Other files
+        in it are left out.
       - The access is one or more of C(r) (read), C(w) (write) and C(m) (create the device node). Default is C(rwm).
       - A name means the device that has it at the start of the container, also after a reboot with other numbers of devices. The
         container does not start without a device that the task names. Of a directory, the node of a missing device has no effect.

@@ -184,11 +184,15 @@ def _profile(options: Options, check: _Assumed) -> t.Mapping[str, t.Any] | None:
 
 def _devices(value: str, check: _Assumed) -> t.Iterator[tuple[dict[str, t.Any], str, str | list[str]]]:
     """Yield one device, or all devices below a directory such as /dev/snd, with their access. The path on the host is in a list for
-    one of a directory, which may be missing later."""
+    one of a directory, which may be missing later. A directory may also have other files, as in podman."""
     host, place, access = parse.device(value)
+    inside = os.path.isdir(host)
     paths = [host]
-    if os.path.isdir(host):
-        paths = sorted(os.path.join(parent, name) for parent, _directories, names in os.walk(host) for name in names)
+    if inside:
+        every = (os.path.join(parent, name) for parent, _directories, names in os.walk(host) for name in names)
+        paths = sorted(path for path in every if _is_device(path))
+        if not paths:
+            check.absent(AbsentFile(f"There is no device in the directory {host}."))
     for path in paths:
         try:
             found = os.stat(path)
@@ -200,10 +204,20 @@ def _devices(value: str, check: _Assumed) -> t.Iterator[tuple[dict[str, t.Any], 
         if not stat.S_ISCHR(found.st_mode) and not stat.S_ISBLK(found.st_mode):
             raise InvalidOption(f"{path} is not a device.")
         yield {
-            "path": place + path[len(host) :], "type": "c" if stat.S_ISCHR(found.st_mode) else "b",
+            "path": os.path.join(place, os.path.relpath(path, host)) if inside else place,
+            "type": "c" if stat.S_ISCHR(found.st_mode) else "b",
             "major": os.major(found.st_rdev), "minor": os.minor(found.st_rdev),
             "fileMode": stat.S_IMODE(found.st_mode), "uid": found.st_uid, "gid": found.st_gid,
-        }, access, path if path == host else [path]  # fmt: skip
+        }, access, [path] if inside else path  # fmt: skip
+
+
+def _is_device(path: str) -> bool:
+    """Tell whether a path leads to a device."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
 
 
 def _resolv_conf(network: str) -> str | None:

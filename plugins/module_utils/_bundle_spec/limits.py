@@ -31,6 +31,7 @@ PIDS = 2048
 _MOST_PIDS = 1 << 22  # PID_MAX_LIMIT of any kernel with 64 bits
 _PERIOD = 100000  # microseconds, as in docker and podman
 _SHARES = (2, 262144)  # cgroup v1's, which the runtimes convert for v2
+_LEAST_MEMORY = 6 << 20  # as in docker: no runtime starts a program with less
 _MOST_CPUS = 8192  # of any kernel
 
 
@@ -83,6 +84,12 @@ def _memory(options: Options, facts: Facts) -> dict[str, int]:
     names = {"limit": "memory", "reservation": "memory_reservation"}
     sizes = {key: parse_limit(getattr(options, name) or "0", name) for key, name in names.items()}
     memory = {key: value for key, value in sizes.items() if value is not None}
+    for key, size in memory.items():
+        if size < _LEAST_MEMORY:
+            hint = "Use a size such as 512m. A number alone means bytes."
+            raise InvalidOption(
+                f"{names[key]} cannot be less than 6m, and {getattr(options, names[key])} is.", hint=hint
+            )
     limit, wanted = memory.get("limit"), str(options.memory_swap or "0").strip().lower()
     if limit is not None and memory.get("reservation", 0) > limit:
         raise InvalidOption("memory_reservation cannot be more than memory.")

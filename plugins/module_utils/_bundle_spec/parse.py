@@ -36,6 +36,11 @@ def destination(path: t.Any, name: str) -> str:
     return clean
 
 
+def host_path(path: str) -> str:
+    """Return an absolute path of the host in one form. After a symbolic link, ``..`` leads elsewhere, so it stays."""
+    return f"/{'/'.join(word for word in path.split('/') if word not in ('', '.'))}"
+
+
 def mount(value: t.Any) -> dict[str, t.Any]:
     """Parse ``SOURCE:DESTINATION[:OPTION,...]``, or a dictionary with type, source, destination and options."""
     if isinstance(value, str):
@@ -129,7 +134,7 @@ def device(value: str) -> tuple[str, str, str]:
         )
     if len(words) not in (1, 2) or not words[0].startswith("/") or "\0" in value:
         raise InvalidOption(f"The device {value[:300]!r} is not valid.", hint="Write /dev/HOST:/dev/CONTAINER:rwm.")
-    return words[0], destination(words[-1], "devices"), access
+    return host_path(words[0]), destination(words[-1], "devices"), "".join(each for each in "rwm" if each in access)
 
 
 def id_maps(userns: t.Mapping[str, t.Any], name: str) -> tuple[IdMap, ...]:

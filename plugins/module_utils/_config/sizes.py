@@ -25,6 +25,9 @@ def parse_size(text: t.Any, name: str) -> int:
     result = (int(number) if number.isdecimal() else float(number)) * unit
     if result > MOST:
         raise InvalidOption(f"{name} cannot be {str(text)[:100]!r}: it is too large for the kernel.")
+    if result < 1 and re.search("[1-9]", number.partition("e")[0]):
+        hint = "Use a size such as 512m. A number alone means bytes."
+        raise InvalidOption(f"{name} cannot be {str(text)[:100]!r}: that is less than one byte.", hint=hint)
     return int(result)
 
 

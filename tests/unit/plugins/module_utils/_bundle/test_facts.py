@@ -121,6 +121,54 @@ def test_a_fifo_holds_nobody_up(root: str) -> None:
     assert facts.look_up(root, "") == User(0, 0, (), "/")
 
 
+def _devices(tmp_path: pathlib.Path, value: str, assumed: list[str] | None = None) -> dict[str, str | list[str]]:
+    """The devices of the host by their places in the container."""
+    options, store = (
+        Options(seccomp="unconfined", devices=(value,)),
+        Store(state_dir=str(tmp_path), run_dir=str(tmp_path)),
+    )
+    found = facts.gather(options, store, "/srv/web", BundleRecord(), assumed)
+    assert [device["path"] for device, _access in found.devices] == list(found.device_sources)
+    return dict(found.device_sources)
+
+
+@pytest.mark.parametrize("place", ["", ":/dev/x", ":/dev/x/", ":/dev//x:r", ":rw"])
+@pytest.mark.parametrize("end", ["", "/", "//", "/.", "/./"])
+def test_a_directory_is_that_of_its_devices(tmp_path: pathlib.Path, end: str, place: str) -> None:
+    """As in podman, other files in it are left out."""
+    host = tmp_path / "dri"
+    (host / "by-path").mkdir(parents=True)
+    (host / "card0").symlink_to("/dev/null")
+    (host / "by-path" / "pci").symlink_to("/dev/zero")
+    (host / "README").write_text("")
+    (host / "gone").symlink_to(host / "nothing")
+    (host / "folder").symlink_to("/etc")
+    (host / "loop").symlink_to(host / "loop")
+    to = "/dev/x" if ":/" in place else str(host)
+    assert _devices(tmp_path, f"{host}{end}{place}") == {
+        f"{to}/by-path/pci": [f"{host}/by-path/pci"], f"{to}/card0": [f"{host}/card0"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("names", [(), ("README",), ("sub/README",), ("sub/",)])
+def test_a_directory_without_a_device_is_refused(tmp_path: pathlib.Path, names: tuple[str, ...]) -> None:
+    host = tmp_path / "empty"
+    host.mkdir()
+    for name in names:
+        (host / name).parent.mkdir(exist_ok=True)
+        (host / name).mkdir() if name.endswith("/") else (host / name).write_text("")
+    with pytest.raises(AbsentFile, match=f"^There is no device in the directory {host}"):
+        _devices(tmp_path, f"{host}/:/dev/dri")
+    assumed: list[str] = []
+    assert _devices(tmp_path, str(host), assumed) == {}
+    assert assumed == [f"There is no device in the directory {host}."]
+
+
+@pytest.mark.parametrize("value", ["/dev/null", "/dev/null:/dev/null", "//dev//null", "/dev/./null", "/dev/null/"])
+def test_spellings_of_a_device(tmp_path: pathlib.Path, value: str) -> None:
+    assert _devices(tmp_path, value) == {"/dev/null": "/dev/null"}
+
+
 def test_what_this_host_says(tmp_path: pathlib.Path) -> None:
     store = Store(state_dir=str(tmp_path), run_dir=str(tmp_path))
     found = facts.gather(

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import typing as t
 
@@ -63,6 +64,29 @@ def test_memory(options: dict[str, str], memory: dict[str, int] | None) -> None:
 def test_memory_that_no_kernel_has(options: dict[str, str]) -> None:
     with pytest.raises(InvalidOption, match=r"memory|shm_size"):
         resources(FACTS, **options)
+
+
+@pytest.mark.parametrize("name", ["memory", "memory_reservation"])
+@pytest.mark.parametrize("size", ["2", "1.5", "512", "6291455", "5.9m", "1k", "6143k", "0.001g", "4096"])
+def test_memory_in_which_nothing_starts(name: str, size: str) -> None:
+    with pytest.raises(InvalidOption, match=f"^{name} cannot be less than 6m, and {re.escape(size)} is") as caught:
+        resources(FACTS, **{name: size})
+    assert caught.value.hint == "Use a size such as 512m. A number alone means bytes."
+
+
+@pytest.mark.parametrize("option", ["memory", "memory_reservation", "shm_size", "memory_swap"])
+@pytest.mark.parametrize("size", ["0.5", "0.0001k", "0.9"])
+def test_less_than_a_byte(option: str, size: str) -> None:
+    with pytest.raises(InvalidOption, match=f"^{option} cannot be '{size}': that is less than one byte"):
+        resources(FACTS, **{"memory": "64m", option: size})
+
+
+def test_the_least_memory() -> None:
+    assert (
+        resources(FACTS, memory="6m")["memory"]["limit"]
+        == 6 * MIB
+        == resources(FACTS, memory="6291456")["memory"]["limit"]
+    )
 
 
 def test_memory_where_the_kernel_does_not_limit_swap() -> None:

@@ -46,6 +46,15 @@ def test_what_is_no_size(text: t.Any) -> None:
     assert len(caught.value.message) < 200
 
 
+@pytest.mark.parametrize("text", ["0.5", 0.5, "0.9b", "0.0001k", "0.0000001m", "00.5", "0.00000001 MiB"])
+def test_less_than_a_byte_is_not_no_limit(text: t.Any) -> None:
+    for parse in (sizes.parse_size, sizes.parse_limit):
+        with pytest.raises(InvalidOption, match=r"memory cannot be .*: that is less than one byte") as caught:
+            parse(text, "memory")
+        assert "A number alone means bytes" in caught.value.hint
+    assert [sizes.parse_size(each, "x") for each in ("0.5k", "1.5", "0.001k", "0.0", "0.00g")] == [512, 1, 1, 0, 0]
+
+
 @pytest.mark.parametrize("text", ["0", "0m", "-1", " unlimited", "Infinity", "00", 0, -1, "0.0g"])
 def test_no_limit(text: t.Any) -> None:
     assert sizes.parse_limit(text, "memory") is None
