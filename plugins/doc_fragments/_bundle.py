@@ -78,7 +78,8 @@ options:
       - As in podman and docker, a container keeps a file, directory or socket that was replaced on the host by another one with the same
         name, as C(ansible.builtin.copy) and editors do. M(longshore.oci.oci_container) warns about it, and mounts the new one with
         C(state=restarted). Mount the directory of a file to see each new one at once.
-      - A mount replaces the default mount with the same destination.
+      - A mount replaces the default mount with the same destination. The order of the list has no other meaning. Mounts are made by the
+        depth of their destinations and then by name, as in podman.
     type: list
     elements: raw
     aliases: [volumes]

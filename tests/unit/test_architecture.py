@@ -61,7 +61,7 @@ ONLY_FOR_ACTIONS = {
 # that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
     "plugins.modules.oci_container": (131, 7216), "plugins.modules.oci_exec": (75, 4226),
-    "plugins.modules.oci_checkpoint": (151, 9626), "plugins.modules.oci_bundle": (68, 4545),
+    "plugins.modules.oci_checkpoint": (151, 9626), "plugins.modules.oci_bundle": (68, 4565),
     "plugins.modules.oci_network": (65, 3935), "plugins.modules.oci_network_info": (66, 3990),
     "plugins.modules.oci_container_info": (50, 2315),
 }  # fmt: skip

@@ -82,7 +82,10 @@ def gather(options: Options, store: Store, path: str, record: BundleRecord, assu
     capabilities, uid = available_capabilities(), os.geteuid()
     # In its own user namespace, a process cannot raise its limits, like a user other than root.
     may_raise = uid == 0 and not options.userns and "CAP_SYS_RESOURCE" in capabilities
-    devices = [found for value in options.devices for found in _devices(value, check)]
+    # The order in which a task names them has no meaning.
+    devices = sorted(
+        (each for value in options.devices for each in _devices(value, check)), key=lambda each: str(each[0]["path"])
+    )
     apparmor, unconfined = confinement.apparmor_profile(options, uid, record.apparmor)
     return Facts(
         architecture=architecture(), capabilities=capabilities, uid=uid, gid=os.getegid(),

@@ -14,7 +14,7 @@ import json
 from .._base.accounts import User
 from .._base.capabilities import CAPABILITIES
 from .._config import config, config_differences
-from . import spec
+from . import parse, spec
 from .image_document import ImageConfig
 from .options import Facts, Options
 from .seccomp import DEFAULT_PATHS
@@ -29,7 +29,8 @@ def digest(image: ImageConfig, options: Options, facts: Facts, user: User, path:
         capabilities=CAPABILITIES, cgroup2=True, devices=(), resolv_conf="/etc/resolv.conf", most={}, pids=True, swap=True,
         recursive=True, apparmor=options.apparmor_profile, seccomp=profile,
     )  # fmt: skip
-    named = [config.digest(spec.make(image, options, same, user, path)), options.devices]
+    devices = sorted({":".join(parse.device(value)) for value in options.devices})
+    named = [config.digest(spec.make(image, options, same, user, path)), devices]
     return f"sha256:{hashlib.sha256(json.dumps(named).encode()).hexdigest()}"
 
 

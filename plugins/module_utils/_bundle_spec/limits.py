@@ -118,13 +118,23 @@ def _cpu(options: Options) -> Config:
             first, dash, last = part.partition("-")
             if dash and int(first) > int(last):
                 raise InvalidOption(f"cpuset_cpus cannot have {part}.", hint=f"Did you mean {last}-{first}?")
-        cpu["cpus"] = options.cpuset_cpus
+        cpu["cpus"] = _ranges(options.cpuset_cpus)
     cpus = options.cpus or 0
     if not math.isfinite(cpus) or not (cpus == 0 or 0.01 <= cpus <= _MOST_CPUS):
         raise InvalidOption(f"cpus cannot be {cpus}.", hint="Use a number from 0.01 up, such as 1.5. 0 means no limit.")
     if cpus:
         cpu.update(period=_PERIOD, quota=round(cpus * _PERIOD))
     return cpu
+
+
+def _ranges(text: str) -> str:
+    """Return the one list of ranges that has the same processors."""
+    found: list[tuple[int, int]] = []
+    for first, last in sorted((int(part.split("-")[0]), int(part.split("-")[-1])) for part in text.split(",")):
+        if found and first <= found[-1][1] + 1:
+            first, last = found[-1][0], max(last, found.pop()[1])
+        found.append((first, last))
+    return ",".join(f"{first}-{last}" if last > first else str(first) for first, last in found)
 
 
 def oom_score(options: Options) -> int | None:

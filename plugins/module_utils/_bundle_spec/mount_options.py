@@ -187,6 +187,21 @@ def complete(words: t.Sequence[str], *, recursive: bool) -> list[str]:
     return [word for word in dict.fromkeys(found) if word]
 
 
+def ordered(kind: str, words: t.Sequence[str]) -> list[str]:
+    """Return the words of a mount in one order, without those that say what each mount has anyway. Words of a file system that are not
+    known here keep their order, because only the kernel knows whether it has a meaning."""
+    pairs = [word for pair in (*_PAIRS[1:], *_OF_FILE_SYSTEMS) for word in pair]
+    flags = ["bind", "rbind", *_PAIRS[0], *PROPAGATION, *pairs]
+
+    def place(word: str) -> tuple[int, bool, str]:
+        plain = word[1:] if word in RECURSIVE else word
+        index = flags.index(plain) if plain in flags else -1 if "=" in word else len(flags)
+        return index, plain != word, word if kind in ("bind", "tmpfs", *_OWN) else ""
+
+    said = ("defaults",) if "rrw" in words else ("defaults", "rw")
+    return sorted((word for word in words if word not in said), key=place)
+
+
 def _check_word(kind: str, word: str, where: str) -> None:
     flags, values = _known(kind)
     key, equals, value = word.partition("=")

@@ -68,7 +68,7 @@ def mount(value: t.Any) -> dict[str, t.Any]:
     if not source.startswith("/"):
         hint = "Named volumes are not supported. Use the absolute path of a directory."
         raise InvalidOption(f"The mount at {where} needs an absolute path of the host, not {source!r}.", hint=hint)
-    options = mount_options.checked("bind", options, where)
+    source, options = host_path(source), mount_options.checked("bind", options, where)
     if not {*mount_options.PROPAGATION} & {*options}:
         options = [*options, "rprivate"]
     return {"destination": where, "type": "bind", "source": source, "options": guarded(options, "nosuid", "nodev")}
@@ -150,7 +150,7 @@ def id_maps(userns: t.Mapping[str, t.Any], name: str) -> tuple[IdMap, ...]:
         maps.append(one)
     if not maps:
         raise InvalidOption("userns needs mappings of users (uidmap).", hint="For example 0:100000:65536.")
-    return tuple(maps)
+    return tuple(sorted(maps))
 
 
 def mapped(number: int, maps: t.Sequence[IdMap]) -> int | None:

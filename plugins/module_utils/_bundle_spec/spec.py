@@ -16,7 +16,7 @@ import typing as t
 from .._base.accounts import User
 from .._base.capabilities import full_names
 from .._base.errors import InvalidOption
-from .._base.process import parse_signal
+from .._base.process import parse_signal, signal_name
 from .._base.program import SEARCH_PATH
 from .._config import program_words
 from .._config.default_capabilities import DEFAULT
@@ -222,7 +222,8 @@ def _capabilities(options: Options, facts: Facts, user: User) -> dict[str, list[
 
 
 def _mounts(image: ImageConfig, options: Options, facts: Facts, maps: t.Mapping[str, t.Any], path: str) -> list[Config]:
-    """Return the mounts. Later ones replace earlier ones with the same destination. Parents come before their children."""
+    """Return the mounts. Later ones replace earlier ones with the same destination. Parents come before their children, and the
+    order is that of podman, by the depth of a destination and its name: that in which a task names them has no meaning."""
     found = _kernel_mounts(options, facts, maps)
     for name in files(options, path):
         found.append(_bind(f"{path}/etc/{name}", f"/etc/{name}"))
@@ -231,17 +232,24 @@ def _mounts(image: ImageConfig, options: Options, facts: Facts, maps: t.Mapping[
     if options.network != "none" and facts.resolv_conf:
         found.append(_bind(facts.resolv_conf, "/etc/resolv.conf", "ro"))
     if options.read_only and options.read_only_tmpfs:
-        found += [parse.tmpfs(f"{place}:mode=1777,exec") for place in ("/run", "/tmp", "/var/tmp")]
+        found += [_ordered(parse.tmpfs(f"{place}:mode=1777,exec")) for place in ("/run", "/tmp", "/var/tmp")]
     if options.image_volumes == "tmpfs":
         words = ["nosuid", "nodev", "tmpcopyup"]
         places = [place for place in wanted_volumes(image, options) if not is_reserved(place)]
         found += [{"destination": p, "type": "tmpfs", "source": "tmpfs", "options": words} for p in places]
     found += [_bind(f"{path}/volumes/{name}", place) for place, name in volumes(image, options).items()]
-    found += [parse.tmpfs(value) for value in options.tmpfs]
+    found += [_ordered(parse.tmpfs(value)) for value in options.tmpfs]
     given = [parse.mount(value) for value in options.mounts]
     by_place = {mount["destination"]: mount for mount in [*found, *given]}
-    by_place.update({mount["destination"]: _completed(mount, facts, [*by_place]) for mount in given})
-    return sorted(by_place.values(), key=lambda mount: str(mount["destination"]).count("/"))
+    by_place.update({mount["destination"]: _ordered(_completed(mount, facts, [*by_place])) for mount in given})
+    return [by_place[place] for place in sorted(by_place, key=lambda place: (place.count("/"), place))]
+
+
+def _ordered(mount: Config) -> Config:
+    """Return a mount of a task with its options in one order."""
+    from . import mount_options
+
+    return {**mount, "options": mount_options.ordered(mount["type"], mount["options"])}
 
 
 def _completed(mount: Config, facts: Facts, places: t.Sequence[str]) -> Config:
@@ -324,8 +332,9 @@ def _annotations(image: ImageConfig, options: Options) -> dict[str, str]:
     found = {f"{_IMAGE}.{key}": value for key, value in said.items() if value}
     found.update(from_outside(image.labels))
     if options.stop_signal:
-        parse_signal(options.stop_signal)
-        found[f"{_IMAGE}.stopSignal"] = options.stop_signal
+        # One spelling of it, as the image-spec has it. Not each signal has a name.
+        name = signal_name(parse_signal(options.stop_signal))
+        found[f"{_IMAGE}.stopSignal"] = name if name[0] < "A" else f"SIG{name}"
     return {**found, **parse.texts("annotations", options.annotations)}
 
 

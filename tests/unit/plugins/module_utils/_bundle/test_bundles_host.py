@@ -117,6 +117,24 @@ def test_a_change_of_the_task_makes_the_bundle_anew(
     assert changed.record.root != made.record.root
 
 
+def test_another_spelling_changes_nothing(tmp_path: pathlib.Path, bundles: Bundles, host: Host) -> None:
+    one = OPTIONS._replace(
+        mounts=("/:/a", "/usr:/b:ro,noexec"), tmpfs=("/t", "/s"), stop_signal="TERM", cpuset_cpus="0,1"
+    )
+    other = one._replace(
+        mounts=("/usr/:/b:noexec,ro", "/:/a:rw"), tmpfs=("/s", "/t:rw"), stop_signal="SIGTERM", cpuset_cpus="0-1",
+        devices=("/dev/disk:/dev/disk:mwr",),
+    )  # fmt: skip
+    made = bundles.converge(request(tmp_path, one))
+    before = config(tmp_path)
+    for check in (True, False):
+        assert bundles.converge(request(tmp_path, other), check=check).actions == ()
+    # Nor does the order of mounts in a config that is there.
+    (tmp_path / "web" / "config.json").write_text(json.dumps({**before, "mounts": before["mounts"][::-1]}))
+    assert bundles.converge(request(tmp_path, one)).actions == ()
+    assert bundles.converge(request(tmp_path, one)).record.root == made.record.root
+
+
 def test_a_profile_of_the_task_is_its_own(tmp_path: pathlib.Path, bundles: Bundles) -> None:
     profile = tmp_path / "profile.json"
     options = Options(argv=("/x",), seccomp=str(profile))

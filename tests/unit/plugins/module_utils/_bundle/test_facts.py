@@ -169,6 +169,21 @@ def test_spellings_of_a_device(tmp_path: pathlib.Path, value: str) -> None:
     assert _devices(tmp_path, value) == {"/dev/null": "/dev/null"}
 
 
+def test_devices_have_one_order(tmp_path: pathlib.Path) -> None:
+    store = Store(state_dir=str(tmp_path), run_dir=str(tmp_path))
+    given = ["/dev/zero:/dev/b", "/dev/null:rw", "/dev/full:/dev/a:wr"]
+    one, other = (
+        facts.gather(Options(seccomp="unconfined", devices=(*devices,)), store, "/srv/web", BundleRecord()).devices
+        for devices in (given, given[::-1])
+    )
+    assert one == other
+    assert [(device["path"], access) for device, access in one] == [
+        ("/dev/a", "rw"),
+        ("/dev/b", "rwm"),
+        ("/dev/null", "rw"),
+    ]
+
+
 def test_what_this_host_says(tmp_path: pathlib.Path) -> None:
     store = Store(state_dir=str(tmp_path), run_dir=str(tmp_path))
     found = facts.gather(

@@ -64,3 +64,26 @@ def test_other_things_that_are_asked_for() -> None:
     ]  # fmt: skip
     same = [number for number, each in enumerate(found) if found.index(each) != number]
     assert same == []
+
+
+@pytest.mark.parametrize(
+    "spellings",
+    [
+        ({"devices": ("/dev/x",)}, {"devices": ("/dev/x:rwm",)}, {"devices": ("/dev/x:/dev/x",)}, {"devices": ("//dev/x:mwr",)},
+         {"devices": ("/dev/x", "/dev/x")}),
+        ({"devices": ("/dev/x:rw",)}, {"devices": ("/dev/x:wr",)}, {"devices": ("/dev/x:/dev/../dev/x:wr",)}),
+        ({"devices": ("/dev/x", "/dev/y:r")}, {"devices": ("/dev/y:r", "/dev/x")}),
+        ({"devices": ("/dev/dri/",)}, {"devices": ("/dev/dri",)}, {"devices": ("/dev/dri/:/dev/dri/:rwm",)}),
+        ({"mounts": ("/a:/a", "/b:/b")}, {"mounts": ("/b:/b:rw", "/a/:/a")}),
+        ({"tmpfs": ("/a", "/b:ro,size=1m")}, {"tmpfs": ("/b:size=1m,ro", "/a")}),
+        ({"stop_signal": "TERM"}, {"stop_signal": "SIGTERM"}),
+        ({"cpuset_cpus": "0,1"}, {"cpuset_cpus": "0-1"}),
+    ],
+)  # fmt: skip
+def test_spellings_of_the_same_are_asked_for_once(spellings: tuple[dict[str, t.Any], ...]) -> None:
+    assert len({digest(OPTIONS._replace(**options)) for options in spellings}) == 1
+
+
+def test_other_devices_are_others() -> None:
+    given = [("/dev/x",), ("/dev/x:r",), ("/dev/x:/dev/y",), ("/dev/y:/dev/x",), ("/dev/x", "/dev/y"), ("/dev/a/../x",)]
+    assert len({digest(OPTIONS._replace(devices=devices)) for devices in given}) == len(given)

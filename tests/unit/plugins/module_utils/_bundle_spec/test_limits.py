@@ -241,4 +241,14 @@ def test_processors_that_are_none(cpus: str, hint: str) -> None:
     with pytest.raises(InvalidOption, match="cpuset_cpus cannot have") as caught:
         resources(cpuset_cpus=cpus)
     assert caught.value.hint == f"Did you mean {hint}?"
-    assert resources(cpuset_cpus="0-0,2,9-10")["cpu"]["cpus"] == "0-0,2,9-10"
+
+
+@pytest.mark.parametrize(
+    ("cpus", "made"),
+    [
+        ("0-0,2,9-10", "0,2,9-10"), ("0,1", "0-1"), ("1,0", "0-1"), ("0-1", "0-1"), ("3,1,2,0", "0-3"), ("0-3,2-5", "0-5"), ("5", "5"), ("5,5", "5"),
+        ("7,0-3,5", "0-3,5,7"), ("00-03", "0-3"), ("0-7,2", "0-7"), ("4-5,0-1,2-3", "0-5"),
+    ],
+)  # fmt: skip
+def test_processors_have_one_spelling(cpus: str, made: str) -> None:
+    assert resources(cpuset_cpus=cpus)["cpu"]["cpus"] == made

@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import signal
 import typing as t
 
 import jsonschema  # type: ignore[import-untyped]
@@ -14,6 +15,7 @@ import pytest
 from referencing import Registry
 from referencing.jsonschema import DRAFT4
 
+from ansible_collections.longshore.oci.plugins.module_utils._base import process
 from ansible_collections.longshore.oci.plugins.module_utils._base.accounts import User
 from ansible_collections.longshore.oci.plugins.module_utils._base.capabilities import CAPABILITIES
 from ansible_collections.longshore.oci.plugins.module_utils._base.errors import InvalidOption
@@ -271,14 +273,14 @@ def test_everything_at_once_is_valid() -> None:
     assert linux["resources"]["memory"] == {"limit": 2**26, "reservation": 2**25, "swap": 2**27}
     by_place = {mount["destination"]: mount for mount in made["mounts"]}
     assert by_place["/host"]["options"] == ["rbind", "ro", "rro", "rprivate", "nosuid", "nodev"]
-    assert by_place["/data"]["options"] == ["rbind", "rw", "rshared", "nosuid"]
+    assert by_place["/data"]["options"] == ["rbind", "rshared", "nosuid"]
     assert by_place["/dev/shm"]["type"] == "tmpfs"
     assert by_place["/scratch"]["options"] == ["size=1m", "nosuid", "nodev", "tmpcopyup"]
     # What the kernel does not mount for a user namespace that does not own the other one.
     assert by_place["/proc"]["source"] == "/proc"
     assert by_place["/sys"]["source"] == "/sys"
     assert by_place["/sys"]["options"][-3:] == ["noexec", "ro", "rro"]
-    assert made["annotations"]["org.opencontainers.image.stopSignal"] == "HUP"
+    assert made["annotations"]["org.opencontainers.image.stopSignal"] == "SIGHUP"
 
 
 def test_privileged() -> None:
@@ -361,7 +363,7 @@ def test_a_stop_signal_of_an_image_is_one(signal: str) -> None:
     image = {"config": {"Cmd": ["/x"], "StopSignal": signal}}
     with pytest.raises(InvalidOption, match=r"The image is not valid: config.StopSignal .* is not a signal"):
         make(image)
-    assert make(image, stop_signal="INT")["annotations"]["org.opencontainers.image.stopSignal"] == "INT"
+    assert make(image, stop_signal="INT")["annotations"]["org.opencontainers.image.stopSignal"] == "SIGINT"
 
 
 def test_read_only_is_all_that_is_below() -> None:
@@ -422,8 +424,8 @@ def test_what_the_module_mounts_is_another_mount_too() -> None:
     ("words", "whole", "plain"),
     [
         ("rro", ["ro", "rro"], ["ro"]), ("ro,rro", ["ro", "rro"], ["ro"]), ("ro,bind-recursive=readonly", ["ro", "rro"], ["ro"]),
-        ("rnoexec", ["noexec", "rnoexec"], ["noexec"]), ("ro,rnoexec", ["ro", "noexec", "rnoexec", "rro"], ["ro", "noexec"]),
-        ("rnoatime,rnodiratime", ["noatime", "rnoatime", "nodiratime", "rnodiratime"], ["noatime", "nodiratime"]), ("rrw", ["rw", "rrw"], ["rw"]),
+        ("rnoexec", ["noexec", "rnoexec"], ["noexec"]), ("ro,rnoexec", ["ro", "rro", "noexec", "rnoexec"], ["ro", "noexec"]),
+        ("rnoatime,rnodiratime", ["noatime", "rnoatime", "nodiratime", "rnodiratime"], ["noatime", "nodiratime"]), ("rrw", ["rw", "rrw"], []),
         ("rstrictatime", ["strictatime", "rstrictatime"], ["strictatime"]), ("rexec", ["rexec"], []), ("bind,rro", ["ro", "rro"], ["ro"]),
     ],
 )  # fmt: skip
@@ -520,3 +522,75 @@ def test_merging_takes_away_and_replaces() -> None:
     other = {"a": {"b": None, "d": {"e": 3, "f": None}}, "list": [3], "text": {"now": "a dictionary"}}
     assert spec.merged(before, other) == {"a": {"c": 2, "d": {"e": 3}}, "list": [3], "text": {"now": "a dictionary"}}
     assert before["a"] == {"b": 1, "c": 2}
+
+
+# Each row has spellings of the same. Sets of a template have another order at each run.
+SPELLINGS: list[tuple[dict[str, t.Any], ...]] = [
+    ({"mounts": ("/a:/a", "/b:/b")}, {"mounts": ("/b:/b", "/a:/a")}),
+    ({"mounts": ("/a:/x/a/y", "/b:/x", "/c:/c", "/d:/x/a")}, {"mounts": ("/d:/x/a", "/c:/c", "/b:/x", "/a:/x/a/y")}),
+    ({"tmpfs": ("/t", "/s:size=1m", "/run")}, {"tmpfs": ("/run", "/t", "/s:size=1m")}, {"tmpfs": ("/s:size=1m", "/run", "/t/")}),
+    ({"mounts": ("/a:/a",)}, {"mounts": ("/a:/a:rw",)}, {"mounts": ("/a:/a:defaults",)}, {"mounts": ("/a:/a:rw,rbind",)}, {"mounts": ("/a:/a/:rprivate",)},
+     {"mounts": ("/a/:/a",)}, {"mounts": ("//a/.:/a",)}, {"mounts": ("/a:/a:nodev,nosuid",)},
+     {"mounts": ({"source": "/a", "destination": "/a", "type": "none"},)},
+     {"mounts": ("/a:/a:bind-propagation=rprivate,readonly=false",)}, {"mounts": ("/a:/a:nocopy,cached",)}),
+    ({"mounts": ("/a:/a:ro,noexec",)}, {"mounts": ("/a:/a:noexec,ro",)}, {"mounts": ("/a:/a:noexec,rbind,ro",)},
+     {"mounts": ("/a:/a:noexec,readonly,rprivate",)},
+     {"mounts": ({"source": "/a", "destination": "/a", "options": ["noexec", "ro"]},)}),
+    ({"mounts": ("/a:/a:rro",)}, {"mounts": ("/a:/a:ro",)}, {"mounts": ("/a:/a:rro,ro",)}, {"mounts": ("/a:/a:bind-recursive=readonly",)}),
+    ({"mounts": ("/a:/a:rshared,suid,noatime",)}, {"mounts": ("/a:/a:noatime,suid,rshared",)}, {"mounts": ("/a:/a:suid,rw,noatime,rshared",)}),
+    ({"mounts": ("/a:/a:rnoexec,rnoatime",)}, {"mounts": ("/a:/a:rnoatime,rnoexec",)}, {"mounts": ("/a:/a:rnoatime,noexec,rnoexec,noatime",)}),
+    ({"tmpfs": ("/t:size=1m,mode=1777,ro",)}, {"tmpfs": ("/t:ro,mode=1777,size=1m",)}, {"tmpfs": ("/t:mode=1777,tmpcopyup,ro,noexec,nosuid,size=1m",)}),
+    ({"tmpfs": ("/t",)}, {"tmpfs": ("/t:rw",)}, {"tmpfs": ("/t:defaults",)}, {"tmpfs": ("/t:tmpcopyup,nodev",)}),
+    ({"mounts": ({"type": "ext4", "source": "/dev/x", "destination": "/e", "options": ["data=ordered", "ro", "noexec", "nobarrier"]},)},
+     {"mounts": ({"type": "ext4", "source": "/dev/x", "destination": "/e", "options": ["noexec", "readonly", "data=ordered", "nobarrier"]},)}),
+    ({"stop_signal": "TERM"}, {"stop_signal": "SIGTERM"}, {"stop_signal": "15"}, {"stop_signal": "sigterm"}),
+    ({"stop_signal": "RTMIN+3"}, {"stop_signal": "37"}, {"stop_signal": "SIGRTMIN+3"}, {"stop_signal": "RTMAX-27"}),
+    ({"cpuset_cpus": "0,1"}, {"cpuset_cpus": "0-1"}, {"cpuset_cpus": "1,0"}),
+    ({"memory": "512m"}, {"memory": "0.5g"}, {"memory": "536870912"}),
+    ({"userns": {"uidmap": ["0:100000:1", "1:200000:5"]}}, {"userns": {"uidmap": ["1:200000:5", "0:100000:1"]}}),
+    ({"capabilities_add": ("NET_ADMIN", "SYS_TIME")}, {"capabilities_add": ("cap_sys_time", "net_admin")}),
+    ({"ulimits": ("nofile=5", "core=0")}, {"ulimits": ("core=0:0", "nofile:5")}),
+    ({"network": "path:/n", "mounts": ("/a:/a",), "tmpfs": ("/b",)}, {"network": "path:/n", "tmpfs": ("/b",), "mounts": ("/a:/a:rw",)}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("spellings", SPELLINGS)
+def test_spellings_of_the_same_are_one_config(spellings: tuple[dict[str, t.Any], ...]) -> None:
+    made = [json.dumps(make(**options)) for options in spellings]
+    assert made == made[:1] * len(made)
+
+
+def test_each_signal_has_a_spelling() -> None:
+    for number in range(1, signal.SIGRTMAX + 1):
+        text = make(stop_signal=str(number))["annotations"]["org.opencontainers.image.stopSignal"]
+        assert process.parse_signal(text) == number
+        assert make(stop_signal=text) == make(stop_signal=str(number))
+
+
+def test_what_has_a_meaning_stays() -> None:
+    found = [
+        make(mounts=mounts)["mounts"] for mounts in (
+            ("/a:/a",), ("/a:/a:ro",), ("/a:/a:bind",), ("/a:/a:noexec",), ("/a:/a:rshared",), ("/a:/a:suid",), ("/a:/a:exec,rrw",), ("/b:/a",),
+            ("/a/../b:/a",),
+            ("/a:/x", "/b:/x"), ("/b:/x", "/a:/x"), ("/a:/a:strictatime",),
+        )
+    ]  # fmt: skip
+    assert [number for number, each in enumerate(found) if found.index(each) != number] == []
+    overlay = {"type": "overlay", "destination": "/o", "options": ["lowerdir=/b:/a", "upperdir=/u", "ro"]}
+    (mount,) = (each for each in make(mounts=(overlay,))["mounts"] if each["destination"] == "/o")
+    assert mount["options"] == ["lowerdir=/b:/a", "upperdir=/u", "ro"]
+
+
+def test_mounts_are_in_the_order_of_podman() -> None:
+    made = make(mounts=("/a:/z/y/x", "/b:/z", "/c:/b/c", "/d:/z/y", "/e:/a"), tmpfs=("/b", "/z/y/a"))["mounts"]
+    places = [mount["destination"] for mount in made]
+    assert places == sorted(places, key=lambda place: (place.count("/"), place))
+    assert [place for place in places if place[:2] in ("/a", "/b", "/z")] == [
+        "/a",
+        "/b",
+        "/z",
+        "/b/c",
+        "/z/y",
+        "/z/y/a",
+        "/z/y/x",
+    ]
