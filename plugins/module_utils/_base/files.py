@@ -87,10 +87,10 @@ def refuse_bytes(name: str, value: t.Any, *, is_path: bool = False) -> None:
     if isinstance(value, str) and re.search("\0" if is_path else r"[\0\ud800-\udfff]", value):
         what = "a NUL character in it" if "\0" in value else "bytes that are not UTF-8"
         raise InvalidOption(f"{name} cannot have {what}.")
-    named = [(name, each) for each in value] if isinstance(value, (tuple, list, t.Mapping)) else []
-    named += [(f"{name}.{str(key)[:100]}", value[key]) for key in value] if isinstance(value, t.Mapping) else []
-    for what, each in named:
-        refuse_bytes(what, each, is_path=is_path)
+    for each in value if isinstance(value, (tuple, list, t.Mapping)) else ():
+        refuse_bytes(name, each, is_path=is_path)
+        if isinstance(value, t.Mapping):
+            refuse_bytes(f"{name}.{str(each)[:100]}", value[each], is_path=is_path)
 
 
 def write_text(path: str, text: str, *, mode: int = 0o600, durable: bool = False) -> None:

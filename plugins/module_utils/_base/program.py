@@ -72,10 +72,8 @@ def spawn(
     RCU). If the kernel does not allow this, or the ``umask`` differs from that of this process, the program starts outside, and
     the caller must move it. Raises OSError, and ValueError for a NUL in an argument.
     """
-    environment, same = (
-        clean_environment(**environment),
-        f"\nUmask:\t{umask:04o}\n" in (read_text("/proc/self/status") or ""),
-    )
+    environment = clean_environment(**environment)
+    same = f"\nUmask:\t{umask:04o}\n" in (read_text("/proc/self/status") or "")
     if cgroup is not None and same and not any("\0" in word for word in (*argv, *environment.values())):
         from .cgroup_spawn import spawn_into
 

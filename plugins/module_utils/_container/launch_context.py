@@ -40,10 +40,8 @@ def check(store: Store, record: Record, config: Config, recorded: Record | None)
 
         open_files.check(count)
     host_ports.check_free(
-        host_ports.without_forwarded(definition),
-        host_ports.replaceable_definition(recorded),
-        _others(store, record.name),
-    )
+        host_ports.without_forwarded(definition), host_ports.replaceable_definition(recorded), _others(store, record.name)
+    )  # fmt: skip
 
 
 def _check_listen(config: Config) -> None:

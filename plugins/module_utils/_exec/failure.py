@@ -48,7 +48,7 @@ class _Tree:
 def late(
     store: Store, record: Record, paths: SessionPaths, command: Command, output: tuple[bytes, bytes]
 ) -> LongshoreError | None:
-    """Return the error of a command that has ended with one of the driver's late_codes, if the kernel has refused its program.
+    """Return the error of a command that has ended with the exit code 1 or 255, if the kernel has refused its program.
 
     crun logs that where no container can write. runc writes it to the output of the command, as any program could. So the file must
     have a fault, or else the command has run.

@@ -40,6 +40,8 @@ from .session_store import Session, SessionPaths
 
 _LIMITS = Limits()
 _BY_NUMBER = "Give user and group by their numbers."
+# Where the kernel refuses a program: runtimes report the start of a command before execve(2). runc 1.2 and newer end with 255.
+_LATE = (1, 255)
 _LAUNCH_SECONDS = 10.0  # for conmon and the runtime, in addition to the time limit of a command
 
 
@@ -121,14 +123,8 @@ def start(
 
 
 def result_of(
-    session: Session,
-    rc: int | None,
-    stdout: output.Output,
-    stderr: output.Output,
-    end: float,
-    timed_out: bool,
-    oom: bool,
-) -> Result:
+    session: Session, rc: int | None, stdout: output.Output, stderr: output.Output, end: float, timed_out: bool, oom: bool
+) -> Result:  # fmt: skip
     truncated = tuple(name for name, stream in (("stdout", stdout), ("stderr", stderr)) if stream.truncated)
     kept, started = (bytes(stdout.kept), bytes(stderr.kept)), session.started or 0
     return Result(session.id, session.pid, rc, *kept, started, end, timed_out, oom, truncated)
@@ -156,7 +152,7 @@ class _Live(t.NamedTuple):
 
 
 def _failed_late(plan: _Launch, live: _Live, rc: int | None, streams: Streams) -> LongshoreError | None:
-    if rc not in driver_of(live.record.runtime.name).late_codes:
+    if rc not in _LATE:
         return None
     from .failure import late
 

@@ -88,8 +88,7 @@ def run(module: AnsibleModule, body: Body, secret: t.Callable[[], set[str]] = se
         if module.argument_spec:
             refuse_changed(module.argument_spec, basic._load_params())
         for name in sorted(module.params.keys() - {"stdin"}):
-            about = module.argument_spec.get(name) or {}
-            is_path = name in _PATHS or "path" in (about.get("type"), about.get("elements"))
+            is_path = name in _PATHS or "path" in (module.argument_spec.get(name) or {}).values()
             refuse_bytes(name, module.params[name], is_path=is_path)
         module.exit_json(**body(module))
     except LongshoreError as exc:

@@ -16,8 +16,6 @@ class Driver(t.NamedTuple):
     state_file: str | None = None  # JSON with the bundle in it
     # In exec.
     reads_accounts: bool = True  # opens /etc/passwd and /etc/group of the container for every command
-    # Its exit codes where the kernel refuses a program: a runtime reports a start before execve(2).
-    late_codes: tuple[int, ...] = (1,)
     groups_need_root: bool = False  # refuses additional groups that another user than root asks for
     refuses_hybrid: bool = False
     # The first release that knows recursive options of mounts, such as rro. An older one ignores them. (): none is known to do so.
