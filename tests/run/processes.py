@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Callable, TypeVar
 
 # Nothing takes this long, also where five parts share two cores: a test that hangs has to fail before the user stops the whole run.
-TIMEOUT = 2700.0
+TIMEOUT = 3600.0
 POLL_INTERVAL = 0.05
 
 _T = TypeVar("_T")
