@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
+from .._state.model import SECRETS
 from .config import flatten
 
 # The annotation that tells what the task of a bundle asked for. Two configs with the same value differ only in facts of the host.
@@ -20,7 +21,7 @@ def differences(before: t.Any, after: t.Any) -> dict[str, tuple[t.Any, t.Any]]:
         pair = (old.get(path), new.get(path))
         # True == 1 in Python, but not in JSON.
         if pair[0] != pair[1] or type(pair[0]) is not type(pair[1]):
-            found[path] = _hide(pair) if ".env." in path else pair
+            found[path] = _hide(pair) if any(f".{name}." in path for name in ("env", *SECRETS)) else pair
     return found
 
 
