@@ -100,6 +100,8 @@ def test_what_a_task_compiles(tmp_path: pathlib.Path, scratch_cgroup: str) -> No
     try:
         actions, started = _task(tmp_path, "started", scratch_cgroup)
         assert actions == "create,start"
+        # On a busy machine conmon answers late, and the task looks what became of the runtime.
+        started.discard(f"{UTILS}._conmon.lost_runtime")
         nothing, unchanged = _task(tmp_path, "started", scratch_cgroup)
         assert nothing == ""
         code, executed = _run(EXEC_TASK, os.path.basename(scratch_cgroup), str(tmp_path))
