@@ -60,10 +60,10 @@ ONLY_FOR_ACTIONS = {
 # conmon with all that a session is. oci_network asks who has a port, and which container keeps it. A dump takes far longer than
 # that, and nobody makes one of a hundred containers in a loop.
 ALLOWED = {
-    "plugins.modules.oci_container": (132, 7235), "plugins.modules.oci_exec": (76, 4240),
+    "plugins.modules.oci_container": (132, 7235), "plugins.modules.oci_exec": (76, 4245),
     "plugins.modules.oci_checkpoint": (152, 9635), "plugins.modules.oci_bundle": (68, 4565),
     "plugins.modules.oci_network": (65, 3935), "plugins.modules.oci_network_info": (66, 3990),
-    "plugins.modules.oci_container_info": (51, 2320),
+    "plugins.modules.oci_container_info": (51, 2325),
 }  # fmt: skip
 # What has a use for more than the standard library: who has a port, telling a service manager, and netlink.
 MORE = {

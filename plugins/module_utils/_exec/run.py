@@ -178,6 +178,7 @@ def _launched(plan: _Launch, streams: Streams | None) -> t.Iterator[_Live]:
     with contextlib.ExitStack() as stack:
         with store.locked(plan.name, Deadline(limits.create)):
             record, init = running(store, plan.name)
+            session_store.forget_unrecorded(container)
             paths = SessionPaths(container, identifier)
             there = session_store.load(paths)
             if there is not None or os.path.isdir(paths.bundle):

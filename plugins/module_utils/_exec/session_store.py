@@ -114,6 +114,14 @@ def forget(paths: SessionPaths) -> None:
             os.rmdir(directory)
 
 
+def forget_unrecorded(container: Paths) -> None:
+    """Remove the sessions without a record, of which nothing was launched: a task was killed while it made their files. The caller
+    has the lock of the container, so that no other task is about to write one."""
+    for paths in all_of(container):
+        if not os.path.lexists(paths.record):
+            forget(paths)
+
+
 def all_of(container: Paths) -> list[SessionPaths]:
     """Return the sessions of a container, unordered."""
     names = os.listdir(container.exec) if os.path.isdir(container.exec) else []

@@ -564,6 +564,12 @@ class TestStates:
         with pytest.raises(Conflict, match="is being stopped"):
             own.run("true")
 
+    def test_a_task_that_was_killed_before_it_wrote_a_record(self, own: Container) -> None:
+        own.converge()
+        os.makedirs(SessionPaths(own.paths, "begun").exits)
+        assert own.run("true").rc == 0
+        assert own.nothing_is_left()
+
     def test_a_launch_that_takes_too_long(self, own: Container) -> None:
         own.converge()
         record = own.store.load(own.name)

@@ -84,6 +84,18 @@ class TestKept:
         assert session_store.look_at_all(container, None) == []
 
 
+def test_what_has_no_record_yet_goes(container: Paths) -> None:
+    """A damaged record is another matter: its command may run."""
+    exec_session.kept(container)
+    pathlib.Path(exec_session.kept(container, id="damaged").record).write_text("{")
+    begun = SessionPaths(container, "begun")
+    for directory in (begun.bundle, begun.exits, begun.persist):
+        os.makedirs(directory)
+    session_store.forget_unrecorded(container)
+    assert sorted(paths.id for paths in session_store.all_of(container)) == ["damaged", "one"]
+    assert not os.path.exists(begun.persist)
+
+
 class TestAbandoned:
     GONE = ProcessId(1, 0, "an earlier boot")
 
