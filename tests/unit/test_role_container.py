@@ -84,6 +84,7 @@ def _evaluate(name: str, *containers: dict[str, t.Any], **more: t.Any) -> t.Any:
     return role_vars.evaluate("container", name, container_list=containers, item="web", ansible_facts=facts, **more)
 
 
+@pytest.mark.impure
 def test_the_names_are_those_of_the_engine() -> None:
     names = ["web", "+", "_a.b-c", "0", "a" * 200, "+" * 50]
     wrong = ["", "web/1", "-x", ".x", "web 1", "\u00e9", "a\n", "a" * 201, "+" * 51, "../a"]
@@ -97,6 +98,7 @@ def test_the_names_are_those_of_the_engine() -> None:
     assert _evaluate("__container_misnamed", *given, {"image": "oci:a"}) == expected
 
 
+@pytest.mark.impure
 @pytest.mark.parametrize(
     ("word", "of_all", "expected"),
     [
@@ -108,6 +110,7 @@ def test_the_words_for_a_service(word: t.Any, of_all: t.Any, expected: bool) -> 
     assert _evaluate("__container_as_service", {"name": "web", "service": word}, container_service=of_all) is expected
 
 
+@pytest.mark.impure
 @pytest.mark.parametrize(
     ("given", "says"),
     [

@@ -10,8 +10,6 @@ import pytest
 
 from ansible_collections.longshore.oci.tests.unit import role_vars
 
-pytestmark = pytest.mark.pure
-
 
 @pytest.mark.parametrize(
     ("given", "expected"),
