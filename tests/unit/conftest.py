@@ -20,7 +20,7 @@ import pytest
 
 from ansible_collections.longshore.oci.plugins.module_utils._base.deadline import Deadline
 from ansible_collections.longshore.oci.plugins.module_utils._host import cgroup, cgroup_removal
-from ansible_collections.longshore.oci.tests.unit import pure, tables
+from ansible_collections.longshore.oci.tests.unit import pure, sources, tables
 
 _GUARD = pure.Guard()
 # A test that holds something to a time: beside what computes it would fail for nothing.
@@ -57,7 +57,7 @@ def _is_timed(item: pytest.Item) -> bool:
 @functools.cache
 def _has_a_time(path: pathlib.Path) -> bool:
     """Look at the whole file first: to find one function in it takes far longer."""
-    return _TIMED.search(tables.text(path)) is not None
+    return _TIMED.search(sources.text(path)) is not None
 
 
 @functools.cache
@@ -69,7 +69,7 @@ def _holds_to_a_time(source: t.Any) -> bool:
 def pytest_ignore_collect(collection_path: pathlib.Path, config: pytest.Config) -> bool | None:
     """Leave out what has no pure test, or none with a time: its import alone takes time."""
     if collection_path.name.startswith("test_") and collection_path.suffix == ".py":
-        if config.getoption("--pure") and "pytest.mark.pure" not in tables.text(collection_path):
+        if config.getoption("--pure") and "pytest.mark.pure" not in sources.text(collection_path):
             return True
         if config.getoption("--timed") == "only" and not _has_a_time(collection_path):
             return True

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import ast
 import functools
+import os
 
 
 @functools.cache
-def text(path: str) -> str:
+def text(path: str | os.PathLike[str]) -> str:
     with open(path, encoding="utf-8") as stream:
         return stream.read()
 

@@ -8,13 +8,13 @@ arguments all come from ``parametrize`` has no fixtures, and two are as quickly 
 
 from __future__ import annotations
 
-import functools
 import inspect
 import itertools
-import pathlib
 import typing as t
 
 import pytest
+
+from ansible_collections.longshore.oci.tests.unit import sources
 
 # What pytest does for a test with another mark is left to it.
 _MARKS = {"parametrize", "pure"}
@@ -50,7 +50,7 @@ def table(collector: pytest.Collector, name: str, function: object) -> Table | N
     if not (name.startswith("test_") and inspect.isfunction(function)):
         return None
     # A fixture that nobody names.
-    if not isinstance(collector, (pytest.Module, pytest.Class)) or "autouse=True" in text(collector.path):
+    if not isinstance(collector, (pytest.Module, pytest.Class)) or "autouse=True" in sources.text(collector.path):
         return None
     # Those of a class are of each of its tests.
     marks = [*_marks(function), *collector.own_markers]
@@ -68,15 +68,9 @@ def table(collector: pytest.Collector, name: str, function: object) -> Table | N
     fixtures = given - set(cases[0] if cases else {})
     if not cases or given - fixtures != set(cases[0]) or not fixtures <= _MADE_HERE:
         return None
-    if any(f"def {fixture}(" in text(collector.path) for fixture in fixtures):
+    if any(f"def {fixture}(" in sources.text(collector.path) for fixture in fixtures):
         return None
     return Table.from_parent(collector, name=name, function=function, cases=cases, fixtures=fixtures)
-
-
-@functools.cache
-def text(path: pathlib.Path) -> str:
-    """Return the text of a test file. It is asked for each of its tests."""
-    return path.read_text(encoding="utf-8")
 
 
 def _class(collector: object) -> type | None:

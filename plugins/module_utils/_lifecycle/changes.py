@@ -73,7 +73,9 @@ def _replaced(saved: config.Config, pid: int) -> list[str]:
         inside = mountinfo.read(f"/proc/{pid}/mountinfo") if binds else []
     except OSError:  # It has just ended. The table of a zombie cannot be read (EINVAL).
         return []
-    here = mountinfo.read() if inside else []
+    if not inside:
+        return []
+    here = mountinfo.read()
     if _is_mounted_as_before(binds, inside, here):
         return []
     from .replaced_mounts import replaced
@@ -89,7 +91,7 @@ def _is_mounted_as_before(
     found = {(each.device, each.root, each.place) for each in inside}
     device = [each.device for each in here if each.place == "/"][-1:]
     below = tuple({f"{each.place.rstrip('/')}/" for each in here} - {"/"})
-    for mount in binds if inside else []:
+    for mount in binds:
         source = str(mount.get("source"))
         if not f"{source}/".startswith(below) and os.path.islink(source):
             source = os.path.normpath(os.path.join(os.path.dirname(source), os.readlink(source)))
