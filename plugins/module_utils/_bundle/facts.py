@@ -189,11 +189,10 @@ def _devices(value: str, check: _Assumed) -> t.Iterator[tuple[dict[str, t.Any], 
     """Yield one device, or all devices below a directory such as /dev/snd, with their access. The path on the host is in a list for
     one of a directory, which may be missing later. A directory may also have other files, as in podman."""
     host, place, access = parse.device(value)
-    inside = os.path.isdir(host)
-    paths = [host]
-    if inside:
+    paths, is_directory = [host], os.path.isdir(host)
+    if is_directory:
         every = (os.path.join(parent, name) for parent, _directories, names in os.walk(host) for name in names)
-        paths = sorted(path for path in every if _is_device(path))
+        paths = sorted(path for path in every if _leads_to_device(path))
         if not paths:
             check.absent(AbsentFile(f"There is no device in the directory {host}."))
     for path in paths:
@@ -204,23 +203,25 @@ def _devices(value: str, check: _Assumed) -> t.Iterator[tuple[dict[str, t.Any], 
             continue
         except OSError as exc:
             raise InvalidOption(f"The device {path} cannot be used: {reason_of(exc)}.") from exc
-        if not stat.S_ISCHR(found.st_mode) and not stat.S_ISBLK(found.st_mode):
+        if not _is_device(found):
             raise InvalidOption(f"{path} is not a device.")
         yield {
-            "path": os.path.join(place, os.path.relpath(path, host)) if inside else place,
+            "path": os.path.join(place, os.path.relpath(path, host)) if is_directory else place,
             "type": "c" if stat.S_ISCHR(found.st_mode) else "b",
             "major": os.major(found.st_rdev), "minor": os.minor(found.st_rdev),
             "fileMode": stat.S_IMODE(found.st_mode), "uid": found.st_uid, "gid": found.st_gid,
-        }, access, [path] if inside else path  # fmt: skip
+        }, access, [path] if is_directory else path  # fmt: skip
 
 
-def _is_device(path: str) -> bool:
-    """Tell whether a path leads to a device."""
+def _leads_to_device(path: str) -> bool:
     try:
-        mode = os.stat(path).st_mode
+        return _is_device(os.stat(path))
     except OSError:
         return False
-    return stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
+
+
+def _is_device(found: os.stat_result) -> bool:
+    return stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)
 
 
 def _resolv_conf(network: str) -> str | None:
